@@ -1,0 +1,199 @@
+//! A small typed HTTP client: sends one of this crate's types, reads another, and turns every failure into one error.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, header};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::problem::Problem;
+
+/// Longest reply that is read into memory: 16 MiB.
+const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
+
+/// A call that did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The coordinator refused the call and said why.
+    #[error("{problem}")]
+    Refused {
+        /// What it said.
+        problem: Box<Problem>,
+        /// When to come back, from `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// Something answered, but not as a coordinator would.
+    #[error("{url} answered {status}, which is no answer of a TitanCompute coordinator")]
+    Unexpected {
+        /// The URL that was called.
+        url: String,
+        /// The status and what came with it.
+        status: String,
+    },
+    /// Nobody answered.
+    #[error("{url} cannot be reached: {cause}")]
+    Unreachable {
+        /// The URL that was called.
+        url: String,
+        /// The innermost cause.
+        cause: String,
+    },
+}
+
+impl ClientError {
+    /// The problem, if the coordinator sent one.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused { problem, .. } => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later: nobody answered, or the answer was 429 or 5xx.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => problem.status == 429 || problem.status >= 500,
+            Self::Unexpected { status, .. } => status.starts_with('5'),
+            Self::Unreachable { .. } => true,
+        }
+    }
+}
+
+/// Calls one coordinator with one bearer. Cloning is cheap and shares the connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    bearer: Option<String>,
+    pool: Option<String>,
+}
+
+impl Client {
+    /// A client for the coordinator at `base`, for example `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn new(http: reqwest::Client, base: &str) -> Self {
+        Self { http, base: base.trim_end_matches('/').to_owned(), bearer: None, pool: None }
+    }
+
+    /// The same client with a bearer.
+    #[must_use]
+    pub fn with_bearer(mut self, bearer: impl Into<String>) -> Self {
+        self.bearer = Some(bearer.into());
+        self
+    }
+
+    /// The same client, acting in `pool`; only an admin token may name one.
+    #[must_use]
+    pub fn with_pool(mut self, pool: impl Into<String>) -> Self {
+        self.pool = Some(pool.into());
+        self
+    }
+
+    /// The URL of the coordinator.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// `GET path`.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, ClientError> {
+        read(self.send(self.request(Method::GET, path)).await?).await
+    }
+
+    /// `POST path` with a body.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn post<B: Serialize + Sync + ?Sized, R: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<R, ClientError> {
+        read(self.send(self.request(Method::POST, path).json(body)).await?).await
+    }
+
+    /// `PUT path` with a body.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn put<B: Serialize + Sync + ?Sized, R: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<R, ClientError> {
+        read(self.send(self.request(Method::PUT, path).json(body)).await?).await
+    }
+
+    /// `DELETE path`, which answers without a body.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.send(self.request(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// A request with the bearer set, to be sent by [`Client::send`].
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(bearer) = &self.bearer {
+            request = request.bearer_auth(bearer);
+        }
+        if let Some(pool) = &self.pool {
+            request = request.header("x-titan-pool", pool);
+        }
+        request
+    }
+
+    /// Sends a request; a reply other than 2xx becomes an error.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|e| unreachable_error(&self.base, &e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|v| v.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        let (url, status) = (response.url().to_string(), response.status());
+        let body = bounded_body(response).await?;
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(ClientError::Refused { problem: Box::new(problem), retry_after }),
+            Err(_) => Err(ClientError::Unexpected { url, status: status.to_string() }),
+        }
+    }
+}
+
+async fn read<R: DeserializeOwned>(response: Response) -> Result<R, ClientError> {
+    let (url, status) = (response.url().to_string(), response.status());
+    let body = bounded_body(response).await?;
+    serde_json::from_slice(&body)
+        .map_err(|e| ClientError::Unexpected { url, status: format!("{status} with a body that cannot be read ({e})") })
+}
+
+async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let url = response.url().to_string();
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(|e| unreachable_error(&url, &e))? {
+        if body.len() + part.len() > MAX_REPLY_BYTES {
+            return Err(ClientError::Unexpected { url, status: "with more than 16 MiB".to_owned() });
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string() }
+}

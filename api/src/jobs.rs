@@ -1,0 +1,364 @@
+//! Jobs as clients submit and see them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    ids::{AgentId, JobId},
+    scheduler::Explanation,
+    time::Timestamp,
+};
+
+/// What kind of work a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// A program with arguments, run on the agent's box without a shell.
+    #[default]
+    Process,
+}
+
+/// The body of `POST /api/v1/jobs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitJob {
+    /// What kind of work it is.
+    pub kind: JobKind,
+    /// The program to run.
+    pub process: ProcessSpec,
+    /// What the agent must have, and what the job takes of it.
+    #[serde(default)]
+    pub requirements: Requirements,
+    /// −1000 to 1000; higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// How often it may be tried, 1 to 100. Attempts that an agent never began are not counted.
+    #[serde(default = "default_max_attempts")]
+    pub max_attempts: u32,
+    /// The agent ends an attempt that runs longer, in milliseconds. No limit by default.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// The submitter's own labels; they decide nothing.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Accept the job even if no registered agent could ever run it.
+    #[serde(default)]
+    pub allow_unserved: bool,
+}
+
+fn default_max_attempts() -> u32 {
+    3
+}
+
+/// A program to run: an argument vector, never a shell line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Variables added to the job's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Where it runs; the attempt's own empty folder by default.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// Text for its standard input, which is otherwise empty.
+    #[serde(default)]
+    pub stdin: Option<String>,
+}
+
+/// What a job needs of an agent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Requirements {
+    /// How many GPUs.
+    pub gpus: u32,
+    /// Megabytes of memory on each of those GPUs.
+    pub vram_mb: u64,
+    /// Megabytes of main memory.
+    pub ram_mb: u64,
+    /// CPUs, in fractions if need be.
+    pub cpus: f64,
+    /// Labels that the agent must carry, with these values.
+    pub agent_labels: BTreeMap<String, String>,
+}
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// No agent can take it yet.
+    Pending,
+    /// Bound to an agent that has not claimed it yet.
+    Scheduled,
+    /// Claimed by an agent under a lease.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Ended badly, attempts used up.
+    Failed,
+    /// Ended because somebody asked for it.
+    Cancelled,
+}
+
+impl JobState {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Scheduled, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The word used in JSON, in Redis and in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+
+    /// Whether nothing can happen to the job any more.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl std::fmt::Display for JobState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why an attempt ended other than well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The program exited with a code other than 0.
+    ExitCode,
+    /// A signal ended the program.
+    Signal,
+    /// The attempt ran longer than the job's `timeout_ms`.
+    Timeout,
+    /// The program could not be started.
+    StartFailed,
+    /// The agent did not renew its lease in time.
+    LeaseLost,
+    /// The agent restarted and the attempt's processes are gone.
+    AgentRestarted,
+    /// The agent was removed from the pool.
+    AgentRemoved,
+    /// The policy of the agent's box does not allow the job.
+    Refused,
+    /// The agent handed the job back before it began, or while it drained.
+    Released,
+    /// Somebody cancelled the job.
+    Cancelled,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 10] = [
+        Self::ExitCode,
+        Self::Signal,
+        Self::Timeout,
+        Self::StartFailed,
+        Self::LeaseLost,
+        Self::AgentRestarted,
+        Self::AgentRemoved,
+        Self::Refused,
+        Self::Released,
+        Self::Cancelled,
+    ];
+
+    /// The word used in JSON, in Redis and in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExitCode => "exit_code",
+            Self::Signal => "signal",
+            Self::Timeout => "timeout",
+            Self::StartFailed => "start_failed",
+            Self::LeaseLost => "lease_lost",
+            Self::AgentRestarted => "agent_restarted",
+            Self::AgentRemoved => "agent_removed",
+            Self::Refused => "refused",
+            Self::Released => "released",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The reason of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == word)
+    }
+}
+
+/// One job, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of work it is.
+    pub kind: JobKind,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// The agent that it is bound to, or that ran the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// The number of the latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// How often it may be tried.
+    pub max_attempts: u32,
+    /// Higher goes first.
+    pub priority: i32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the latest attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The exit code of the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why the latest attempt ended other than well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What the agent said about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Whether a cancellation was asked for and the attempt's processes are not known to be gone yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelling: bool,
+    /// Bytes that the latest attempt has written, both streams together.
+    pub output_bytes: u64,
+    /// The program.
+    pub process: ProcessSpec,
+    /// What it needs.
+    pub requirements: Requirements,
+    /// The agent ends an attempt that runs longer, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// The submitter's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// GPUs that the latest attempt was given, by UUID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// Attempts that ended other than well, oldest first, the latest 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<AttemptFailure>,
+}
+
+/// One attempt that ended other than well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AttemptFailure {
+    /// The number of the attempt; 0 if the job was bound but never claimed.
+    pub attempt: u32,
+    /// Where it ran.
+    pub agent_id: AgentId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+    /// Its exit code, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// What the agent said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// One line of the list of jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobSummary {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of work it is.
+    pub kind: JobKind,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// The agent that it is bound to, or that ran the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// The number of the latest attempt.
+    pub attempt: u32,
+    /// Higher goes first.
+    pub priority: i32,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the latest attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The exit code of the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why the latest attempt ended other than well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The program and its arguments, cut to 256 bytes.
+    pub command: String,
+}
+
+/// The reply to `POST /api/v1/jobs`, with `Location` set to the job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SubmittedJob {
+    /// The new job's id.
+    pub id: JobId,
+    /// `scheduled` if an agent was at hand, else `pending`.
+    pub state: JobState,
+    /// The agent that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// How the agent was chosen, with `?explain=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+}
+
+/// One page of the list of jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobList {
+    /// The jobs of this page. A filter may leave a page short, or empty, while more follow.
+    pub jobs: Vec<JobSummary>,
+    /// Where the next page begins; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// The body of `POST /api/v1/jobs/{id}/cancel`; an empty object will do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelJob {}
+
+/// The reply to a cancellation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CancelledJob {
+    /// The job's id.
+    pub id: JobId,
+    /// The state that it is in now; one that had ended before keeps its end.
+    pub state: JobState,
+    /// Whether its processes still have to be ended by the agent.
+    pub cancelling: bool,
+}

@@ -1,0 +1,23 @@
+//! The words that clients, agents and the coordinator share: requests, replies, problems, ids and limits.
+//!
+//! Nothing here does I/O. The optional feature `client` adds a small typed HTTP client over these types.
+
+pub mod agents;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod credentials;
+pub mod health;
+pub mod ids;
+pub mod jobs;
+pub mod limits;
+pub mod output;
+pub mod problem;
+pub mod scheduler;
+pub mod status;
+pub mod time;
+pub mod work;
+
+/// Version of the protocol between agent and coordinator, carried in the body of every agent request.
+///
+/// It rises when an older peer could no longer make sense of a body; unknown fields alone never raise it.
+pub const PROTOCOL: u32 = 1;

@@ -1,0 +1,46 @@
+//! Bounds on everything that comes in. A value past one of these is refused before Redis hears of it.
+
+/// Entries in one `command`, the program included.
+pub const COMMAND_ARGS: usize = 1_024;
+/// Bytes of one `command`, all entries together.
+pub const COMMAND_BYTES: usize = 64 * 1_024;
+/// Variables in one `env`.
+pub const ENV_VARS: usize = 256;
+/// Bytes of one `env`, names and values together.
+pub const ENV_BYTES: usize = 64 * 1_024;
+/// Bytes of one `stdin`.
+pub const STDIN_BYTES: usize = 64 * 1_024;
+/// Labels on one job or agent.
+pub const LABELS: usize = 64;
+/// Bytes of one label's name, and of its value.
+pub const LABEL_BYTES: usize = 128;
+/// GPUs of one agent, and of one job's requirements.
+pub const GPUS: usize = 64;
+/// Models of one agent.
+pub const MODELS: usize = 256;
+/// Megabytes of memory (of a device or a box) that are believed: 16 TiB.
+pub const MEMORY_MB: u64 = 16 * 1_024 * 1_024;
+/// CPUs that are believed.
+pub const CPUS: f64 = 4_096.0;
+/// Jobs that one agent may run at once.
+pub const MAX_JOBS: u32 = 64;
+/// Lowest and highest priority; higher goes first.
+pub const PRIORITY: std::ops::RangeInclusive<i32> = -1_000..=1_000;
+/// Attempts that a job may be given.
+pub const MAX_ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=100;
+/// Longest `timeout_ms`: 30 days.
+pub const TIMEOUT_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Longest wait of a claim, milliseconds.
+pub const CLAIM_WAIT_MS: u64 = 20_000;
+/// Longest `wait_ms` of a read, milliseconds.
+pub const READ_WAIT_MS: u64 = 20_000;
+/// Entries in one page of a list.
+pub const PAGE: u32 = 500;
+/// Reports in one call.
+pub const REPORTS: usize = 256;
+/// Bytes of output in one chunk, decoded.
+pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1_024;
+/// Leases that a heartbeat may list.
+pub const LEASES: usize = 256;
+/// Bytes of a text that explains something (`message`, `name`).
+pub const TEXT_BYTES: usize = 1_024;

@@ -1,0 +1,70 @@
+//! What a job writes: chunks of two streams in the order in which they were read, addressed by byte offset.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::jobs::JobState;
+
+/// Which stream a chunk was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How `data` holds its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As text: the bytes are valid UTF-8.
+    #[default]
+    Utf8,
+    /// In base64 (standard alphabet, padded): they are not.
+    Base64,
+}
+
+/// Some bytes of a job's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Chunk {
+    /// Where the chunk begins: bytes of both streams that the attempt wrote before it.
+    pub offset: u64,
+    /// The stream it was written to.
+    pub stream: Stream,
+    /// The bytes, as `encoding` says; at most 64 KiB when decoded.
+    pub data: String,
+    /// How `data` holds them.
+    #[serde(default, skip_serializing_if = "is_utf8")]
+    pub encoding: Encoding,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_utf8(encoding: &Encoding) -> bool {
+    *encoding == Encoding::Utf8
+}
+
+/// The reply to `GET /api/v1/jobs/{id}/output`, and the data of each SSE event `output`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Output {
+    /// The attempt that wrote it.
+    pub attempt: u32,
+    /// The job's state when this was read.
+    pub state: JobState,
+    /// The chunks from the offset asked for on, in order.
+    pub chunks: Vec<Chunk>,
+    /// Bytes between the offset asked for and the first chunk that are kept no more: of long outputs only the first
+    /// 64 KiB and the latest 960 KiB stay in the store, the whole log stays on the agent's disk.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_bytes: u64,
+    /// The offset to ask for next.
+    pub next_offset: u64,
+    /// Whether nothing will follow: the job has ended and all of its output was read.
+    pub complete: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

@@ -1,0 +1,137 @@
+//! How an agent is chosen: weights, scores, and the explanation of a choice.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::ids::AgentId;
+
+/// How much each part of the score counts; none is negative and they sum to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// Free memory of the best device.
+    pub vram: f64,
+    /// Free slots.
+    pub load: f64,
+    /// Closeness, by round-trip time.
+    pub rtt: f64,
+    /// Measured speed.
+    pub performance: f64,
+}
+
+/// A named set of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// 0.40 memory, 0.30 load, 0.20 round-trip time, 0.10 performance.
+    #[default]
+    Balanced,
+    /// 0.60, 0.20, 0.15, 0.05: for work that is bound by memory.
+    Memory,
+    /// 0.30, 0.20, 0.40, 0.10: for work that waits for answers.
+    Latency,
+    /// Weights of one's own.
+    Custom,
+}
+
+impl Profile {
+    /// The weights of a named profile; none for `custom`.
+    #[must_use]
+    pub fn weights(self) -> Option<Weights> {
+        let (vram, load, rtt, performance) = match self {
+            Self::Balanced => (0.40, 0.30, 0.20, 0.10),
+            Self::Memory => (0.60, 0.20, 0.15, 0.05),
+            Self::Latency => (0.30, 0.20, 0.40, 0.10),
+            Self::Custom => return None,
+        };
+        Some(Weights { vram, load, rtt, performance })
+    }
+
+    /// The word used in JSON and in Redis.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Balanced => "balanced",
+            Self::Memory => "memory",
+            Self::Latency => "latency",
+            Self::Custom => "custom",
+        }
+    }
+
+    /// The profile of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Balanced, Self::Memory, Self::Latency, Self::Custom].into_iter().find(|p| p.as_str() == word)
+    }
+}
+
+/// The reply to `GET` and `PUT /api/v1/scheduler`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Scheduler {
+    /// The profile in use.
+    pub profile: Profile,
+    /// Its weights.
+    pub weights: Weights,
+    /// Rises with every change; agents are scored anew as they are touched.
+    pub version: u64,
+}
+
+/// The body of `PUT /api/v1/scheduler`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetScheduler {
+    /// The profile to use.
+    pub profile: Profile,
+    /// Needed for `custom`, refused for every other profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
+}
+
+/// The parts of a score, each from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScoreParts {
+    /// Effective free memory of the best device over its total (main memory where the job needs no GPU).
+    pub vram: f64,
+    /// 1 − live attempts ÷ slots.
+    pub load: f64,
+    /// 1 ÷ (1 + round-trip milliseconds ÷ 50).
+    pub rtt: f64,
+    /// Tokens a second ÷ (tokens a second + 100); 0.5 before there is history.
+    pub performance: f64,
+}
+
+/// An agent that could take the job, with its score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Candidate {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Weighted sum of the parts, halved if the agent is degraded.
+    pub score: f64,
+    /// The parts.
+    pub parts: ScoreParts,
+    /// Whether the score was halved.
+    pub degraded: bool,
+}
+
+/// How many agents a requirement rules out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuledOut {
+    /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), or `offline`, `draining`, `slots`,
+    /// `vram_free`, `ram_free`, `cpus_free`, `not_waiting` (not now).
+    pub reason: String,
+    /// How many agents.
+    pub agents: u64,
+}
+
+/// How an agent was chosen for a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The weights that were used.
+    pub weights: Weights,
+    /// Agents that could take the job, best first: the first was chosen. At most 5.
+    pub candidates: Vec<Candidate>,
+    /// Why the others could not, most agents first.
+    pub ruled_out: Vec<RuledOut>,
+    /// How many agents were looked at for `ruled_out`, at most 1,000.
+    pub examined: u64,
+}

@@ -1,0 +1,31 @@
+//! Points in time as the interface shows them: RFC 3339, UTC, milliseconds.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A point in time on the clock of Redis, shown as RFC 3339 in UTC, for example `2026-11-21T06:18:45.123Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
+#[serde(transparent)]
+pub struct Timestamp(jiff::Timestamp);
+
+impl Timestamp {
+    /// The time `ms` milliseconds after the Unix epoch; a value outside of jiff's range becomes the nearest in it.
+    #[must_use]
+    pub fn from_ms(ms: i64) -> Self {
+        let fallback = if ms < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        Self(jiff::Timestamp::from_millisecond(ms).unwrap_or(fallback))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn as_ms(self) -> i64 {
+        self.0.as_millisecond()
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
