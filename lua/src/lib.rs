@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Everything that TitanCompute keeps in Redis, as typed operations.
+//!
+//! Each operation is one atomic Lua script under `lua/scripts/<noun>/<verb>.lua` with its wrapper beside it in
+//! `lua/src/<noun>/<verb>.rs`: a struct of arguments whose `run` gives an enum of outcomes. No other crate knows the
+//! name of a key or sees a raw reply.
+
+pub mod agents;
+mod connection;
+pub mod credentials;
+mod error;
+pub mod jobs;
+mod keys;
+pub mod output;
+pub mod pool;
+mod reply;
+mod script;
+mod store;
+pub mod watch;
+
+pub use error::StoreError;
+pub use pool::PoolSettings;
+pub use store::{Pool, Store};

@@ -1,0 +1,34 @@
+//! `agents/drain`: an operator drains an agent, or lets it take work again.
+
+use titan_api::ids::AgentId;
+
+use crate::{Pool, StoreError};
+
+/// Drains or resumes an agent. Jobs bound to a draining agent go elsewhere; running ones finish.
+#[derive(Debug, Clone, Copy)]
+pub struct SetDraining<'a> {
+    /// The agent.
+    pub agent: &'a AgentId,
+    /// `true` drains, `false` resumes.
+    pub draining: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainOutcome {
+    /// It is so, now or before.
+    Done,
+    /// There is no such agent.
+    NotFound,
+}
+
+impl SetDraining<'_> {
+    /// Runs the script.
+    ///
+    /// # Errors
+    /// [`StoreError`], as for every operation.
+    pub async fn run(&self, pool: &Pool) -> Result<DrainOutcome, StoreError> {
+        let _ = pool;
+        todo!()
+    }
+}

@@ -1,0 +1,62 @@
+//! `agents/heartbeat`: an agent says that it lives, what it has left and what it holds.
+
+use titan_api::{
+    agents::Measures,
+    ids::{AgentId, JobId},
+    work::HeldLease,
+};
+
+use super::TurnedAway;
+use crate::{Pool, StoreError};
+
+/// One heartbeat.
+#[derive(Debug, Clone, Copy)]
+pub struct Heartbeat<'a> {
+    /// The agent.
+    pub agent: &'a AgentId,
+    /// Its incarnation, from its token.
+    pub epoch: i64,
+    /// Rises with every heartbeat of a run.
+    pub seq: u64,
+    /// The last claim whose reply the agent has read.
+    pub last_claim: u64,
+    /// What it has left; already checked against the bounds of `titan_api::limits`.
+    pub measures: &'a Measures,
+    /// What it holds; each is renewed.
+    pub leases: &'a [HeldLease],
+    /// Whether it wants no more work.
+    pub draining: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeartbeatOutcome {
+    /// It was heard.
+    Heard(Heard),
+    /// It was not.
+    TurnedAway(TurnedAway),
+}
+
+/// What an agent is told in return.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// Of its leases, those that are no longer current.
+    pub stop: Vec<HeldLease>,
+    /// Jobs to cancel.
+    pub cancel: Vec<JobId>,
+    /// Whether an operator drains it.
+    pub draining: bool,
+    /// Whether somebody reads the output of one of its jobs.
+    pub watched: bool,
+}
+
+impl Heartbeat<'_> {
+    /// Runs the script.
+    ///
+    /// # Errors
+    /// [`StoreError`], as for every operation.
+    pub async fn run(&self, pool: &Pool) -> Result<HeartbeatOutcome, StoreError> {
+        let _ = pool;
+        todo!()
+    }
+}

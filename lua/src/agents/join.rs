@@ -1,0 +1,34 @@
+//! `agents/join`: reserves an agent's id for its key.
+
+use titan_api::ids::AgentId;
+
+use crate::{Pool, StoreError};
+
+/// Reserves `agent` for the key with this thumbprint. Repeating it is harmless.
+#[derive(Debug, Clone, Copy)]
+pub struct JoinAgent<'a> {
+    /// The id to reserve.
+    pub agent: &'a AgentId,
+    /// The agent's public key, base64url.
+    pub public_key: &'a str,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// The id is the key's.
+    Joined,
+    /// Another key has the id.
+    Taken,
+}
+
+impl JoinAgent<'_> {
+    /// Runs the script.
+    ///
+    /// # Errors
+    /// [`StoreError`], as for every operation.
+    pub async fn run(&self, pool: &Pool) -> Result<JoinOutcome, StoreError> {
+        let _ = pool;
+        todo!()
+    }
+}

@@ -1,0 +1,4 @@
+//! API keys and join tokens. They belong to no pool's slot: one key a record, with an index written after the record.
+
+pub mod api_keys;
+pub mod join_tokens;

@@ -1,0 +1,18 @@
+//! What can go wrong between a wrapper and Redis.
+
+/// An operation that did not run, or whose outcome is unknown. Every operation may be repeated with the same arguments.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Redis can't be reached, is loading, busy, read-only or without a quorum.
+    #[error("Redis is unavailable: {0}")]
+    Unavailable(String),
+    /// The pool's slot is moving between cluster nodes; nothing was changed.
+    #[error("the pool is moving between nodes of the Redis cluster: {0}")]
+    Moving(String),
+    /// Redis has no memory left for new work; nothing was changed.
+    #[error("Redis is out of memory: {0}")]
+    Full(String),
+    /// A key or a reply holds what no version of this program writes.
+    #[error("Redis holds something unexpected: {0}")]
+    Corrupt(String),
+}

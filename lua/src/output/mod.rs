@@ -1,0 +1,5 @@
+//! What jobs write.
+
+mod read;
+
+pub use read::{ReadOutput, Slice, StoredChunk};

@@ -1,0 +1,11 @@
+//! A pool as a whole: its settings, weights, counts, and what is overdue in it.
+
+mod open;
+mod scheduler;
+mod status;
+mod sweep;
+
+pub use open::PoolSettings;
+pub use scheduler::{GetScheduler, SetScheduler};
+pub use status::ReadStatus;
+pub use sweep::Sweep;

@@ -1,0 +1,34 @@
+//! `pool/open`: makes the pool's hash, which every script needs, and keeps its settings.
+
+/// Settings that scripts need. The coordinator that opened a pool last decides them; all copies should agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// How often agents are heard, milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// How much later than announced a heartbeat may be, milliseconds.
+    pub heartbeat_timeout_ms: u64,
+    /// How long a lease lasts, milliseconds.
+    pub lease_ttl_ms: u64,
+    /// How long after its lease's end an attempt's processes may last, milliseconds.
+    pub kill_grace_ms: u64,
+    /// How long a bound job waits for its claim, milliseconds.
+    pub claim_timeout_ms: u64,
+    /// How long an offline agent is remembered, milliseconds.
+    pub agent_retention_ms: u64,
+    /// How long an ended job is remembered, milliseconds.
+    pub job_retention_ms: u64,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval_ms: 10_000,
+            heartbeat_timeout_ms: 30_000,
+            lease_ttl_ms: 60_000,
+            kill_grace_ms: 10_000,
+            claim_timeout_ms: 5_000,
+            agent_retention_ms: 7 * 24 * 3_600_000,
+            job_retention_ms: 24 * 3_600_000,
+        }
+    }
+}
