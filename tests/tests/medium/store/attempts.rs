@@ -282,7 +282,7 @@ async fn an_ended_job_is_forgotten_with_all_that_belongs_to_it() {
     // The class stays when its jobs are gone.
     world.pass_with_beats_ms(RETENTION_MS, &[&agent]).await;
     let before = world.redis.snapshot().await;
-    let (id, _) = world.bound(&process()).await;
+    let id = world.pending(&process()).await;
     let lease = world.claim(&agent, 4).await.remove(0);
     let text = Happening::Output {
         offset: 0,
