@@ -90,6 +90,17 @@ impl RedisServer {
         CommandCounts::read(&mut self.connection().await).await
     }
 
+    /// Seconds of CPU time that it has used, its own and the kernel's for it.
+    pub async fn cpu_seconds(&self) -> f64 {
+        let info: String =
+            redis::cmd("INFO").arg("cpu").query_async(&mut self.connection().await).await.unwrap();
+        let of = |name: &str| -> f64 {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.expect("INFO cpu tells it").trim().parse().unwrap()
+        };
+        of("used_cpu_user") + of("used_cpu_sys")
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill();
