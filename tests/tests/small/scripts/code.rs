@@ -24,15 +24,36 @@ impl Code {
         Self { tokens: tokens(text) }
     }
 
-    /// The indices with which a table is read: `ARGV[3]` gives 3. Other expressions in the brackets are left out.
+    /// The indices with which a table is read: `ARGV[3]` gives 3, and `ARGV[i]` what a loop `for i = 1, 7 do` gives to
+    /// `i`. Other expressions in the brackets are left out.
     pub(crate) fn indices(&self, table: &str) -> BTreeSet<usize> {
-        let found = self.tokens.windows(4).filter_map(|window| match window {
-            [Token::Name(name), Token::Sign('['), Token::Number(index), Token::Sign(']')] if name == table => {
-                Some(*index)
-            }
+        let read = self.tokens.windows(4).filter_map(|window| match window {
+            [Token::Name(name), Token::Sign('['), index, Token::Sign(']')] if name == table => Some(index),
             _ => None,
         });
-        found.collect()
+        let values = read.flat_map(|index| match index {
+            Token::Number(number) => [*number].into(),
+            Token::Name(variable) => self.loop_over(variable),
+            _ => BTreeSet::new(),
+        });
+        values.collect()
+    }
+
+    /// The values of a loop variable between two numbers.
+    fn loop_over(&self, variable: &str) -> BTreeSet<usize> {
+        let loops = self.tokens.windows(7).filter_map(|window| match window {
+            [
+                Token::Name(_),
+                Token::Name(name),
+                Token::Sign('='),
+                Token::Number(first),
+                Token::Sign(','),
+                Token::Number(last),
+                Token::Name(open),
+            ] if name == variable && open == "do" => Some(*first..=*last),
+            _ => None,
+        });
+        loops.flatten().collect()
     }
 
     /// Where a loop over the rest of ARGV begins: 4 in `for at = 4, #ARGV`.
@@ -144,6 +165,7 @@ fn code_is_taken_apart_without_comments() {
     );
     assert_eq!(code.indices("ARGV"), [1, 2].into());
     assert!(code.indices("KEYS").is_empty());
+    assert_eq!(Code::new("for i = 2, 4 do x[i] = ARGV[i] end").indices("ARGV"), [2, 3, 4].into());
     assert_eq!(code.rest_of_args(), Some(4));
     assert_eq!(code.commands(), ["HGET".to_owned()].into());
     assert_eq!(code.reply_words(), ["ok".to_owned()].into());
