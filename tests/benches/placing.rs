@@ -100,7 +100,10 @@ fn job(class: usize) -> SubmitJob {
 async fn make_classes(pool: &Pool, classes: usize) {
     for class in 0..classes {
         let id = JobId::new(format!("first-of-{class}")).expect("an id");
-        jobs::Submit { job: &id, spec: &job(class), owner: "bench", explain: false }.run(pool).await.expect("submitted");
+        jobs::Submit { job: &id, spec: &job(class), owner: "bench", explain: false }
+            .run(pool)
+            .await
+            .expect("submitted");
         jobs::CancelJob { job: &id }.run(pool).await.expect("cancelled");
     }
 }
