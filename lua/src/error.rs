@@ -1,5 +1,7 @@
 //! What can go wrong between a wrapper and Redis.
 
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
 /// An operation that did not run, or whose outcome is unknown. Every operation may be repeated with the same arguments.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -15,4 +17,22 @@ pub enum StoreError {
     /// A key or a reply holds what no version of this program writes.
     #[error("Redis holds something unexpected: {0}")]
     Corrupt(String),
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        let text = error.to_string();
+        match (error.kind(), error.code()) {
+            (ErrorKind::Server(ServerErrorKind::TryAgain | ServerErrorKind::Ask | ServerErrorKind::Moved), _) => {
+                Self::Moving(text)
+            }
+            (_, Some("OOM")) => Self::Full(text),
+            (ErrorKind::UnexpectedReturnType | ErrorKind::Parse, _) => Self::Corrupt(text),
+            // A script that met a value which it cannot read fails with a plain ERR or WRONGTYPE.
+            (ErrorKind::Server(ServerErrorKind::ResponseError), _) | (_, Some("WRONGTYPE")) => {
+                if text.contains("OOM ") { Self::Full(text) } else { Self::Corrupt(text) }
+            }
+            _ => Self::Unavailable(text),
+        }
+    }
 }

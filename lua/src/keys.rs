@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The names that are spelled outside of scripts: a pool's two declared keys, its channels, and what belongs to no pool.
+//!
+//! Everything else in a pool is named by `lua/scripts/lib/keys.lua`.
+
+use titan_api::ids::{CredentialId, PoolName};
+
+use crate::watch::Topic;
+
+/// The set of all pools ever opened.
+pub(crate) const POOLS: &str = "titan:pools";
+
+/// The pool's hash, which always exists, and the prefix of all its other keys.
+pub(crate) fn pool(name: &PoolName) -> String {
+    format!("titan:{{{name}}}")
+}
+
+/// The key that never exists: naming it beside the pool's hash makes Redis answer TRYAGAIN while the slot is moved.
+pub(crate) fn absent(name: &PoolName) -> String {
+    format!("titan:{{{name}}}:absent")
+}
+
+/// The channel on which scripts announce changes of a topic; `lib/notify.lua` spells it the same way.
+pub(crate) fn channel(pool: &PoolName, topic: &Topic) -> String {
+    match topic {
+        Topic::Agent(id) => format!("titan:{{{pool}}}:agent:{id}"),
+        Topic::Job(id) => format!("titan:{{{pool}}}:job:{id}"),
+    }
+}
+
+/// One API key's record.
+pub(crate) fn api_key(id: &CredentialId) -> String {
+    format!("titan:api-key:{id}")
+}
+
+/// The ids of a pool's API keys, in a sorted set by id.
+pub(crate) fn api_keys(pool: &PoolName) -> String {
+    format!("titan:api-keys:{pool}")
+}
+
+/// One join token's record.
+pub(crate) fn join_token(id: &CredentialId) -> String {
+    format!("titan:join-token:{id}")
+}
+
+/// The ids of a pool's join tokens, in a sorted set by id.
+pub(crate) fn join_tokens(pool: &PoolName) -> String {
+    format!("titan:join-tokens:{pool}")
+}

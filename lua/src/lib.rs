@@ -5,6 +5,7 @@
 //! name of a key or sees a raw reply.
 
 pub mod agents;
+mod checks;
 mod connection;
 pub mod credentials;
 mod error;

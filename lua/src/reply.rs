@@ -1,1 +1,109 @@
-//! Placeholder.
+//! Reading what scripts return: a word first, then values by position.
+
+use std::{str::FromStr, vec::IntoIter};
+
+use redis::Value;
+use titan_api::{ids::JobId, work::HeldLease};
+
+use crate::StoreError;
+
+/// A reply that is being read from front to back.
+#[derive(Debug)]
+pub(crate) struct Reply(IntoIter<Value>);
+
+impl Reply {
+    pub(crate) fn new(value: Value) -> Result<Self, StoreError> {
+        match value {
+            Value::Array(values) => Ok(Self(values.into_iter())),
+            other => Err(unexpected("an array", &other)),
+        }
+    }
+
+    fn next(&mut self) -> Result<Value, StoreError> {
+        self.0.next().ok_or_else(|| StoreError::Corrupt("a script's reply ends too early".to_owned()))
+    }
+
+    /// Whether everything was read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    /// The next value as bytes.
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+        match self.next()? {
+            Value::BulkString(bytes) => Ok(bytes),
+            Value::SimpleString(text) => Ok(text.into_bytes()),
+            Value::Int(n) => Ok(n.to_string().into_bytes()),
+            other => Err(unexpected("a string", &other)),
+        }
+    }
+
+    /// The next value as text.
+    pub(crate) fn text(&mut self) -> Result<String, StoreError> {
+        String::from_utf8(self.bytes()?).map_err(|_| StoreError::Corrupt("a text is not UTF-8".to_owned()))
+    }
+
+    /// The next value as text; none if it is empty.
+    pub(crate) fn some_text(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(Some(self.text()?).filter(|t| !t.is_empty()))
+    }
+
+    /// The next value, parsed; Lua has no integers of 64 bits, so numbers come as text too.
+    pub(crate) fn parse<T: FromStr>(&mut self) -> Result<T, StoreError> {
+        let text = self.text()?;
+        text.parse().map_err(|_| StoreError::Corrupt(format!("cannot make sense of {text:?}")))
+    }
+
+    /// The next value, parsed; none if it is empty.
+    pub(crate) fn some<T: FromStr>(&mut self) -> Result<Option<T>, StoreError> {
+        match self.some_text()? {
+            None => Ok(None),
+            Some(text) => {
+                text.parse().map(Some).map_err(|_| StoreError::Corrupt(format!("cannot make sense of {text:?}")))
+            }
+        }
+    }
+
+    /// The next value as a flag, 0 or 1.
+    pub(crate) fn flag(&mut self) -> Result<bool, StoreError> {
+        Ok(self.text()? == "1")
+    }
+
+    /// The next value as a list of its own.
+    pub(crate) fn list(&mut self) -> Result<Self, StoreError> {
+        Self::new(self.next()?)
+    }
+
+    /// Everything that is left, each read by `read`.
+    pub(crate) fn rest<T>(mut self, read: impl Fn(&mut Self) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+        let mut all = Vec::new();
+        while !self.is_empty() {
+            all.push(read(&mut self)?);
+        }
+        Ok(all)
+    }
+
+    /// The next three values as a lease.
+    pub(crate) fn lease(&mut self) -> Result<HeldLease, StoreError> {
+        Ok(HeldLease { job_id: self.parse()?, attempt: self.parse()?, lease_id: self.parse()? })
+    }
+
+    /// The next value as a list of leases.
+    pub(crate) fn leases(&mut self) -> Result<Vec<HeldLease>, StoreError> {
+        self.list()?.rest(Self::lease)
+    }
+
+    /// The next value as a list of job ids.
+    pub(crate) fn jobs(&mut self) -> Result<Vec<JobId>, StoreError> {
+        self.list()?.rest(Self::parse)
+    }
+}
+
+/// An outcome word that a wrapper does not know.
+pub(crate) fn unknown_word(script: &str, word: &str) -> StoreError {
+    StoreError::Corrupt(format!("{script} answered {word:?}"))
+}
+
+fn unexpected(wanted: &str, got: &Value) -> StoreError {
+    StoreError::Corrupt(format!("wanted {wanted}, got {got:?}"))
+}

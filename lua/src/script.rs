@@ -1,1 +1,89 @@
-//! Placeholder.
+//! Scripts: put together from their parts, hashed once, sent by hash and whole only when Redis does not know them.
+
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
+
+use crate::connection::Connection;
+
+/// What a script is allowed when Redis has no memory left, and whether it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It writes nothing.
+    Reads,
+    /// It takes new work on, and is refused when memory is short.
+    Writes,
+    /// It ends, renews, cancels or sweeps, and must work when memory is short.
+    Frees,
+}
+
+/// One script, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Script {
+    body: String,
+    hash: String,
+}
+
+impl Script {
+    /// Joins the parts under the flags of `mode`.
+    pub(crate) fn new(mode: Mode, parts: &[&str]) -> Self {
+        let flags = match mode {
+            Mode::Reads => "#!lua flags=no-writes,allow-oom\n",
+            Mode::Writes => "#!lua\n",
+            Mode::Frees => "#!lua flags=allow-oom\n",
+        };
+        let body = format!("{flags}{}", parts.join("\n"));
+        let hash = redis::Script::new(&body).get_hash().to_owned();
+        Self { body, hash }
+    }
+
+    /// Runs the script on two keys.
+    pub(crate) async fn run(&self, on: &Connection, keys: [&str; 2], args: &Args) -> Result<Value, RedisError> {
+        match on.send(&Self::command("EVALSHA", &self.hash, keys, args)).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                on.send(&Self::command("EVAL", &self.body, keys, args)).await
+            }
+            other => other,
+        }
+    }
+
+    fn command(verb: &str, script: &str, keys: [&str; 2], args: &Args) -> Cmd {
+        let mut cmd = redis::cmd(verb);
+        cmd.arg(script).arg(2).arg(keys[0]).arg(keys[1]);
+        for arg in &args.0 {
+            cmd.arg(arg.as_slice());
+        }
+        cmd
+    }
+}
+
+/// The arguments of one call, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Args(Vec<Vec<u8>>);
+
+impl Args {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one argument.
+    pub(crate) fn push(&mut self, arg: impl ToRedisArgs) -> &mut Self {
+        self.0.extend(arg.to_redis_args());
+        self
+    }
+}
+
+/// Declares the script of this file: its name, its mode, and the parts of `lib/` that it uses, each after those that it
+/// needs itself.
+macro_rules! script {
+    ($mode:ident, $name:literal, uses [$($lib:literal),* $(,)?]) => {
+        static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
+            crate::script::Script::new(
+                crate::script::Mode::$mode,
+                &[
+                    $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/", $lib, ".lua")),)*
+                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/", $name, ".lua")),
+                ],
+            )
+        });
+    };
+}
+pub(crate) use script;

@@ -1,35 +1,66 @@
 //! The handles that operations run on.
 
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use redis::Value;
 use titan_api::{health::Check, ids::PoolName};
 
-use crate::{PoolSettings, StoreError};
+use crate::{
+    PoolSettings, StoreError, checks,
+    connection::{Connection, Target},
+    keys, pool,
+    reply::Reply,
+    script::{Args, Script},
+    watch::Watches,
+};
 
 /// A Redis deployment. Cloning is cheap and shares the connections.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connection: Connection,
+    settings: PoolSettings,
+    opened: Mutex<HashSet<PoolName>>,
+    watches: Watches,
+}
 
 impl Store {
     /// Prepares the connections to `url` (`redis://`, `rediss://`, or `redis+cluster://host:port,host:port`). Nothing is
-    /// sent before the first operation, and a Redis that is away now may come later.
+    /// sent before the first operation, and a Redis that is away now may come later. Must be called inside a Tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the URL is malformed.
     pub fn new(url: &str, settings: PoolSettings) -> Result<Self, StoreError> {
-        let _ = (url, settings);
-        todo!()
+        // Without a provider rustls panics at the first `rediss://` connection; a second installation is refused.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let target = Target::parse(url)?;
+        let watches = Watches::new(target.clone());
+        let connection = Connection::new(target);
+        Ok(Self(Arc::new(Shared { connection, settings, opened: Mutex::default(), watches })))
     }
 
     /// The settings that this process opens pools with.
     #[must_use]
     pub fn settings(&self) -> &PoolSettings {
-        todo!()
+        &self.0.settings
     }
 
     /// A handle on one pool, which is opened with the first operation on it.
     #[must_use]
     pub fn pool(&self, name: &PoolName) -> Pool {
-        let _ = name;
-        todo!()
+        Pool {
+            store: self.clone(),
+            name: name.clone(),
+            key: keys::pool(name),
+            absent: keys::absent(name),
+            now_ms: None,
+        }
     }
 
     /// The time on the clock of Redis, milliseconds since the epoch.
@@ -37,12 +68,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn now_ms(&self) -> Result<i64, StoreError> {
-        todo!()
+        let (seconds, micros): (i64, i64) = self.connection().query(&redis::cmd("TIME")).await?;
+        Ok(seconds * 1_000 + micros / 1_000)
     }
 
     /// Looks whether Redis is reachable and writable, and whether it would lose data. Bounded to a second.
     pub async fn checks(&self) -> Vec<Check> {
-        todo!()
+        Box::pin(checks::run(self.connection())).await
     }
 
     /// The pools that have ever been opened, by name: what a sweep has to visit.
@@ -50,25 +82,96 @@ impl Store {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn pools(&self) -> Result<Vec<PoolName>, StoreError> {
-        todo!()
+        let names: Vec<String> = self.connection().query(redis::cmd("SMEMBERS").arg(keys::POOLS)).await?;
+        let mut pools: Vec<PoolName> = names.into_iter().filter_map(|name| PoolName::new(name).ok()).collect();
+        pools.sort();
+        Ok(pools)
+    }
+
+    /// How scripts announce changes: sharded on a cluster, so that a message stays on one node.
+    pub(crate) fn publish_command(&self) -> &'static str {
+        if self.connection().target().is_cluster() { "SPUBLISH" } else { "PUBLISH" }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.0.watches
+    }
+
+    fn is_opened(&self, name: &PoolName) -> bool {
+        self.0.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    fn remember_opened(&self, name: &PoolName) {
+        self.0.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
     }
 }
 
 /// One pool in a store. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Pool {}
+pub struct Pool {
+    store: Store,
+    name: PoolName,
+    key: String,
+    absent: String,
+    now_ms: Option<i64>,
+}
 
 impl Pool {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &PoolName {
-        todo!()
+        &self.name
     }
 
     /// The same pool with a clock of the caller's, milliseconds since the epoch, for tests.
     #[must_use]
     pub fn at(&self, now_ms: i64) -> Self {
-        let _ = now_ms;
-        todo!()
+        Self { now_ms: Some(now_ms), ..self.clone() }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The argument `now_ms` of every script: empty for the clock of Redis.
+    pub(crate) fn now(&self) -> String {
+        self.now_ms.map(|ms| ms.to_string()).unwrap_or_default()
+    }
+
+    /// Runs a script and reads the word of its reply. A pool that this process has not opened yet, or that Redis has
+    /// lost, is opened first.
+    pub(crate) async fn call(&self, script: &Script, args: &Args) -> Result<(String, Reply), StoreError> {
+        if !self.store.is_opened(&self.name) {
+            self.open().await?;
+        }
+        let (word, reply) = self.call_once(script, args).await?;
+        if word != "no_pool" {
+            return Ok((word, reply));
+        }
+        self.open().await?;
+        self.call_once(script, args).await
+    }
+
+    async fn open(&self) -> Result<(), StoreError> {
+        pool::open(self).await?;
+        self.store.remember_opened(&self.name);
+        Ok(())
+    }
+
+    /// Runs a script without opening the pool.
+    pub(crate) async fn call_once(&self, script: &Script, args: &Args) -> Result<(String, Reply), StoreError> {
+        let value: Value = script.run(self.store.connection(), [&self.key, &self.absent], args).await?;
+        let mut reply = Reply::new(value)?;
+        let word = reply.text()?;
+        if word == "newer_schema" {
+            return Err(StoreError::Unavailable(
+                "the pool was written by a newer version of TitanCompute; upgrade this coordinator".to_owned(),
+            ));
+        }
+        Ok((word, reply))
     }
 }

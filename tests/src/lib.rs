@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The test harness: real Redis servers, real coordinators and agents as processes, and a proxy that breaks the wires
+//! between them.
+//!
+//! Everything here listens on loopback, keeps its files in a temporary folder and ends what it started when it is
+//! dropped. What it can't do, it panics about: a test has nothing better to do with an error.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a harness fails the test by panicking"
+)]
+
+pub mod binaries;
+pub mod cluster;
+pub mod commands;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod redis;
+pub mod skip;
+pub mod snapshot;
+pub mod wait;

@@ -3,11 +3,19 @@
 use titan_api::{
     agents::Measures,
     ids::{AgentId, JobId},
+    limits::MAX_JOBS,
     work::{Claim, Lease},
 };
 
-use super::TurnedAway;
-use crate::{Pool, StoreError};
+use super::{TurnedAway, measures_json};
+use crate::{
+    Pool, StoreError,
+    jobs::Spec,
+    reply::{Reply, unknown_word},
+    script::{Args, script},
+};
+
+script!(Frees, "agents/claim", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
 
 /// One claim.
 ///
@@ -54,7 +62,48 @@ impl ClaimJobs<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<ClaimOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.agent.as_str())
+            .push(self.epoch)
+            .push(self.claim.claim)
+            .push(self.claim.free_slots.min(MAX_JOBS))
+            .push(self.measures.map(measures_json).transpose()?.unwrap_or_default())
+            .push(self.reachable_ms)
+            .push(nonce()?)
+            .push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        if let Some(turned_away) = TurnedAway::from_word(&word) {
+            return Ok(ClaimOutcome::TurnedAway(turned_away));
+        }
+        match word.as_str() {
+            "claimed" => {
+                let ttl = pool.store().settings().lease_ttl_ms;
+                let leases = reply.list()?.rest(|r| lease(r.list()?, ttl))?;
+                Ok(ClaimOutcome::Claimed(Claimed { leases, cancel: reply.jobs()?, watched: reply.flag()? }))
+            }
+            other => Err(unknown_word("agents/claim", other)),
+        }
     }
+}
+
+fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
+    let held = reply.lease()?;
+    let devices = reply.text()?.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
+    let spec = Spec::from_json(&reply.bytes()?)?;
+    Ok(Lease {
+        job_id: held.job_id,
+        attempt: held.attempt,
+        lease_id: held.lease_id,
+        lease_ttl_ms,
+        process: spec.job.process,
+        devices,
+        timeout_ms: spec.job.timeout_ms,
+    })
+}
+
+/// 128 random bits, in hex: a lease id must not be guessed, nor come again after Redis lost some writes.
+fn nonce() -> Result<String, StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| StoreError::Unavailable(format!("no randomness: {e}")))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

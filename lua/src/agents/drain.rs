@@ -2,7 +2,13 @@
 
 use titan_api::ids::AgentId;
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "agents/drain", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Drains or resumes an agent. Jobs bound to a draining agent go elsewhere; running ones finish.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +34,12 @@ impl SetDraining<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<DrainOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.agent.as_str()).push(if self.draining { "1" } else { "" }).push(pool.now());
+        match pool.call(&SCRIPT, &args).await?.0.as_str() {
+            "done" => Ok(DrainOutcome::Done),
+            "not_found" => Ok(DrainOutcome::NotFound),
+            other => Err(unknown_word("agents/drain", other)),
+        }
     }
 }

@@ -1,8 +1,18 @@
-//! `agents/get`: one agent.
+//! `agents/get`: agents as clients see them: one by its id, or a page of the registry.
 
-use titan_api::{agents::Agent, ids::AgentId};
+use titan_api::{
+    agents::{Agent, AgentGpu, AgentState, Facts},
+    ids::AgentId,
+    time::Timestamp,
+};
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::{Reply, unknown_word},
+    script::{Args, script},
+};
+
+script!(Reads, "agents/get", uses ["keys", "pool", "record", "agent", "rank"]);
 
 /// Reads one agent.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +27,65 @@ impl GetAgent<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<Option<Agent>, StoreError> {
-        let _ = pool;
-        todo!()
+        Ok(read(pool, self.agent.as_str(), "", 1).await?.pop())
     }
+}
+
+/// Reads a page of agents.
+#[derive(Debug, Clone, Copy)]
+pub struct ListAgents<'a> {
+    /// The last agent of the page before.
+    pub after: Option<&'a AgentId>,
+    /// How many at most, 1 to 500.
+    pub limit: u32,
+}
+
+impl ListAgents<'_> {
+    /// Runs the script. Fewer agents than `limit` means that none follow.
+    ///
+    /// # Errors
+    /// [`StoreError`], as for every operation.
+    pub async fn run(&self, pool: &Pool) -> Result<Vec<Agent>, StoreError> {
+        read(pool, "", self.after.map(AgentId::as_str).unwrap_or_default(), self.limit).await
+    }
+}
+
+async fn read(pool: &Pool, agent: &str, after: &str, limit: u32) -> Result<Vec<Agent>, StoreError> {
+    let mut args = Args::new();
+    args.push(agent).push(after).push(limit).push(pool.now());
+    let (word, reply) = pool.call(&SCRIPT, &args).await?;
+    match word.as_str() {
+        "agents" => reply.rest(|r| view(r.list()?)),
+        other => Err(unknown_word("agents/get", other)),
+    }
+}
+
+fn view(mut reply: Reply) -> Result<Agent, StoreError> {
+    let (id, state): (AgentId, String) = (reply.parse()?, reply.text()?);
+    let state = AgentState::from_word(&state).ok_or_else(|| unknown_word("agents/get", &state))?;
+    let (draining, score, live_attempts) = (reply.flag()?, reply.parse()?, reply.parse()?);
+    let (seen_ms, registered_ms, rtt_ms) = (reply.parse()?, reply.parse()?, reply.some()?);
+    let (ram_free_mb, mut left) = (reply.parse()?, reply.list()?);
+    let facts: Facts = serde_json::from_slice(&reply.bytes()?).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let mut gpus = Vec::new();
+    while !left.is_empty() {
+        let (uuid, vram_free_mb) = (left.text()?, left.parse()?);
+        if let Some(gpu) = facts.gpus.iter().find(|g| g.uuid == uuid) {
+            gpus.push(AgentGpu { uuid, name: gpu.name.clone(), vram_mb: gpu.vram_mb, vram_free_mb });
+        }
+    }
+    Ok(Agent {
+        id,
+        state,
+        draining,
+        score,
+        live_attempts,
+        max_jobs: facts.max_jobs,
+        last_seen_at: Timestamp::from_ms(seen_ms),
+        registered_at: Timestamp::from_ms(registered_ms),
+        rtt_ms,
+        ram_free_mb,
+        gpus,
+        facts,
+    })
 }

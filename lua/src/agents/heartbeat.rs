@@ -6,8 +6,14 @@ use titan_api::{
     work::HeldLease,
 };
 
-use super::TurnedAway;
-use crate::{Pool, StoreError};
+use super::{TurnedAway, lease_list, measures_json};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "agents/heartbeat", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
 
 /// One heartbeat.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +62,27 @@ impl Heartbeat<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<HeartbeatOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.agent.as_str())
+            .push(self.epoch)
+            .push(self.seq)
+            .push(self.last_claim)
+            .push(measures_json(self.measures)?)
+            .push(lease_list(self.leases))
+            .push(if self.draining { "1" } else { "" })
+            .push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        if let Some(turned_away) = TurnedAway::from_word(&word) {
+            return Ok(HeartbeatOutcome::TurnedAway(turned_away));
+        }
+        match word.as_str() {
+            "heard" => Ok(HeartbeatOutcome::Heard(Heard {
+                stop: reply.leases()?,
+                cancel: reply.jobs()?,
+                draining: reply.flag()?,
+                watched: reply.flag()?,
+            })),
+            other => Err(unknown_word("agents/heartbeat", other)),
+        }
     }
 }

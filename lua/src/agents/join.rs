@@ -2,7 +2,13 @@
 
 use titan_api::ids::AgentId;
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Writes, "agents/join", uses ["keys", "pool"]);
 
 /// Reserves `agent` for the key with this thumbprint. Repeating it is harmless.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +34,12 @@ impl JoinAgent<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<JoinOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.agent.as_str()).push(self.public_key).push(pool.now());
+        match pool.call(&SCRIPT, &args).await?.0.as_str() {
+            "joined" => Ok(JoinOutcome::Joined),
+            "taken" => Ok(JoinOutcome::Taken),
+            other => Err(unknown_word("agents/join", other)),
+        }
     }
 }

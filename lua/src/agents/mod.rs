@@ -5,20 +5,24 @@ mod drain;
 mod get;
 mod heartbeat;
 mod join;
-mod list;
 mod register;
 mod remove;
 mod report;
+mod survey;
 
 pub use claim::{ClaimJobs, ClaimOutcome, Claimed};
 pub use drain::{DrainOutcome, SetDraining};
-pub use get::GetAgent;
+pub use get::{GetAgent, ListAgents};
 pub use heartbeat::{Heard, Heartbeat, HeartbeatOutcome};
 pub use join::{JoinAgent, JoinOutcome};
-pub use list::ListAgents;
 pub use register::{RegisterAgent, RegisterOutcome};
 pub use remove::{RemoveAgent, RemoveOutcome};
 pub use report::{ReportBatch, ReportOutcome, Reported};
+pub(crate) use survey::{Survey, Surveyed};
+
+use titan_api::{agents::Measures, work::HeldLease};
+
+use crate::StoreError;
 
 /// Why a call of an agent was turned away before anything else was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,4 +33,27 @@ pub enum TurnedAway {
     Superseded,
     /// An operator removed it.
     Removed,
+}
+
+impl TurnedAway {
+    /// The word that scripts have for it.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "unknown_agent" => Some(Self::Unknown),
+            "superseded" => Some(Self::Superseded),
+            "removed" => Some(Self::Removed),
+            _ => None,
+        }
+    }
+}
+
+/// Leases as scripts read them: `[[job, attempt, lease]…]`.
+fn lease_list(leases: &[HeldLease]) -> String {
+    let rows: Vec<_> =
+        leases.iter().map(|l| serde_json::json!([l.job_id.as_str(), l.attempt, l.lease_id.as_str()])).collect();
+    serde_json::Value::Array(rows).to_string()
+}
+
+fn measures_json(measures: &Measures) -> Result<String, StoreError> {
+    serde_json::to_string(measures).map_err(|e| StoreError::Corrupt(e.to_string()))
 }

@@ -2,7 +2,16 @@
 
 use titan_api::{agents::Facts, ids::AgentId, work::HeldLease};
 
-use crate::{Pool, StoreError};
+use serde_json::{Value, json};
+
+use super::lease_list;
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Writes, "agents/register", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Registers a run of an agent.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +50,36 @@ impl RegisterAgent<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<RegisterOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.agent.as_str())
+            .push(self.public_key)
+            .push(self.instance_id)
+            .push(capabilities(self.facts).to_string())
+            .push(serde_json::to_string(self.facts).map_err(|e| StoreError::Corrupt(e.to_string()))?)
+            .push(lease_list(self.running))
+            .push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "registered" => Ok(RegisterOutcome::Registered { epoch: reply.parse()?, stop: reply.leases()? }),
+            "removed" => Ok(RegisterOutcome::Removed),
+            "taken" => Ok(RegisterOutcome::Taken),
+            other => Err(unknown_word("agents/register", other)),
+        }
     }
+}
+
+/// What scheduling needs of the facts.
+fn capabilities(facts: &Facts) -> Value {
+    let gpus: Vec<Value> = facts.gpus.iter().map(|g| json!({ "uuid": g.uuid, "total": g.vram_mb })).collect();
+    let models: serde_json::Map<String, Value> =
+        facts.models.iter().map(|m| (m.name.clone(), json!({ "vram": m.vram_mb, "parallel": m.parallel }))).collect();
+    json!({
+        "max_jobs": facts.max_jobs,
+        "ram": facts.ram_mb,
+        "cpus": u64::from(facts.cpus) * 1_000,
+        "processes": facts.accepts_processes,
+        "labels": facts.labels,
+        "gpus": gpus,
+        "models": models,
+    })
 }

@@ -2,7 +2,13 @@
 
 use titan_api::ids::AgentId;
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "agents/remove", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Removes an agent: its credential is void, bound jobs go elsewhere at once, running ones when their leases end.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +32,12 @@ impl RemoveAgent<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<RemoveOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.agent.as_str()).push(pool.now());
+        match pool.call(&SCRIPT, &args).await?.0.as_str() {
+            "removed" => Ok(RemoveOutcome::Removed),
+            "not_found" => Ok(RemoveOutcome::NotFound),
+            other => Err(unknown_word("agents/remove", other)),
+        }
     }
 }

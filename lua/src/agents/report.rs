@@ -2,11 +2,24 @@
 
 use titan_api::{
     ids::{AgentId, JobId},
-    work::{Answer, Report},
+    limits::{OUTPUT_CHUNK_BYTES, TEXT_BYTES},
+    output::{Encoding, Stream},
+    work::{Answer, Happening, Report},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use super::TurnedAway;
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::{Reply, unknown_word},
+    script::{Args, script},
+};
+
+script!(Frees, "agents/report", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "output"]);
+
+/// Reports in one run of the script.
+const CHUNK: usize = 64;
 
 /// Reports of one agent, done in order.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +58,88 @@ impl ReportBatch<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation. Chunks that ran before the error stay; a repeat is harmless.
     pub async fn run(&self, pool: &Pool) -> Result<ReportOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut all = Reported::default();
+        for chunk in self.reports.chunks(CHUNK) {
+            match self.run_chunk(pool, chunk).await? {
+                ReportOutcome::Reported(part) => {
+                    all.answers.extend(part.answers);
+                    (all.cancel, all.watched) = (part.cancel, part.watched);
+                }
+                turned_away @ ReportOutcome::TurnedAway(_) => return Ok(turned_away),
+            }
+        }
+        Ok(ReportOutcome::Reported(all))
+    }
+
+    async fn run_chunk(&self, pool: &Pool, reports: &[Report]) -> Result<ReportOutcome, StoreError> {
+        let mut args = Args::new();
+        args.push(self.agent.as_str()).push(self.epoch).push(pool.now());
+        let sent: Vec<bool> = reports.iter().map(|report| push(&mut args, report)).collect();
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        if let Some(turned_away) = TurnedAway::from_word(&word) {
+            return Ok(ReportOutcome::TurnedAway(turned_away));
+        }
+        if word != "reported" {
+            return Err(unknown_word("agents/report", &word));
+        }
+        let mut told = reply.list()?;
+        let answers = sent.into_iter().map(|sent| if sent { answer(&mut told) } else { Ok(Answer::Invalid {}) });
+        let answers = answers.collect::<Result<_, _>>()?;
+        Ok(ReportOutcome::Reported(Reported { answers, cancel: reply.jobs()?, watched: reply.flag()? }))
+    }
+}
+
+/// Adds one report to the arguments, unless it is malformed in itself.
+fn push(args: &mut Args, report: &Report) -> bool {
+    let Some((event, values)) = event(&report.event) else {
+        return false;
+    };
+    args.push(report.lease.job_id.as_str()).push(report.lease.attempt).push(report.lease.lease_id.as_str()).push(event);
+    for value in values {
+        args.push(value);
+    }
+    true
+}
+
+/// The script's word for what happened, with its four values.
+fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
+    let none = <[Vec<u8>; 4]>::default;
+    Some(match event {
+        Happening::Started {} => ("started", none()),
+        Happening::Completed {} => ("completed", none()),
+        Happening::Cancelled {} => ("cancelled", none()),
+        Happening::Released {} => ("released", none()),
+        Happening::Output { offset, stream, data, encoding } => {
+            let bytes = match encoding {
+                Encoding::Utf8 => data.clone().into_bytes(),
+                Encoding::Base64 => STANDARD.decode(data).ok()?,
+            };
+            let stream = if *stream == Stream::Stdout { b"o" } else { b"e" };
+            // Lua counts exactly only up to 2^53.
+            let fits = !bytes.is_empty() && bytes.len() <= OUTPUT_CHUNK_BYTES && *offset < 1 << 52;
+            fits.then(|| ("output", [offset.to_string().into_bytes(), stream.to_vec(), bytes, Vec::new()]))?
+        }
+        Happening::Failed { reason, exit_code, signal, message } => {
+            let number = |n: &Option<i32>| n.map(|n| n.to_string()).unwrap_or_default().into_bytes();
+            let message = message.as_deref().map(|m| cut(m, TEXT_BYTES)).unwrap_or_default();
+            let reason = reason.as_str().as_bytes().to_vec();
+            ("failed", [reason, number(exit_code), number(signal), message.as_bytes().to_vec()])
+        }
+    })
+}
+
+/// The longest beginning of `text` that has at most `bytes` bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+fn answer(reply: &mut Reply) -> Result<Answer, StoreError> {
+    match reply.text()?.as_str() {
+        "accepted" => Ok(Answer::Accepted {}),
+        "stale" => Ok(Answer::StaleAttempt {}),
+        ends => ends
+            .parse()
+            .map(|expected_offset| Answer::OffsetMismatch { expected_offset })
+            .map_err(|_| unknown_word("agents/report", ends)),
     }
 }

@@ -1,14 +1,16 @@
 //! API keys: a record each, stored under the key's public id.
 
+use serde::{Deserialize, Serialize};
 use titan_api::{
     credentials::ApiKey,
     ids::{CredentialId, PoolName},
 };
 
-use crate::{Store, StoreError};
+use super::index;
+use crate::{Store, StoreError, keys};
 
 /// What is stored of a key: what people see, and the hash of its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredKey {
     /// What people see.
     pub record: ApiKey,
@@ -21,8 +23,11 @@ pub struct StoredKey {
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
-    let _ = (store, key);
-    todo!()
+    let json = serde_json::to_string(key).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let mut set = redis::Cmd::new();
+    set.arg("SET").arg(keys::api_key(&key.record.id)).arg(json);
+    store.connection().query::<String>(&set).await?;
+    index::enter(store, &keys::api_keys(&key.record.pool), &key.record.id).await
 }
 
 /// Reads a key; none if there is none, or it was revoked.
@@ -30,11 +35,14 @@ pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn get(store: &Store, id: &CredentialId) -> Result<Option<StoredKey>, StoreError> {
-    let _ = (store, id);
-    todo!()
+    let mut get = redis::Cmd::new();
+    get.arg("GET").arg(keys::api_key(id));
+    let json: Option<String> = store.connection().query(&get).await?;
+    json.map(|json| serde_json::from_str(&json).map_err(|e| StoreError::Corrupt(format!("API key {id}: {e}"))))
+        .transpose()
 }
 
-/// Reads a page of a pool's keys, by id.
+/// Reads a page of a pool's keys, by id. A page may be shorter than `limit` only if it is the last.
 ///
 /// # Errors
 /// [`StoreError`], as for every operation.
@@ -44,8 +52,15 @@ pub async fn list(
     after: Option<&CredentialId>,
     limit: u32,
 ) -> Result<Vec<ApiKey>, StoreError> {
-    let _ = (store, pool, after, limit);
-    todo!()
+    let mut records = Vec::new();
+    for id in index::page(store, &keys::api_keys(pool), after, limit).await? {
+        match get(store, &id).await? {
+            Some(key) => records.push(key.record),
+            // A revocation that was cut short; finish it.
+            None => index::remove(store, &keys::api_keys(pool), &keys::api_key(&id), &id).await?,
+        }
+    }
+    Ok(records)
 }
 
 /// Revokes a key of a pool; `false` if the pool has no such key.
@@ -53,6 +68,10 @@ pub async fn list(
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn delete(store: &Store, pool: &PoolName, id: &CredentialId) -> Result<bool, StoreError> {
-    let _ = (store, pool, id);
-    todo!()
+    let listed = index::holds(store, &keys::api_keys(pool), id).await?;
+    let stored = get(store, id).await?.is_some_and(|key| key.record.pool == *pool);
+    if listed || stored {
+        index::remove(store, &keys::api_keys(pool), &keys::api_key(id), id).await?;
+    }
+    Ok(listed || stored)
 }

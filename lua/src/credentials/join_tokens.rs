@@ -1,11 +1,24 @@
 //! Join tokens: counted use, remembered by the public keys that used them.
 
+use std::collections::HashMap;
+
 use titan_api::{
     credentials::JoinToken,
     ids::{AgentId, CredentialId, PoolName},
+    time::Timestamp,
 };
 
-use crate::{Store, StoreError};
+use super::index;
+use crate::{
+    Store, StoreError, keys,
+    reply::{Reply, unknown_word},
+    script::{Args, script},
+};
+
+script!(Writes, "credentials/use_join_token", uses []);
+
+/// What the field of a public key's use begins with.
+const BY: &str = "by:";
 
 /// What is stored of a join token: what people see, and the hash of its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +45,21 @@ pub enum UseOutcome {
     UsedUp,
 }
 
-/// Stores a new token.
+/// Stores a new token. Redis forgets it by itself when it expires: what is lost then is good for nothing any more.
 ///
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn create(store: &Store, token: &StoredJoinToken) -> Result<(), StoreError> {
-    let _ = (store, token);
-    todo!()
+    let (record, key) = (&token.record, keys::join_token(&token.record.id));
+    let mut set = redis::Cmd::new();
+    set.arg("HSET").arg(&key).arg("secret_sha256").arg(&token.secret_sha256).arg("pool").arg(record.pool.as_str());
+    set.arg("uses").arg(record.uses).arg("used").arg(0).arg("created_ms").arg(record.created_at.as_ms());
+    set.arg("expires_ms").arg(record.expires_at.as_ms());
+    store.connection().query::<i64>(&set).await?;
+    let mut expire = redis::Cmd::new();
+    expire.arg("PEXPIREAT").arg(&key).arg(record.expires_at.as_ms());
+    store.connection().query::<i64>(&expire).await?;
+    index::enter(store, &keys::join_tokens(&record.pool), &record.id).await
 }
 
 /// Uses a token for a public key (base64url), atomically: of 100 parallel uses of a single-use token one succeeds.
@@ -53,11 +74,19 @@ pub async fn use_once(
     public_key: &str,
     agent: &AgentId,
 ) -> Result<UseOutcome, StoreError> {
-    let _ = (store, id, secret_sha256, public_key, agent);
-    todo!()
+    let key = keys::join_token(id);
+    let mut args = Args::new();
+    args.push(secret_sha256).push(public_key).push(agent.as_str()).push("");
+    let mut reply = Reply::new(SCRIPT.run(store.connection(), [&key, &key], &args).await?)?;
+    match reply.text()?.as_str() {
+        "used" => Ok(UseOutcome::Used { pool: reply.parse()?, agent: reply.parse()? }),
+        "invalid" => Ok(UseOutcome::Invalid),
+        "used_up" => Ok(UseOutcome::UsedUp),
+        other => Err(unknown_word("credentials/use_join_token", other)),
+    }
 }
 
-/// Reads a page of a pool's tokens, by id.
+/// Reads a page of a pool's tokens, by id. A page may be shorter than `limit` only if it is the last.
 ///
 /// # Errors
 /// [`StoreError`], as for every operation.
@@ -67,8 +96,14 @@ pub async fn list(
     after: Option<&CredentialId>,
     limit: u32,
 ) -> Result<Vec<JoinToken>, StoreError> {
-    let _ = (store, pool, after, limit);
-    todo!()
+    let mut records = Vec::new();
+    for id in index::page(store, &keys::join_tokens(pool), after, limit).await? {
+        match get(store, &id).await? {
+            Some(record) => records.push(record),
+            None => index::remove(store, &keys::join_tokens(pool), &keys::join_token(&id), &id).await?,
+        }
+    }
+    Ok(records)
 }
 
 /// Revokes a token of a pool; `false` if the pool has no such token.
@@ -76,6 +111,35 @@ pub async fn list(
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn delete(store: &Store, pool: &PoolName, id: &CredentialId) -> Result<bool, StoreError> {
-    let _ = (store, pool, id);
-    todo!()
+    let listed = index::holds(store, &keys::join_tokens(pool), id).await?;
+    let stored = get(store, id).await?.is_some_and(|token| token.pool == *pool);
+    if listed || stored {
+        index::remove(store, &keys::join_tokens(pool), &keys::join_token(id), id).await?;
+    }
+    Ok(listed || stored)
+}
+
+async fn get(store: &Store, id: &CredentialId) -> Result<Option<JoinToken>, StoreError> {
+    let mut get = redis::Cmd::new();
+    get.arg("HGETALL").arg(keys::join_token(id));
+    let fields: HashMap<String, String> = store.connection().query(&get).await?;
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    view(id, &fields).map(Some).ok_or_else(|| StoreError::Corrupt(format!("join token {id}")))
+}
+
+fn view(id: &CredentialId, fields: &HashMap<String, String>) -> Option<JoinToken> {
+    let time = |name: &str| Some(Timestamp::from_ms(fields.get(name)?.parse().ok()?));
+    let users = fields.iter().filter(|(name, _)| name.starts_with(BY));
+    let mut used_by = users.map(|(_, agent)| AgentId::new(agent.clone()).ok()).collect::<Option<Vec<_>>>()?;
+    used_by.sort();
+    Some(JoinToken {
+        id: id.clone(),
+        pool: PoolName::new(fields.get("pool")?.clone()).ok()?,
+        uses: fields.get("uses")?.parse().ok()?,
+        used_by,
+        created_at: time("created_ms")?,
+        expires_at: time("expires_ms")?,
+    })
 }

@@ -1,4 +1,5 @@
 //! API keys and join tokens. They belong to no pool's slot: one key a record, with an index written after the record.
 
 pub mod api_keys;
+mod index;
 pub mod join_tokens;

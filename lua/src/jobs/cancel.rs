@@ -2,7 +2,13 @@
 
 use titan_api::{ids::JobId, jobs::JobState};
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "jobs/cancel", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Cancels a job. Repeating it is harmless; a job that has ended stays as it is.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +37,17 @@ impl CancelJob<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<CancelOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.job.as_str()).push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "done" => {
+                let state = reply.text()?;
+                let state = JobState::from_word(&state).ok_or_else(|| unknown_word("jobs/cancel", &state))?;
+                Ok(CancelOutcome::Done { state, cancelling: reply.flag()? })
+            }
+            "not_found" => Ok(CancelOutcome::NotFound),
+            other => Err(unknown_word("jobs/cancel", other)),
+        }
     }
 }

@@ -2,10 +2,17 @@
 
 use titan_api::{
     ids::{AgentId, JobId},
-    jobs::{JobState, JobSummary},
+    jobs::{JobKind, JobState, JobSummary, Reason},
+    time::Timestamp,
 };
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::{Reply, unknown_word},
+    script::{Args, script},
+};
+
+script!(Reads, "jobs/list", uses ["keys", "pool"]);
 
 /// Reads a page of jobs.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +42,38 @@ impl ListJobs<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<JobPage, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.state.map(JobState::as_str).unwrap_or_default())
+            .push(self.agent.map(AgentId::as_str).unwrap_or_default())
+            .push(self.after.map(JobId::as_str).unwrap_or_default())
+            .push(self.limit)
+            .push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "jobs" => Ok(JobPage { next: reply.some()?, jobs: reply.rest(|r| summary(r.list()?))? }),
+            other => Err(unknown_word("jobs/list", other)),
+        }
     }
+}
+
+fn summary(mut r: Reply) -> Result<JobSummary, StoreError> {
+    let (id, kind, state) = (r.parse()?, r.text()?, r.text()?);
+    let time = |ms: Option<i64>| ms.map(Timestamp::from_ms);
+    Ok(JobSummary {
+        id,
+        kind: match kind.as_str() {
+            "process" => JobKind::Process,
+            other => return Err(unknown_word("jobs/list", other)),
+        },
+        state: JobState::from_word(&state).ok_or_else(|| unknown_word("jobs/list", &state))?,
+        agent_id: r.some()?,
+        attempt: r.parse()?,
+        priority: r.parse()?,
+        created_at: Timestamp::from_ms(r.parse()?),
+        started_at: time(r.some()?),
+        ended_at: time(r.some()?),
+        exit_code: r.some()?,
+        reason: r.some_text()?.as_deref().and_then(Reason::from_word),
+        command: r.text()?,
+    })
 }

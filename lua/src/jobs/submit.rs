@@ -6,7 +6,18 @@ use titan_api::{
     scheduler::{Explanation, RuledOut},
 };
 
-use crate::{Pool, StoreError};
+use super::{
+    explanation::explanation,
+    spec::{Need, Spec, class_of, kind_word},
+};
+use crate::{
+    Pool, StoreError,
+    agents::{Survey, Surveyed},
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Writes, "jobs/submit", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "explain"]);
 
 /// Submits a job. Repeating it with the same id is harmless.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +62,54 @@ impl Submit<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
-        let _ = pool;
-        todo!()
+        let (class, need) = (class_of(self.spec), Need::of(self.spec));
+        let first = self.run_once(pool, &class, &need, self.spec.allow_unserved).await?;
+        if let Some(outcome) = first {
+            return Ok(outcome);
+        }
+        if let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await? {
+            return Ok(SubmitOutcome::Unserved { ruled_out });
+        }
+        let second = self.run_once(pool, &class, &need, true).await?;
+        second.ok_or_else(|| unknown_word("jobs/submit", "survey"))
     }
+
+    /// None if it first has to be found out whether any agent could ever run the job.
+    async fn run_once(
+        &self,
+        pool: &Pool,
+        class: &str,
+        need: &Need,
+        served: bool,
+    ) -> Result<Option<SubmitOutcome>, StoreError> {
+        let flag = |on: bool| if on { "1" } else { "" };
+        let mut args = Args::new();
+        args.push(self.job.as_str()).push(class).push(kind_word(self.spec.kind)).push("");
+        args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
+        args.push(self.spec.priority).push(self.spec.max_attempts).push(title(&self.spec.process.command));
+        args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "scheduled" => Ok(Some(SubmitOutcome::Scheduled {
+                agent: reply.parse()?,
+                score: reply.parse()?,
+                explanation: explanation(reply.list()?)?,
+            })),
+            "pending" => Ok(Some(SubmitOutcome::Pending { explanation: explanation(reply.list()?)? })),
+            "survey" => Ok(None),
+            other => Err(unknown_word("jobs/submit", other)),
+        }
+    }
+
+    fn stored_spec(&self) -> Result<String, StoreError> {
+        let spec = Spec { job: self.spec.clone(), owner: self.owner.to_owned() };
+        serde_json::to_string(&spec).map_err(|e| StoreError::Corrupt(e.to_string()))
+    }
+}
+
+/// The command in one line, cut to the 60 bytes that keep the job's hash compact.
+fn title(command: &[String]) -> String {
+    let mut line = command.join(" ");
+    line.truncate(line.floor_char_boundary(60));
+    line
 }

@@ -2,7 +2,14 @@
 
 use titan_api::{ids::JobId, jobs::JobState, output::Stream};
 
-use crate::{Pool, StoreError};
+use super::segment::frames;
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "output/read", uses ["keys", "pool"]);
 
 /// Reads output.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +58,50 @@ impl ReadOutput<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<Option<Slice>, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(self.job.as_str())
+            .push(self.attempt.map(|n| n.to_string()).unwrap_or_default())
+            .push(self.offset.min(1 << 52))
+            .push(if self.follow { "1" } else { "" })
+            .push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "output" => {
+                let state = reply.text()?;
+                let state = JobState::from_word(&state).ok_or_else(|| unknown_word("output/read", &state))?;
+                let (attempt, offset, written) = (reply.parse()?, reply.parse()?, reply.parse()?);
+                let segments = reply.list()?.rest(|r| Ok((r.parse()?, r.bytes()?)))?;
+                slice(state, attempt, offset, written, &segments).map(Some)
+            }
+            "not_found" => Ok(None),
+            other => Err(unknown_word("output/read", other)),
+        }
     }
+}
+
+/// Puts the frames of some segments together, from `offset` on.
+fn slice(
+    state: JobState,
+    attempt: u32,
+    offset: u64,
+    written: u64,
+    segments: &[(u64, Vec<u8>)],
+) -> Result<Slice, StoreError> {
+    let mut chunks: Vec<StoredChunk> = Vec::new();
+    let (mut next_offset, mut skipped_bytes) = (offset, 0);
+    for (number, segment) in segments {
+        for frame in frames(*number, segment)? {
+            let end = frame.offset + frame.data.len() as u64;
+            if end <= next_offset {
+                continue;
+            }
+            skipped_bytes += frame.offset.saturating_sub(next_offset);
+            let seen = usize::try_from(next_offset.saturating_sub(frame.offset)).unwrap_or(usize::MAX);
+            let data = frame.data[seen..].to_vec();
+            chunks.push(StoredChunk { offset: frame.offset.max(next_offset), stream: frame.stream, data });
+            next_offset = end;
+        }
+    }
+    let complete = state.is_ended() && next_offset >= written;
+    Ok(Slice { attempt, state, chunks, skipped_bytes, next_offset, complete })
 }

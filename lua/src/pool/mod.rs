@@ -6,6 +6,7 @@ mod status;
 mod sweep;
 
 pub use open::PoolSettings;
+pub(crate) use open::open;
 pub use scheduler::{GetScheduler, SetScheduler};
 pub use status::ReadStatus;
 pub use sweep::Sweep;

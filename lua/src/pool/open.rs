@@ -1,5 +1,30 @@
 //! `pool/open`: makes the pool's hash, which every script needs, and keeps its settings.
 
+use crate::{
+    Pool, StoreError, keys,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "pool/open", uses []);
+
+/// Opens a pool with the settings of its store, and notes it in the index of pools.
+pub(crate) async fn open(pool: &Pool) -> Result<(), StoreError> {
+    let s = pool.store().settings();
+    let mut args = Args::new();
+    args.push(s.heartbeat_interval_ms).push(s.heartbeat_timeout_ms).push(s.lease_ttl_ms).push(s.kill_grace_ms);
+    args.push(s.claim_timeout_ms).push(s.agent_retention_ms).push(s.job_retention_ms);
+    args.push(pool.store().publish_command()).push(pool.now());
+    let (word, _) = pool.call_once(&SCRIPT, &args).await?;
+    if word != "opened" {
+        return Err(unknown_word("pool/open", &word));
+    }
+    let mut index = redis::Cmd::new();
+    index.arg("SADD").arg(keys::POOLS).arg(pool.name().as_str());
+    pool.store().connection().query::<i64>(&index).await?;
+    Ok(())
+}
+
 /// Settings that scripts need. The coordinator that opened a pool last decides them; all copies should agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {

@@ -2,7 +2,13 @@
 
 use titan_api::status::{AgentCounts, JobCounts};
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Reads, "pool/status", uses ["keys", "pool"]);
 
 /// Counts agents and jobs.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +20,18 @@ impl ReadStatus {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<(AgentCounts, JobCounts, i64), StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(pool.now());
+        let (word, mut r) = pool.call(&SCRIPT, &args).await?;
+        if word != "status" {
+            return Err(unknown_word("pool/status", &word));
+        }
+        let (now_ms, total) = (r.parse()?, r.parse::<u64>()?);
+        let (degraded, half_open, offline): (u64, u64, u64) = (r.parse()?, r.parse()?, r.parse()?);
+        let healthy = total.saturating_sub(degraded + half_open + offline);
+        let agents = AgentCounts { total, healthy, degraded, half_open, offline, draining: r.parse()? };
+        let (jobs, scheduled, running, ended): (u64, u64, u64, u64) = (r.parse()?, r.parse()?, r.parse()?, r.parse()?);
+        let pending = jobs.saturating_sub(scheduled + running + ended);
+        Ok((agents, JobCounts { pending, scheduled, running, ended }, now_ms))
     }
 }

@@ -2,7 +2,13 @@
 
 use titan_api::status::Swept;
 
-use crate::{Pool, StoreError};
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Frees, "pool/sweep", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Settles up to 16 overdue things.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +20,12 @@ impl Sweep {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<Swept, StoreError> {
-        let _ = pool;
-        todo!()
+        let mut args = Args::new();
+        args.push(pool.now());
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "swept" => Ok(Swept { settled: reply.parse()?, more: reply.flag()? }),
+            other => Err(unknown_word("pool/sweep", other)),
+        }
     }
 }

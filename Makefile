@@ -1,0 +1,48 @@
+# What a developer types. `make` alone lists it. Every target gets what it needs by itself.
+
+BIN := $(or $(CARGO_TARGET_DIR),target)/debug
+# Extra arguments for `titan dev`, `cargo test` or `cargo bench`, for example: make demo ARGS=--once
+ARGS ?=
+
+.PHONY: help setup build demo dev test check fmt-check lint doc deny bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Get what is missing to build and test (a C compiler, a Redis or Valkey server)
+	@sh scripts/setup.sh
+
+# One set of packages everywhere, so that no target makes another one compile the dependencies again.
+build: setup ## Build all programs into target/debug
+	cargo build --workspace --bins
+
+demo: build ## Start Redis, a coordinator and two agents here, and run real jobs; ARGS=--once ends by itself
+	@$(BIN)/titan dev --demo $(ARGS)
+
+dev: setup ## Run `titan dev`, rebuilt and restarted whenever a source file changes
+	@bash scripts/dev.sh $(ARGS)
+
+test: build ## Run all tests; ARGS="-p titan-lua" or ARGS=name narrows it down
+	TITAN_BIN_DIR=$(abspath $(BIN)) cargo test $(ARGS)
+
+check: fmt-check lint doc deny ## Formatting, lints, documentation, dependencies
+
+fmt-check:
+	cargo fmt --all --check
+
+lint: setup
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: setup
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+deny:
+	@sh scripts/setup.sh --checks
+	@sh scripts/deny.sh
+
+bench: setup ## Print what the budgets in docs/ are held against (an optimised build: minutes the first time)
+	cargo bench --package titan-tests $(ARGS)
+
+clean: ## Remove what was built, fetched or stored in this folder
+	cargo clean
+	rm -rf .tools .titan

@@ -1,0 +1,32 @@
+--[[ agents/drain: an operator drains an agent, or lets it take work again.
+
+  KEYS[1]  pool      hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent     string
+  ARGV[2]  draining  string   "1" drains, "" resumes
+  ARGV[3]  now_ms    integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"done"} | {"not_found"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Cost     O(classes + queue)
+]]
+local refused = pool.open(ARGV[3])
+if refused then
+  return refused
+end
+local a = agent.load(ARGV[1])
+if not a then
+  return { 'not_found' }
+end
+if ARGV[2] == '1' then
+  redis.call('SADD', key('agents', 'draining'), a.id)
+  agent.put(a, 'draining', '1')
+  breaker.send_away_bound(a)
+else
+  redis.call('SREM', key('agents', 'draining'), a.id)
+  agent.put(a, 'draining', nil)
+end
+rank.update(a)
+queue.fill(a)
+pool.announce('agent', a.id)
+return due.finish({ 'done' })

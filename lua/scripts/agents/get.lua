@@ -1,0 +1,47 @@
+--[[ agents/get: agents as clients see them: one by its id, or a page of the registry.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent    string   the agent, or "" for a page
+  ARGV[2]  after    string   the last agent of the page before, or ""
+  ARGV[3]  limit    integer  1..500
+  ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts}…}
+           | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/agent lib/rank
+  Cost     O(limit)
+]]
+local refused = pool.open(ARGV[4])
+if refused then
+  return refused
+end
+local ANY_PROCESS = { kind = 'process', model = '', gpus = 0 }
+
+local function view(a)
+  local left, attempts, gpus = agent.left(a), 0, {}
+  for _ in pairs(agent.live(a)) do
+    attempts = attempts + 1
+  end
+  for _, device in ipairs(left.devices) do
+    gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, string.format('%.0f', device.left)
+  end
+  return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
+    string.format('%.4f', (rank.score(a, ANY_PROCESS))), attempts, string.format('%.0f', a.seen_ms),
+    string.format('%.0f', a.registered_ms), a.rtt and tostring(a.rtt) or '', string.format('%.0f', left.ram), gpus,
+    redis.call('GET', key('facts', a.id)) or '' }
+end
+
+local ids = { ARGV[1] }
+if ARGV[1] == '' then
+  local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]
+  ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, tonumber(ARGV[3]))
+end
+local reply = { 'agents' }
+for _, id in ipairs(ids) do
+  local a = agent.load(id)
+  if a then
+    reply[#reply + 1] = view(a)
+  end
+end
+return reply

@@ -1,0 +1,80 @@
+--[[ agents/heartbeat: an agent says that it lives, what it has left and what it holds; what it holds is renewed, and
+     what it should hold but does not goes back.
+
+  KEYS[1]  pool        hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent      none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent       string
+  ARGV[2]  epoch       integer  its incarnation
+  ARGV[3]  seq         integer  rises with every heartbeat; a lower one changes nothing
+  ARGV[4]  last_claim  integer  the last claim whose reply it has read
+  ARGV[5]  measures    JSON
+  ARGV[6]  leases      JSON     [[job, attempt, lease]…]
+  ARGV[7]  leaving     string   "1" if it is shutting down
+  ARGV[8]  now_ms      integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
+           | {"removed"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
+  Cost     O(attempts + classes)
+]]
+local refused = pool.open(ARGV[8])
+if refused then
+  return refused
+end
+local a, turned_away = agent.caller(ARGV[1], tonumber(ARGV[2]))
+if not a then
+  return turned_away
+end
+local last_claim = tonumber(ARGV[4])
+local stop = {}
+
+-- Renews what is listed and current; the rest of the list is to be stopped.
+local function renew(leases)
+  local listed = {}
+  for _, lease in ipairs(leases) do
+    local job_id, number = lease[1], tonumber(lease[2])
+    local j = attempt.is_current(a, job_id, number, lease[3]) and job.load(job_id)
+    if j then
+      listed[job_id] = true
+      job.put(j, 'lease_until', pool.now + pool.lease)
+    else
+      stop[#stop + 1], stop[#stop + 2], stop[#stop + 3] = job_id, lease[2], lease[3]
+    end
+  end
+  return listed
+end
+
+-- A lease from a claim whose reply the agent has read, but which it does not list, is not held by anybody.
+local function take_back_unlisted(listed)
+  for job_id, entry in pairs(agent.live(a)) do
+    if entry.st ~= 'b' and not listed[job_id] and entry.q <= last_claim then
+      local j = job.load(job_id)
+      if entry.st == 'e' then
+        attempt.buried(j, a)
+      else
+        attempt.failed(j, a, {}, true)
+      end
+    end
+  end
+end
+
+local function reply()
+  return { 'heard', stop, agent.cancelled(a), a.draining and '1' or '0', agent.watched(a) }
+end
+
+if tonumber(ARGV[3]) <= a.seq then
+  return due.finish(reply())
+end
+agent.put(a, 'seq', tonumber(ARGV[3]))
+agent.put(a, 'seen_ms', pool.now)
+breaker.heard(a, pool.interval)
+measure.take(a, ARGV[5])
+take_back_unlisted(renew(cjson.decode(ARGV[6])))
+if ARGV[7] == '1' and not a.leaving then
+  agent.put(a, 'leaving', '1')
+  agent.put(a, 'reach_ms', 0)
+  breaker.send_away_bound(a)
+end
+rank.update(a)
+queue.fill(a)
+return due.finish(reply())

@@ -1,0 +1,100 @@
+--[[ agents/register: a run of an agent takes its place in the registry; an earlier run of it is superseded.
+
+  KEYS[1]  pool        hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent      none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent       string
+  ARGV[2]  public_key  string   base64url
+  ARGV[3]  instance    string   the run's random name; the same one again changes nothing
+  ARGV[4]  caps        JSON     {max_jobs, ram, cpus, processes, labels, gpus: [{uuid, total}], models: {name: {vram, parallel}}}
+  ARGV[5]  facts       JSON     as clients see them
+  ARGV[6]  running     JSON     [[job, attempt, lease]…] that this run has taken over
+  ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"registered", epoch, {job, attempt, lease…}} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Cost     O(classes + attempts)
+]]
+local refused = pool.open(ARGV[7])
+if refused then
+  return refused
+end
+local id = ARGV[1]
+local owner = redis.call('HGET', key('identities'), id)
+if owner == '-' then
+  return { 'removed' }
+elseif owner and owner ~= ARGV[2] then
+  return { 'taken' }
+end
+local running = cjson.decode(ARGV[6])
+local a = agent.load(id)
+pool.hear()
+
+local function flat(leases)
+  local list = {}
+  for _, lease in ipairs(leases) do
+    list[#list + 1], list[#list + 2], list[#list + 3] = lease[1], lease[2], lease[3]
+  end
+  return list
+end
+
+if a and a.instance == ARGV[3] then
+  return due.finish({ 'registered', string.format('%.0f', a.epoch), {} })
+end
+
+-- The attempts of the run before: what this run has not taken over is gone.
+local function settle_attempts(kept)
+  for job_id, entry in pairs(agent.live(a)) do
+    local j = job.load(job_id)
+    if entry.st == 'b' then
+      attempt.unbind(j, a)
+      queue.put(j)
+    elseif kept[job_id] then
+      job.put(j, 'lease_until', pool.now + pool.lease)
+    elseif entry.st == 'r' then
+      job.avoid_agent(j, a.id)
+      attempt.failed(j, a, { reason = 'agent_restarted' })
+    else
+      attempt.buried(j, a)
+    end
+  end
+end
+
+local epoch, kept, stop = pool.now, {}, {}
+if a then
+  epoch = math.max(epoch, a.epoch + 1)
+  class.expel(a)
+  agent.put(a, 'reach_ms', 0)
+else
+  a = { id = id, state = 'healthy' }
+  agent.adopt(a)
+  a.dirty.state = true
+end
+for _, lease in ipairs(running) do
+  if attempt.is_current(a, lease[1], tonumber(lease[2]), lease[3]) then
+    kept[lease[1]] = true
+  else
+    stop[#stop + 1] = lease
+  end
+end
+settle_attempts(kept)
+if a.state == 'offline' then
+  breaker.move(a, 'degraded')
+end
+local fresh = { epoch = epoch, instance = ARGV[3], seq = 0, claim = 0, reach_ms = 0, next_ms = pool.now + pool.interval,
+  seen_ms = pool.now, registered_ms = pool.now, used_seq = a.used_seq or 0 }
+for field, value in pairs(fresh) do
+  agent.put(a, field, value)
+end
+agent.put(a, 'leaving', nil)
+agent.put(a, 'measured_packed', nil)
+a.measured, a.left = nil, nil
+agent.pack(a, 'caps', cjson.decode(ARGV[4]))
+if not a.draining then
+  redis.call('SREM', key('agents', 'draining'), id)
+end
+redis.call('HSET', key('identities'), id, ARGV[2])
+redis.call('SET', key('facts', id), ARGV[5])
+redis.call('ZADD', key('agents'), 0, id)
+class.enrol(a)
+breaker.watch(a)
+return due.finish({ 'registered', string.format('%.0f', epoch), flat(stop) })

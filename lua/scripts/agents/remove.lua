@@ -1,0 +1,37 @@
+--[[ agents/remove: an operator removes an agent for good. Its bound jobs go elsewhere now, its running ones when their
+     leases have ended.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent    string
+  ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"removed"} | {"not_found"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Cost     O(classes + queue · log N)
+]]
+local refused = pool.open(ARGV[2])
+if refused then
+  return refused
+end
+local id = ARGV[1]
+if not redis.call('HGET', key('identities'), id) then
+  return { 'not_found' }
+end
+local a = agent.load(id)
+if a then
+  agent.put(a, 'reach_ms', 0)
+  local bound = {}
+  for job_id, entry in pairs(agent.live(a)) do
+    if entry.st == 'b' then
+      bound[#bound + 1] = job.load(job_id)
+    end
+  end
+  due.forget_agent(a)
+  for _, j in ipairs(bound) do
+    queue.put(j)
+  end
+end
+redis.call('HSET', key('identities'), id, '-')
+pool.announce('agent', id)
+return due.finish({ 'removed' })

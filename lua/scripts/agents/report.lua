@@ -1,0 +1,99 @@
+--[[ agents/report: what happened to attempts: starts, output, ends. Repeats are harmless.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent    string
+  ARGV[2]  epoch    integer  its incarnation
+  ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+  ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
+                    "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
+                    "started", "completed", "cancelled", "released": four times ""
+
+  Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
+           | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/output
+  Cost     O(reports · log N)
+]]
+local refused = pool.open(ARGV[3])
+if refused then
+  return refused
+end
+local a, turned_away = agent.caller(ARGV[1], tonumber(ARGV[2]))
+if not a then
+  return turned_away
+end
+
+local events = {}
+
+function events.started(j)
+  if j.state == 'running' and not j.started then
+    job.put(j, 'started', pool.now)
+    pool.announce('job', j.id)
+  end
+  return 'accepted'
+end
+
+function events.output(j, offset, stream, data)
+  if j.state ~= 'running' then
+    return 'stale'
+  end
+  local ends = output.append(j, tonumber(offset), stream, data)
+  return ends and string.format('%.0f', ends) or 'accepted'
+end
+
+-- Whatever ends an attempt of a cancelled job, the job stays cancelled.
+local function ending(handler)
+  return function(j, ...)
+    job.put(j, 'done', j.lease)
+    if j.state == 'running' then
+      handler(j, ...)
+    else
+      attempt.buried(j, a)
+    end
+    return 'accepted'
+  end
+end
+
+events.completed = ending(function(j)
+  agent.release(a, j.id)
+  job.put(j, 'lease_until', nil)
+  job.put(j, 'exit', 0)
+  job.finish(j, 'completed')
+end)
+
+events.failed = ending(function(j, reason, exit, signal, message)
+  local refusal = reason == 'refused'
+  if refusal then
+    job.note_refusal(j, a.id)
+  else
+    job.avoid_agent(j, a.id)
+  end
+  attempt.failed(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
+    message = message ~= '' and message or nil }, refusal)
+end)
+
+events.released = ending(function(j)
+  attempt.failed(j, a, { reason = 'released' }, not j.started)
+end)
+
+events.cancelled = events.released
+
+-- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.
+local function answer(at)
+  local job_id, number, lease = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local j = job.load(job_id)
+  if not j then
+    return 'stale'
+  elseif attempt.is_current(a, job_id, number, lease) then
+    return events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
+  end
+  return j.done == lease and 'accepted' or 'stale'
+end
+
+local answers = {}
+for at = 4, #ARGV, 8 do
+  answers[#answers + 1] = answer(at)
+end
+rank.update(a)
+queue.fill(a)
+return due.finish({ 'reported', answers, agent.cancelled(a), agent.watched(a) })

@@ -1,0 +1,41 @@
+--[[ agents/survey: looks in a slice of the registry for agents that could ever run such a job, and says what rules the
+     others out.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  class    JSON     {kind, model, gpus, labels: [[name, value]…]}
+  ARGV[2]  vram     integer  megabytes on each GPU
+  ARGV[3]  ram      integer  megabytes
+  ARGV[4]  cpus     integer  thousandths of a CPU
+  ARGV[5]  after    string   the last agent of the slice before, or ""
+  ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"surveyed", last agent or "" after the last slice, capable, {reason, agents…}} | {"no_pool"}
+           | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/fit
+  Cost     O(256)
+]]
+local SLICE = 256
+
+local refused = pool.open(ARGV[6])
+if refused then
+  return refused
+end
+local class = cjson.decode(ARGV[1])
+local need = { gpus = class.gpus, vram = tonumber(ARGV[2]), ram = tonumber(ARGV[3]), cpus = tonumber(ARGV[4]) }
+local from = ARGV[5] == '' and '-' or '(' .. ARGV[5]
+local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
+local capable, counts, reasons = 0, {}, {}
+for _, id in ipairs(ids) do
+  local caps = redis.call('HGET', key('agent', id), 'caps_packed')
+  local why = caps and fit.never(cmsgpack.unpack(caps), class, need)
+  if why then
+    counts[why] = (counts[why] or 0) + 1
+  elseif caps then
+    capable = capable + 1
+  end
+end
+for why, n in pairs(counts) do
+  reasons[#reasons + 1], reasons[#reasons + 2] = why, n
+end
+return { 'surveyed', #ids == SLICE and ids[#ids] or '', capable, reasons }

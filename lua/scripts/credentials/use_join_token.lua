@@ -1,0 +1,29 @@
+--[[ credentials/use_join_token: uses a join token for a public key; the same key may use it again.
+
+  KEYS[1]  token       hash     titan:join-token:<id>
+  KEYS[2]  token       hash     the same key again
+  ARGV[1]  secret      string   SHA-256 of the secret, in hex
+  ARGV[2]  public_key  string   base64url
+  ARGV[3]  agent       string   the agent id for this key, if it has none yet
+  ARGV[4]  now_ms      integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"used", pool, agent} | {"invalid"} | {"used_up"}
+  Uses     nothing                                    Cost  O(1)
+]]
+local now = tonumber(ARGV[4])
+if not now then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local f = redis.call('HMGET', KEYS[1], 'secret_sha256', 'pool', 'uses', 'expires_ms', 'used', 'by:' .. ARGV[2])
+if not f[1] or f[1] ~= ARGV[1] or now >= tonumber(f[4]) then
+  return { 'invalid' }
+end
+if f[6] then
+  return { 'used', f[2], f[6] }
+end
+if tonumber(f[5]) >= tonumber(f[3]) then
+  return { 'used_up' }
+end
+redis.call('HSET', KEYS[1], 'used', string.format('%.0f', f[5] + 1), 'by:' .. ARGV[2], ARGV[3])
+return { 'used', f[2], ARGV[3] }

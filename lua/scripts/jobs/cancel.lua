@@ -1,0 +1,56 @@
+--[[ jobs/cancel: ends a job; the agent of a running one is told to end its processes. A job that has ended stays as it is.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  job      string
+  ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"done", state, cancelling} | {"not_found"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Cost     O(log N)
+]]
+local refused = pool.open(ARGV[2])
+if refused then
+  return refused
+end
+local j = job.load(ARGV[1])
+if not j then
+  return { 'not_found' }
+end
+
+local cancel = {}
+
+function cancel.pending()
+  queue.remove(j)
+  job.finish(j, 'cancelled')
+end
+
+function cancel.scheduled()
+  local a = agent.load(j.agent)
+  job.finish(j, 'cancelled')
+  if a then
+    agent.release(a, j.id)
+    rank.update(a)
+    queue.fill(a)
+  end
+end
+
+-- The reservation stays until the agent says that the processes are gone, or the lease and the grace are over.
+function cancel.running()
+  local a = agent.load(j.agent)
+  job.finish(j, 'cancelled')
+  if a then
+    local entry = agent.live(a)[j.id]
+    entry.st = 'e'
+    agent.hold(a, j.id, entry)
+    job.put(j, 'cancelling', '1')
+    job.wake_at(j, j.lease_until + pool.grace)
+    pool.announce('agent', a.id)
+  end
+end
+
+if cancel[j.state] then
+  cancel[j.state]()
+  job.put(j, 'reason', 'cancelled')
+end
+return due.finish({ 'done', j.state, j.cancelling or '0' })

@@ -1,0 +1,56 @@
+--[[ jobs/list: a page of jobs, newest first.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  state    string   only jobs in this state, or ""
+  ARGV[2]  agent    string   only jobs of this agent, or ""
+  ARGV[3]  after    string   where the page before ended, or ""
+  ARGV[4]  limit    integer  1..500
+  ARGV[5]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"jobs", the last job looked at or "" if none follow,
+           {id, kind, state, agent, attempt, priority, created, started, ended, exit, reason, title}…}
+           | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool                          Cost  O(2000)
+]]
+local LOOKED_AT = 2000
+local CHUNK = 250
+
+local refused = pool.open(ARGV[5])
+if refused then
+  return refused
+end
+local limit, looked, page = tonumber(ARGV[4]), 0, {}
+local last = ARGV[3]
+
+local function matches(f)
+  return (ARGV[1] == '' or f[2] == ARGV[1]) and (ARGV[2] == '' or f[3] == ARGV[2])
+end
+
+local function view(id, f)
+  local row = { id }
+  for i = 1, 11 do
+    row[i + 1] = f[i] or ''
+  end
+  return row
+end
+
+while looked < LOOKED_AT do
+  local to = last == '' and '+' or '(' .. last
+  local ids = redis.call('ZREVRANGEBYLEX', key('jobs'), to, '-', 'LIMIT', 0, CHUNK)
+  for _, id in ipairs(ids) do
+    if #page == limit then
+      return { 'jobs', last, unpack(page) }
+    end
+    local f = redis.call('HMGET', key('job', id), 'kind', 'state', 'agent', 'attempt', 'prio', 'created', 'started',
+      'ended', 'exit', 'reason', 'title')
+    if f[2] and matches(f) then
+      page[#page + 1] = view(id, f)
+    end
+    last, looked = id, looked + 1
+  end
+  if #ids < CHUNK then
+    return { 'jobs', '', unpack(page) }
+  end
+end
+return { 'jobs', last, unpack(page) }

@@ -1,0 +1,175 @@
+-- agent: one agent's record, what it has, what its live attempts take of it, and what is left.
+--
+-- `caps` is what it registered with, `measured` its last measurement, `live` its attempts: bound, running or ending.
+local agent = record.kind('agent', {
+  'epoch', 'instance', 'state', 'draining', 'leaving', 'seq', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms',
+  'used_seq', 'claim', 'rtt', 'read_ms', 'on_time', 'offline_ms', 'caps_packed', 'measured_packed', 'standing_packed',
+  'classes_packed', 'cpu_load',
+}, {
+  'epoch', 'seq', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms', 'used_seq', 'claim', 'rtt', 'read_ms', 'on_time',
+  'offline_ms',
+})
+
+local SEEN_AFTER_MS = 60000
+
+local function unpacked(a, field)
+  local packed = field .. '_packed'
+  if a[field] == nil then
+    a[field] = a[packed] and cmsgpack.unpack(a[packed]) or {}
+  end
+  return a[field]
+end
+
+function agent.caps(a)
+  return unpacked(a, 'caps')
+end
+
+function agent.classes(a)
+  return unpacked(a, 'classes')
+end
+
+function agent.standing(a)
+  return unpacked(a, 'standing')
+end
+
+-- Replaces a packed part.
+function agent.pack(a, field, value)
+  a[field] = value
+  agent.put(a, field .. '_packed', cmsgpack.pack(value))
+end
+
+-- The live attempts: job id to {st, n, l, k, v, d, r, c, at, q}: state (b bound, r running, e ending), attempt number,
+-- lease id, model ("" for a process), VRAM of each device, devices, RAM, milli-CPUs, since when, claim number.
+function agent.live(a)
+  if not a.live then
+    a.live = {}
+    local flat = redis.call('HGETALL', key('live', a.id))
+    for i = 1, #flat, 2 do
+      a.live[flat[i]] = cmsgpack.unpack(flat[i + 1])
+    end
+  end
+  return a.live
+end
+
+-- Adds or changes a live attempt.
+function agent.hold(a, job_id, entry)
+  agent.live(a)[job_id] = entry
+  a.left = nil
+  redis.call('HSET', key('live', a.id), job_id, cmsgpack.pack(entry))
+end
+
+-- Ends a live attempt: what it had reserved is free.
+function agent.release(a, job_id)
+  agent.live(a)[job_id] = nil
+  a.left = nil
+  redis.call('HDEL', key('live', a.id), job_id)
+end
+
+-- What an attempt takes of a device that reports its free memory `free` and our own use `used` (or nil).
+local function device_left(device, measured, live)
+  local total = device.total
+  local free, used, seen = total, nil, {}
+  if measured and measured.free then
+    free, used, seen = measured.free, measured.used, measured.seen or {}
+  end
+  local declared, declared_seen, declared_unseen = 0, 0, 0
+  for job_id, entry in pairs(live) do
+    for _, uuid in ipairs(entry.d) do
+      if uuid == device.uuid then
+        declared = declared + entry.v
+        local is_seen = measured and (seen[job_id] or (used == nil and measured.at - entry.at >= SEEN_AFTER_MS))
+        if is_seen then
+          declared_seen = declared_seen + entry.v
+        else
+          declared_unseen = declared_unseen + entry.v
+        end
+      end
+    end
+  end
+  local left = free - declared_unseen
+  if used then
+    left = left + used - math.max(declared_seen, used)
+  end
+  return math.max(0, math.min(left, total - declared))
+end
+
+-- What is left: {processes, models = {name = n}, ram, cpus (milli), devices = {{uuid, total, left}…}}.
+function agent.left(a)
+  if a.left then
+    return a.left
+  end
+  local caps, live, measured = agent.caps(a), agent.live(a), unpacked(a, 'measured')
+  local left = { processes = 0, models = {}, ram = caps.ram, cpus = caps.cpus, devices = {} }
+  local unseen_ram = 0
+  for _, entry in pairs(live) do
+    if entry.k == '' then
+      left.processes = left.processes + 1
+    else
+      left.models[entry.k] = (left.models[entry.k] or 0) + 1
+    end
+    left.ram = left.ram - entry.r
+    left.cpus = left.cpus - entry.c
+    if not measured.at or measured.at - entry.at < SEEN_AFTER_MS then
+      unseen_ram = unseen_ram + entry.r
+    end
+  end
+  if measured.ram then
+    left.ram = math.min(left.ram, measured.ram - unseen_ram)
+  end
+  left.ram, left.cpus = math.max(0, left.ram), math.max(0, left.cpus)
+  for i, device in ipairs(caps.gpus) do
+    local m = measured.gpus and measured.gpus[device.uuid]
+    local seen = m and { free = m.free, used = m.used, seen = measured.seen, at = measured.at }
+    left.devices[i] = { uuid = device.uuid, total = device.total, left = device_left(device, seen, live) }
+  end
+  a.left = left
+  return left
+end
+
+-- Slots for a kind of work, and how many of them are taken.
+function agent.slots(a, kind, model)
+  local left = agent.left(a)
+  if kind == 'process' then
+    return agent.caps(a).max_jobs, left.processes
+  end
+  local served = agent.caps(a).models[model]
+  return served and served.parallel or 0, left.models[model] or 0
+end
+
+-- Whether it may be bound to new work now: in service, and waiting for it or due to call within a moment.
+function agent.takes_work(a)
+  return (a.state == 'healthy' or a.state == 'degraded') and not a.draining and not a.leaving
+    and a.reach_ms >= pool.now
+end
+
+-- Whether anybody follows the output of one of its jobs.
+function agent.watched(a)
+  return (a.read_ms or 0) >= pool.now and '1' or '0'
+end
+
+-- Jobs that it has to cancel.
+function agent.cancelled(a)
+  local ids = {}
+  for job_id, entry in pairs(agent.live(a)) do
+    if entry.st == 'e' then
+      ids[#ids + 1] = job_id
+    end
+  end
+  return ids
+end
+
+-- The agent of a call. Returns nil and a reply that turns it away if it is not the current incarnation.
+function agent.caller(id, epoch)
+  local a = agent.load(id)
+  if redis.call('HGET', key('identities'), id) == '-' then
+    return nil, { 'removed' }
+  end
+  if not a or epoch > a.epoch then
+    return nil, { 'unknown_agent' }
+  end
+  if epoch < a.epoch then
+    return nil, { 'superseded' }
+  end
+  pool.hear()
+  return a
+end

@@ -1,0 +1,128 @@
+-- due: settles what is overdue, a bounded piece with every script that writes, so that the system heals whichever
+-- coordinator is alive.
+local due = {}
+
+local UNITS = 16
+
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+-- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
+local function settle_bound(j)
+  if pool.now < j.bound_until then
+    return job.wake_at(j, j.bound_until)
+  end
+  local a = agent.load(j.agent)
+  if a then
+    attempt.unbind(j, a)
+    job.avoid_agent(j, a.id)
+    rank.withdraw(a)
+  end
+  queue.put(j)
+end
+
+-- A lease that was not renewed in time is lost, once its processes must be gone.
+local function settle_running(j)
+  local at = j.lease_until + pool.grace
+  if pool.now < at then
+    return job.wake_at(j, at)
+  end
+  local a = agent.load(j.agent)
+  if a then
+    job.avoid_agent(j, a.id)
+    attempt.failed(j, a, { reason = 'lease_lost' })
+    rank.update(a)
+    queue.fill(a)
+  else
+    job.note_failure(j, j.agent, j.attempt, { reason = 'agent_removed' })
+    if job.spent(j) >= j.max then
+      job.finish(j, 'failed')
+    else
+      queue.put(j)
+    end
+  end
+end
+
+local function settle_ended(j)
+  if j.cancelling then
+    local at = j.lease_until + pool.grace
+    if pool.now < at then
+      return job.wake_at(j, at)
+    end
+    local a = agent.load(j.agent)
+    if a then
+      attempt.buried(j, a)
+      rank.update(a)
+      queue.fill(a)
+    else
+      job.put(j, 'cancelling', nil)
+    end
+  end
+  if pool.now >= j.ended + pool.job_keep then
+    return job.forget(j)
+  end
+  job.wake_at(j, j.ended + pool.job_keep)
+end
+
+local function settle_job(id)
+  local j = job.load(id)
+  if not j or j.state == 'pending' then
+    redis.call('ZREM', key('due'), 'job:' .. id)
+  elseif j.state == 'scheduled' then
+    settle_bound(j)
+  elseif j.state == 'running' then
+    settle_running(j)
+  else
+    settle_ended(j)
+  end
+end
+
+-- Forgets an agent that was offline for long; its credential stays good.
+function due.forget_agent(a)
+  class.expel(a)
+  redis.call('DEL', key('agent', a.id), key('facts', a.id), key('live', a.id))
+  redis.call('ZREM', key('agents'), a.id)
+  redis.call('SREM', key('agents', a.state), a.id)
+  redis.call('SREM', key('agents', 'draining'), a.id)
+  redis.call('ZREM', key('due'), 'agent:' .. a.id)
+  agent.drop(a)
+end
+
+local function settle_agent(id)
+  local a = agent.load(id)
+  if not a then
+    redis.call('ZREM', key('due'), 'agent:' .. id)
+  elseif breaker.look(a) then
+    due.forget_agent(a)
+  end
+end
+
+local SETTLE = { job = settle_job, agent = settle_agent, class = class.make_slice }
+
+-- Settles up to 16 things. Returns how many, and whether more is overdue. During an amnesty nothing is.
+function due.settle()
+  if pool.now < pool.amnesty then
+    return 0, false
+  end
+  local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', int(pool.now), 'LIMIT', 0, UNITS + 1)
+  local settled = math.min(#overdue, UNITS)
+  for i = 1, settled do
+    local kind, id = string.match(overdue[i], '^(%a+):(.+)$')
+    SETTLE[kind](id)
+  end
+  return settled, #overdue > UNITS
+end
+
+-- Writes every changed record and returns the reply.
+function due.write(reply)
+  agent.flush()
+  job.flush()
+  return pool.finish(reply)
+end
+
+-- Ends a script that writes: settles its share of what is overdue, then writes.
+function due.finish(reply)
+  due.settle()
+  return due.write(reply)
+end

@@ -1,0 +1,60 @@
+-- explain: why an agent was chosen: the best candidates with their parts, and what rules the others out.
+local explain = {}
+
+local EXAMINED = 400
+local CANDIDATES = 5
+
+local function verdict(a, c, j)
+  local never = fit.never(agent.caps(a), c, j)
+  if never then
+    return never
+  elseif a.state == 'offline' then
+    return 'offline'
+  elseif a.draining or a.leaving then
+    return 'draining'
+  end
+  local devices, lacking = fit.now(a, j)
+  if not devices then
+    return lacking
+  elseif not agent.takes_work(a) then
+    return 'not_waiting'
+  end
+  return nil
+end
+
+local function candidate(a, c)
+  local score, parts = rank.score(a, c)
+  return { a.id, string.format('%.6f', score), string.format('%.6f', parts.vram), string.format('%.6f', parts.load),
+    string.format('%.6f', parts.rtt), string.format('%.6f', parts.perf), a.state == 'degraded' and '1' or '0',
+    score = score, used = a.used_seq or 0 }
+end
+
+-- The state before the choice, as a list for the reply: weights, candidates (best first), counts by reason, examined.
+function explain.survey(j, spec)
+  local c = class.decode(j.class, spec)
+  local candidates, counts, reasons = {}, {}, {}
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), '-', '+', 'LIMIT', 0, EXAMINED)
+  for _, id in ipairs(ids) do
+    local a = agent.load(id)
+    local why = a and verdict(a, c, j)
+    if why then
+      counts[why] = (counts[why] or 0) + 1
+    elseif a then
+      candidates[#candidates + 1] = candidate(a, c)
+    end
+  end
+  table.sort(candidates, function(x, y)
+    local vx, vy = math.floor(x.score * 8191), math.floor(y.score * 8191)
+    return vx > vy or (vx == vy and x.used < y.used)
+  end)
+  for why, n in pairs(counts) do
+    reasons[#reasons + 1] = { why, n }
+  end
+  table.sort(reasons, function(x, y) return x[2] > y[2] or (x[2] == y[2] and x[1] < y[1]) end)
+  local best = {}
+  for i = 1, math.min(CANDIDATES, #candidates) do
+    best[i] = candidates[i]
+  end
+  local w = pool.weights
+  return { { tostring(w.vram), tostring(w.load), tostring(w.rtt), tostring(w.perf) }, best, reasons, #ids }
+end

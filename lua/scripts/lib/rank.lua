@@ -1,0 +1,142 @@
+-- rank: where an agent stands among those that can take a class's jobs now.
+--
+-- rank:<class>:<step> holds agents by value = floor(score * 8191) * 2^40 - use sequence: the best score first, ties to
+-- the agent used least recently. The step is the half-power of two of what the agent has left of the memory that the
+-- class needs, so that every agent of a higher step than a job's own need is known to have room.
+local rank = {}
+
+local STEPS = 17
+local SMALLEST_MB = 512
+local USE_SPAN = 1099511627776
+
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+function rank.step(mb)
+  if mb < SMALLEST_MB then
+    return 0
+  end
+  return math.min(STEPS, math.floor(2 * math.log(mb / SMALLEST_MB) / math.log(2)))
+end
+
+-- The n-th largest `left` among devices; nil if there are fewer.
+local function nth_left(devices, n)
+  if #devices < n then
+    return nil
+  end
+  if n == 1 then
+    local best = devices[1].left
+    for i = 2, #devices do
+      best = math.max(best, devices[i].left)
+    end
+    return best
+  end
+  local sorted = {}
+  for i, device in ipairs(devices) do
+    sorted[i] = device.left
+  end
+  table.sort(sorted, function(x, y) return x > y end)
+  return sorted[n]
+end
+
+-- Megabytes that a job of this class could have of the agent at most, on each device or of main memory.
+-- A model that is loaded needs none.
+function rank.room(a, class)
+  if class.gpus > 0 then
+    return nth_left(agent.left(a).devices, class.gpus)
+  end
+  return agent.left(a).ram
+end
+
+local function memory_part(a, class)
+  if class.gpus == 0 then
+    local total = agent.caps(a).ram
+    return total > 0 and agent.left(a).ram / total or 0
+  end
+  local best, part = -1, 0
+  for _, device in ipairs(agent.left(a).devices) do
+    if device.left > best then
+      best = device.left
+      part = device.total > 0 and device.left / device.total or 0
+    end
+  end
+  return part
+end
+
+-- The parts of the score, each in [0, 1].
+function rank.parts(a, class)
+  local slots, taken = agent.slots(a, class.kind, class.model)
+  return {
+    vram = memory_part(a, class),
+    load = slots > 0 and math.max(0, 1 - taken / slots) or 0,
+    rtt = a.rtt and 1 / (1 + a.rtt / 50) or 0.5,
+    perf = 0.5,
+  }
+end
+
+function rank.score(a, class)
+  local p, w = rank.parts(a, class), pool.weights
+  local score = p.vram * w.vram + p.load * w.load + p.rtt * w.rtt + p.perf * w.perf
+  return a.state == 'degraded' and score * 0.5 or score, p
+end
+
+local function value_of(a, class)
+  return math.floor(rank.score(a, class) * 8191) * USE_SPAN - (a.used_seq or 0)
+end
+
+local function leave(a, cid, place)
+  redis.call('ZREM', key('rank', cid, int(place[1])), a.id)
+end
+
+local function enter(a, cid, step, value)
+  redis.call('ZADD', key('rank', cid, int(step)), int(value), a.id)
+end
+
+-- Marks a step of a class as perhaps not empty.
+local function mark_step(cid, step)
+  local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+  if bit.band(bits, bit.lshift(1, step)) == 0 then
+    redis.call('HSET', key('class', cid), 'steps', int(bit.bor(bits, bit.lshift(1, step))))
+  end
+end
+
+-- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved.
+function rank.update(a)
+  local standing, moved = agent.standing(a), false
+  local open = agent.takes_work(a)
+  for _, class in ipairs(agent.classes(a)) do
+    local cid, place, room = class.id, standing[class.id], nil
+    if open then
+      local slots, taken = agent.slots(a, class.kind, class.model)
+      room = taken < slots and rank.room(a, class) or nil
+    end
+    if not room then
+      if place then
+        leave(a, cid, place)
+        standing[cid], moved = nil, true
+      end
+    else
+      local step, value = rank.step(room), value_of(a, class)
+      if not place or place[1] ~= step then
+        if place then
+          leave(a, cid, place)
+        end
+        mark_step(cid, step)
+      end
+      if not place or place[1] ~= step or place[2] ~= value then
+        enter(a, cid, step, value)
+        standing[cid], moved = { step, value }, true
+      end
+    end
+  end
+  if moved then
+    agent.pack(a, 'standing', standing)
+  end
+end
+
+-- Takes the agent out of every rank until it next calls.
+function rank.withdraw(a)
+  agent.put(a, 'reach_ms', 0)
+  rank.update(a)
+end

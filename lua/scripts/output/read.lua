@@ -1,0 +1,46 @@
+--[[ output/read: a piece of the output of a job's latest attempt, and a note to its agent if somebody follows it.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  job      string
+  ARGV[2]  attempt  integer  the attempt that the offset is about, or "" for the latest
+  ARGV[3]  offset   integer  the first byte that is wanted
+  ARGV[4]  follow   string   "1" if the reader waits for more
+  ARGV[5]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}} | {"not_found"}
+           | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool                          Cost  O(1)
+]]
+local SEGMENT_BYTES = 65536
+local SEGMENTS_READ = 4
+local SEGMENTS_KEPT = 15
+local FOLLOWED_FOR_MS = 15000
+
+local refused = pool.open(ARGV[5])
+if refused then
+  return refused
+end
+local f = redis.call('HMGET', key('job', ARGV[1]), 'state', 'attempt', 'out', 'agent')
+if not f[1] then
+  return { 'not_found' }
+end
+local offset, out = tonumber(ARGV[3]), tonumber(f[3])
+if ARGV[2] ~= '' and ARGV[2] ~= f[2] then
+  offset = 0
+end
+local last = math.floor(math.max(0, out - 1) / SEGMENT_BYTES)
+local segment = math.floor(offset / SEGMENT_BYTES)
+local pieces = {}
+while offset < out and segment <= last and #pieces < 2 * SEGMENTS_READ do
+  if segment > 0 and segment < last - SEGMENTS_KEPT + 1 then
+    segment = last - SEGMENTS_KEPT + 1
+  end
+  pieces[#pieces + 1] = segment
+  pieces[#pieces + 1] = redis.call('GET', key('output', ARGV[1], f[2], string.format('%.0f', segment))) or ''
+  segment = segment + 1
+end
+if ARGV[4] == '1' and f[4] and f[1] == 'running' and redis.call('EXISTS', key('agent', f[4])) == 1 then
+  redis.call('HSET', key('agent', f[4]), 'read_ms', string.format('%.0f', pool.now + FOLLOWED_FOR_MS))
+end
+return { 'output', f[1], f[2], string.format('%.0f', offset), f[3], pieces }

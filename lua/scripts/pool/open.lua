@@ -1,0 +1,34 @@
+--[[ pool/open: makes the pool's hash if it is not there, and writes the settings that scripts need.
+
+  KEYS[1]  pool        hash     titan:{pool}           the prefix of all keys built below
+  KEYS[2]  absent      none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  interval    integer  milliseconds from one heartbeat to the next
+  ARGV[2]  timeout     integer  milliseconds that a heartbeat may be late
+  ARGV[3]  lease       integer  milliseconds that a lease lasts
+  ARGV[4]  grace       integer  milliseconds that processes may outlast their lease
+  ARGV[5]  claim       integer  milliseconds that a bound job waits for its claim
+  ARGV[6]  agent_keep  integer  milliseconds that an offline agent is remembered
+  ARGV[7]  job_keep    integer  milliseconds that an ended job is remembered
+  ARGV[8]  publish     string   PUBLISH or SPUBLISH
+  ARGV[9]  now_ms      integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"opened"} | {"newer_schema"}
+  Uses     nothing                                    Cost  O(1)
+]]
+local SCHEMA = '1'
+local schema = redis.call('HGET', KEYS[1], 'schema')
+if schema and tonumber(schema) > tonumber(SCHEMA) then
+  return { 'newer_schema' }
+end
+if not schema then
+  local now = ARGV[9]
+  if now == '' then
+    local t = redis.call('TIME')
+    now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
+  end
+  redis.call('HSET', KEYS[1], 'schema', SCHEMA, 'clock_ms', now, 'heard_ms', now, 'amnesty_ms', '0', 'amnesty_for', '0',
+    'seq', '0', 'profile', 'balanced', 'version', '1', 'w_vram', '0.4', 'w_load', '0.3', 'w_rtt', '0.2', 'w_perf', '0.1')
+end
+redis.call('HSET', KEYS[1], 'interval_ms', ARGV[1], 'timeout_ms', ARGV[2], 'lease_ms', ARGV[3], 'grace_ms', ARGV[4],
+  'claim_ms', ARGV[5], 'agent_keep_ms', ARGV[6], 'job_keep_ms', ARGV[7], 'publish', ARGV[8])
+return { 'opened' }

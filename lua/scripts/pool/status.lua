@@ -1,0 +1,21 @@
+--[[ pool/status: counts agents and jobs by state.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"status", now_ms, agents, degraded, half_open, offline, draining, jobs, scheduled, running, ended}
+           | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool                          Cost  O(1)
+]]
+local refused = pool.open(ARGV[1])
+if refused then
+  return refused
+end
+return {
+  'status', string.format('%.0f', pool.now), redis.call('ZCARD', key('agents')),
+  redis.call('SCARD', key('agents', 'degraded')), redis.call('SCARD', key('agents', 'half_open')),
+  redis.call('SCARD', key('agents', 'offline')), redis.call('SCARD', key('agents', 'draining')),
+  redis.call('ZCARD', key('jobs')), redis.call('SCARD', key('scheduled')), redis.call('SCARD', key('running')),
+  redis.call('ZCARD', key('ended')),
+}

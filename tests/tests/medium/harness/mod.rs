@@ -1,0 +1,5 @@
+//! The harness proves itself: what later tests rely on is seen to happen.
+
+mod cluster;
+mod proxy;
+mod redis;

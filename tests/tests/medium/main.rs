@@ -1,0 +1,3 @@
+//! Tests against a real Redis, each with its own, and no other process.
+
+mod harness;
