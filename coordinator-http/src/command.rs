@@ -39,7 +39,7 @@ pub enum Action {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print openapi.json
     Openapi,
-    /// Print fresh signing keys for SIGNING_KEY: keep them secret, and give the same ones to every copy
+    /// Print fresh signing keys for `SIGNING_KEY`: keep them secret, and give the same ones to every copy
     Keygen {
         /// Write them to this new file, readable by its owner only, instead
         #[arg(long)]

@@ -19,7 +19,7 @@ use crate::{
 #[command(after_help = SECRETS_HELP)]
 pub struct RunArgs {
     /// Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port`
-    #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
     pub redis_url: Secret,
 
     /// Port to listen on; 0 takes any free one
@@ -141,10 +141,6 @@ pub struct Settings {
     pub keys: KeyRing,
     /// Origins whose web pages may call.
     pub cors_allowed_origins: Vec<HeaderValue>,
-}
-
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::from(text))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -38,6 +38,7 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
 }
 
 /// What a panic is answered with.
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives the panic away")]
 pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref().cloned());
     ApiError::Internal(format!("panic: {}", text.unwrap_or_default())).into_response()
@@ -95,7 +96,7 @@ impl Line {
                     method = %self.method,
                     route = self.route,
                     status = status.as_u16(),
-                    latency_ms = began.elapsed().as_micros() as f64 / 1_000.0,
+                    latency_ms = began.elapsed().as_secs_f64() * 1_000.0,
                     agent.id = self.agent,
                     job.id = self.job,
                     problem = failure.map(|f| f.problem.kind.as_str()),

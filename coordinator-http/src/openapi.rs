@@ -1,4 +1,4 @@
-//! `openapi.json`: OpenAPI 3.1, made from the handlers and the types that they take and give.
+//! `openapi.json` (`OpenAPI` 3.1), made from the handlers and the types that they take and give.
 
 use titan_api::problem::Problem;
 use utoipa::{

@@ -139,13 +139,12 @@ impl Reader {
             }
             match self.look().await {
                 Ok(true) => failures = 0,
-                Ok(false) => return None,
                 Err(_) if failures < RETRIES => {
                     failures += 1;
                     self.more = true;
                     closing.run_until_cancelled(sleep(RETRY_EVERY)).await;
                 }
-                Err(_) => return None,
+                Ok(false) | Err(_) => return None,
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{config::Settings, jitter};
 /// Pause between two calls while a pool is in use, milliseconds: the longest at which an agent counts as at hand.
 const BUSY_POLL_MS: u64 = 1_000;
 /// How long a pool counts as in use after a client has called.
-const BUSY_FOR: Duration = Duration::from_secs(300);
+const BUSY_FOR: Duration = Duration::from_mins(5);
 /// After that, the pause doubles once in this time.
 const DOUBLES_EVERY_S: u64 = 60;
 /// How many pools are remembered.

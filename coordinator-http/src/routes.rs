@@ -98,6 +98,6 @@ fn cors(state: &AppState) -> CorsLayer {
 }
 
 /// The body of a call that says all by its path: nothing, or an empty object.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}

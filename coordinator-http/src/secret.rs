@@ -26,8 +26,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self::new(text)
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }

@@ -42,7 +42,7 @@ impl Default for Limits {
             connections: 20_000,
             head: Duration::from_secs(10),
             body_pause: Duration::from_secs(10),
-            body: Duration::from_secs(60),
+            body: Duration::from_mins(1),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),

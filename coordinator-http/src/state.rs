@@ -19,9 +19,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct AppState(Arc<Inner>);
 
-/// What is in it.
+/// What is in it, for the handlers.
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub struct Inner {
     pub(crate) store: Store,
     pub(crate) keys: KeyRing,
     pub(crate) admin: AdminToken,

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn an_entry_ends_at_its_time_and_a_full_cache_stays_within_its_bound() {
         let cache = Cache::new(2);
-        let later = Instant::now() + Duration::from_secs(60);
+        let later = Instant::now() + Duration::from_mins(1);
         cache.put("over", 1, Instant::now());
         assert_eq!(cache.get(&"over"), None);
         cache.put("a", 2, later);

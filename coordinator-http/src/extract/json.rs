@@ -1,6 +1,6 @@
 //! JSON bodies: 415 for another type, 413 for too much, 400 for what is no JSON, 422 with pointers for the wrong shape.
 
-use std::error::Error;
+use std::{error::Error, marker::PhantomData};
 
 use axum::extract::{FromRequest, Request, rejection::BytesRejection};
 use bytes::Bytes;
@@ -25,21 +25,21 @@ impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
     }
 }
 
-/// A body that may be left out, and then has its default.
+/// A body that says nothing and may be left out; if it is there it must be a `T`.
 #[derive(Debug)]
-pub(crate) struct OptionalJson<T>(#[expect(dead_code, reason = "there is nothing in such bodies yet")] pub(crate) T);
+pub(crate) struct OptionalJson<T>(PhantomData<T>);
 
-impl<T: DeserializeOwned + Default> FromRequest<AppState> for OptionalJson<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for OptionalJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let typed = check_type(request.headers());
         let bytes = read(request, state).await?;
         if bytes.is_empty() {
-            return Ok(Self(T::default()));
+            return Ok(Self(PhantomData));
         }
         typed?;
-        parse(&bytes).map(Self)
+        parse::<T>(&bytes).map(|_| Self(PhantomData))
     }
 }
 
@@ -102,8 +102,14 @@ fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Seq { index } => {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+            }
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }

@@ -47,7 +47,9 @@ mod tests {
 
     fn is_ambiguous(parts: &[&str]) -> bool {
         let mut scan = HeadScan::default();
-        parts.iter().for_each(|part| scan.feed(part.as_bytes()));
+        for part in parts {
+            scan.feed(part.as_bytes());
+        }
         scan.is_ambiguous()
     }
 

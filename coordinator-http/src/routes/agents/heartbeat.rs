@@ -41,7 +41,7 @@ pub(crate) async fn handler(
         next_heartbeat_ms,
         settings: state.agent_settings(),
         stop: heard.stop,
-        cancel: together([reported.cancel, heard.cancel, claimed.cancel]),
+        cancel: together(&[reported.cancel, heard.cancel, claimed.cancel]),
         token: fresh_token(&state, &agent)?,
         draining: heard.draining,
         flush_ms: state.pace.flush_ms(watched),
@@ -90,7 +90,7 @@ fn fresh_token(state: &AppState, agent: &AgentCaller) -> Result<Option<AgentToke
     tokens::issue_agent_token(&state.keys, &state.clock, agent.id(), agent.pool_name(), agent.epoch()).map(Some)
 }
 
-fn together(lists: [Vec<JobId>; 3]) -> Vec<JobId> {
+fn together(lists: &[Vec<JobId>; 3]) -> Vec<JobId> {
     let mut all = lists.concat();
     all.sort_unstable();
     all.dedup();

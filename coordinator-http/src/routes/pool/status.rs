@@ -36,9 +36,10 @@ pub(crate) async fn handler(
     ApiQuery(query): ApiQuery<StatusQuery>,
 ) -> Result<Json<Status>, ApiError> {
     let (agent_counts, job_counts, now_ms) = ReadStatus.run(&caller.pool).await?;
-    let agents = match query.include_agents {
-        true => Some(ListAgents { after: None, limit: limits::PAGE }.run(&caller.pool).await?),
-        false => None,
+    let agents = if query.include_agents {
+        Some(ListAgents { after: None, limit: limits::PAGE }.run(&caller.pool).await?)
+    } else {
+        None
     };
     let pool = caller.pool.name().clone();
     Ok(Json(Status { pool, at: Timestamp::from_ms(now_ms), agent_counts, job_counts, agents }))
