@@ -109,7 +109,10 @@ fn stop_on_signal(closing: CancellationToken) -> anyhow::Result<()> {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{}", text.trim_end()).context("cannot write to the standard output")
+    match writeln!(std::io::stdout().lock(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
+        _ => Ok(()),
+    }
 }
 
 fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {

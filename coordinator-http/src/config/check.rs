@@ -42,7 +42,7 @@ pub enum ConfigError {
     NoSigningKey,
     /// The signing keys can't be used.
     #[error("SIGNING_KEY cannot be used: {0}")]
-    SigningKey(#[from] KeyError),
+    SigningKey(KeyError),
     /// A file with a secret can't be read.
     #[error("{setting} names {path}, which cannot be read: {cause}")]
     UnreadableFile {
@@ -91,6 +91,7 @@ impl RunArgs {
         self.check_durations()?;
         let admin = read_secret("ADMIN_TOKEN", &environment, self.admin_token_file.as_deref())?
             .ok_or(ConfigError::NoAdminToken)?;
+        let admin = admin_token(&admin)?;
         let keys = read_secret("SIGNING_KEY", &environment, self.signing_key_file.as_deref())?
             .ok_or(ConfigError::NoSigningKey)?;
         Ok(Settings {
@@ -101,8 +102,8 @@ impl RunArgs {
             idle_poll_ms: self.idle_poll_ms,
             token_ttl: self.token_ttl,
             cleanup_interval: self.cleanup_interval,
-            admin: admin_token(&admin)?,
-            keys: KeyRing::from_pem(keys.reveal())?,
+            admin,
+            keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
             cors_allowed_origins: self.origins()?,
         })
     }

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_a_bad_request() {
-        for body in ["", "{", "nonsense", "\u{feff}{}", r#"{"kind":"process"} x"#, r#"{"priority":1e999}"#, "[[[[[["] {
+        for body in ["", "{", "nonsense", "\u{feff}{}", r#"{"kind":"process","process":{"command":[]}} x"#, r#"{"priority":1e999}"#, "[[[[[["] {
             assert!(matches!(refusal(body), ApiError::BadRequest(_)), "{body}");
         }
     }

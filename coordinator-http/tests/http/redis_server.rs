@@ -1,0 +1,92 @@
+//! A Redis server of the test's own.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::AsyncCommands;
+
+/// The server; it ends with the value.
+pub(crate) struct RedisServer {
+    child: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl RedisServer {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let server = Self { child: spawn(port, &dir), port, dir };
+        server.wait_until_up().await;
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends the server as a power cut would, but for what the disk has.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port and data.
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.port, &self.dir);
+        self.wait_until_up().await;
+    }
+
+    /// All that it holds: the serialised value of every key.
+    pub(crate) async fn dump(&self) -> BTreeMap<String, Vec<u8>> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let keys: Vec<String> = connection.keys("*").await.unwrap();
+        let mut dump = BTreeMap::new();
+        for key in keys {
+            let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
+            dump.insert(key, value);
+        }
+        dump
+    }
+
+    async fn wait_until_up(&self) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+                && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+            {
+                return;
+            }
+            assert!(Instant::now() < give_up, "redis-server does not come up on port {}", self.port);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, dir: &tempfile::TempDir) -> Child {
+    Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "yes", "--appendfsync", "always"])
+        .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A port that nobody had a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
