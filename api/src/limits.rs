@@ -46,7 +46,7 @@ pub const LEASES: usize = 256;
 pub const TEXT_BYTES: usize = 1_024;
 /// Bytes of a request's body on routes that name no other bound.
 pub const BODY_BYTES: usize = 64 * 1_024;
-/// Bytes of the body of `POST /api/v1/jobs`, and of a registration.
+/// Bytes of the body of `POST /api/v1/jobs`, of a registration, and of a claim.
 pub const LONG_BODY_BYTES: usize = 256 * 1_024;
 /// Bytes of the body of a heartbeat or a report, which may carry output. An agent splits what would be longer; one full
 /// chunk of output fits however its bytes have to be escaped.

@@ -124,6 +124,11 @@ impl ApiError {
     }
 }
 
+/// When to come back, in seconds: spread, so that not all come back at once.
+pub(crate) fn retry_after() -> HeaderValue {
+    HeaderValue::from(1 + jitter::random_below(3))
+}
+
 /// A failure on its way out: [`crate::observe`] adds the request's id, logs the cause, and writes the body.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -144,7 +149,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1 + jitter::random_below(3)));
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after());
         }
         if matches!(self, Self::BodyTimeout) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,10 +1,15 @@
 //! `openapi.json` (`OpenAPI` 3.1), made from the handlers and the types that they take and give.
 
-use titan_api::problem::Problem;
+use titan_api::{
+    output::{OutputAttempt, OutputEnd, OutputGap},
+    problem::Problem,
+};
 use utoipa::{
     OpenApi,
     openapi::{
-        Components, Content, Ref, ResponseBuilder,
+        Components, Content, ObjectBuilder, Ref, ResponseBuilder,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::Type,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -27,7 +32,7 @@ const SCHEMES: [(&str, &str); 4] = [
         description = "One pool of GPU boxes: jobs in, output out. Failures are problem documents (RFC 9457) with stable types.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(Problem))
+    components(schemas(Problem, OutputAttempt, OutputGap, OutputEnd))
 )]
 struct Base;
 
@@ -42,8 +47,9 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of every route that whatever else it answers is a problem.
-pub(crate) fn with_problems(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+/// Says of every route that whatever else it answers is a problem, and of those that serve the administrator that
+/// `X-Titan-Pool` names the pool.
+pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
             let content = Content::new(Some(Ref::from_schema_name("Problem")));
@@ -51,9 +57,21 @@ pub(crate) fn with_problems(mut document: utoipa::openapi::OpenApi) -> utoipa::o
                 .description("What went wrong")
                 .content(titan_api::problem::CONTENT_TYPE, content);
             operation.responses.responses.insert("default".to_owned(), problem.build().into());
+            if matches!(operation.tags.as_deref(), Some([tag, ..]) if tag == "clients" || tag == "administrators") {
+                operation.parameters.get_or_insert_default().push(pool_parameter().into());
+            }
         }
     }
     document
+}
+
+fn pool_parameter() -> Parameter {
+    ParameterBuilder::new()
+        .name("X-Titan-Pool")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("The administrator names the pool by it; `default` without it. An API key is for one pool"))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }
 
 /// The whole document.

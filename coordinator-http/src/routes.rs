@@ -8,9 +8,7 @@ mod meta;
 mod page;
 mod pool;
 
-use std::sync::Arc;
-
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use http::{HeaderName, Method, header};
 use titan_api::limits;
 use tower_http::{
@@ -55,11 +53,11 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(agents::join::handler))
         .routes(long(routes!(agents::register::handler)))
         .routes(report(routes!(agents::heartbeat::handler)))
-        .routes(routes!(agents::claim::handler))
+        .routes(long(routes!(agents::claim::handler)))
         .routes(report(routes!(agents::report::handler)))
         .routes(routes!(meta::openapi::handler))
         .split_for_parts();
-    (router, openapi::with_problems(document))
+    (router, openapi::completed(document))
 }
 
 fn limited(route: UtoipaMethodRouter<AppState>, bytes: usize) -> UtoipaMethodRouter<AppState> {
@@ -67,23 +65,24 @@ fn limited(route: UtoipaMethodRouter<AppState>, bytes: usize) -> UtoipaMethodRou
 }
 
 /// The whole HTTP interface.
-///
-/// Layers, from the outside: CORS, then the request's id, log line and problem, then panics, then what is refused
-/// before any handler.
 pub fn router(state: AppState) -> Router {
     let (router, document) = table();
     let known = KnownParameters::of(&document);
-    let json: Arc<str> = document.to_json().unwrap_or_default().into();
+    let document = meta::openapi::Document(document.to_json().unwrap_or_default().into());
+    layered(router.layer(Extension(document)), known, &state).with_state(state)
+}
+
+/// What lies around all routes, from the outside: CORS, then the request's id, log line and problem, then panics, then
+/// what is refused before any handler.
+fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -> Router<AppState> {
     router
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
-        .layer(axum::Extension(meta::openapi::Document(json)))
         .layer(middleware::from_fn_with_state(known, strict::layer))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn(observe::layer))
-        .layer(cors(&state))
+        .layer(cors(state))
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
-        .with_state(state)
 }
 
 fn cors(state: &AppState) -> CorsLayer {
@@ -101,3 +100,36 @@ fn cors(state: &AppState) -> CorsLayer {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use clap::Parser;
+    use http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{config::RunArgs, keygen::generate_signing_keys};
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_as_an_internal_problem_that_tells_nothing_of_it() {
+        let keys = generate_signing_keys().unwrap();
+        let secret =
+            |name: &str| Some(if name == "ADMIN_TOKEN" { "0123456789abcdef" } else { keys.as_str() }.to_owned());
+        let state = AppState::new(Flags::parse_from(["test"]).run.check(secret).unwrap()).unwrap();
+        let broken = Router::new().route("/broken", get(async || -> &'static str { panic!("the inside of it") }));
+        let router = layered(broken, KnownParameters::of(&openapi::document()), &state).with_state(state);
+        let reply = router.oneshot(Request::get("/broken").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(reply.status(), 500);
+        assert_eq!(reply.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let body = axum::body::to_bytes(reply.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("/problems/internal") && !text.contains("the inside"), "{text}");
+    }
+}

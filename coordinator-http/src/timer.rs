@@ -21,7 +21,7 @@ pub(crate) async fn run(state: AppState, every: Duration) {
             tracing::warn!(component = "timer", error = %error, "the clock of Redis cannot be read");
             continue;
         }
-        sweep_all(&state).await;
+        closing.run_until_cancelled(sweep_all(&state)).await;
     }
 }
 

@@ -64,7 +64,7 @@ impl TestAgent {
         let credential = joined["credential"].as_str().unwrap().to_owned();
         let mut agent = Self { id: id.to_owned(), signer, credential, token: String::new(), claim: 0, seq: 0 };
         let registered = agent.register_as(world, "run-1").await.ok(200);
-        agent.token = registered["token"]["token"].as_str().unwrap().to_owned();
+        registered["token"]["token"].as_str().unwrap().clone_into(&mut agent.token);
         agent
     }
 

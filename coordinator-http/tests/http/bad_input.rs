@@ -229,8 +229,11 @@ async fn a_body_of_the_wrong_kind_or_length_is_refused() {
         send(wrong, good.clone()).await.problem(ProblemType::UnsupportedMediaType);
     }
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    for wrong in ["", "{", "null x", "{\"a\":\"\\ud800\"}", "\u{feff}{}", "{'a':1}", "{\"priority\":1e400}", &deep] {
+    for wrong in ["", "{", "null x", "\u{feff}{}", "{'a':1}"] {
         send("application/json", wrong.to_owned()).await.problem(ProblemType::BadRequest);
+    }
+    for wrong in ["null", "[]", "1", "{\"priority\":1e400}", "{\"kind\":\"\\ud800\"}", &deep] {
+        send("application/json", wrong.to_owned()).await.problem(ProblemType::Invalid);
     }
     let long = changed(&["process", "stdin"], json!("x".repeat(limits::LONG_BODY_BYTES))).to_string();
     send("application/json", long).await.problem(ProblemType::TooLarge);

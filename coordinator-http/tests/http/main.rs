@@ -1,5 +1,7 @@
 //! The coordinator's HTTP interface over a real Redis: each test has its own.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
 mod agent;
 mod authorization;
 mod bad_input;

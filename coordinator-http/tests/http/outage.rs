@@ -93,3 +93,23 @@ async fn a_parked_claim_outlives_an_outage_of_redis() {
         assert_eq!(reply.ok(200)["leases"][0]["job_id"], submitted["id"]);
     }
 }
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_told_within_a_second_too() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let key = world.key("default", &["jobs:write"]).await;
+    world.redis.signal("-STOP");
+    let beat = json!({"protocol": 1, "seq": 9, "last_claim": 0, "claim": {"claim": 1, "free_slots": 1}});
+    says_so_soon(&world.router, "POST", ADMIN, "/api/v1/jobs", Some(job(&["true"]))).await;
+    says_so_soon(&world.router, "POST", &key, "/api/v1/jobs", Some(job(&["true"]))).await;
+    says_so_soon(&world.router, "POST", &agent.token, &agent.path("heartbeat"), Some(beat)).await;
+    let began = Instant::now();
+    world.get("", "/api/v1/ready").await.ok(503);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    world.redis.signal("-CONT");
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while agent.heartbeat(&world, json!({})).await.status != 200 {
+        assert!(Instant::now() < give_up, "it does not come back");
+    }
+}

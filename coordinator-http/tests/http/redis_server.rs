@@ -35,6 +35,12 @@ impl RedisServer {
         self.child.wait().unwrap();
     }
 
+    /// Has the server hang, or go on.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Starts it again on the same port and data.
     pub(crate) async fn restart(&mut self) {
         self.child = spawn(self.port, &self.dir);

@@ -30,6 +30,7 @@ const SLACK_MS: u64 = 1_000;
     path = "/api/v1/agents/{id}/claim",
     operation_id = "agent_claim",
     tag = "agents",
+    request_body = ClaimRequest,
     params(("id" = String, Path, description = "The agent's id")),
     security(("agent" = [])),
     responses((status = 200, body = ClaimReply))

@@ -1,13 +1,12 @@
 //! `GET /api/v1/agents/{id}`: one agent.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use titan_api::{agents::Agent, ids::AgentId};
 
 use crate::{
     auth::callers::{AgentsRead, KeyCaller},
     error::ApiError,
     extract::ApiPath,
-    state::AppState,
 };
 
 #[utoipa::path(
@@ -20,7 +19,6 @@ use crate::{
     responses((status = 200, body = Agent))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<AgentsRead>,
     ApiPath(id): ApiPath<AgentId>,
 ) -> Result<Json<Agent>, ApiError> {

@@ -22,6 +22,7 @@ use crate::{
     path = "/api/v1/agents/{id}/heartbeat",
     operation_id = "agent_heartbeat",
     tag = "agents",
+    request_body = HeartbeatRequest,
     params(("id" = String, Path, description = "The agent's id")),
     security(("agent" = [])),
     responses((status = 200, body = HeartbeatReply))

@@ -24,6 +24,7 @@ use crate::{
     path = "/api/v1/agents/join",
     operation_id = "join_agent",
     tag = "agents",
+    request_body = JoinRequest,
     security(("join_token" = [])),
     responses((status = 200, body = JoinReply))
 )]

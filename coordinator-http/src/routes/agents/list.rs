@@ -1,6 +1,6 @@
 //! `GET /api/v1/agents`: the pool's agents, by id.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use titan_api::agents::AgentList;
 use titan_lua::agents::ListAgents;
 
@@ -10,7 +10,6 @@ use crate::{
     error::ApiError,
     extract::ApiQuery,
     routes::page::{self, Page},
-    state::AppState,
 };
 
 #[utoipa::path(
@@ -23,7 +22,6 @@ use crate::{
     responses((status = 200, body = AgentList))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<AgentsRead>,
     ApiQuery(page): ApiQuery<Page>,
 ) -> Result<Json<AgentList>, ApiError> {

@@ -18,6 +18,7 @@ use crate::{
     path = "/api/v1/agents/register",
     operation_id = "register_agent",
     tag = "agents",
+    request_body = RegisterRequest,
     security(()),
     responses((status = 200, body = RegisterReply))
 )]

@@ -1,6 +1,5 @@
 //! `DELETE /api/v1/agents/{id}`: removes an agent for good; its credential is void. Repeating it is harmless.
 
-use axum::extract::State;
 use http::StatusCode;
 use titan_api::ids::AgentId;
 use titan_lua::agents::{RemoveAgent, RemoveOutcome};
@@ -10,7 +9,6 @@ use crate::{
     auth::callers::{AgentsWrite, KeyCaller},
     error::ApiError,
     extract::ApiPath,
-    state::AppState,
 };
 
 #[utoipa::path(
@@ -23,7 +21,6 @@ use crate::{
     responses((status = 204, description = "Removed"))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<AgentsWrite>,
     ApiPath(id): ApiPath<AgentId>,
 ) -> Result<StatusCode, ApiError> {

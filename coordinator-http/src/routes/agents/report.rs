@@ -11,6 +11,7 @@ use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiJson, state
     path = "/api/v1/agents/{id}/report",
     operation_id = "agent_report",
     tag = "agents",
+    request_body = ReportRequest,
     params(("id" = String, Path, description = "The agent's id")),
     security(("agent" = [])),
     responses((status = 200, body = ReportReply))

@@ -1,6 +1,6 @@
 //! `POST /api/v1/agents/{id}/resume`: the agent takes work again.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use titan_api::{agents::Agent, ids::AgentId};
 
 use crate::{
@@ -8,7 +8,6 @@ use crate::{
     error::ApiError,
     extract::{ApiPath, OptionalJson},
     routes::Nothing,
-    state::AppState,
 };
 
 #[utoipa::path(
@@ -21,7 +20,6 @@ use crate::{
     responses((status = 200, body = Agent))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<AgentsWrite>,
     ApiPath(id): ApiPath<AgentId>,
     _: OptionalJson<Nothing>,

@@ -1,6 +1,6 @@
 //! `POST /api/v1/jobs/{id}/cancel`: ends a job. Repeating it is harmless.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use titan_api::{
     ids::JobId,
     jobs::{CancelJob, CancelledJob},
@@ -12,7 +12,6 @@ use crate::{
     auth::callers::{JobsWrite, KeyCaller},
     error::ApiError,
     extract::{ApiPath, OptionalJson},
-    state::AppState,
 };
 
 #[utoipa::path(
@@ -21,12 +20,11 @@ use crate::{
     operation_id = "cancel_job",
     tag = "clients",
     params(("id" = String, Path, description = "The job's id")),
-    request_body = inline(Option<CancelJob>),
+    request_body(content = Option<CancelJob>, description = "May be left out"),
     security(("api_key" = ["jobs:write"]), ("admin" = [])),
     responses((status = 200, body = CancelledJob))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<JobsWrite>,
     ApiPath(id): ApiPath<JobId>,
     _: OptionalJson<CancelJob>,

@@ -1,6 +1,6 @@
 //! `GET /api/v1/jobs`: the pool's jobs, newest first.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::Deserialize;
 use titan_api::{
     ids::AgentId,
@@ -15,7 +15,6 @@ use crate::{
     error::ApiError,
     extract::ApiQuery,
     routes::page,
-    state::AppState,
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -42,7 +41,6 @@ pub(crate) struct JobsQuery {
     responses((status = 200, body = JobList))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<JobsRead>,
     ApiQuery(query): ApiQuery<JobsQuery>,
 ) -> Result<Json<JobList>, ApiError> {

@@ -40,6 +40,7 @@ pub(crate) struct SubmitQuery {
     path = "/api/v1/jobs",
     operation_id = "submit_job",
     tag = "clients",
+    request_body = SubmitJob,
     params(SubmitQuery),
     security(("api_key" = ["jobs:write"]), ("admin" = [])),
     responses((status = 202, description = "Accepted", body = SubmittedJob, headers(("Location" = String, description = "The job"))))
@@ -61,7 +62,10 @@ pub(crate) async fn handler(
             log_choice(&id, &agent, score, explanation.as_ref());
             (JobState::Scheduled, Some(agent), explanation)
         }
-        SubmitOutcome::Pending { explanation } => (JobState::Pending, None, explanation),
+        SubmitOutcome::Pending { explanation } => {
+            tracing::info!(target: SCHEDULER, component = "scheduler", job.id = %id, "no agent is at hand: the job waits");
+            (JobState::Pending, None, explanation)
+        }
         SubmitOutcome::Unserved { ruled_out } => return Err(ApiError::Unserved(ruled_out)),
     };
     let explanation = explanation.filter(|_| query.explain).map(|e| shown(e, caller.sees_agents));

@@ -24,6 +24,7 @@ use crate::{
     path = "/api/v1/join-tokens",
     operation_id = "create_join_token",
     tag = "administrators",
+    request_body = CreateJoinToken,
     security(("admin" = [])),
     responses((status = 201, body = CreatedJoinToken))
 )]

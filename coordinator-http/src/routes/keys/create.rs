@@ -24,6 +24,7 @@ use crate::{
     path = "/api/v1/keys",
     operation_id = "create_key",
     tag = "administrators",
+    request_body = CreateKey,
     security(("admin" = [])),
     responses((status = 201, body = CreatedKey))
 )]

@@ -1,13 +1,12 @@
 //! `GET /openapi.json`: this interface, in full.
 
-use std::sync::Arc;
-
 use axum::{Extension, response::IntoResponse};
+use bytes::Bytes;
 use http::header;
 
 /// The document, written once.
 #[derive(Debug, Clone)]
-pub(crate) struct Document(pub(crate) Arc<str>);
+pub(crate) struct Document(pub(crate) Bytes);
 
 #[utoipa::path(
     get,
@@ -18,5 +17,5 @@ pub(crate) struct Document(pub(crate) Arc<str>);
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json"))
 )]
 pub(crate) async fn handler(Extension(document): Extension<Document>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document.0.to_string())
+    ([(header::CONTENT_TYPE, "application/json")], document.0)
 }

@@ -1,10 +1,14 @@
 //! `GET /api/v1/ready`: whether this copy can do its work, check by check.
 
-use axum::{Json, extract::State};
-use http::StatusCode;
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
 use titan_api::health::{Readiness, Verdict};
 
-use crate::state::AppState;
+use crate::{error, state::AppState};
 
 #[utoipa::path(
     get,
@@ -14,9 +18,12 @@ use crate::state::AppState;
     security(()),
     responses((status = 200, body = Readiness), (status = 503, description = "A check failed", body = Readiness))
 )]
-pub(crate) async fn handler(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
+pub(crate) async fn handler(State(state): State<AppState>) -> Response {
     let checks = state.store.checks().await;
     let ready = checks.iter().all(|check| check.verdict != Verdict::Failed);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, checks }))
+    let readiness = Json(Readiness { ready, checks });
+    if ready {
+        return readiness.into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, error::retry_after())], readiness).into_response()
 }

@@ -23,6 +23,7 @@ pub(crate) async fn get(State(state): State<AppState>, caller: AdminCaller) -> R
     path = "/api/v1/scheduler",
     operation_id = "set_scheduler",
     tag = "administrators",
+    request_body = SetScheduler,
     security(("admin" = [])),
     responses((status = 200, body = Scheduler))
 )]

@@ -1,6 +1,6 @@
 //! `GET /api/v1/status`: the pool at a glance.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::Deserialize;
 use titan_api::{limits, status::Status, time::Timestamp};
 use titan_lua::{agents::ListAgents, pool::ReadStatus};
@@ -10,7 +10,6 @@ use crate::{
     auth::callers::{AgentsRead, KeyCaller},
     error::ApiError,
     extract::ApiQuery,
-    state::AppState,
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -31,7 +30,6 @@ pub(crate) struct StatusQuery {
     responses((status = 200, body = Status))
 )]
 pub(crate) async fn handler(
-    State(_): State<AppState>,
     caller: KeyCaller<AgentsRead>,
     ApiQuery(query): ApiQuery<StatusQuery>,
 ) -> Result<Json<Status>, ApiError> {
