@@ -18,11 +18,16 @@ pub(crate) struct RedisServer {
 
 impl RedisServer {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let server = Self { child: spawn(port, &dir), port, dir };
-        server.wait_until_up().await;
-        server
+        // Somebody may take the port between its choice and its use.
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let mut server = Self { child: spawn(port, &dir), port, dir };
+            if server.comes_up().await {
+                return server;
+            }
+        }
+        panic!("redis-server finds no port");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -44,7 +49,7 @@ impl RedisServer {
     /// Starts it again on the same port and data.
     pub(crate) async fn restart(&mut self) {
         self.child = spawn(self.port, &self.dir);
-        self.wait_until_up().await;
+        assert!(self.comes_up().await, "redis-server does not come back on port {}", self.port);
     }
 
     /// All that it holds: the serialised value of every key.
@@ -60,18 +65,24 @@ impl RedisServer {
         dump
     }
 
-    async fn wait_until_up(&self) {
+    /// Waits until this very server answers; `false` if it ended instead.
+    async fn comes_up(&mut self) -> bool {
         let client = redis::Client::open(self.url()).unwrap();
+        let own = format!("process_id:{}\r", self.child.id());
         let give_up = Instant::now() + Duration::from_secs(20);
-        loop {
+        while Instant::now() < give_up {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
             if let Ok(mut connection) = client.get_multiplexed_async_connection().await
                 && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
             {
-                return;
+                let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap();
+                return info.contains(&own);
             }
-            assert!(Instant::now() < give_up, "redis-server does not come up on port {}", self.port);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        false
     }
 }
 

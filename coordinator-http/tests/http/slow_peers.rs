@@ -12,7 +12,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::world::{ADMIN, World};
+use crate::{
+    agent::TestAgent,
+    world::{ADMIN, World},
+};
 
 /// The real limits, a fiftieth as long.
 fn limits() -> Limits {
@@ -156,8 +159,37 @@ async fn a_shutdown_finishes_what_runs_and_takes_nothing_new() {
     let world = World::start().await;
     let (address, server) = serve(&world).await;
     let idle = TcpStream::connect(address).await.unwrap();
+    let agent = TestAgent::register(&world, "box-1").await;
+    let claim = r#"{"protocol":1,"claim":1,"free_slots":1,"wait_ms":20000}"#;
+    let claim = format!(
+        "POST {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{claim}",
+        agent.path("claim"),
+        agent.token,
+        claim.len()
+    );
+    let parked = tokio::spawn(async move { talk(address, &[&claim], Duration::ZERO).await });
+    until_parked(&world, &agent).await;
     world.state.closing().cancel();
+    let (reply, took) = parked.await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("\"leases\":[]"), "{reply}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     tokio::time::timeout(Duration::from_secs(10), server).await.expect("the server does not stop").unwrap();
     assert!(TcpStream::connect(address).await.is_err());
     drop(idle);
+}
+
+/// A parked agent is one whose channel is subscribed.
+async fn until_parked(world: &World, agent: &TestAgent) {
+    let client = redis::Client::open(world.redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        let channels: Vec<String> = redis::cmd("PUBSUB").arg("CHANNELS").query_async(&mut connection).await.unwrap();
+        if channels.iter().any(|channel| channel.ends_with(&agent.id)) {
+            return;
+        }
+        assert!(Instant::now() < give_up, "the agent does not park: {channels:?}");
+        tokio::task::yield_now().await;
+    }
 }
