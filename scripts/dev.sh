@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs `titan dev`, and rebuilds and restarts it whenever a source file changes. Its arguments go to `titan dev`.
 # A build that fails leaves the last good one running.
-set -um # -m: `titan dev` gets its own process group, so that Ctrl-C reaches it once, through `stop`.
+set -u
 cd "$(dirname "$0")/.."
 
 program=${CARGO_TARGET_DIR:-target}/debug/titan
@@ -18,13 +18,15 @@ stop() {
     pid=
 }
 
+# finish SIGNAL : Ctrl-C has reached `titan dev` as well, and a second signal would end it the hard way.
 finish() {
     trap - INT TERM
-    stop
+    if [ "$1" = INT ] && [ -n "$pid" ]; then wait "$pid"; else stop; fi
     rm -f "$stamp"
     exit 0
 }
-trap finish INT TERM
+trap 'finish INT' INT
+trap 'finish TERM' TERM
 
 changed() {
     find "${sources[@]}" -type f \( -name '*.rs' -o -name '*.lua' -o -name '*.toml' -o -name '*.lock' \) -newer "$stamp" |

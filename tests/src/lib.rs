@@ -10,9 +10,12 @@
     reason = "a harness fails the test by panicking"
 )]
 
+pub mod agent;
 pub mod binaries;
 pub mod cluster;
 pub mod commands;
+pub mod coordinator;
+pub mod fleet;
 pub mod ports;
 pub mod process;
 pub mod proxy;

@@ -17,6 +17,13 @@ use crate::wait::within;
 /// How many lines of its log a process shows when its test fails.
 const SHOWN_LINES: usize = 60;
 
+/// Takes the environment of the test away from a command, but for what programs need to run at all, so that no
+/// setting of the developer's gets in.
+pub fn clean(command: &mut Command) -> &mut Command {
+    let kept = ["PATH", "HOME", "TMPDIR", "LANG", "RUST_BACKTRACE"];
+    command.env_clear().envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+}
+
 /// A running (or ended) child. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
