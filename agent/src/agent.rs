@@ -45,6 +45,8 @@ pub(crate) struct Agent {
     pub leaving: watch::Sender<bool>,
     /// Why the agent cannot go on.
     pub fatal: watch::Sender<Option<Fatal>>,
+    /// Whether the coordinator has heard that.
+    pub farewell: watch::Sender<bool>,
     /// Asks for a heartbeat before its time.
     pub beat_now: Notify,
 }
@@ -66,6 +68,7 @@ impl Agent {
             settings: watch::Sender::new(until_told()),
             drained: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
+            farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
             beat_now: Notify::new(),
             config,

@@ -89,7 +89,12 @@ impl Attempts {
 
     /// The answer to claim `number`, sent at `sent_ms`: from now on its leases are held and it counts as read.
     /// Gives those that are new, with the orders for each.
-    pub(crate) fn accept(&self, number: u64, leases: Vec<Lease>, sent_ms: u64) -> Vec<(Lease, watch::Receiver<Orders>)> {
+    pub(crate) fn accept(
+        &self,
+        number: u64,
+        leases: Vec<Lease>,
+        sent_ms: u64,
+    ) -> Vec<(Lease, watch::Receiver<Orders>)> {
         let mut inner = self.lock();
         if number <= inner.last_claim {
             return Vec::new();

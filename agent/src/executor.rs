@@ -60,7 +60,8 @@ impl Executor {
     pub(crate) fn new(config: &Config, reexec: Vec<OsString>, has_gpus: bool) -> anyhow::Result<Self> {
         let attempts_dir = config.state_dir.join("attempts");
         for (folder, mode) in [(&attempts_dir, 0o700), (&config.work_dir, 0o711)] {
-            files::make_folder(folder, mode).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+            files::make_folder(folder, mode)
+                .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         }
         orphans::adopt();
         Ok(Self {

@@ -103,6 +103,7 @@ impl Heart {
 
     fn heard(&self, request: &HeartbeatRequest, reply: HeartbeatReply, cargo: Cargo<'_>, sent_ms: u64) -> Duration {
         let agent = &self.agent;
+        agent.farewell.send_if_modified(|said| request.draining && !std::mem::replace(said, true));
         let renewed = request.leases.iter().filter(|lease| !reply.stop.contains(lease));
         agent.attempts.renew(renewed, sent_ms.saturating_add(reply.settings.lease_ttl_ms));
         agent.revoke_all(&known(&reply.stop, &request.leases));

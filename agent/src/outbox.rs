@@ -106,10 +106,11 @@ impl Outbox {
     pub(crate) async fn due(&self) {
         let mut changed = self.changed.subscribe();
         loop {
-            let due = self.lock().due();
+            let now = Instant::now();
+            let due = self.lock().due(now);
             // The sender lives as long as `self`, so waiting for a change does not fail.
             match due {
-                Some(at) if at <= Instant::now() => return,
+                Some(at) if at <= now => return,
                 Some(at) => tokio::select! { _ = changed.changed() => {}, () = sleep_until(at) => {} },
                 None => drop(changed.changed().await),
             }
@@ -122,11 +123,12 @@ impl Outbox {
     pub(crate) async fn take(&self) -> Option<Parcel<'_>> {
         let filling = {
             let mut inner = self.lock();
-            if inner.calling || inner.due().is_none_or(|at| at > Instant::now()) {
+            let now = Instant::now();
+            if inner.calling || inner.due(now).is_none_or(|at| at > now) {
                 return None;
             }
             inner.calling = true;
-            if inner.unanswered.is_empty() { inner.begin_filling() } else { fill::Filling::default() }
+            if inner.unanswered.is_empty() { inner.begin_filling(now) } else { fill::Filling::default() }
         };
         let filled = tokio::task::spawn_blocking(move || filling.fill(CALL_BYTES)).await.unwrap_or_default();
         let mut inner = self.lock();
@@ -153,21 +155,24 @@ impl Outbox {
 
 impl Inner {
     /// When there is something to send; `None` if nothing is known to come, or until the call being made has ended.
-    fn due(&self) -> Option<Instant> {
+    fn due(&self, now: Instant) -> Option<Instant> {
         if self.calling {
             return None;
         }
         if !self.unanswered.is_empty() {
-            return Some(Instant::now());
+            return Some(now);
         }
-        self.queues.values().filter_map(|queue| queue.due(self.flush)).min()
+        self.queues.values().filter_map(|queue| queue.due(self.flush, now)).min()
     }
 
-    fn begin_filling(&mut self) -> fill::Filling {
-        let now = Instant::now();
+    fn begin_filling(&mut self, now: Instant) -> fill::Filling {
         let flush = self.flush;
-        let mut items: Vec<_> =
-            self.queues.values_mut().filter(|q| q.due(flush).is_some_and(|at| at <= now)).map(Queue::lend).collect();
+        let mut items: Vec<_> = self
+            .queues
+            .values_mut()
+            .filter(|q| q.due(flush, now).is_some_and(|at| at <= now))
+            .map(Queue::lend)
+            .collect();
         if !items.is_empty() {
             self.turn = (self.turn + 1) % items.len();
             items.rotate_left(self.turn);

@@ -13,6 +13,8 @@ use crate::{agent::Agent, attempts::Stop};
 
 /// How long the last reports may take.
 const FLUSH: Duration = Duration::from_secs(10);
+/// How long a coordinator may take to hear that the agent leaves.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How long processes that were killed may take to be gone.
 const KILL: Duration = Duration::from_secs(2);
 
@@ -62,6 +64,10 @@ pub(crate) async fn drain(agent: &Arc<Agent>) {
     }
     if timeout(FLUSH, until_none_is_held(agent)).await.is_err() {
         warn!("the last reports could not be delivered; the coordinator will see these leases run out");
+    }
+    let mut farewell = agent.farewell.subscribe();
+    if timeout(FAREWELL, farewell.wait_for(|said| *said)).await.is_err() {
+        warn!("the coordinator could not be told that this agent leaves; it will notice by its silence");
     }
 }
 

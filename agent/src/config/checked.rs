@@ -65,7 +65,8 @@ impl Config {
 }
 
 fn coordinators(urls: &[String]) -> anyhow::Result<Vec<String>> {
-    let urls: Vec<_> = urls.iter().map(|u| u.trim()).filter(|u| !u.is_empty()).map(coordinator).collect::<Result<_, _>>()?;
+    let urls: Vec<_> =
+        urls.iter().map(|u| u.trim()).filter(|u| !u.is_empty()).map(coordinator).collect::<Result<_, _>>()?;
     ensure!(!urls.is_empty(), "no coordinator is named: give its URL with --coordinator or in TITAN_COORDINATOR");
     Ok(urls)
 }
@@ -109,7 +110,9 @@ fn job_user(args: &RunArgs, root: bool) -> anyhow::Result<Option<JobUser>> {
     };
     let user = User::from_name(name)
         .with_context(|| format!("the account `{name}` of --job-user cannot be looked up"))?
-        .with_context(|| format!("there is no account `{name}` on this box: make it, or name another with --job-user"))?;
+        .with_context(|| {
+            format!("there is no account `{name}` on this box: make it, or name another with --job-user")
+        })?;
     if user.uid == Uid::effective() && !root {
         return Ok(None);
     }

@@ -16,7 +16,10 @@ pub(super) fn parse(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>
             bail!("the label `{pair}` has no value: labels are written NAME=VALUE");
         };
         if name.is_empty() || name.len() > limits::LABEL_BYTES || value.len() > limits::LABEL_BYTES {
-            bail!("the label `{pair}` is too long or has no name: both parts may have up to {} bytes", limits::LABEL_BYTES);
+            bail!(
+                "the label `{pair}` is too long or has no name: both parts may have up to {} bytes",
+                limits::LABEL_BYTES
+            );
         }
         if let Some(before) = labels.insert(name.to_owned(), value.to_owned()).filter(|b| b != value) {
             bail!("the label `{name}` is given twice, with the values `{before}` and `{value}`");

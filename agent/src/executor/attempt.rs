@@ -70,7 +70,10 @@ impl Executor {
 
     fn refusal(&self, lease: &Lease) -> Option<Happening> {
         if !self.allowed {
-            return Some(failed(Reason::Refused, "this agent takes no process jobs; its operator allows them with --allow-jobs"));
+            return Some(failed(
+                Reason::Refused,
+                "this agent takes no process jobs; its operator allows them with --allow-jobs",
+            ));
         }
         lease.process.command.is_empty().then(|| failed(Reason::StartFailed, "the command is empty"))
     }
@@ -87,7 +90,14 @@ impl Executor {
             Err(e) => return Some(failed(Reason::StartFailed, format!("no process could be started: {}", words(&e)))),
         };
         shim.say(Command::Deadline(orders.borrow().deadline_ms));
-        let mut watch = Watch { spec, told_ms: orders.borrow().deadline_ms, lost: false, stopping: false, killing: false, force_at_ms: u64::MAX };
+        let mut watch = Watch {
+            spec,
+            told_ms: orders.borrow().deadline_ms,
+            lost: false,
+            stopping: false,
+            killing: false,
+            force_at_ms: u64::MAX,
+        };
         watch.until_closed(&mut shim, orders, see).await;
         if let Err(e) = self.wait_for(shim).await {
             error!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "the shim's end was not seen: {e}");

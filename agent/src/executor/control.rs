@@ -67,9 +67,9 @@ impl Executor {
 
 impl Shim {
     /// Says something. A shim that does not listen any more needs no telling, and one that is stopped is not waited
-    /// for.
+    /// for: the pipe does not block. (The runtime's own writing would refuse until it has asked the system once.)
     pub(super) fn say(&self, command: Command) {
-        let _ = self.commands.try_write(command.line().as_bytes());
+        let _ = nix::unistd::write(&self.commands, command.line().as_bytes());
     }
 
     /// Waits for signs; `None` once the shim has closed its pipe, which it does when it ends.

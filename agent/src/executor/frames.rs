@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn neighbours_of_one_stream_are_joined_and_the_order_of_streams_is_kept() {
-        let mut log = sample(&[(Stdout, b"a"), (Stdout, b"b"), (Stderr, b"c"), (Stdout, b"d")]).reader;
+        let mut sample = sample(&[(Stdout, b"a"), (Stdout, b"b"), (Stderr, b"c"), (Stdout, b"d")]);
+        let log = &mut sample.reader;
         assert_eq!(log.next(100).unwrap(), piece(0, Stdout, b"ab"));
         assert_eq!(log.next(100).unwrap(), piece(2, Stderr, b"c"));
         assert_eq!(log.next(100).unwrap(), piece(3, Stdout, b"d"));
@@ -220,17 +221,19 @@ mod tests {
 
     #[test]
     fn a_piece_is_no_longer_than_asked_and_does_not_cut_a_character() {
-        let mut log = sample(&[(Stdout, "aé".as_bytes()), (Stdout, "éb".as_bytes())]).reader;
+        let mut text = sample(&[(Stdout, "aé".as_bytes()), (Stdout, "éb".as_bytes())]);
+        let log = &mut text.reader;
         assert_eq!(log.next(2).unwrap(), piece(0, Stdout, b"a"));
         assert_eq!(log.next(3).unwrap(), piece(1, Stdout, "é".as_bytes()));
         assert_eq!(log.next(3).unwrap(), piece(3, Stdout, "éb".as_bytes()));
-        let mut binary = sample(&[(Stdout, b"\xff\xfe\xc3")]).reader;
-        assert_eq!(binary.next(3).unwrap(), piece(0, Stdout, b"\xff\xfe\xc3"));
+        let mut binary = sample(&[(Stdout, b"\xff\xfe\xc3")]);
+        assert_eq!(binary.reader.next(3).unwrap(), piece(0, Stdout, b"\xff\xfe\xc3"));
     }
 
     #[test]
     fn a_reader_can_go_back_to_any_offset_but_not_past_the_end() {
-        let mut log = sample(&[(Stdout, b"abc"), (Stderr, b"def")]).reader;
+        let mut sample = sample(&[(Stdout, b"abc"), (Stderr, b"def")]);
+        let log = &mut sample.reader;
         while log.next(100).unwrap().is_some() {}
         assert!(log.seek(4).unwrap());
         assert_eq!(log.next(100).unwrap(), piece(4, Stderr, b"ef"));

@@ -94,6 +94,8 @@ mod tests {
     #[test]
     fn a_killed_shim_and_a_long_message_are_told_within_bounds() {
         let how = of(Err("x".repeat(5_000)), None);
-        assert!(matches!(how, Some(Happening::Failed { signal: Some(9), message: Some(m), .. }) if m.len() == limits::TEXT_BYTES));
+        assert!(
+            matches!(how, Some(Happening::Failed { signal: Some(9), message: Some(m), .. }) if m.len() == limits::TEXT_BYTES)
+        );
     }
 }

@@ -46,8 +46,7 @@ impl Queue {
     }
 
     /// When the next report of this attempt should go; output after the first is gathered for `flush`.
-    pub(super) fn due(&self, flush: Duration) -> Option<Instant> {
-        let now = Instant::now();
+    pub(super) fn due(&self, flush: Duration, now: Instant) -> Option<Instant> {
         let end = (self.end.is_some() && !self.end_sent).then_some(now);
         let output = self.has_output.then(|| self.output_at.map_or(now, |at| at + flush));
         [self.start, output, end].into_iter().flatten().min()

@@ -25,8 +25,7 @@ fn fixture() -> Fixture {
 
 impl Fixture {
     fn open(&self, name: &str) -> HeldLease {
-        let lease =
-            HeldLease { job_id: JobId::new(name).unwrap(), attempt: 1, lease_id: LeaseId::new(name).unwrap() };
+        let lease = HeldLease { job_id: JobId::new(name).unwrap(), attempt: 1, lease_id: LeaseId::new(name).unwrap() };
         self.outbox.open(lease.clone(), &self.folder.path().join(name));
         lease
     }
@@ -63,7 +62,11 @@ fn word(report: &Report) -> String {
         Happening::Started {} => format!("{job} started"),
         Happening::Output { offset, stream, data, .. } => {
             let stream = if *stream == Stdout { "out" } else { "err" };
-            if data.len() > 20 { format!("{job} {stream} {offset}+{}", data.len()) } else { format!("{job} {stream} {offset}:{data}") }
+            if data.len() > 20 {
+                format!("{job} {stream} {offset}+{}", data.len())
+            } else {
+                format!("{job} {stream} {offset}:{data}")
+            }
         }
         Happening::Completed {} => format!("{job} completed"),
         other => format!("{job} {other:?}"),

@@ -82,7 +82,7 @@ impl Signs {
     /// gone.
     pub(super) fn give(&self, sign: u8) {
         if let Some(pipe) = &self.0 {
-            let _ = pipe.try_write(&[sign]);
+            let _ = nix::unistd::write(pipe, &[sign]);
         }
     }
 }

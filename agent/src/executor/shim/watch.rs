@@ -44,7 +44,8 @@ pub(super) async fn watch(
     journal.main = ProcessName::of(program.main);
     journal.write(folder)?;
     let state = State::new(spec, program.main, deadline_ms);
-    let mut watch = Watch { program, log, signs: Signs::open(), state, buffer: pipes::buffer(), start_error: Vec::new() };
+    let mut watch =
+        Watch { program, log, signs: Signs::open(), state, buffer: pipes::buffer(), start_error: Vec::new() };
     watch.until_gone(&mut commands, &mut listening).await;
     Ok(watch.finish())
 }

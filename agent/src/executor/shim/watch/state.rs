@@ -88,7 +88,9 @@ impl State {
                 Ok(WaitStatus::StillAlive) => break,
                 Ok(_) | Err(Errno::EINTR) => {}
                 // Ended by a signal that has no name (a real-time one), by somebody that cannot be known.
-                Err(Errno::EINVAL) if nix::sys::signal::kill(self.main, None).is_err() => self.note(self.main, None, None),
+                Err(Errno::EINVAL) if nix::sys::signal::kill(self.main, None).is_err() => {
+                    self.note(self.main, None, None)
+                }
                 Err(Errno::EINVAL) => {}
                 Err(_) => {
                     self.gone = cfg!(target_os = "linux") || tree::descendants(Pid::this(), Some(self.main)).is_empty();

@@ -1,0 +1,12 @@
+//! The agent as a whole: the real program, real jobs, and a coordinator that does what each test tells it.
+
+mod agent;
+mod coordinator;
+mod drain;
+mod ends;
+mod fencing;
+mod identity;
+mod loops;
+mod output;
+mod processes;
+mod settings;
