@@ -163,17 +163,14 @@ impl Agent {
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
         let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(id, sign)).await;
-        match end {
-            Some(how) => {
-                info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: {how:?}");
-                self.attempts.ended(id);
-                self.outbox.end(id, how);
-            }
-            None => {
-                warn!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its lease was lost");
-                self.outbox.discard(id);
-                self.attempts.remove(id);
-            }
+        if let Some(how) = end {
+            info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: {how:?}");
+            self.attempts.ended(id);
+            self.outbox.end(id, how);
+        } else {
+            warn!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its lease was lost");
+            self.outbox.discard(id);
+            self.attempts.remove(id);
         }
     }
 

@@ -14,7 +14,7 @@ pub use crate::logging::LogFormat;
 /// Options of the agent. Each can be given as a flag or as the environment variable named beside it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct RunArgs {
-    /// URL of a coordinator, for example https://titan.example.org. May be repeated or be a list with commas; the
+    /// URL of a coordinator, for example `https://titan.example.org`. May be repeated or be a list with commas; the
     /// agent calls the first and turns to the next when one does not answer.
     #[arg(long = "coordinator", env = "TITAN_COORDINATOR", value_name = "URL", value_delimiter = ',')]
     pub coordinators: Vec<String>,
@@ -79,7 +79,7 @@ pub struct RunArgs {
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// The least important level to log: error, warn, info, debug or trace; or a list such as titan_agent=debug,info.
+    /// The least important level to log: error, warn, info, debug or trace; or a list such as `titan_agent=debug,info`.
     #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
 }

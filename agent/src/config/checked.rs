@@ -1,6 +1,11 @@
 //! The settings as a whole, after everything about them was checked.
 
-use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail, ensure};
 use nix::unistd::{Uid, User};
@@ -55,7 +60,7 @@ impl Config {
             max_jobs: max_jobs(args.max_jobs)?,
             allow_jobs: args.allow_jobs,
             job_user: job_user(args, root)?,
-            work_dir: absolute(args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
+            work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
             state_dir,
             ca_file: args.ca_file.clone(),
             heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
@@ -131,11 +136,11 @@ fn state_dir(named: Option<PathBuf>, root: bool) -> anyhow::Result<PathBuf> {
         .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("titan-agent")))
         .or_else(|| folder("HOME").map(|home| home.join(".local/state/titan-agent")))
         .context("there is no home folder to keep the agent's key in: name a folder with --state-dir")?;
-    absolute(chosen)
+    absolute(&chosen)
 }
 
-fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
-    std::path::absolute(&path).with_context(|| format!("`{}` is no path", path.display()))
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("`{}` is no path", path.display()))
 }
 
 #[cfg(test)]

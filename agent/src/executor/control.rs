@@ -53,12 +53,12 @@ impl Executor {
 
     /// Waits for the end of a shim that has closed its pipe.
     pub(super) async fn wait_for(&self, mut shim: Shim) -> io::Result<ExitStatus> {
-        let status = match tokio::time::timeout(LAST_WAIT, shim.child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                shim.kill_tree();
-                shim.child.wait().await
-            }
+        let in_time = tokio::time::timeout(LAST_WAIT, shim.child.wait()).await;
+        let status = if let Ok(status) = in_time {
+            status
+        } else {
+            shim.kill_tree();
+            shim.child.wait().await
         };
         self.shims().remove(&shim.pid);
         status

@@ -192,8 +192,8 @@ mod tests {
         Sample { _folder: folder, file, reader: LogReader::new(&path) }
     }
 
-    fn piece(offset: u64, stream: Stream, bytes: &[u8]) -> Option<Piece> {
-        Some(Piece { offset, stream, bytes: bytes.to_vec() })
+    fn piece(offset: u64, stream: Stream, bytes: &[u8]) -> Piece {
+        Piece { offset, stream, bytes: bytes.to_vec() }
     }
 
     use Stream::{Stderr, Stdout};
@@ -202,9 +202,9 @@ mod tests {
     fn neighbours_of_one_stream_are_joined_and_the_order_of_streams_is_kept() {
         let mut sample = sample(&[(Stdout, b"a"), (Stdout, b"b"), (Stderr, b"c"), (Stdout, b"d")]);
         let log = &mut sample.reader;
-        assert_eq!(log.next(100).unwrap(), piece(0, Stdout, b"ab"));
-        assert_eq!(log.next(100).unwrap(), piece(2, Stderr, b"c"));
-        assert_eq!(log.next(100).unwrap(), piece(3, Stdout, b"d"));
+        assert_eq!(log.next(100).unwrap(), Some(piece(0, Stdout, b"ab")));
+        assert_eq!(log.next(100).unwrap(), Some(piece(2, Stderr, b"c")));
+        assert_eq!(log.next(100).unwrap(), Some(piece(3, Stdout, b"d")));
         assert_eq!(log.next(100).unwrap(), None);
     }
 
@@ -213,21 +213,21 @@ mod tests {
         let mut log = sample(&[(Stdout, b"one")]);
         let next = frame(Stderr, b"two");
         log.file.write_all(&next[..6]).unwrap();
-        assert_eq!(log.reader.next(100).unwrap(), piece(0, Stdout, b"one"));
+        assert_eq!(log.reader.next(100).unwrap(), Some(piece(0, Stdout, b"one")));
         assert_eq!(log.reader.next(100).unwrap(), None);
         log.file.write_all(&next[6..]).unwrap();
-        assert_eq!(log.reader.next(100).unwrap(), piece(3, Stderr, b"two"));
+        assert_eq!(log.reader.next(100).unwrap(), Some(piece(3, Stderr, b"two")));
     }
 
     #[test]
     fn a_piece_is_no_longer_than_asked_and_does_not_cut_a_character() {
         let mut text = sample(&[(Stdout, "aé".as_bytes()), (Stdout, "éb".as_bytes())]);
         let log = &mut text.reader;
-        assert_eq!(log.next(2).unwrap(), piece(0, Stdout, b"a"));
-        assert_eq!(log.next(3).unwrap(), piece(1, Stdout, "é".as_bytes()));
-        assert_eq!(log.next(3).unwrap(), piece(3, Stdout, "éb".as_bytes()));
+        assert_eq!(log.next(2).unwrap(), Some(piece(0, Stdout, b"a")));
+        assert_eq!(log.next(3).unwrap(), Some(piece(1, Stdout, "é".as_bytes())));
+        assert_eq!(log.next(3).unwrap(), Some(piece(3, Stdout, "éb".as_bytes())));
         let mut binary = sample(&[(Stdout, b"\xff\xfe\xc3")]);
-        assert_eq!(binary.reader.next(3).unwrap(), piece(0, Stdout, b"\xff\xfe\xc3"));
+        assert_eq!(binary.reader.next(3).unwrap(), Some(piece(0, Stdout, b"\xff\xfe\xc3")));
     }
 
     #[test]
@@ -236,11 +236,11 @@ mod tests {
         let log = &mut sample.reader;
         while log.next(100).unwrap().is_some() {}
         assert!(log.seek(4).unwrap());
-        assert_eq!(log.next(100).unwrap(), piece(4, Stderr, b"ef"));
+        assert_eq!(log.next(100).unwrap(), Some(piece(4, Stderr, b"ef")));
         assert!(log.seek(6).unwrap());
         assert!(!log.seek(7).unwrap());
         assert!(log.seek(0).unwrap());
-        assert_eq!(log.next(1).unwrap(), piece(0, Stdout, b"a"));
+        assert_eq!(log.next(1).unwrap(), Some(piece(0, Stdout, b"a")));
     }
 
     #[test]

@@ -83,7 +83,9 @@ pub(super) fn end_strays(folder: &Folder, spec: &Spec) -> usize {
     let mut strays = of_environment(spec);
     strays.extend(main.into_iter().flat_map(|main| [main].into_iter().chain(tree::descendants(main, Some(main)))));
     strays.retain(|pid| *pid != Pid::this());
-    strays.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
+    for pid in &strays {
+        send(*pid, Signal::SIGKILL);
+    }
     strays.len()
 }
 

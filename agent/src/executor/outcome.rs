@@ -62,12 +62,12 @@ fn cut(mut message: String) -> String {
 mod tests {
     use super::*;
 
-    fn exit(ended_by: EndedBy, code: Option<i32>, signal: Option<i32>) -> Result<Exit, String> {
-        Ok(Exit { ended_by, code, signal, start_error: None })
+    fn exit(ended_by: EndedBy, code: Option<i32>, signal: Option<i32>) -> Exit {
+        Exit { ended_by, code, signal, start_error: None }
     }
 
-    fn reason(how: Option<Happening>) -> Option<Reason> {
-        match how {
+    fn reason(exit: Exit) -> Option<Reason> {
+        match of(Ok(exit), None) {
             Some(Happening::Failed { reason, .. }) => Some(reason),
             _ => None,
         }
@@ -75,20 +75,21 @@ mod tests {
 
     #[test]
     fn a_programs_own_end_is_told_as_it_was() {
-        assert_eq!(of(exit(EndedBy::Itself, Some(0), None), None), Some(Happening::Completed {}));
-        assert_eq!(reason(of(exit(EndedBy::Itself, Some(3), None), None)), Some(Reason::ExitCode));
-        assert_eq!(reason(of(exit(EndedBy::Itself, None, Some(11)), None)), Some(Reason::Signal));
-        assert_eq!(reason(of(exit(EndedBy::Timeout, Some(0), None), None)), Some(Reason::Timeout));
+        assert_eq!(of(Ok(exit(EndedBy::Itself, Some(0), None)), None), Some(Happening::Completed {}));
+        assert_eq!(reason(exit(EndedBy::Itself, Some(3), None)), Some(Reason::ExitCode));
+        assert_eq!(reason(exit(EndedBy::Itself, None, Some(11))), Some(Reason::Signal));
+        assert_eq!(reason(exit(EndedBy::Timeout, Some(0), None)), Some(Reason::Timeout));
     }
 
     #[test]
     fn an_ordered_end_is_told_as_what_was_ordered() {
-        let killed = || exit(EndedBy::Agent, None, Some(15));
+        let killed = || Ok(exit(EndedBy::Agent, None, Some(15)));
         assert_eq!(of(killed(), Some(Stop::Cancel)), Some(Happening::Cancelled {}));
         assert_eq!(of(killed(), Some(Stop::Release)), Some(Happening::Released {}));
         assert_eq!(of(killed(), Some(Stop::Revoke)), None);
-        assert_eq!(of(exit(EndedBy::Itself, Some(0), None), Some(Stop::Release)), Some(Happening::Completed {}));
-        assert_eq!(of(exit(EndedBy::Lease, None, Some(15)), None), None);
+        let by_itself = Ok(exit(EndedBy::Itself, Some(0), None));
+        assert_eq!(of(by_itself, Some(Stop::Release)), Some(Happening::Completed {}));
+        assert_eq!(of(Ok(exit(EndedBy::Lease, None, Some(15))), None), None);
     }
 
     #[test]

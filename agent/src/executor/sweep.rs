@@ -54,7 +54,7 @@ mod tests {
         std::fs::write(unfinished.join("spec.json"), "{}").unwrap();
         executor.sweep();
         assert!(old.exists() && unfinished.exists());
-        executor.sweep_before(SystemTime::now() + Duration::from_secs(60));
+        executor.sweep_before(SystemTime::now() + Duration::from_mins(1));
         assert!(!old.exists() && unfinished.exists());
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         let below = descendants(shell, None);
         assert_eq!(below.len(), 1, "{below:?}");
         assert!(descendants(Pid::this(), None).contains(&below[0]));
-        below.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
+        send(below[0], Signal::SIGKILL);
         child.wait().unwrap();
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Filling {
 
 /// Due reports of one attempt.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing about one report, in any combination")]
 pub(super) struct Item {
     pub lease: HeldLease,
     /// The start is to be reported; `false` once it is.
@@ -56,7 +57,9 @@ impl Filling {
         while !open.is_empty() && !call.is_full() {
             open.retain_mut(|item| !call.is_full() && item.step(&mut call));
         }
-        open.into_iter().for_each(|item| item.more = true);
+        for item in open {
+            item.more = true;
+        }
         Filled { reports: call.reports, items: self.items }
     }
 }

@@ -91,7 +91,9 @@ async fn a_short_job_is_one_report_call_in_the_right_order() {
 async fn several_ended_jobs_share_one_call() {
     let f = fixture();
     let leases: Vec<_> = (0..10).map(|n| f.open(&format!("j{n}"))).collect();
-    leases.iter().for_each(|lease| f.end(lease));
+    for lease in &leases {
+        f.end(lease);
+    }
     assert_eq!(f.accept_next().await.1.finished.len(), 10);
 }
 
@@ -184,7 +186,9 @@ async fn large_output_goes_in_bounded_calls_and_a_small_job_beside_it_is_not_kep
 async fn a_call_that_is_refused_as_a_whole_is_cut_until_the_culprit_is_alone() {
     let f = fixture();
     let leases: Vec<_> = (0..4).map(|n| f.open(&format!("j{n}"))).collect();
-    leases.iter().for_each(|lease| f.end(lease));
+    for lease in &leases {
+        f.end(lease);
+    }
     let mut finished = Vec::new();
     while finished.len() < 4 {
         let (parcel, words) = f.next().await;
@@ -212,7 +216,7 @@ async fn a_wrong_number_of_answers_settles_nothing() {
 #[tokio::test]
 async fn the_first_output_goes_at_once_and_later_output_is_gathered_until_the_end() {
     let f = fixture();
-    f.outbox.gather_for(Duration::from_secs(3_600));
+    f.outbox.gather_for(Duration::from_hours(1));
     let a = f.open("a");
     f.write(&a, Stdout, b"1");
     assert_eq!(f.accept_next().await.0, ["a out 0:1"]);

@@ -1,4 +1,5 @@
 //! The agent as a whole: the real program, real jobs, and a coordinator that does what each test tells it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test should stop where it breaks")]
 
 mod agent;
 mod coordinator;

@@ -70,12 +70,11 @@ impl State {
     /// Begins to end the program, or ends it sooner than was meant before. The first cause is the one that counts.
     pub(super) fn end(&mut self, by: EndedBy, grace_ms: Option<u64>) {
         let kill_at_ms = clock::now_ms().saturating_add(grace_ms.unwrap_or(self.kill_grace_ms));
-        match &mut self.ending {
-            Some(ending) => ending.kill_at_ms = ending.kill_at_ms.min(kill_at_ms),
-            None => {
-                tree::terminate(Pid::this(), Some(self.main));
-                self.ending = Some(Ending { by, kill_at_ms, kill_every_ms: 0 });
-            }
+        if let Some(ending) = &mut self.ending {
+            ending.kill_at_ms = ending.kill_at_ms.min(kill_at_ms);
+        } else {
+            tree::terminate(Pid::this(), Some(self.main));
+            self.ending = Some(Ending { by, kill_at_ms, kill_every_ms: 0 });
         }
     }
 
@@ -86,12 +85,11 @@ impl State {
                 Ok(WaitStatus::Exited(pid, code)) => self.note(pid, Some(code), None),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => self.note(pid, None, Some(signal as i32)),
                 Ok(WaitStatus::StillAlive) => break,
-                Ok(_) | Err(Errno::EINTR) => {}
-                // Ended by a signal that has no name (a real-time one), by somebody that cannot be known.
+                // The main process was ended by a signal that has no name here (a real-time one).
                 Err(Errno::EINVAL) if nix::sys::signal::kill(self.main, None).is_err() => {
-                    self.note(self.main, None, None)
+                    self.note(self.main, None, None);
                 }
-                Err(Errno::EINVAL) => {}
+                Ok(_) | Err(Errno::EINTR | Errno::EINVAL) => {}
                 Err(_) => {
                     self.gone = cfg!(target_os = "linux") || tree::descendants(Pid::this(), Some(self.main)).is_empty();
                     break;
