@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn absent_values_are_left_out_and_others_are_encoded() {
-        let path = Path::new("/api/v1/jobs").with("state", None::<&str>).with("cursor", Some("a/b=")).with("n", Some(5));
+        let path =
+            Path::new("/api/v1/jobs").with("state", None::<&str>).with("cursor", Some("a/b=")).with("n", Some(5));
         assert_eq!(path.into_text(), "/api/v1/jobs?cursor=a%2Fb%3D&n=5");
     }
 }
