@@ -23,7 +23,7 @@ pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> an
         .env("REDIS_URL", redis_url)
         .env("COORDINATOR_HTTP_PORT", port.to_string())
         .env("ADMIN_TOKEN", admin_token(folder)?)
-        .env("SIGNING_KEY_FILE", signing_key(folder)?);
+        .env("SIGNING_KEY_FILE", signing_key(folder));
     Child::start("coordinator", command, folder.log("coordinator")?)
 }
 
@@ -48,8 +48,8 @@ fn admin_token(folder: &DataFolder) -> anyhow::Result<String> {
     secrets::kept(&folder.path().join("admin-token"), secrets::random)
 }
 
-fn signing_key(folder: &DataFolder) -> anyhow::Result<PathBuf> {
-    Ok(folder.path().join("signing-key.pem"))
+fn signing_key(folder: &DataFolder) -> PathBuf {
+    folder.path().join("signing-key.pem")
 }
 
 /// The administrator's side of the coordinator.
