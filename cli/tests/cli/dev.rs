@@ -29,7 +29,8 @@ fn redis_is_the_named_one_then_that_of_the_path_then_the_fetched_one() {
     let (named, fetched) = (root.path().join("mine"), root.path().join("clone/.tools/valkey-server"));
     program(&named);
     program(&fetched);
-    let find = |name: Option<&Path>| find_redis(name.map(Path::as_os_str), Some(bin.as_os_str()), &[deep.clone()]);
+    let find =
+        |name: Option<&Path>| find_redis(name.map(Path::as_os_str), Some(bin.as_os_str()), std::slice::from_ref(&deep));
     assert_eq!(find(None).unwrap(), fetched);
     program(&bin.join("redis-server"));
     assert_eq!(find(None).unwrap(), bin.join("redis-server"));

@@ -124,7 +124,7 @@ fn answer(mut connection: TcpStream, answer: Answer) -> std::io::Result<()> {
     match answer {
         Answer::Hangup => Ok(()),
         Answer::Whole(status, headers, body) => {
-            let headers: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+            let headers: String = headers.iter().flat_map(|(n, v)| [n, ": ", v, "\r\n"]).collect();
             let length = body.len();
             write!(
                 connection,
