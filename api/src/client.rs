@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     jobs::JobFilter,
-    output::{OutputEvent, OutputEvents, OutputFrom},
+    output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,
 };
 use crate::problem::Problem;

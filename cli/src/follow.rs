@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use titan_api::{
-    client::{ClientError, OutputEvent},
+    client::{ClientError, OutputEvent, OutputNews},
     ids::JobId,
 };
 use tokio::time::{Instant, sleep};
@@ -55,7 +55,7 @@ impl<'a> Follower<'a> {
         Self { session, job, patience, last_event_id: None, pause: patience.first_pause, broken_since: None }
     }
 
-    /// Gives every piece of output to `take`, until the job has ended and all was read.
+    /// Gives every event to `take`, until the job has ended and all was read.
     ///
     /// # Errors
     /// [`Failure`] if the coordinator refuses, stays away for too long, or `take` fails.
@@ -89,7 +89,7 @@ impl<'a> Follower<'a> {
                 Ok(Some(event)) => {
                     self.note(&event);
                     take(&event)?;
-                    if event.output.complete {
+                    if matches!(event.what, OutputNews::End(_)) {
                         return Ok(Ok(Ending::Complete));
                     }
                 }
@@ -105,7 +105,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Output came: whatever was wrong is over.
+    /// Something came: whatever was wrong is over.
     fn note(&mut self, event: &OutputEvent) {
         self.last_event_id = event.id.clone().or(self.last_event_id.take());
         self.pause = self.patience.first_pause;

@@ -15,6 +15,7 @@ pub mod render;
 pub mod session;
 pub mod settings;
 pub mod status;
+pub mod stop;
 pub mod submit;
 
 use std::process::ExitCode;

@@ -18,6 +18,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::stop::Stop;
+
 /// How long a process gets to end in order before it is killed.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -48,9 +50,17 @@ pub fn end_with_stdin() {
 /// # Errors
 /// If the program cannot be started, or another process holds the lock.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    // Before the program starts: a signal that came in between would end this process and leave the program.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut stop = runtime.block_on(async { Stop::listen() })?;
     let mut child = start(options)?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("the process id is out of range")?);
-    forward_termination(pid)?;
+    std::thread::spawn(move || {
+        loop {
+            runtime.block_on(stop.asked());
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+    });
     std::thread::spawn(move || {
         wait_for_end_of_stdin();
         let _ = kill(pid, Signal::SIGTERM);
@@ -75,25 +85,6 @@ fn start(options: &Options) -> anyhow::Result<Child> {
         .stdin(Stdio::from(lock))
         .spawn()
         .with_context(|| format!("{program} cannot be started"))
-}
-
-/// Passes SIGTERM and SIGINT on to the program.
-fn forward_termination(pid: Pid) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(move || runtime.block_on(forward(pid)));
-    Ok(())
-}
-
-async fn forward(pid: Pid) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let _ = kill(pid, Signal::SIGTERM);
-    }
 }
 
 fn wait_for_end_of_stdin() {

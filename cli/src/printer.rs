@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use titan_api::output::{Chunk, Encoding, Output, Stream};
+use titan_api::{
+    client::OutputNews,
+    output::{Chunk, Encoding, Output, Stream},
+};
 
 use crate::failure::Failure;
 
@@ -22,11 +25,27 @@ impl<O: Write, E: Write> Printer<O, E> {
         Self { stdout, stderr, attempt: None, offset: 0 }
     }
 
-    /// Writes what is new in `output`.
+    /// Writes what is new in an event.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be written or a chunk is malformed.
-    pub fn take(&mut self, output: &Output) -> Result<(), Failure> {
+    pub fn take(&mut self, news: &OutputNews) -> Result<(), Failure> {
+        match news {
+            OutputNews::Output(output) => self.take_output(output),
+            OutputNews::Attempt(attempt) => self.enter_attempt(attempt.attempt),
+            OutputNews::Gap(gap) => {
+                self.enter_attempt(gap.attempt)?;
+                self.skip_to(self.offset.saturating_add(gap.skipped_bytes))
+            }
+            OutputNews::End(_) => Ok(()),
+        }
+    }
+
+    /// Writes what is new in a piece of output.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be written or a chunk is malformed.
+    pub fn take_output(&mut self, output: &Output) -> Result<(), Failure> {
         self.enter_attempt(output.attempt)?;
         for chunk in &output.chunks {
             self.take_chunk(chunk)?;

@@ -11,7 +11,10 @@ use super::{
     sse::{Event, Parser},
     unreachable_error,
 };
-use crate::{ids::JobId, output::Output};
+use crate::{
+    ids::JobId,
+    output::{Output, OutputAttempt, OutputEnd, OutputGap},
+};
 
 /// Where to read from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,15 +25,28 @@ pub struct OutputFrom {
     pub offset: u64,
 }
 
-/// Output as it arrived on a stream.
+/// Something that arrived on a stream of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputEvent {
     /// What `Last-Event-ID` resumes after it.
     pub id: Option<String>,
-    /// The output.
-    pub output: Output,
+    /// What it says.
+    pub what: OutputNews,
     /// The event's data as it came.
     pub json: String,
+}
+
+/// What an event of a stream of output says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputNews {
+    /// Bytes were written.
+    Output(Output),
+    /// What follows was written by another attempt.
+    Attempt(OutputAttempt),
+    /// Bytes are kept no more.
+    Gap(OutputGap),
+    /// The job has ended, and all that it wrote has come.
+    End(OutputEnd),
 }
 
 /// One connection on which output arrives.
@@ -79,17 +95,16 @@ impl OutputEvents {
         Ok(Self { url, response, parser: Parser::default(), arrived: VecDeque::new() })
     }
 
-    /// The next output, or none if the coordinator closed the stream.
+    /// The next event, or none if the coordinator closed the stream. Events of types that this build does not know are
+    /// passed over.
     ///
     /// # Errors
-    /// [`ClientError`] if the connection broke or something else than output came.
+    /// [`ClientError`] if the connection broke or something came that cannot be read.
     pub async fn next(&mut self) -> Result<Option<OutputEvent>, ClientError> {
         loop {
             while let Some(event) = self.arrived.pop_front() {
-                match event.name.as_str() {
-                    "output" => return self.read(event).map(Some),
-                    "problem" => return Err(self.problem(&event)),
-                    _ => {}
+                if let Some(what) = self.read(&event)? {
+                    return Ok(Some(OutputEvent { id: event.id, what, json: event.data }));
                 }
             }
             let bytes = self.response.chunk().await.map_err(|e| unreachable_error(&self.url, &e))?;
@@ -99,18 +114,17 @@ impl OutputEvents {
         }
     }
 
-    fn read(&self, event: Event) -> Result<OutputEvent, ClientError> {
-        let output = serde_json::from_str(&event.data)
-            .map_err(|e| self.unexpected(&format!("with an event that cannot be read ({e})")))?;
-        Ok(OutputEvent { id: event.id, output, json: event.data })
-    }
-
-    /// The coordinator could not go on and said why.
-    fn problem(&self, event: &Event) -> ClientError {
-        match serde_json::from_str(&event.data) {
-            Ok(problem) => ClientError::Refused { problem: Box::new(problem), retry_after: None },
-            Err(_) => self.unexpected("with a problem that cannot be read"),
-        }
+    /// What the event says; none if its type is unknown.
+    fn read(&self, event: &Event) -> Result<Option<OutputNews>, ClientError> {
+        let data = event.data.as_str();
+        let read = match event.name.as_str() {
+            "output" => serde_json::from_str(data).map(OutputNews::Output),
+            "attempt" => serde_json::from_str(data).map(OutputNews::Attempt),
+            "gap" => serde_json::from_str(data).map(OutputNews::Gap),
+            "end" => serde_json::from_str(data).map(OutputNews::End),
+            _ => return Ok(None),
+        };
+        read.map(Some).map_err(|e| self.unexpected(&format!("with an event that cannot be read ({e})")))
     }
 
     fn unexpected(&self, status: &str) -> ClientError {

@@ -15,9 +15,8 @@ use super::{
     ports,
     redis::{self, Redis},
     servers::{self, Admin},
-    stop::Stop,
 };
-use crate::{failure::Failure, session::connect};
+use crate::{failure::Failure, session::connect, stop::Stop};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);

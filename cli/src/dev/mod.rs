@@ -9,7 +9,6 @@ mod ports;
 mod redis;
 mod secrets;
 mod servers;
-mod stop;
 mod summary;
 
 use std::{path::PathBuf, time::Duration};
@@ -18,11 +17,12 @@ use anyhow::Context as _;
 use clap::Args;
 
 pub use self::find_redis::find_redis;
-use self::{fleet::Fleet, folder::DataFolder, stop::Stop};
+use self::{fleet::Fleet, folder::DataFolder};
 use crate::{
     context::{self, DevContext},
     failure::Failure,
     settings::Global,
+    stop::Stop,
 };
 
 /// How long the demonstration may take.

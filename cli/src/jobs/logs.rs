@@ -4,7 +4,7 @@ use std::io::{stderr, stdout};
 
 use clap::Args;
 use titan_api::{
-    client::{OutputFrom, Reply},
+    client::{OutputFrom, OutputNews, Reply},
     ids::JobId,
     output::Output,
 };
@@ -60,7 +60,7 @@ fn show<O: std::io::Write, E: std::io::Write>(
     piece: &Reply<Output>,
 ) -> Result<(), Failure> {
     match session.format {
-        Format::Table | Format::Name => printer.take(piece),
+        Format::Table | Format::Name => printer.take_output(piece),
         Format::Json | Format::Jsonl => session.print_json(piece.json()),
     }
 }
@@ -72,9 +72,10 @@ fn show<O: std::io::Write, E: std::io::Write>(
 pub async fn follow(session: &Session, job: &JobId) -> Result<(), Failure> {
     let mut printer = Printer::new(stdout(), stderr());
     Follower::new(session, job, Patience::default())
-        .run(|event| match session.format {
-            Format::Table | Format::Name => printer.take(&event.output),
-            Format::Json | Format::Jsonl => session.print_json(&event.json),
+        .run(|event| match (session.format, &event.what) {
+            (Format::Table | Format::Name, news) => printer.take(news),
+            (Format::Json | Format::Jsonl, OutputNews::Output(_)) => session.print_json(&event.json),
+            (Format::Json | Format::Jsonl, _) => Ok(()),
         })
         .await
 }

@@ -62,49 +62,71 @@ fn a_second_titan_dev_on_the_same_folder_is_refused() {
     assert!(err.contains("another `titan dev` (process 4711) uses") && err.contains("--data-dir"), "{err}");
 }
 
-/// Starts a program that says its process id and then waits, under the wrapper.
-fn wrapped(folder: &Path) -> (Child, Pid) {
-    let lock = folder.join("lock");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_titan"));
-    command.args(["with-parent", "--lock", lock.to_str().unwrap(), "--", "sh", "-c", "echo $$; exec sleep 1000"]);
-    let mut wrapper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut pid = String::new();
-    BufReader::new(wrapper.stdout.as_mut().unwrap()).read_line(&mut pid).unwrap();
-    (wrapper, Pid::from_raw(pid.trim().parse().unwrap()))
+/// A program under the wrapper; whatever becomes of the test, it does not outlive it.
+struct Wrapped {
+    wrapper: Child,
+    program: Pid,
+}
+
+impl Drop for Wrapped {
+    fn drop(&mut self) {
+        let _ = kill(self.program, Signal::SIGKILL);
+        let _ = self.wrapper.kill();
+        let _ = self.wrapper.wait();
+    }
+}
+
+impl Wrapped {
+    /// Starts a program that says its process id and then waits.
+    fn start(folder: &Path) -> Self {
+        let lock = folder.join("lock");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_titan"));
+        command.args(["with-parent", "--lock", lock.to_str().unwrap(), "--", "sh", "-c", "echo $$; exec sleep 1000"]);
+        let mut wrapper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut pid = String::new();
+        BufReader::new(wrapper.stdout.as_mut().unwrap()).read_line(&mut pid).unwrap();
+        Self { wrapper, program: Pid::from_raw(pid.trim().parse().unwrap()) }
+    }
+
+    fn lives(&self) -> bool {
+        kill(self.program, None) != Err(Errno::ESRCH)
+    }
 }
 
 #[test]
 fn a_wrapped_program_ends_when_its_starter_is_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut wrapper, program) = wrapped(folder.path());
-    kill(program, None).unwrap();
+    let mut wrapped = Wrapped::start(folder.path());
+    assert!(wrapped.lives());
     // What the end of the starter, however it came about, does to the pipe.
-    drop(wrapper.stdin.take());
-    wrapper.wait().unwrap();
-    assert_eq!(kill(program, None), Err(Errno::ESRCH));
+    drop(wrapped.wrapper.stdin.take());
+    wrapped.wrapper.wait().unwrap();
+    assert!(!wrapped.lives());
 }
 
 #[test]
 fn a_wrapped_program_ends_when_the_wrapper_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut wrapper, program) = wrapped(folder.path());
-    kill(Pid::from_raw(i32::try_from(wrapper.id()).unwrap()), Signal::SIGTERM).unwrap();
-    wrapper.wait().unwrap();
-    assert_eq!(kill(program, None), Err(Errno::ESRCH));
+    let mut wrapped = Wrapped::start(folder.path());
+    // `Child::wait` would drop the pipe, and that alone would end the program.
+    let _pipe = wrapped.wrapper.stdin.take();
+    kill(Pid::from_raw(i32::try_from(wrapped.wrapper.id()).unwrap()), Signal::SIGTERM).unwrap();
+    wrapped.wrapper.wait().unwrap();
+    assert!(!wrapped.lives());
 }
 
 #[test]
 fn a_wrapped_program_keeps_its_folder_locked_even_if_the_wrapper_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut wrapper, program) = wrapped(folder.path());
-    wrapper.kill().unwrap();
-    wrapper.wait().unwrap();
+    let mut wrapped = Wrapped::start(folder.path());
+    wrapped.wrapper.kill().unwrap();
+    wrapped.wrapper.wait().unwrap();
     let lock = folder.path().join("lock");
     let mut again = Command::new(env!("CARGO_BIN_EXE_titan"));
     again.args(["with-parent", "--lock", lock.to_str().unwrap(), "--", "true"]).stdin(Stdio::null());
     let (code, _, err) = ran(again.output().unwrap());
     assert_eq!((code, err.contains("an earlier run of the program still uses this folder")), (1, true), "{err}");
-    kill(program, Signal::SIGKILL).unwrap();
+    kill(wrapped.program, Signal::SIGKILL).unwrap();
     // The lock goes with the program, whenever the system has cleared it away.
     std::fs::File::open(&lock).unwrap().lock().unwrap();
 }

@@ -94,12 +94,18 @@ fn a_stream_that_the_coordinator_ends_in_order_is_resumed_without_a_word() {
 
 #[test]
 fn a_gap_and_a_new_attempt_are_marked_on_standard_error() {
-    let server = serve(|_, _| {
-        let mut gap = output(1, &[(Stdout, 100, "late\n")], false);
-        gap.skipped_bytes = 95;
-        let first = event("1-5", &output(1, &[(Stdout, 0, "early")], false));
-        let second = event("2-6", &output(2, &[(Stdout, 0, "again\n")], true));
-        Answer::Stream(vec![first, event("1-105", &gap), second], true)
+    let named = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n").into_bytes();
+    let server = serve(move |_, _| {
+        let parts = vec![
+            named("attempt", r#"{"attempt":1}"#),
+            event("1-5", &output(1, &[(Stdout, 0, "early")], false)),
+            named("gap", r#"{"attempt":1,"skipped_bytes":95}"#),
+            event("1-105", &output(1, &[(Stdout, 100, "late\n")], false)),
+            named("of-a-newer-coordinator", "{}"),
+            named("attempt", r#"{"attempt":2}"#),
+            event("2-6", &output(2, &[(Stdout, 0, "again\n")], true)),
+        ];
+        Answer::Stream(parts, true)
     });
     let (code, out, err) = follow(&server);
     assert_eq!((code, out.as_str()), (0, "earlylate\nagain\n"));

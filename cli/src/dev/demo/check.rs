@@ -25,7 +25,7 @@ pub(super) async fn output_equals(client: &Client, id: &JobId, job: &DemoJob) ->
     loop {
         let piece =
             client.output(id, from).await.with_context(|| format!("the output of {} cannot be read", job.name))?;
-        printer.take(&piece)?;
+        printer.take_output(&piece)?;
         if piece.complete {
             break;
         }

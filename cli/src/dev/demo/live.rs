@@ -1,10 +1,6 @@
 //! Showing several jobs' output at once, a line at a time, each with the name of its job.
 
-use titan_api::{
-    ids::JobId,
-    jobs::Job,
-    output::{Output, Stream},
-};
+use titan_api::{client::OutputNews, ids::JobId, jobs::Job, output::Stream};
 
 use super::jobs::DemoJob;
 use crate::{
@@ -22,14 +18,15 @@ const MOST_LINES: usize = 8;
 /// Follows one job to its end and shows its first lines.
 pub(super) async fn follow(session: &Session, id: &JobId, job: &DemoJob) -> Result<Job, Failure> {
     let mut lines = [Lines::new(job.name, ""), Lines::new(job.name, " (stderr)")];
-    Follower::new(session, id, Patience::default()).run(|event| show(&mut lines, &event.output)).await?;
+    Follower::new(session, id, Patience::default()).run(|event| show(&mut lines, &event.what)).await?;
     lines.iter_mut().for_each(Lines::end);
     let ended = ended::job(session, id).await?.into_value();
     println!("{:>8} │ {} on {}", job.name, ended.state, ended.agent_id.as_ref().map_or("no agent", |id| id.as_str()));
     Ok(ended)
 }
 
-fn show(lines: &mut [Lines; 2], output: &Output) -> Result<(), Failure> {
+fn show(lines: &mut [Lines; 2], news: &OutputNews) -> Result<(), Failure> {
+    let OutputNews::Output(output) = news else { return Ok(()) };
     for chunk in &output.chunks {
         let bytes = printer::decode(chunk)?;
         match chunk.stream {

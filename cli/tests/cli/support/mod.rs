@@ -50,9 +50,11 @@ pub(crate) fn problem(kind: titan_api::problem::ProblemType, detail: &str) -> An
     json(problem.status, serde_json::to_string(&problem).unwrap())
 }
 
-/// An event of a stream.
+/// An event with output; if that is complete, the end of the stream too.
 pub(crate) fn event(id: &str, output: &titan_api::output::Output) -> Vec<u8> {
-    format!("id: {id}\nevent: output\ndata: {}\n\n", serde_json::to_string(output).unwrap()).into_bytes()
+    let event = format!("id: {id}\nevent: output\ndata: {}\n\n", serde_json::to_string(output).unwrap());
+    let end = format!("id: {id}\nevent: end\ndata: {{\"state\":\"completed\",\"attempt\":{}}}\n\n", output.attempt);
+    if output.complete { event + &end } else { event }.into_bytes()
 }
 
 /// The scripted coordinator.

@@ -5,15 +5,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Listens for the signals that ask a process to end. From its making on they no longer end it by themselves.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Stop {
-    /// Begins to listen.
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    /// Begins to listen. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the system does not let it.
+    pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be listened for");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -23,7 +26,7 @@ impl Stop {
     }
 
     /// Returns when the process is asked to end, again for each time.
-    pub(super) async fn asked(&mut self) {
+    pub async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
