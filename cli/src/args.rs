@@ -37,6 +37,10 @@ pub enum Command {
     Agents(agents::Command),
     /// Show the pool at a glance.
     Status(status::Options),
+    /// Run a coordinator, or make what one needs.
+    Coordinator(titan_coordinator::Command),
+    /// Run an agent: take jobs from a coordinator and run them on this machine.
+    Agent(titan_agent::Command),
     /// Run a program that ends when standard input does.
     #[command(hide = true)]
     WithParent(parent::Options),

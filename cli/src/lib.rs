@@ -45,6 +45,16 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::WithParent(options) => Ok(parent::run(&options)?),
+        Command::Coordinator(command) => {
+            let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+            runtime.block_on(titan_coordinator::execute(command))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Agent(command) => {
+            // The agent starts itself again to watch over each attempt, by the same way as it was started.
+            let this = std::env::current_exe().context("the path of this program is unknown")?;
+            Ok(titan_agent::execute(command, vec![this.into_os_string(), "agent".into()])?)
+        }
         Command::Dev(options) => block_on(dev::run(options, cli.global)),
         Command::Submit(options) => block_on(submit::run(Session::open(&cli.global)?, options)),
         Command::Jobs(command) => block_on(jobs::run(Session::open(&cli.global)?, command)),

@@ -1,6 +1,7 @@
 //! One process that `titan dev` started: its log, its end, and how to bring that about.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -20,9 +21,8 @@ use crate::render;
 /// How much of the end of a log is read to show its last lines.
 const TAIL_BYTES: u64 = 16 * 1_024;
 const TAIL_LINES: usize = 15;
-
-/// Variables for people's commands that the servers must not inherit.
-const NOT_FOR_CHILDREN: [&str; 4] = ["TITAN_URL", "TITAN_API_KEY", "TITAN_API_KEY_FILE", "TITAN_POOL"];
+/// Settings that would contradict those that `titan dev` makes.
+const SETTINGS_OF_SERVERS: [&str; 5] = ["REDIS_URL", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "SIGNING_KEY", "PORT_FILE"];
 
 /// A running process. Its standard input is a pipe whose other end is here: when this process is gone, however that came
 /// about, the pipe ends, and so does the child.
@@ -41,9 +41,7 @@ impl Child {
         let name = name.into();
         let file = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
         let errors = file.try_clone().with_context(|| format!("{} cannot be written", log.display()))?;
-        for variable in NOT_FOR_CHILDREN {
-            command.env_remove(variable);
-        }
+        hide_settings(&mut command);
         let started = command.stdin(Stdio::piped()).stdout(file).stderr(errors).process_group(0).spawn();
         let mut process = started.with_context(|| format!("{name} cannot be started"))?;
         let lifeline = process.stdin.take();
@@ -120,5 +118,17 @@ impl Child {
         let lines: Vec<&str> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(TAIL_LINES)..];
         Ok(render::lines(last.iter().map(|line| format!("  {}", render::clean(line)))))
+    }
+}
+
+/// Keeps from a child what this process's environment says to people's commands or to other servers, keys among it.
+fn hide_settings(command: &mut Command) {
+    let given: Vec<OsString> = command.as_std().get_envs().map(|(name, _)| name.to_owned()).collect();
+    let ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("TITAN_") || SETTINGS_OF_SERVERS.contains(&name.as_ref())
+    };
+    for name in std::env::vars_os().map(|(name, _)| name).filter(|name| ours(name) && !given.contains(name)) {
+        command.env_remove(name);
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Fleet {
     redis: Option<Redis>,
     coordinator: Option<Child>,
     agents: Vec<Child>,
+    is_up: bool,
 }
 
 /// What clients need to know of a fleet that is up.
@@ -45,7 +46,7 @@ pub(super) struct Running {
 impl Fleet {
     /// Nothing runs yet.
     pub(super) fn new(folder: DataFolder) -> Self {
-        Self { folder, redis: None, coordinator: None, agents: Vec::new() }
+        Self { folder, redis: None, coordinator: None, agents: Vec::new(), is_up: false }
     }
 
     /// Where the data are.
@@ -56,6 +57,16 @@ impl Fleet {
     /// The data folder, when nothing runs any more.
     pub(super) fn into_folder(self) -> DataFolder {
         self.folder
+    }
+
+    /// Whether everything that was to be done at the start is done.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Notes that it is.
+    pub(super) fn note_up(&mut self) {
+        self.is_up = true;
     }
 
     /// Redis, once it runs.

@@ -68,7 +68,12 @@ pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
     let mut fleet = Fleet::new(folder);
     let outcome = tokio::select! {
         outcome = up(&mut fleet, &options, &global) => outcome,
-        () = stop.asked() => if options.once { Err(Failure::Interrupted) } else { Ok(()) },
+        () = stop.asked() => Err(Failure::Interrupted),
+    };
+    // Being asked to stop is how this ends well, once all is up.
+    let outcome = match outcome {
+        Err(Failure::Interrupted) if fleet.is_up() => Ok(()),
+        outcome => outcome,
     };
     if let Some(file) = context::path() {
         DevContext::remove_own(&file);
@@ -97,6 +102,7 @@ async fn up(fleet: &mut Fleet, options: &Options, global: &Global) -> Result<(),
         return Ok(());
     }
     summary::print(fleet, &running)?;
+    fleet.note_up();
     Err(fleet.first_death().await)
 }
 

@@ -22,8 +22,10 @@ pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> an
         .args(["coordinator", "serve"])
         .env("REDIS_URL", redis_url)
         .env("COORDINATOR_HTTP_PORT", port.to_string())
+        .env("COORDINATOR_HTTP_BIND", "127.0.0.1")
         .env("ADMIN_TOKEN", admin_token(folder)?)
-        .env("SIGNING_KEY_FILE", signing_key(folder));
+        .env("SIGNING_KEY_FILE", signing_keys(folder)?)
+        .env("LOG_FORMAT", "text");
     Child::start("coordinator", command, folder.log("coordinator")?)
 }
 
@@ -32,9 +34,22 @@ pub(super) fn agent(folder: &DataFolder, url: &str, number: u16, join_token: &st
     let name = format!("dev-{number}");
     let mut command = titan()?;
     command
-        .args(["agent", "run", "--coordinator", url, "--node-id", &name, "--allow-jobs"])
-        .env("TITAN_JOIN_TOKEN", join_token);
+        .args(["agent", "run", "--coordinator", url, "--node-id", &name, "--allow-jobs", "--drain-grace", "5s"])
+        .arg("--labels")
+        .arg(format!("dev={number}"))
+        .arg("--state-dir")
+        .arg(folder.subfolder(&format!("agents/{name}"))?)
+        .env("TITAN_JOIN_TOKEN", join_token)
+        .env("LOG_FORMAT", "text");
+    if runs_as_root() {
+        command.arg("--allow-root-jobs");
+    }
     Child::start(format!("agent {name}"), command, folder.log(&name)?)
+}
+
+/// Whether jobs would run as root, which agents refuse unless they are told otherwise.
+pub(super) fn runs_as_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
 }
 
 /// This very program, told to end when we do.
@@ -48,8 +63,11 @@ fn admin_token(folder: &DataFolder) -> anyhow::Result<String> {
     secrets::kept(&folder.path().join("admin-token"), secrets::random)
 }
 
-fn signing_key(folder: &DataFolder) -> PathBuf {
-    folder.path().join("signing-key.pem")
+/// The file with the keys that sign credentials; made on the first start.
+fn signing_keys(folder: &DataFolder) -> anyhow::Result<PathBuf> {
+    let file = folder.path().join("signing-keys.pem");
+    secrets::kept(&file, titan_coordinator::generate_signing_keys)?;
+    Ok(file)
 }
 
 /// The administrator's side of the coordinator.

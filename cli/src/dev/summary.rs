@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use super::fleet::{Fleet, Running};
-use crate::{failure::Failure, render::clean};
+use super::{
+    fleet::{Fleet, Running},
+    servers,
+};
+use crate::failure::Failure;
 
 /// Prints it to standard output.
 pub(super) fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
@@ -27,7 +30,7 @@ pub(super) fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
             child.log().display()
         )?;
     }
-    writeln!(out, "\nThe agents run with --allow-jobs: whoever has the key can run any program here as {}.", user())?;
+    writeln!(out, "\n{}", warning())?;
     writeln!(out, "\nTry, in another terminal (it finds the URL and the key by itself):\n")?;
     for arguments in ["submit -- echo hi", "jobs ls", "agents ls"] {
         writeln!(out, "  {titan} {arguments}")?;
@@ -51,6 +54,11 @@ fn titan_command() -> String {
     }
 }
 
-fn user() -> String {
-    std::env::var("USER").map_or_else(|_| "this user".to_owned(), |user| clean(&user))
+/// What it means that the agents take jobs.
+fn warning() -> &'static str {
+    if servers::runs_as_root() {
+        "The agents run with --allow-jobs and --allow-root-jobs: whoever has the key can run any program here as root."
+    } else {
+        "The agents run with --allow-jobs: whoever has the key can run any program here in your name."
+    }
 }
