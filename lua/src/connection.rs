@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{
     Client, Cmd, ProtocolVersion, RedisError, Value,
-    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
+    aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
 };
@@ -93,13 +93,13 @@ impl Connection {
         match &self.target {
             Target::Node(client) => {
                 let connection = self.node.get_or_try_init(|| async { manager(client) }).await?;
-                connection.clone().req_packed_command(cmd).await
+                cmd.query_async(&mut connection.clone()).await
             }
             Target::Cluster(nodes) => {
                 let connect = self.cluster.get_or_try_init(|| cluster(nodes));
                 let bounded = tokio::time::timeout(RESPONSE_TIMEOUT, connect).await;
                 let connection = bounded.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-                connection.clone().req_packed_command(cmd).await
+                cmd.query_async(&mut connection.clone()).await
             }
         }
     }

@@ -41,7 +41,7 @@ local function given()
   local leases = {}
   for job_id, entry in pairs(agent.live(a)) do
     if entry.st == 'r' and entry.q == number then
-      leases[#leases + 1] = lease_of(job.load(job_id))
+      leases[#leases + 1] = lease_of(job:load(job_id))
     end
   end
   return leases
@@ -54,7 +54,7 @@ local before = number == a.claim and given() or {}
 if #before > 0 then
   return reply(before)
 end
-agent.put(a, 'claim', number)
+agent:put(a, 'claim', number)
 measure.take(a, ARGV[5])
 
 -- The agent's queue, oldest first.
@@ -68,7 +68,7 @@ local function bound()
   table.sort(entries, function(x, y) return x.order < y.order end)
   local jobs = {}
   for i, entry in ipairs(entries) do
-    jobs[i] = job.load(entry.id)
+    jobs[i] = job:load(entry.id)
   end
   return jobs
 end
@@ -88,7 +88,7 @@ local function hand_out(jobs)
 end
 
 -- Here and now it can be given work, whatever comes later.
-agent.put(a, 'reach_ms', pool.now)
+agent:put(a, 'reach_ms', pool.now)
 local in_service = agent.takes_work(a)
 if in_service then
   hand_out(bound())
@@ -98,6 +98,6 @@ if in_service then
 end
 local wants_more = most > #leases
 local reach = #leases > 0 and CALLS_AGAIN_WITHIN_MS or tonumber(ARGV[6])
-agent.put(a, 'reach_ms', in_service and wants_more and reach > 0 and pool.now + reach or 0)
+agent:put(a, 'reach_ms', in_service and wants_more and reach > 0 and pool.now + reach or 0)
 rank.update(a)
 return reply(leases)

@@ -14,17 +14,17 @@ local refused = pool.open(ARGV[3])
 if refused then
   return refused
 end
-local a = agent.load(ARGV[1])
+local a = agent:load(ARGV[1])
 if not a then
   return { 'not_found' }
 end
 if ARGV[2] == '1' then
   redis.call('SADD', key('agents', 'draining'), a.id)
-  agent.put(a, 'draining', '1')
+  agent:put(a, 'draining', '1')
   breaker.send_away_bound(a)
 else
   redis.call('SREM', key('agents', 'draining'), a.id)
-  agent.put(a, 'draining', nil)
+  agent:put(a, 'draining', nil)
 end
 rank.update(a)
 queue.fill(a)

@@ -24,11 +24,11 @@ local function view(a)
     attempts = attempts + 1
   end
   for _, device in ipairs(left.devices) do
-    gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, string.format('%.0f', device.left)
+    gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, device.left
   end
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
-    string.format('%.4f', (rank.score(a, ANY_PROCESS))), attempts, string.format('%.0f', a.seen_ms),
-    string.format('%.0f', a.registered_ms), a.rtt and tostring(a.rtt) or '', string.format('%.0f', left.ram), gpus,
+    string.format('%.4f', (rank.score(a, ANY_PROCESS))), attempts, a.seen_ms,
+    a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     redis.call('GET', key('facts', a.id)) or '' }
 end
 
@@ -39,7 +39,7 @@ if ARGV[1] == '' then
 end
 local reply = { 'agents' }
 for _, id in ipairs(ids) do
-  local a = agent.load(id)
+  local a = agent:load(id)
   if a then
     reply[#reply + 1] = view(a)
   end

@@ -33,10 +33,10 @@ local function renew(leases)
   local listed = {}
   for _, lease in ipairs(leases) do
     local job_id, number = lease[1], tonumber(lease[2])
-    local j = attempt.is_current(a, job_id, number, lease[3]) and job.load(job_id)
+    local j = attempt.is_current(a, job_id, number, lease[3]) and job:load(job_id)
     if j then
       listed[job_id] = true
-      job.put(j, 'lease_until', pool.now + pool.lease)
+      job:put(j, 'lease_until', pool.now + pool.lease)
     else
       stop[#stop + 1], stop[#stop + 2], stop[#stop + 3] = job_id, lease[2], lease[3]
     end
@@ -48,7 +48,7 @@ end
 local function take_back_unlisted(listed)
   for job_id, entry in pairs(agent.live(a)) do
     if entry.st ~= 'b' and not listed[job_id] and entry.q <= last_claim then
-      local j = job.load(job_id)
+      local j = job:load(job_id)
       if entry.st == 'e' then
         attempt.buried(j, a)
       else
@@ -65,14 +65,14 @@ end
 if tonumber(ARGV[3]) <= a.seq then
   return due.finish(reply())
 end
-agent.put(a, 'seq', tonumber(ARGV[3]))
-agent.put(a, 'seen_ms', pool.now)
+agent:put(a, 'seq', tonumber(ARGV[3]))
+agent:put(a, 'seen_ms', pool.now)
 breaker.heard(a, pool.interval)
 measure.take(a, ARGV[5])
 take_back_unlisted(renew(cjson.decode(ARGV[6])))
 if ARGV[7] == '1' and not a.leaving then
-  agent.put(a, 'leaving', '1')
-  agent.put(a, 'reach_ms', 0)
+  agent:put(a, 'leaving', '1')
+  agent:put(a, 'reach_ms', 0)
   breaker.send_away_bound(a)
 end
 rank.update(a)

@@ -26,7 +26,7 @@ elseif owner and owner ~= ARGV[2] then
   return { 'taken' }
 end
 local running = cjson.decode(ARGV[6])
-local a = agent.load(id)
+local a = agent:load(id)
 pool.hear()
 
 local function flat(leases)
@@ -38,18 +38,18 @@ local function flat(leases)
 end
 
 if a and a.instance == ARGV[3] then
-  return due.finish({ 'registered', string.format('%.0f', a.epoch), {} })
+  return due.finish({ 'registered', a.epoch, {} })
 end
 
 -- The attempts of the run before: what this run has not taken over is gone.
 local function settle_attempts(kept)
   for job_id, entry in pairs(agent.live(a)) do
-    local j = job.load(job_id)
+    local j = job:load(job_id)
     if entry.st == 'b' then
       attempt.unbind(j, a)
       queue.put(j)
     elseif kept[job_id] then
-      job.put(j, 'lease_until', pool.now + pool.lease)
+      job:put(j, 'lease_until', pool.now + pool.lease)
     elseif entry.st == 'r' then
       job.avoid_agent(j, a.id)
       attempt.failed(j, a, { reason = 'agent_restarted' })
@@ -63,11 +63,9 @@ local epoch, kept, stop = pool.now, {}, {}
 if a then
   epoch = math.max(epoch, a.epoch + 1)
   class.expel(a)
-  agent.put(a, 'reach_ms', 0)
+  agent:put(a, 'reach_ms', 0)
 else
-  a = { id = id, state = 'healthy' }
-  agent.adopt(a)
-  a.dirty.state = true
+  a = agent:adopt({ id = id, state = 'healthy' }, { state = true })
 end
 for _, lease in ipairs(running) do
   if attempt.is_current(a, lease[1], tonumber(lease[2]), lease[3]) then
@@ -83,10 +81,10 @@ end
 local fresh = { epoch = epoch, instance = ARGV[3], seq = 0, claim = 0, reach_ms = 0, next_ms = pool.now + pool.interval,
   seen_ms = pool.now, registered_ms = pool.now, used_seq = a.used_seq or 0 }
 for field, value in pairs(fresh) do
-  agent.put(a, field, value)
+  agent:put(a, field, value)
 end
-agent.put(a, 'leaving', nil)
-agent.put(a, 'measured_packed', nil)
+agent:put(a, 'leaving', nil)
+agent:put(a, 'measured_packed', nil)
 a.measured, a.left = nil, nil
 agent.pack(a, 'caps', cjson.decode(ARGV[4]))
 if not a.draining then
@@ -97,4 +95,4 @@ redis.call('SET', key('facts', id), ARGV[5])
 redis.call('ZADD', key('agents'), 0, id)
 class.enrol(a)
 breaker.watch(a)
-return due.finish({ 'registered', string.format('%.0f', epoch), flat(stop) })
+return due.finish({ 'registered', epoch, flat(stop) })

@@ -18,13 +18,13 @@ local id = ARGV[1]
 if not redis.call('HGET', key('identities'), id) then
   return { 'not_found' }
 end
-local a = agent.load(id)
+local a = agent:load(id)
 if a then
-  agent.put(a, 'reach_ms', 0)
+  agent:put(a, 'reach_ms', 0)
   local bound = {}
   for job_id, entry in pairs(agent.live(a)) do
     if entry.st == 'b' then
-      bound[#bound + 1] = job.load(job_id)
+      bound[#bound + 1] = job:load(job_id)
     end
   end
   due.forget_agent(a)

@@ -27,7 +27,7 @@ local events = {}
 
 function events.started(j)
   if j.state == 'running' and not j.started then
-    job.put(j, 'started', pool.now)
+    job:put(j, 'started', pool.now)
     pool.announce('job', j.id)
   end
   return 'accepted'
@@ -38,13 +38,13 @@ function events.output(j, offset, stream, data)
     return 'stale'
   end
   local ends = output.append(j, tonumber(offset), stream, data)
-  return ends and string.format('%.0f', ends) or 'accepted'
+  return ends or 'accepted'
 end
 
 -- Whatever ends an attempt of a cancelled job, the job stays cancelled.
 local function ending(handler)
   return function(j, ...)
-    job.put(j, 'done', j.lease)
+    job:put(j, 'done', j.lease)
     if j.state == 'running' then
       handler(j, ...)
     else
@@ -56,8 +56,8 @@ end
 
 events.completed = ending(function(j)
   agent.release(a, j.id)
-  job.put(j, 'lease_until', nil)
-  job.put(j, 'exit', 0)
+  job:put(j, 'lease_until', nil)
+  job:put(j, 'exit', 0)
   job.finish(j, 'completed')
 end)
 
@@ -81,7 +81,7 @@ events.cancelled = events.released
 -- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.
 local function answer(at)
   local job_id, number, lease = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
-  local j = job.load(job_id)
+  local j = job:load(job_id)
   if not j then
     return 'stale'
   elseif attempt.is_current(a, job_id, number, lease) then

@@ -25,5 +25,5 @@ end
 if tonumber(f[5]) >= tonumber(f[3]) then
   return { 'used_up' }
 end
-redis.call('HSET', KEYS[1], 'used', string.format('%.0f', f[5] + 1), 'by:' .. ARGV[2], ARGV[3])
+redis.call('HSET', KEYS[1], 'used', f[5] + 1, 'by:' .. ARGV[2], ARGV[3])
 return { 'used', f[2], ARGV[3] }

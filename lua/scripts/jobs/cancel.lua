@@ -13,7 +13,7 @@ local refused = pool.open(ARGV[2])
 if refused then
   return refused
 end
-local j = job.load(ARGV[1])
+local j = job:load(ARGV[1])
 if not j then
   return { 'not_found' }
 end
@@ -26,7 +26,7 @@ function cancel.pending()
 end
 
 function cancel.scheduled()
-  local a = agent.load(j.agent)
+  local a = agent:load(j.agent)
   job.finish(j, 'cancelled')
   if a then
     agent.release(a, j.id)
@@ -37,13 +37,13 @@ end
 
 -- The reservation stays until the agent says that the processes are gone, or the lease and the grace are over.
 function cancel.running()
-  local a = agent.load(j.agent)
+  local a = agent:load(j.agent)
   job.finish(j, 'cancelled')
   if a then
     local entry = agent.live(a)[j.id]
     entry.st = 'e'
     agent.hold(a, j.id, entry)
-    job.put(j, 'cancelling', '1')
+    job:put(j, 'cancelling', '1')
     job.wake_at(j, j.lease_until + pool.grace)
     pool.announce('agent', a.id)
   end
@@ -51,6 +51,6 @@ end
 
 if cancel[j.state] then
   cancel[j.state]()
-  job.put(j, 'reason', 'cancelled')
+  job:put(j, 'reason', 'cancelled')
 end
 return due.finish({ 'done', j.state, j.cancelling or '0' })

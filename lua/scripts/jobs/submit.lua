@@ -36,9 +36,8 @@ local function placed(j, explanation)
   return { 'pending', explanation }
 end
 
-local known = job.load(ARGV[1])
-if known then
-  return placed(known, {})
+if redis.call('EXISTS', key('job', ARGV[1])) == 1 then
+  return placed(job:load(ARGV[1]), {})
 end
 local cid = class.id_of(ARGV[2])
 local j = {
@@ -57,13 +56,9 @@ if not a and ARGV[13] ~= '1' then
 end
 local explanation = ARGV[14] == '1' and explain.survey(j, ARGV[2]) or {}
 
-j.dirty = { class = true, kind = true, gpus = true, vram = true, ram = true, cpus = true, prio = true, max = true,
-  attempt = true, free = true, created = true, out = true, title = true }
-if j.model ~= '' then
-  j.dirty.model = true
-end
-job.adopt(j)
-job.put(j, 'order', job.order_of(j.prio, pool.next_seq()))
+job:adopt(j, { class = true, kind = true, gpus = true, vram = true, ram = true, cpus = true, prio = true, max = true,
+  attempt = true, free = true, created = true, out = true, title = true, model = j.model ~= '' or nil })
+job:put(j, 'order', job.order_of(j.prio, pool.next_seq()))
 redis.call('SET', key('spec', j.id), ARGV[12])
 redis.call('ZADD', key('jobs'), 0, j.id)
 class.use(cid, ARGV[2])

@@ -1,13 +1,10 @@
 -- agent: one agent's record, what it has, what its live attempts take of it, and what is left.
 --
 -- `caps` is what it registered with, `measured` its last measurement, `live` its attempts: bound, running or ending.
-local agent = record.kind('agent', {
-  'epoch', 'instance', 'state', 'draining', 'leaving', 'seq', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms',
-  'used_seq', 'claim', 'rtt', 'read_ms', 'on_time', 'offline_ms', 'caps_packed', 'measured_packed', 'standing_packed',
-  'classes_packed', 'cpu_load',
-}, {
+local agent = record.kind('agent', 12, {
   'epoch', 'seq', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms', 'used_seq', 'claim', 'rtt', 'read_ms', 'on_time',
   'offline_ms',
+  'instance', 'state', 'draining', 'leaving', 'cpu_load', 'caps_packed', 'measured_packed', 'places_packed',
 })
 
 local SEEN_AFTER_MS = 60000
@@ -24,18 +21,16 @@ function agent.caps(a)
   return unpacked(a, 'caps')
 end
 
-function agent.classes(a)
-  return unpacked(a, 'classes')
-end
-
-function agent.standing(a)
-  return unpacked(a, 'standing')
+-- Where it stands: for each class that it is a member of {class, kind, model, gpus, step, value}, in one flat list; the
+-- step is -1 while it stands in no rank of the class.
+function agent.places(a)
+  return unpacked(a, 'places')
 end
 
 -- Replaces a packed part.
 function agent.pack(a, field, value)
   a[field] = value
-  agent.put(a, field .. '_packed', cmsgpack.pack(value))
+  agent:put(a, field .. '_packed', cmsgpack.pack(value))
 end
 
 -- The live attempts: job id to {st, n, l, k, v, d, r, c, at, q}: state (b bound, r running, e ending), attempt number,
@@ -160,7 +155,7 @@ end
 
 -- The agent of a call. Returns nil and a reply that turns it away if it is not the current incarnation.
 function agent.caller(id, epoch)
-  local a = agent.load(id)
+  local a = agent:load(id)
   if redis.call('HGET', key('identities'), id) == '-' then
     return nil, { 'removed' }
   end

@@ -6,10 +6,6 @@ local breaker = {}
 
 local ON_TIME_TO_HEAL = 3
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 function breaker.move(a, state)
   if a.state == state then
     return
@@ -20,9 +16,9 @@ function breaker.move(a, state)
   if state ~= 'healthy' then
     redis.call('SADD', key('agents', state), a.id)
   end
-  agent.put(a, 'state', state)
-  agent.put(a, 'on_time', 0)
-  agent.put(a, 'offline_ms', state == 'offline' and pool.now or nil)
+  agent:put(a, 'state', state)
+  agent:put(a, 'on_time', 0)
+  agent:put(a, 'offline_ms', state == 'offline' and pool.now or nil)
 end
 
 -- When an agent's silence has to be looked at next.
@@ -35,7 +31,7 @@ function breaker.watch(a)
   else
     at = a.next_ms + pool.timeout
   end
-  redis.call('ZADD', key('due'), int(at), 'agent:' .. a.id)
+  redis.call('ZADD', key('due'), at, 'agent:' .. a.id)
 end
 
 -- An agent's heartbeat came, and the next is due in `interval`.
@@ -47,12 +43,12 @@ function breaker.heard(a, interval)
   elseif was == 'healthy' and late >= pool.timeout / 2 and pool.now >= pool.amnesty then
     breaker.move(a, 'degraded')
   elseif was == 'degraded' and late < pool.timeout / 2 then
-    agent.put(a, 'on_time', (a.on_time or 0) + 1)
+    agent:put(a, 'on_time', (a.on_time or 0) + 1)
     if a.on_time >= ON_TIME_TO_HEAL then
       breaker.move(a, 'healthy')
     end
   end
-  agent.put(a, 'next_ms', pool.now + interval)
+  agent:put(a, 'next_ms', pool.now + interval)
   if a.state ~= was then
     breaker.watch(a)
   end
@@ -62,10 +58,10 @@ end
 function breaker.send_away_bound(a)
   for job_id, entry in pairs(agent.live(a)) do
     if entry.st == 'b' then
-      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
-      local j = job.load(job_id)
+      redis.call('ZADD', key('due'), pool.now, 'job:' .. job_id)
+      local j = job:load(job_id)
       if j then
-        job.put(j, 'bound_until', pool.now)
+        job:put(j, 'bound_until', pool.now)
       end
     end
   end

@@ -10,10 +10,6 @@ local CLASSES_OF_AN_AGENT = 32
 local CLASSES_TRIED = 512
 local USE_NOTED_EVERY_MS = 60000
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 -- The id of a class is a hash of its spec.
 function class.id_of(spec)
   return string.sub(redis.sha1hex(spec), 1, 16)
@@ -40,18 +36,20 @@ end
 
 -- Makes the agent a member if it could run such jobs and stands in fewer than 32 classes.
 local function admit(a, c)
-  local classes = agent.classes(a)
-  if #classes >= CLASSES_OF_AN_AGENT or fit.never(agent.caps(a), c) then
+  local places = agent.places(a)
+  if #places >= 6 * CLASSES_OF_AN_AGENT or fit.never(agent.caps(a), c) then
     return false
   end
-  for _, known in ipairs(classes) do
-    if known.id == c.id then
+  for i = 1, #places, 6 do
+    if places[i] == c.id then
       return false
     end
   end
-  classes[#classes + 1] = { id = c.id, kind = c.kind, model = c.model, gpus = c.gpus }
-  agent.pack(a, 'classes', classes)
-  redis.call('ZADD', key('members', c.id), int(capacity(agent.caps(a), c)), a.id)
+  for _, value in ipairs({ c.id, c.kind, c.model, c.gpus, -1, 0 }) do
+    places[#places + 1] = value
+  end
+  agent.pack(a, 'places', places)
+  redis.call('ZADD', key('members', c.id), capacity(agent.caps(a), c), a.id)
   return true
 end
 
@@ -66,7 +64,7 @@ function class.make_slice(cid)
   local from = found[2] == '' and '-' or '(' .. found[2]
   local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
   for _, id in ipairs(ids) do
-    local a = agent.load(id)
+    local a = agent:load(id)
     if a and admit(a, c) then
       rank.update(a)
       queue.fill(a)
@@ -77,7 +75,7 @@ function class.make_slice(cid)
     redis.call('ZREM', key('due'), 'class:' .. cid)
   else
     redis.call('HSET', key('class', cid), 'cursor', ids[#ids])
-    redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
+    redis.call('ZADD', key('due'), pool.now, 'class:' .. cid)
   end
 end
 
@@ -87,25 +85,25 @@ function class.use(cid, spec)
   if used and pool.now - tonumber(used) < USE_NOTED_EVERY_MS then
     return
   end
-  redis.call('ZADD', key('classes'), int(pool.now), cid)
+  redis.call('ZADD', key('classes'), pool.now, cid)
   if used then
-    redis.call('HSET', key('class', cid), 'used_ms', int(pool.now))
+    redis.call('HSET', key('class', cid), 'used_ms', pool.now)
     return
   end
-  redis.call('HSET', key('class', cid), 'spec', spec, 'used_ms', int(pool.now), 'steps', '0', 'cursor', '')
+  redis.call('HSET', key('class', cid), 'spec', spec, 'used_ms', pool.now, 'steps', '0', 'cursor', '')
   class.make_slice(cid)
 end
 
 -- Takes an agent out of all classes, before its capabilities change or it goes.
 function class.expel(a)
-  for cid, place in pairs(agent.standing(a)) do
-    redis.call('ZREM', key('rank', cid, int(place[1])), a.id)
+  local places = agent.places(a)
+  for i = 1, #places, 6 do
+    if places[i + 4] >= 0 then
+      redis.call('ZREM', key('rank:' .. places[i], places[i + 4]), a.id)
+    end
+    redis.call('ZREM', key('members', places[i]), a.id)
   end
-  for _, c in ipairs(agent.classes(a)) do
-    redis.call('ZREM', key('members', c.id), a.id)
-  end
-  agent.pack(a, 'standing', {})
-  agent.pack(a, 'classes', {})
+  agent.pack(a, 'places', {})
 end
 
 -- Makes an agent a member of the classes that it could serve, those used last first.
@@ -126,9 +124,9 @@ function class.could_serve(cid, need)
   end
   local c = class.decode(cid, found[1])
   local least = need.gpus > 0 and need.vram or need.ram
-  local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', int(least), 'LIMIT', 0, SLICE)
+  local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, SLICE)
   for _, id in ipairs(ids) do
-    local a = agent.load(id)
+    local a = agent:load(id)
     if a and not fit.never(agent.caps(a), c, need) then
       return true
     end

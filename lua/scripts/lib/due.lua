@@ -4,16 +4,12 @@ local due = {}
 
 local UNITS = 16
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 -- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
 local function settle_bound(j)
   if pool.now < j.bound_until then
     return job.wake_at(j, j.bound_until)
   end
-  local a = agent.load(j.agent)
+  local a = agent:load(j.agent)
   if a then
     attempt.unbind(j, a)
     job.avoid_agent(j, a.id)
@@ -28,7 +24,7 @@ local function settle_running(j)
   if pool.now < at then
     return job.wake_at(j, at)
   end
-  local a = agent.load(j.agent)
+  local a = agent:load(j.agent)
   if a then
     job.avoid_agent(j, a.id)
     attempt.failed(j, a, { reason = 'lease_lost' })
@@ -50,13 +46,13 @@ local function settle_ended(j)
     if pool.now < at then
       return job.wake_at(j, at)
     end
-    local a = agent.load(j.agent)
+    local a = agent:load(j.agent)
     if a then
       attempt.buried(j, a)
       rank.update(a)
       queue.fill(a)
     else
-      job.put(j, 'cancelling', nil)
+      job:put(j, 'cancelling', nil)
     end
   end
   if pool.now >= j.ended + pool.job_keep then
@@ -66,7 +62,7 @@ local function settle_ended(j)
 end
 
 local function settle_job(id)
-  local j = job.load(id)
+  local j = job:load(id)
   if not j or j.state == 'pending' then
     redis.call('ZREM', key('due'), 'job:' .. id)
   elseif j.state == 'scheduled' then
@@ -86,11 +82,11 @@ function due.forget_agent(a)
   redis.call('SREM', key('agents', a.state), a.id)
   redis.call('SREM', key('agents', 'draining'), a.id)
   redis.call('ZREM', key('due'), 'agent:' .. a.id)
-  agent.drop(a)
+  agent:drop(a)
 end
 
 local function settle_agent(id)
-  local a = agent.load(id)
+  local a = agent:load(id)
   if not a then
     redis.call('ZREM', key('due'), 'agent:' .. id)
   elseif breaker.look(a) then
@@ -105,7 +101,7 @@ function due.settle()
   if pool.now < pool.amnesty then
     return 0, false
   end
-  local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', int(pool.now), 'LIMIT', 0, UNITS + 1)
+  local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', pool.now, 'LIMIT', 0, UNITS + 1)
   local settled = math.min(#overdue, UNITS)
   for i = 1, settled do
     local kind, id = string.match(overdue[i], '^(%a+):(.+)$')
@@ -116,8 +112,8 @@ end
 
 -- Writes every changed record and returns the reply.
 function due.write(reply)
-  agent.flush()
-  job.flush()
+  agent:flush()
+  job:flush()
   return pool.finish(reply)
 end
 

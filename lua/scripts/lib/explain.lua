@@ -35,7 +35,7 @@ function explain.survey(j, spec)
   local candidates, counts, reasons = {}, {}, {}
   local ids = redis.call('ZRANGEBYLEX', key('agents'), '-', '+', 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do
-    local a = agent.load(id)
+    local a = agent:load(id)
     local why = a and verdict(a, c, j)
     if why then
       counts[why] = (counts[why] or 0) + 1

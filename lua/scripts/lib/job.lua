@@ -1,11 +1,9 @@
 -- job: one job's record, its place in the order of its class, and its end.
-local job = record.kind('job', {
-  'state', 'class', 'kind', 'model', 'gpus', 'vram', 'ram', 'cpus', 'order', 'max', 'attempt', 'free', 'agent',
-  'lease', 'lease_until', 'bound_until', 'created', 'started', 'ended', 'exit', 'signal', 'reason', 'message', 'done',
-  'out', 'frame', 'cancelling', 'avoid', 'refused', 'devices', 'score', 'prio', 'title',
-}, {
-  'gpus', 'vram', 'ram', 'cpus', 'order', 'max', 'attempt', 'free', 'lease_until', 'bound_until', 'created', 'started',
+local job = record.kind('job', 18, {
+  'created', 'gpus', 'vram', 'ram', 'cpus', 'order', 'max', 'attempt', 'free', 'lease_until', 'bound_until', 'started',
   'ended', 'exit', 'signal', 'out', 'score', 'prio',
+  'state', 'class', 'kind', 'model', 'agent', 'lease', 'reason', 'message', 'done', 'frame', 'cancelling', 'avoid',
+  'refused', 'devices', 'title',
 })
 
 local FAILURES_KEPT = 16
@@ -13,10 +11,6 @@ local AVOIDED_AGENTS = 8
 local SEGMENT_BYTES = 65536
 local SEGMENTS_KEPT = 15
 local MEMBERSHIP = { scheduled = true, running = true }
-
-local function int(n)
-  return string.format('%.0f', n)
-end
 
 -- Lower goes first: priority, then age. Exact in a double: 2^10 priorities times 2^42 jobs.
 function job.order_of(priority, seq)
@@ -31,13 +25,13 @@ function job.move(j, state)
   if MEMBERSHIP[state] then
     redis.call('SADD', key(state), j.id)
   end
-  job.put(j, 'state', state)
+  job:put(j, 'state', state)
   pool.announce('job', j.id)
 end
 
 -- Sets when the job has to be looked at next.
 function job.wake_at(j, ms)
-  redis.call('ZADD', key('due'), int(ms), 'job:' .. j.id)
+  redis.call('ZADD', key('due'), ms, 'job:' .. j.id)
 end
 
 function job.is_ended(j)
@@ -55,10 +49,10 @@ function job.note_failure(j, agent_id, attempt, why)
     exit_code = why.exit, signal = why.signal, message = why.message })
   redis.call('RPUSH', key('failures', j.id), entry)
   redis.call('LTRIM', key('failures', j.id), -FAILURES_KEPT, -1)
-  job.put(j, 'reason', why.reason)
-  job.put(j, 'exit', why.exit)
-  job.put(j, 'signal', why.signal)
-  job.put(j, 'message', why.message)
+  job:put(j, 'reason', why.reason)
+  job:put(j, 'exit', why.exit)
+  job:put(j, 'signal', why.signal)
+  job:put(j, 'message', why.message)
 end
 
 local function listed(list, id)
@@ -85,18 +79,18 @@ function job.is_refused_by(j, agent_id)
 end
 
 function job.avoid_agent(j, agent_id)
-  job.put(j, 'avoid', prepended(j.avoid, agent_id))
+  job:put(j, 'avoid', prepended(j.avoid, agent_id))
 end
 
 function job.note_refusal(j, agent_id)
-  job.put(j, 'refused', prepended(j.refused, agent_id))
+  job:put(j, 'refused', prepended(j.refused, agent_id))
 end
 
 -- Ends a job for good and sets when it is forgotten.
 function job.finish(j, state)
   job.move(j, state)
-  job.put(j, 'ended', pool.now)
-  redis.call('ZADD', key('ended'), int(pool.now), j.id)
+  job:put(j, 'ended', pool.now)
+  redis.call('ZADD', key('ended'), pool.now, j.id)
   job.wake_at(j, pool.now + pool.job_keep)
 end
 
@@ -107,9 +101,9 @@ function job.drop_output(j, attempt)
     return
   end
   local last = math.floor((out - 1) / SEGMENT_BYTES)
-  local keys = { key('output', j.id, int(attempt), '0') }
+  local keys = { key('output:' .. j.id .. ':' .. attempt, '0') }
   for segment = math.max(1, last - SEGMENTS_KEPT + 1), last do
-    keys[#keys + 1] = key('output', j.id, int(attempt), int(segment))
+    keys[#keys + 1] = key('output:' .. j.id .. ':' .. attempt, segment)
   end
   redis.call('DEL', unpack(keys))
 end
@@ -121,5 +115,5 @@ function job.forget(j)
   redis.call('ZREM', key('jobs'), j.id)
   redis.call('ZREM', key('ended'), j.id)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
-  job.drop(j)
+  job:drop(j)
 end

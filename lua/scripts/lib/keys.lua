@@ -9,6 +9,8 @@
 --   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
 --   job:<id> spec:<id> failures:<id> output:<id>:<attempt>:<segment>      agent:<id> facts:<id> live:<id>
 --   class:<id> members:<class> pending:<class> rank:<class>:<step>
-local function key(...)
-  return table.concat({ KEYS[1], ... }, ':')
+local PREFIX = KEYS[1] .. ':'
+
+local function key(name, id)
+  return id and PREFIX .. name .. ':' .. id or PREFIX .. name
 end

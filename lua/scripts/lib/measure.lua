@@ -63,9 +63,9 @@ function measure.take(a, json)
     a.left = nil
   end
   if m.rtt_ms then
-    agent.put(a, 'rtt', coarse_rtt(m.rtt_ms))
+    agent:put(a, 'rtt', coarse_rtt(m.rtt_ms))
   end
   if m.cpu_load then
-    agent.put(a, 'cpu_load', string.format('%.2f', m.cpu_load))
+    agent:put(a, 'cpu_load', string.format('%.2f', m.cpu_load))
   end
 end

@@ -9,10 +9,6 @@ local SEGMENT_BYTES = 65536
 local FRAME_BYTES = 65535
 local SEGMENTS_KEPT = 15
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 local function header(stream, length)
   return stream .. string.char(math.floor(length / 256), length % 256)
 end
@@ -20,12 +16,12 @@ end
 -- Appends a piece that fits into one segment. `j.frame` = "<stream>:<length>:<position of its header>".
 local function append_piece(j, stream, piece)
   local segment = math.floor(j.out / SEGMENT_BYTES)
-  local name = key('output', j.id, int(j.attempt), int(segment))
+  local name = key('output:' .. j.id .. ':' .. j.attempt, segment)
   local last, length, position
   if j.out % SEGMENT_BYTES == 0 then
     position = 0
     if segment > SEGMENTS_KEPT then
-      redis.call('DEL', key('output', j.id, int(j.attempt), int(segment - SEGMENTS_KEPT)))
+      redis.call('DEL', key('output:' .. j.id .. ':' .. j.attempt, segment - SEGMENTS_KEPT))
     end
   else
     last, length, position = string.match(j.frame, '^(%a):(%d+):(%d+)$')
@@ -40,8 +36,8 @@ local function append_piece(j, stream, piece)
     length = #piece
     redis.call('APPEND', name, header(stream, length) .. piece)
   end
-  job.put(j, 'frame', stream .. ':' .. int(length) .. ':' .. int(position))
-  job.put(j, 'out', j.out + #piece)
+  job:put(j, 'frame', stream .. ':' .. length .. ':' .. position)
+  job:put(j, 'out', j.out + #piece)
 end
 
 -- Appends what is new of a chunk. Returns nil, or where the output ends if the chunk begins after that.

@@ -4,13 +4,9 @@ local place = {}
 local EXAMINED = 32
 local OF_ONE_STEP = 8
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 -- The agent at an index of a rank, best first: {step, index, id, value}; nil past its end.
 local function head(cid, step, index)
-  local found = redis.call('ZREVRANGE', key('rank', cid, int(step)), index, index, 'WITHSCORES')
+  local found = redis.call('ZREVRANGE', key('rank:' .. cid, step), index, index, 'WITHSCORES')
   if not found[1] then
     return nil
   end
@@ -30,7 +26,7 @@ local function heads_of(cid, need)
         heads[#heads + 1] = h
       else
         bits = bits - mask
-        redis.call('HSET', key('class', cid), 'steps', int(bits))
+        redis.call('HSET', key('class', cid), 'steps', bits)
       end
     end
   end
@@ -58,10 +54,10 @@ function place.find(j)
       break
     end
     local h = heads[best]
-    local a = agent.load(h.id)
+    local a = agent:load(h.id)
     local index = h.index
     if not a then
-      redis.call('ZREM', key('rank', j.class, int(h.step)), h.id)
+      redis.call('ZREM', key('rank:' .. j.class, h.step), h.id)
     elseif not agent.takes_work(a) then
       rank.update(a)
     else

@@ -23,8 +23,7 @@ end
 -- Time never runs backwards for a pool, whichever node answers.
 function pool.open(now_arg)
   local f = redis.call('HMGET', KEYS[1], 'schema', 'clock_ms', 'heard_ms', 'amnesty_ms', 'amnesty_for', 'seq',
-    'interval_ms', 'timeout_ms', 'lease_ms', 'grace_ms', 'claim_ms', 'agent_keep_ms', 'job_keep_ms', 'publish',
-    'w_vram', 'w_load', 'w_rtt', 'w_perf')
+    'settings', 'weights')
   if not f[1] then
     return { 'no_pool' }
   end
@@ -34,11 +33,10 @@ function pool.open(now_arg)
   pool.now = math.max(read_clock(now_arg), tonumber(f[2]))
   pool.heard = tonumber(f[3])
   pool.seq = tonumber(f[6])
-  pool.interval, pool.timeout = tonumber(f[7]), tonumber(f[8])
-  pool.lease, pool.grace, pool.claim = tonumber(f[9]), tonumber(f[10]), tonumber(f[11])
-  pool.agent_keep, pool.job_keep = tonumber(f[12]), tonumber(f[13])
-  pool.publish = f[14]
-  pool.weights = { vram = tonumber(f[15]), load = tonumber(f[16]), rtt = tonumber(f[17]), perf = tonumber(f[18]) }
+  local s, w = cmsgpack.unpack(f[7]), cmsgpack.unpack(f[8])
+  pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], s[4], s[5]
+  pool.agent_keep, pool.job_keep, pool.publish = s[6], s[7], s[8]
+  pool.weights = { vram = w[1], load = w[2], rtt = w[3], perf = w[4] }
   -- Nobody was heard for longer than anybody's interval: the store or every coordinator was away, or the clock jumped.
   -- All deadlines then move by one timeout, once for each silence.
   pool.amnesty = tonumber(f[4])
@@ -67,17 +65,13 @@ function pool.announce(kind, id)
   channels[key(kind, id)] = true
 end
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 -- Writes what was noted and returns the reply.
 function pool.finish(reply)
   pool.put('clock_ms', pool.now)
-  local args = {}
+  local args, n = {}, 0
   for field, value in pairs(changes) do
-    args[#args + 1] = field
-    args[#args + 1] = type(value) == 'number' and int(value) or value
+    args[n + 1], args[n + 2] = field, value
+    n = n + 2
   end
   redis.call('HSET', KEYS[1], unpack(args))
   for channel in pairs(channels) do

@@ -4,10 +4,6 @@ queue = {}
 local FILLED_AT_ONCE = 16
 local LOOKED_AT_IN_A_CLASS = 8
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 -- Keeps `waiting` in step with the best pending job of a class.
 local function note_best(cid)
   local best = redis.call('ZRANGE', key('pending', cid), 0, 0, 'WITHSCORES')
@@ -20,10 +16,10 @@ end
 
 -- Lets a job wait for an agent.
 function queue.pend(j)
-  redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
+  redis.call('ZADD', key('pending', j.class), j.order, j.id)
   note_best(j.class)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
-  job.put(j, 'agent', nil)
+  job:put(j, 'agent', nil)
   job.move(j, 'pending')
 end
 
@@ -47,7 +43,7 @@ end
 -- The best pending job of a class that the agent has room for, with its devices.
 local function first_fitting(a, cid)
   for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, LOOKED_AT_IN_A_CLASS - 1)) do
-    local j = job.load(id)
+    local j = job:load(id)
     if j and not job.is_refused_by(j, a.id) then
       local devices = fit.now(a, j)
       if devices then
@@ -60,12 +56,12 @@ end
 
 -- The agent's classes that have pending jobs, the one with the best job first.
 local function waiting_classes(a)
-  local waiting = {}
-  for _, class in ipairs(agent.classes(a)) do
-    local slots, taken = agent.slots(a, class.kind, class.model)
-    local best = taken < slots and redis.call('ZSCORE', key('waiting'), class.id)
+  local waiting, places = {}, agent.places(a)
+  for i = 1, #places, 6 do
+    local slots, taken = agent.slots(a, places[i + 1], places[i + 2])
+    local best = taken < slots and redis.call('ZSCORE', key('waiting'), places[i])
     if best then
-      waiting[#waiting + 1] = { id = class.id, best = tonumber(best) }
+      waiting[#waiting + 1] = { id = places[i], best = tonumber(best) }
     end
   end
   table.sort(waiting, function(x, y) return x.best < y.best end)

@@ -9,10 +9,6 @@ local STEPS = 17
 local SMALLEST_MB = 512
 local USE_SPAN = 1099511627776
 
-local function int(n)
-  return string.format('%.0f', n)
-end
-
 function rank.step(mb)
   if mb < SMALLEST_MB then
     return 0
@@ -81,62 +77,59 @@ function rank.score(a, class)
   return a.state == 'degraded' and score * 0.5 or score, p
 end
 
-local function value_of(a, class)
-  return math.floor(rank.score(a, class) * 8191) * USE_SPAN - (a.used_seq or 0)
-end
-
-local function leave(a, cid, place)
-  redis.call('ZREM', key('rank', cid, int(place[1])), a.id)
-end
-
-local function enter(a, cid, step, value)
-  redis.call('ZADD', key('rank', cid, int(step)), int(value), a.id)
-end
-
 -- Marks a step of a class as perhaps not empty.
 local function mark_step(cid, step)
   local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
   if bit.band(bits, bit.lshift(1, step)) == 0 then
-    redis.call('HSET', key('class', cid), 'steps', int(bit.bor(bits, bit.lshift(1, step))))
+    redis.call('HSET', key('class', cid), 'steps', bit.bor(bits, bit.lshift(1, step)))
   end
 end
 
+-- The step and the value that the agent should have in classes like this; -1 if it can't take their jobs now.
+local function target(a, class)
+  if not agent.takes_work(a) then
+    return -1, 0
+  end
+  local slots, taken = agent.slots(a, class.kind, class.model)
+  local room = taken < slots and rank.room(a, class)
+  if not room then
+    return -1, 0
+  end
+  return rank.step(room), math.floor(rank.score(a, class) * 8191) * USE_SPAN - (a.used_seq or 0)
+end
+
 -- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved.
+-- Classes that differ by labels alone have the same score, which is worked out once.
 function rank.update(a)
-  local standing, moved = agent.standing(a), false
-  local open = agent.takes_work(a)
-  for _, class in ipairs(agent.classes(a)) do
-    local cid, place, room = class.id, standing[class.id], nil
-    if open then
-      local slots, taken = agent.slots(a, class.kind, class.model)
-      room = taken < slots and rank.room(a, class) or nil
+  local places, moved, known = agent.places(a), false, {}
+  for i = 1, #places, 6 do
+    local cid, alike = places[i], places[i + 2] .. ':' .. places[i + 3]
+    local found = known[alike]
+    if not found then
+      found = { target(a, { kind = places[i + 1], model = places[i + 2], gpus = places[i + 3] }) }
+      known[alike] = found
     end
-    if not room then
-      if place then
-        leave(a, cid, place)
-        standing[cid], moved = nil, true
-      end
-    else
-      local step, value = rank.step(room), value_of(a, class)
-      if not place or place[1] ~= step then
-        if place then
-          leave(a, cid, place)
-        end
+    local step, value, old = found[1], found[2], places[i + 4]
+    if step ~= old and old >= 0 then
+      redis.call('ZREM', key('rank:' .. cid, old), a.id)
+    end
+    if step >= 0 and (step ~= old or value ~= places[i + 5]) then
+      if step ~= old then
         mark_step(cid, step)
       end
-      if not place or place[1] ~= step or place[2] ~= value then
-        enter(a, cid, step, value)
-        standing[cid], moved = { step, value }, true
-      end
+      redis.call('ZADD', key('rank:' .. cid, step), value, a.id)
+    end
+    if step ~= old or value ~= places[i + 5] then
+      places[i + 4], places[i + 5], moved = step, value, true
     end
   end
   if moved then
-    agent.pack(a, 'standing', standing)
+    agent.pack(a, 'places', places)
   end
 end
 
 -- Takes the agent out of every rank until it next calls.
 function rank.withdraw(a)
-  agent.put(a, 'reach_ms', 0)
+  agent:put(a, 'reach_ms', 0)
   rank.update(a)
 end

@@ -37,10 +37,10 @@ while offset < out and segment <= last and #pieces < 2 * SEGMENTS_READ do
     segment = last - SEGMENTS_KEPT + 1
   end
   pieces[#pieces + 1] = segment
-  pieces[#pieces + 1] = redis.call('GET', key('output', ARGV[1], f[2], string.format('%.0f', segment))) or ''
+  pieces[#pieces + 1] = redis.call('GET', key('output:' .. ARGV[1] .. ':' .. f[2], segment)) or ''
   segment = segment + 1
 end
 if ARGV[4] == '1' and f[4] and f[1] == 'running' and redis.call('EXISTS', key('agent', f[4])) == 1 then
-  redis.call('HSET', key('agent', f[4]), 'read_ms', string.format('%.0f', pool.now + FOLLOWED_FOR_MS))
+  redis.call('HSET', key('agent', f[4]), 'read_ms', pool.now + FOLLOWED_FOR_MS)
 end
-return { 'output', f[1], f[2], string.format('%.0f', offset), f[3], pieces }
+return { 'output', f[1], f[2], offset, f[3], pieces }

@@ -21,14 +21,18 @@ if schema and tonumber(schema) > tonumber(SCHEMA) then
   return { 'newer_schema' }
 end
 if not schema then
-  local now = ARGV[9]
-  if now == '' then
+  local now = tonumber(ARGV[9])
+  if not now then
     local t = redis.call('TIME')
-    now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
+    now = t[1] * 1000 + math.floor(t[2] / 1000)
   end
-  redis.call('HSET', KEYS[1], 'schema', SCHEMA, 'clock_ms', now, 'heard_ms', now, 'amnesty_ms', '0', 'amnesty_for', '0',
-    'seq', '0', 'profile', 'balanced', 'version', '1', 'w_vram', '0.4', 'w_load', '0.3', 'w_rtt', '0.2', 'w_perf', '0.1')
+  redis.call('HSET', KEYS[1], 'schema', SCHEMA, 'clock_ms', now, 'heard_ms', now, 'amnesty_ms', 0, 'amnesty_for', 0,
+    'seq', 0, 'profile', 'balanced', 'version', 1, 'weights', cmsgpack.pack({ 0.4, 0.3, 0.2, 0.1 }))
 end
-redis.call('HSET', KEYS[1], 'interval_ms', ARGV[1], 'timeout_ms', ARGV[2], 'lease_ms', ARGV[3], 'grace_ms', ARGV[4],
-  'claim_ms', ARGV[5], 'agent_keep_ms', ARGV[6], 'job_keep_ms', ARGV[7], 'publish', ARGV[8])
+local settings = {}
+for i = 1, 7 do
+  settings[i] = tonumber(ARGV[i])
+end
+settings[8] = ARGV[8]
+redis.call('HSET', KEYS[1], 'settings', cmsgpack.pack(settings))
 return { 'opened' }

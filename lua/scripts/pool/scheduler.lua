@@ -16,17 +16,27 @@ local refused = pool.open(ARGV[6])
 if refused then
   return refused
 end
-local function read()
-  local f = redis.call('HMGET', KEYS[1], 'profile', 'version', 'w_vram', 'w_load', 'w_rtt', 'w_perf')
-  return { 'scheduler', f[1], f[2], f[3], f[4], f[5], f[6] }
+local wanted = { tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) }
+local f = redis.call('HMGET', KEYS[1], 'profile', 'version', 'weights')
+local profile, version, weights = f[1], tonumber(f[2]), cmsgpack.unpack(f[3])
+
+local function is_change()
+  for i = 1, 4 do
+    if wanted[i] ~= weights[i] then
+      return true
+    end
+  end
+  return profile ~= ARGV[1]
 end
-local now = read()
-if ARGV[1] == '' then
-  return now
+
+if ARGV[1] ~= '' and is_change() then
+  profile, version, weights = ARGV[1], version + 1, wanted
+  pool.put('profile', profile)
+  pool.put('version', version)
+  pool.put('weights', cmsgpack.pack(weights))
 end
-local same = now[2] == ARGV[1] and now[4] == ARGV[2] and now[5] == ARGV[3] and now[6] == ARGV[4] and now[7] == ARGV[5]
-if not same then
-  redis.call('HSET', KEYS[1], 'profile', ARGV[1], 'version', string.format('%.0f', now[3] + 1), 'w_vram', ARGV[2],
-    'w_load', ARGV[3], 'w_rtt', ARGV[4], 'w_perf', ARGV[5])
+local reply = { 'scheduler', profile, version }
+for i = 1, 4 do
+  reply[i + 3] = string.format('%.17g', weights[i])
 end
-return pool.finish(read())
+return ARGV[1] == '' and reply or pool.finish(reply)

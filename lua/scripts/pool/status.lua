@@ -13,7 +13,7 @@ if refused then
   return refused
 end
 return {
-  'status', string.format('%.0f', pool.now), redis.call('ZCARD', key('agents')),
+  'status', pool.now, redis.call('ZCARD', key('agents')),
   redis.call('SCARD', key('agents', 'degraded')), redis.call('SCARD', key('agents', 'half_open')),
   redis.call('SCARD', key('agents', 'offline')), redis.call('SCARD', key('agents', 'draining')),
   redis.call('ZCARD', key('jobs')), redis.call('SCARD', key('scheduled')), redis.call('SCARD', key('running')),

@@ -1,0 +1,155 @@
+//! How fast jobs are placed, through the typed wrapper and with the job written: at 10 and at 10,000 agents, with agents
+//! that stand in 1, 10 and 32 classes, and how fast heartbeats are taken beside it.
+//!
+//! Redis does the work on one core while this program asks from the other; the figures are what both reach together.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use futures_util::{StreamExt, stream};
+use titan_api::{
+    agents::{Facts, Measures},
+    ids::{AgentId, JobId, PoolName},
+    jobs::{JobKind, ProcessSpec, Requirements, SubmitJob},
+    work::Claim,
+};
+use titan_lua::{Pool, PoolSettings, Store, agents, jobs};
+use titan_tests::redis::RedisServer;
+
+/// Calls under way at once.
+const PARALLEL: usize = 64;
+/// Agents are reachable for as long as the bench takes.
+const REACHABLE_MS: u64 = 3_600_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    println!("placing, jobs a second (Redis and this program on the cores of one machine)");
+    println!("{:>8} {:>8} {:>12} {:>14} {:>14}", "agents", "classes", "placings/s", "us of Redis", "heartbeats/s");
+    let few = run(10, 1).await;
+    let many = run(10_000, 1).await;
+    run(10_000, 10).await;
+    run(10_000, 32).await;
+    println!("10,000 agents to 10 agents: {:.2} (to be at least 0.7)", many / few);
+}
+
+/// Nobody claims here, so nothing may be taken back.
+fn settings() -> PoolSettings {
+    PoolSettings { claim_timeout_ms: REACHABLE_MS, ..PoolSettings::default() }
+}
+
+async fn run(agents: usize, classes: usize) -> f64 {
+    let redis = RedisServer::start_durable().await;
+    let pool = Store::new(&redis.url(), settings()).expect("a URL").pool(&PoolName::default());
+    make_classes(&pool, classes).await;
+    let ids: Vec<_> = (0..agents).map(|i| AgentId::new(format!("agent-{i:05}")).expect("an id")).collect();
+    let epochs: BTreeMap<_, _> = stream::iter(&ids)
+        .map(|id| enter(&pool, id, classes))
+        .buffer_unordered(PARALLEL)
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .collect();
+    let rounds = if agents < 100 { 40 } else { 1 };
+    let in_round = if agents < 100 { agents * 60 } else { 40_000 };
+    let (mut spent, mut placed, mut redis_us) = (0.0, 0, 0);
+    for round in 0..rounds {
+        let before = redis.command_counts().await;
+        let begun = Instant::now();
+        let names = (0..in_round).map(|i| JobId::new(format!("job-{round}-{i}")).expect("an id"));
+        let bound = stream::iter(names).map(|id| place(&pool, id)).buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
+        spent += begun.elapsed().as_secs_f64();
+        let counts = redis.command_counts().await.since(&before);
+        redis_us += counts.of("evalsha").usec;
+        if std::env::var_os("TITAN_BENCH_COMMANDS").is_some() {
+            for (command, count) in &counts.0 {
+                println!("  {command:<20} {:>6.2} calls {:>6.2} us a job", count.calls as f64 / in_round as f64, count.usec as f64 / in_round as f64);
+            }
+        }
+        assert!(bound.iter().all(|(_, bound)| *bound), "a job was not placed");
+        placed += bound.len();
+        stream::iter(&bound)
+            .for_each_concurrent(PARALLEL, async |(id, _)| {
+                jobs::CancelJob { job: id }.run(&pool).await.expect("cancelled");
+            })
+            .await;
+    }
+    let begun = Instant::now();
+    let beats = 20_000;
+    let all = stream::iter(0..beats).map(|i| beat(&pool, &ids[i % ids.len()], &epochs, (i / ids.len() + 1) as u64));
+    all.buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
+    let heartbeats = f64::from(beats as u32) / begun.elapsed().as_secs_f64();
+    let rate = f64::from(placed as u32) / spent;
+    let each_us = redis_us as f64 / f64::from(placed as u32);
+    println!("{agents:>8} {classes:>8} {rate:>12.0} {each_us:>14.1} {heartbeats:>14.0}");
+    rate
+}
+
+fn job(class: usize) -> SubmitJob {
+    let zone = BTreeMap::from([(format!("class-{class}"), "yes".to_owned())]);
+    SubmitJob {
+        kind: JobKind::Process,
+        process: ProcessSpec { command: vec!["nvidia-smi".into(), "-L".into()], ..ProcessSpec::default() },
+        requirements: Requirements { gpus: 0, agent_labels: zone, ..Requirements::default() },
+        priority: 0,
+        max_attempts: 3,
+        timeout_ms: None,
+        labels: BTreeMap::new(),
+        allow_unserved: true,
+    }
+}
+
+async fn make_classes(pool: &Pool, classes: usize) {
+    for class in 0..classes {
+        let id = JobId::new(format!("first-of-{class}")).expect("an id");
+        jobs::Submit { job: &id, spec: &job(class), owner: "bench", explain: false }.run(pool).await.expect("submitted");
+        jobs::CancelJob { job: &id }.run(pool).await.expect("cancelled");
+    }
+}
+
+async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
+    let facts = Facts {
+        hostname: "box".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        cpu_model: String::new(),
+        cpus: 64,
+        ram_mb: 262_144,
+        gpus: Vec::new(),
+        models: Vec::new(),
+        accepts_processes: true,
+        max_jobs: 64,
+        endpoint: None,
+        labels: (0..classes).map(|c| (format!("class-{c}"), "yes".to_owned())).collect(),
+        boot_id: String::new(),
+        version: "bench".into(),
+    };
+    let call =
+        agents::RegisterAgent { agent: id, public_key: id.as_str(), instance_id: "1", facts: &facts, running: &[] };
+    let agents::RegisterOutcome::Registered { epoch, .. } = call.run(pool).await.expect("registered") else {
+        panic!("{id} was turned away")
+    };
+    let claim = Claim { claim: 1, free_slots: 64 };
+    let call = agents::ClaimJobs { agent: id, epoch, claim, measures: None, reachable_ms: REACHABLE_MS };
+    call.run(pool).await.expect("parked");
+    (id.clone(), epoch)
+}
+
+async fn place(pool: &Pool, id: JobId) -> (JobId, bool) {
+    let submit = jobs::Submit { job: &id, spec: &job(0), owner: "bench", explain: false };
+    let outcome = submit.run(pool).await.expect("submitted");
+    let bound = matches!(outcome, jobs::SubmitOutcome::Scheduled { .. });
+    (id, bound)
+}
+
+async fn beat(pool: &Pool, id: &AgentId, epochs: &BTreeMap<AgentId, i64>, seq: u64) {
+    let measures = Measures { ram_free_mb: Some(200_000), rtt_ms: Some(12.0), ..Measures::default() };
+    let call = agents::Heartbeat {
+        agent: id,
+        epoch: epochs[id],
+        seq,
+        last_claim: 0,
+        measures: &measures,
+        leases: &[],
+        draining: false,
+    };
+    call.run(pool).await.expect("heard");
+}

@@ -1,0 +1,191 @@
+//! The registry: joining, registering, superseding, draining, removing.
+
+use titan_api::{
+    agents::{AgentState, Measures},
+    jobs::JobState,
+    scheduler::Profile,
+};
+use titan_lua::{
+    agents::{
+        ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, ListAgents, RegisterAgent,
+        RegisterOutcome, RemoveAgent, RemoveOutcome, SetDraining, TurnedAway,
+    },
+    pool::{GetScheduler, ReadStatus, SetScheduler},
+};
+
+use super::world::{World, agent_id, facts, held, process, with_gpus};
+
+#[tokio::test]
+async fn an_id_belongs_to_the_key_that_joined_first() {
+    let world = World::new().await;
+    let id = agent_id("a");
+    let join = async |key: &str| JoinAgent { agent: &id, public_key: key }.run(&world.pool()).await.unwrap();
+    assert_eq!(join("key-1").await, JoinOutcome::Joined);
+    assert_eq!(join("key-1").await, JoinOutcome::Joined);
+    assert_eq!(join("key-2").await, JoinOutcome::Taken);
+    let facts = facts();
+    let thief = RegisterAgent { agent: &id, public_key: "key-2", instance_id: "x", facts: &facts, running: &[] };
+    assert_eq!(thief.run(&world.pool()).await.unwrap(), RegisterOutcome::Taken);
+}
+
+#[tokio::test]
+async fn registering_again_with_the_same_run_changes_nothing() {
+    let world = World::new().await;
+    let first = world.parked("a", &facts()).await;
+    let again = world.register("a", &facts()).await;
+    assert_eq!(first.epoch, again.epoch);
+    world.bound(&process()).await;
+}
+
+#[tokio::test]
+async fn a_newer_run_supersedes_the_older_one() {
+    let world = World::new().await;
+    let old = world.parked("a", &facts()).await;
+    let new = world.register_run("a", "second", &facts(), &[]).await;
+    assert!(new.epoch > old.epoch);
+    let beat = world.beat_with(&old, 0, &[], &Measures::default()).await;
+    assert_eq!(beat, HeartbeatOutcome::TurnedAway(TurnedAway::Superseded));
+    assert_eq!(world.claim_as(&old, 9, 1).await, ClaimOutcome::TurnedAway(TurnedAway::Superseded));
+    world.beat(&new, &[]).await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_gives_up_what_it_has_not_taken_over() {
+    let world = World::new().await;
+    let old = world.parked("a", &facts()).await;
+    let (kept, _) = world.bound(&process()).await;
+    let (gone, _) = world.bound(&process()).await;
+    let leases = world.claim(&old, 4).await;
+    let taken_over: Vec<_> = leases.iter().filter(|l| l.job_id == kept).map(held).collect();
+    let new = world.register_run("a", "second", &facts(), &taken_over).await;
+    assert_eq!(world.state(&kept).await, JobState::Running);
+    assert_eq!(world.state(&gone).await, JobState::Pending);
+    world.pass_ms(10_000);
+    assert!(world.beat(&new, &taken_over).await.stop.is_empty());
+    assert_eq!(world.claim(&new, 4).await[0].job_id, gone);
+}
+
+#[tokio::test]
+async fn an_agent_that_redis_has_forgotten_registers_again_and_carries_on() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut world.redis.connection().await).await.unwrap();
+    let beat = world.beat_with(&agent, 0, &[], &Measures::default()).await;
+    assert_eq!(beat, HeartbeatOutcome::TurnedAway(TurnedAway::Unknown));
+    world.pass_ms(1);
+    let again = world.register("a", &facts()).await;
+    assert!(again.epoch > agent.epoch, "an old token must not pass for the new incarnation");
+    assert_eq!(world.claim(&again, 4).await, Vec::new());
+    world.bound(&process()).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_comes_late_changes_nothing() {
+    let world = World::new().await;
+    let agent = world.register("a", &with_gpus(&[8_192])).await;
+    let beat = async |seq: u64, free: u64| {
+        let measures = super::world::free(&[(0, free, Some(0))]);
+        let call = Heartbeat {
+            agent: &agent.id,
+            epoch: agent.epoch,
+            seq,
+            last_claim: 0,
+            measures: &measures,
+            leases: &[],
+            draining: false,
+        };
+        call.run(&world.pool()).await.unwrap()
+    };
+    beat(5, 4_096).await;
+    assert_eq!(world.agent(&agent).await.gpus[0].vram_free_mb, 4_096);
+    beat(4, 8_192).await;
+    assert_eq!(world.agent(&agent).await.gpus[0].vram_free_mb, 4_096);
+}
+
+#[tokio::test]
+async fn a_draining_agent_finishes_what_runs_and_gets_nothing_new() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    world.bound(&process()).await;
+    let running = world.claim(&agent, 4).await.remove(0);
+    world.claim(&agent, 4).await;
+    let (bound, _) = world.bound(&process()).await;
+    let drain = async |draining| SetDraining { agent: &agent.id, draining }.run(&world.pool()).await.unwrap();
+    assert_eq!(drain(true).await, DrainOutcome::Done);
+    assert_eq!(world.state(&bound).await, JobState::Pending);
+    assert_eq!(world.claim(&agent, 4).await, Vec::new());
+    assert!(world.beat(&agent, &[held(&running)]).await.draining);
+    assert_eq!(world.state(&running.job_id).await, JobState::Running);
+    assert_eq!(drain(false).await, DrainOutcome::Done);
+    assert_eq!(world.claim(&agent, 4).await[0].job_id, bound);
+    let nobody = agent_id("nobody");
+    let unknown = SetDraining { agent: &nobody, draining: true }.run(&world.pool()).await.unwrap();
+    assert_eq!(unknown, DrainOutcome::NotFound);
+}
+
+#[tokio::test]
+async fn a_removed_agent_is_out_for_good_and_its_jobs_go_elsewhere() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    world.bound(&process()).await;
+    let running = world.claim(&agent, 4).await.remove(0);
+    world.claim(&agent, 4).await;
+    let (bound, _) = world.bound(&process()).await;
+    let other = world.register("b", &facts()).await;
+    let remove = async || RemoveAgent { agent: &agent.id }.run(&world.pool()).await.unwrap();
+    assert_eq!(remove().await, RemoveOutcome::Removed);
+    assert_eq!(remove().await, RemoveOutcome::Removed);
+    assert_eq!(world.claim(&other, 4).await[0].job_id, bound);
+    let beat = world.beat_with(&agent, 0, &[], &Measures::default()).await;
+    assert_eq!(beat, HeartbeatOutcome::TurnedAway(TurnedAway::Removed));
+    let facts = facts();
+    let back = RegisterAgent { agent: &agent.id, public_key: "a", instance_id: "n", facts: &facts, running: &[] };
+    assert_eq!(back.run(&world.pool()).await.unwrap(), RegisterOutcome::Removed);
+    world.pass_with_beats_ms(80_000, &[&other]).await;
+    assert_eq!(world.claim(&other, 4).await[0].job_id, running.job_id);
+    let nobody = agent_id("nobody");
+    assert_eq!(RemoveAgent { agent: &nobody }.run(&world.pool()).await.unwrap(), RemoveOutcome::NotFound);
+}
+
+#[tokio::test]
+async fn agents_are_listed_by_id_page_by_page() {
+    let world = World::new().await;
+    for name in ["c", "a", "b"] {
+        world.register(name, &with_gpus(&[4_096])).await;
+    }
+    let first = ListAgents { after: None, limit: 2 }.run(&world.pool()).await.unwrap();
+    let rest = ListAgents { after: Some(&first[1].id), limit: 2 }.run(&world.pool()).await.unwrap();
+    let ids: Vec<_> = first.iter().chain(&rest).map(|a| a.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    assert_eq!(first[0].gpus[0].vram_mb, 4_096);
+    assert_eq!(first[0].state, AgentState::Healthy);
+}
+
+#[tokio::test]
+async fn status_counts_agents_and_jobs_by_state() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    world.register("b", &facts()).await;
+    SetDraining { agent: &agent_id("b"), draining: true }.run(&world.pool()).await.unwrap();
+    for _ in 0..7 {
+        world.pending(&process()).await;
+    }
+    let leases = world.claim(&agent, 2).await;
+    world.report(&agent, &leases[0], titan_api::work::Happening::Completed {}).await;
+    world.claim(&agent, 1).await;
+    let (agents, jobs, _) = ReadStatus.run(&world.pool()).await.unwrap();
+    assert_eq!((agents.total, agents.healthy, agents.draining), (2, 2, 1));
+    assert_eq!((jobs.pending, jobs.running, jobs.ended), (4, 2, 1));
+}
+
+#[tokio::test]
+async fn new_weights_raise_the_version_and_the_same_again_do_not() {
+    let world = World::new().await;
+    let read = GetScheduler.run(&world.pool()).await.unwrap();
+    assert_eq!((read.profile, read.version), (Profile::Balanced, 1));
+    let set = SetScheduler { profile: Profile::Latency, weights: Profile::Latency.weights().unwrap() };
+    for _ in 0..2 {
+        let now = set.run(&world.pool()).await.unwrap();
+        assert_eq!((now.profile, now.version, now.weights.rtt), (Profile::Latency, 2, 0.4));
+    }
+}

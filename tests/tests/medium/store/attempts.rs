@@ -1,0 +1,300 @@
+//! A job's way from submission to its end.
+
+use titan_api::{
+    jobs::{JobState, Reason},
+    work::{Answer, Happening},
+};
+use titan_lua::{PoolSettings, agents::ClaimOutcome, jobs::CancelJob};
+
+use super::world::{World, facts, held, process};
+
+fn exits_with(code: i32) -> Happening {
+    Happening::Failed { reason: Reason::ExitCode, exit_code: Some(code), signal: None, message: None }
+}
+
+#[tokio::test]
+async fn a_job_is_bound_claimed_and_completed() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, bound_to) = world.bound(&process()).await;
+    assert_eq!(bound_to, agent.id);
+    let leases = world.claim(&agent, 4).await;
+    assert_eq!(leases.len(), 1);
+    assert_eq!(leases[0].process.command, ["true"]);
+    assert_eq!(world.report(&agent, &leases[0], Happening::Started {}).await, Answer::Accepted {});
+    assert_eq!(world.state(&id).await, JobState::Running);
+    assert_eq!(world.report(&agent, &leases[0], Happening::Completed {}).await, Answer::Accepted {});
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.attempt, job.exit_code), (JobState::Completed, 1, Some(0)));
+    assert_eq!(world.agent(&agent).await.live_attempts, 0);
+}
+
+#[tokio::test]
+async fn a_job_waits_until_an_agent_calls_and_then_goes_with_that_call() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let id = world.pending(&process()).await;
+    let leases = world.claim(&agent, 1).await;
+    assert_eq!(leases[0].job_id, id);
+}
+
+#[tokio::test]
+async fn jobs_wait_in_the_order_of_priority_and_then_of_age() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let old = world.pending(&process()).await;
+    let young = world.pending(&process()).await;
+    let urgent = world.pending(&titan_api::jobs::SubmitJob { priority: 5, ..process() }).await;
+    for expected in [urgent, old, young] {
+        let lease = world.claim(&agent, 1).await.remove(0);
+        assert_eq!(lease.job_id, expected);
+        world.report(&agent, &lease, Happening::Completed {}).await;
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_claim_gets_the_same_leases_and_a_lower_one_nothing() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    world.pending(&process()).await;
+    let ClaimOutcome::Claimed(first) = world.claim_as(&agent, 7, 4).await else { panic!() };
+    assert_eq!(first.leases.len(), 1);
+    world.bound(&process()).await;
+    let ClaimOutcome::Claimed(again) = world.claim_as(&agent, 7, 4).await else { panic!() };
+    assert_eq!(first.leases, again.leases);
+    let ClaimOutcome::Claimed(lower) = world.claim_as(&agent, 6, 4).await else { panic!() };
+    assert!(lower.leases.is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_that_the_agent_never_heard_of_goes_back_and_costs_no_attempt() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let id = world.pending(&process()).await;
+    let lost = world.claim(&agent, 1).await.remove(0);
+    let heard = world.beat(&agent, &[]).await;
+    assert!(heard.stop.is_empty());
+    assert_eq!(world.state(&id).await, JobState::Pending);
+    let lease = world.claim(&agent, 1).await.remove(0);
+    assert_eq!((lease.attempt, lease.job_id.clone()), (2, lost.job_id.clone()));
+    assert_eq!(world.report(&agent, &lost, Happening::Completed {}).await, Answer::StaleAttempt {});
+    assert!(world.job(&id).await.failures.is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_from_a_claim_whose_reply_is_on_its_way_stays() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let id = world.pending(&process()).await;
+    world.claim(&agent, 1).await;
+    world.beat_with(&agent, 0, &[], &titan_api::agents::Measures::default()).await;
+    assert_eq!(world.state(&id).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn a_lost_lease_goes_to_the_other_agent_once_its_processes_must_be_gone() {
+    let world = World::new().await;
+    let dead = world.parked("dead", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lost = world.claim(&dead, 1).await.remove(0);
+    let other = world.parked("other", &facts()).await;
+    world.pass_with_beats_ms(60_000, &[&other]).await;
+    assert_eq!(world.state(&id).await, JobState::Running);
+    world.pass_with_beats_ms(10_000, &[&other]).await;
+    let lease = world.claim(&other, 1).await.remove(0);
+    assert_eq!((lease.job_id.clone(), lease.attempt), (id.clone(), 2));
+    assert_eq!(world.report(&dead, &lost, Happening::Completed {}).await, Answer::StaleAttempt {});
+    let job = world.job(&id).await;
+    assert_eq!(job.failures.len(), 1);
+    assert_eq!((job.failures[0].reason, job.failures[0].attempt), (Reason::LeaseLost, 1));
+}
+
+#[tokio::test]
+async fn renewed_leases_last() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 1).await.remove(0);
+    for _ in 0..30 {
+        world.pass_ms(10_000);
+        assert!(world.beat(&agent, &[held(&lease)]).await.stop.is_empty());
+    }
+    assert_eq!(world.state(&id).await, JobState::Running);
+    assert_eq!(world.report(&agent, &lease, Happening::Completed {}).await, Answer::Accepted {});
+}
+
+#[tokio::test]
+async fn a_job_that_is_not_claimed_in_time_goes_elsewhere_and_costs_no_attempt() {
+    let world = World::new().await;
+    let deaf = world.parked("deaf", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let other = world.parked("other", &facts()).await;
+    world.pass_ms(5_000);
+    world.sweep().await;
+    let lease = world.claim(&other, 4).await.remove(0);
+    assert_eq!((lease.job_id, lease.attempt), (id, 1));
+    let (_, next) = world.bound(&process()).await;
+    assert_eq!(next, other.id, "an agent that did not come for its job is not asked again before it calls");
+    assert_eq!(world.agent(&deaf).await.live_attempts, 0);
+}
+
+#[tokio::test]
+async fn a_failing_job_is_tried_elsewhere_until_its_attempts_are_used_up() {
+    let world = World::new().await;
+    let one = world.parked("one", &facts()).await;
+    let two = world.parked("two", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let mut ran_on = Vec::new();
+    for _ in 0..3 {
+        let job = world.job(&id).await;
+        let agent = if job.agent_id.as_ref() == Some(&one.id) { &one } else { &two };
+        let lease = world.claim(agent, 1).await.remove(0);
+        ran_on.push(agent.id.clone());
+        world.report(agent, &lease, exits_with(3)).await;
+        world.claim(agent, 4).await;
+    }
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.attempt, job.exit_code), (JobState::Failed, 3, Some(3)));
+    assert_ne!(ran_on[0], ran_on[1], "the second attempt avoids the agent of the first");
+    assert_eq!(job.failures.len(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_job_never_comes_back_to_the_same_box() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    let refusal = Happening::Failed {
+        reason: Reason::Refused,
+        exit_code: None,
+        signal: None,
+        message: Some("only python is allowed here".into()),
+    };
+    world.report(&agent, &lease, refusal).await;
+    assert_eq!(world.claim(&agent, 4).await, Vec::new());
+    let job = world.job(&id).await;
+    assert_eq!(job.state, JobState::Pending);
+    assert_eq!(job.failures[0].message.as_deref(), Some("only python is allowed here"));
+    let other = world.register("b", &facts()).await;
+    assert_eq!(world.claim(&other, 1).await[0].attempt, 2);
+}
+
+#[tokio::test]
+async fn a_report_that_is_repeated_gets_the_same_answer() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    for _ in 0..3 {
+        assert_eq!(world.report(&agent, &lease, Happening::Completed {}).await, Answer::Accepted {});
+    }
+    let late = exits_with(1);
+    assert_eq!(world.report(&agent, &lease, late).await, Answer::Accepted {});
+    assert_eq!(world.state(&id).await, JobState::Completed, "the first ending stays");
+}
+
+#[tokio::test]
+async fn a_report_with_another_attempt_or_lease_changes_nothing() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let other = world.register("b", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    let mut wrong_attempt = held(&lease);
+    wrong_attempt.attempt = 2;
+    let mut wrong_lease = held(&lease);
+    wrong_lease.lease_id = titan_api::ids::LeaseId::new("guess-1").unwrap();
+    for (who, what) in [(&agent, wrong_attempt), (&agent, wrong_lease), (&other, held(&lease))] {
+        assert_eq!(world.report_held(who, what, Happening::Completed {}).await, Answer::StaleAttempt {});
+    }
+    assert_eq!(world.state(&id).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn a_pending_and_a_bound_job_are_cancelled_at_once() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let pending = world.pending(&process()).await;
+    CancelJob { job: &pending }.run(&world.pool()).await.unwrap();
+    assert_eq!(world.claim(&agent, 4).await, Vec::new());
+    let (bound, _) = world.bound(&process()).await;
+    CancelJob { job: &bound }.run(&world.pool()).await.unwrap();
+    assert_eq!(world.claim(&agent, 4).await, Vec::new());
+    for id in [pending, bound] {
+        let job = world.job(&id).await;
+        assert_eq!((job.state, job.cancelling, job.reason), (JobState::Cancelled, false, Some(Reason::Cancelled)));
+    }
+    assert_eq!(world.agent(&agent).await.live_attempts, 0);
+}
+
+#[tokio::test]
+async fn a_running_job_is_cancelled_for_good_and_frees_its_slot_when_its_processes_are_gone() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+    assert!(world.job(&id).await.cancelling);
+    assert_eq!(world.agent(&agent).await.live_attempts, 1, "its processes still run");
+    assert_eq!(world.beat(&agent, &[held(&lease)]).await.cancel, [id.clone()]);
+    assert_eq!(world.report(&agent, &lease, Happening::Completed {}).await, Answer::Accepted {});
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.cancelling), (JobState::Cancelled, false));
+    assert_eq!(world.agent(&agent).await.live_attempts, 0);
+}
+
+#[tokio::test]
+async fn the_slot_of_a_cancelled_job_on_a_dead_agent_is_free_after_lease_and_grace() {
+    let world = World::new().await;
+    let dead = world.parked("dead", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    world.claim(&dead, 4).await;
+    let other = world.parked("other", &facts()).await;
+    CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+    world.pass_with_beats_ms(80_000, &[&other]).await;
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.cancelling), (JobState::Cancelled, false));
+    assert_eq!(world.agent(&dead).await.live_attempts, 0);
+}
+
+#[tokio::test]
+async fn a_job_handed_back_before_it_began_costs_no_attempt() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&titan_api::jobs::SubmitJob { max_attempts: 1, ..process() }).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    world.report(&agent, &lease, Happening::Released {}).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    world.report(&agent, &lease, Happening::Started {}).await;
+    world.report(&agent, &lease, Happening::Released {}).await;
+    assert_eq!(world.state(&id).await, JobState::Failed, "this time it had begun");
+}
+
+#[tokio::test]
+async fn an_ended_job_is_forgotten_with_all_that_belongs_to_it() {
+    const RETENTION_MS: i64 = 60_000;
+    let settings = PoolSettings { job_retention_ms: 50_000, ..PoolSettings::default() };
+    let world = World::with(settings).await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+    // The class stays when its jobs are gone.
+    world.pass_with_beats_ms(RETENTION_MS, &[&agent]).await;
+    let before = world.redis.snapshot().await;
+    let id = world.pending(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    let text = Happening::Output {
+        offset: 0,
+        stream: titan_api::output::Stream::Stdout,
+        data: "x".repeat(60_000),
+        encoding: titan_api::output::Encoding::Utf8,
+    };
+    world.report(&agent, &lease, text).await;
+    world.report(&agent, &lease, exits_with(1)).await;
+    CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+    world.claim(&agent, 0).await;
+    world.pass_with_beats_ms(RETENTION_MS, &[&agent]).await;
+    let after = world.redis.snapshot().await;
+    assert_eq!(before.0.keys().collect::<Vec<_>>(), after.0.keys().collect::<Vec<_>>());
+}

@@ -1,0 +1,122 @@
+//! API keys and join tokens.
+
+use titan_api::{
+    credentials::{ApiKey, JoinToken, Scope},
+    ids::{CredentialId, PoolName},
+    time::Timestamp,
+};
+use titan_lua::{
+    PoolSettings, Store,
+    credentials::{
+        api_keys::{self, StoredKey},
+        join_tokens::{self, StoredJoinToken, UseOutcome},
+    },
+};
+use titan_tests::redis::RedisServer;
+
+use super::world::agent_id;
+
+async fn store() -> (RedisServer, Store) {
+    let redis = RedisServer::start().await;
+    let store = Store::new(&redis.url(), PoolSettings::default()).unwrap();
+    (redis, store)
+}
+
+fn id(text: &str) -> CredentialId {
+    CredentialId::new(text).unwrap()
+}
+
+fn pool(name: &str) -> PoolName {
+    PoolName::new(name).unwrap()
+}
+
+fn key(name: &str, in_pool: &str) -> StoredKey {
+    StoredKey {
+        record: ApiKey {
+            id: id(name),
+            name: "for tests".into(),
+            pool: pool(in_pool),
+            scopes: vec![Scope::JobsRead],
+            created_at: Timestamp::from_ms(1),
+            expires_at: None,
+        },
+        secret_sha256: "hash".into(),
+    }
+}
+
+async fn token(store: &Store, name: &str, uses: u32, lives_ms: i64) -> StoredJoinToken {
+    let now = store.now_ms().await.unwrap();
+    let record = JoinToken {
+        id: id(name),
+        pool: pool("default"),
+        uses,
+        used_by: Vec::new(),
+        created_at: Timestamp::from_ms(now),
+        expires_at: Timestamp::from_ms(now + lives_ms),
+    };
+    let token = StoredJoinToken { record, secret_sha256: "hash".into() };
+    join_tokens::create(store, &token).await.unwrap();
+    token
+}
+
+#[tokio::test]
+async fn a_key_is_found_listed_in_its_pool_and_gone_when_revoked() {
+    let (_redis, store) = store().await;
+    for k in [key("k1", "default"), key("k2", "default"), key("k3", "other")] {
+        api_keys::create(&store, &k).await.unwrap();
+        api_keys::create(&store, &k).await.unwrap();
+    }
+    assert_eq!(api_keys::get(&store, &id("k1")).await.unwrap(), Some(key("k1", "default")));
+    let page = api_keys::list(&store, &pool("default"), Some(&id("k1")), 10).await.unwrap();
+    assert_eq!(page, [key("k2", "default").record]);
+    assert!(!api_keys::delete(&store, &pool("default"), &id("k3")).await.unwrap(), "it is of another pool");
+    assert!(api_keys::delete(&store, &pool("default"), &id("k1")).await.unwrap());
+    assert!(!api_keys::delete(&store, &pool("default"), &id("k1")).await.unwrap());
+    assert_eq!(api_keys::get(&store, &id("k1")).await.unwrap(), None);
+    assert!(api_keys::get(&store, &id("k3")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn of_a_hundred_parallel_uses_of_a_single_use_token_one_succeeds() {
+    let (_redis, store) = store().await;
+    token(&store, "t", 1, 60_000).await;
+    let uses = (0..100).map(|i| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let agent = agent_id(&format!("agent-{i}"));
+            join_tokens::use_once(&store, &id("t"), "hash", &format!("key-{i}"), &agent).await.unwrap()
+        })
+    });
+    let outcomes = futures_util::future::join_all(uses).await;
+    let used = outcomes.iter().filter(|o| matches!(o.as_ref().unwrap(), UseOutcome::Used { .. })).count();
+    assert_eq!(used, 1);
+    assert!(outcomes.iter().all(|o| !matches!(o.as_ref().unwrap(), UseOutcome::Invalid)));
+}
+
+#[tokio::test]
+async fn the_same_key_may_use_a_token_again_and_gets_the_same_agent() {
+    let (_redis, store) = store().await;
+    token(&store, "t", 1, 60_000).await;
+    let first = join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("a")).await.unwrap();
+    let again = join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("b")).await.unwrap();
+    assert_eq!(first, UseOutcome::Used { pool: pool("default"), agent: agent_id("a") });
+    assert_eq!(first, again);
+    let listed = join_tokens::list(&store, &pool("default"), None, 10).await.unwrap();
+    assert_eq!(listed[0].used_by, [agent_id("a")]);
+}
+
+#[tokio::test]
+async fn a_wrong_an_expired_and_a_revoked_token_are_worth_the_same() {
+    let (_redis, store) = store().await;
+    token(&store, "t", 5, 60_000).await;
+    token(&store, "old", 5, -1).await;
+    let try_it = async |name: &str, secret: &str| {
+        join_tokens::use_once(&store, &id(name), secret, "key", &agent_id("a")).await.unwrap()
+    };
+    assert_eq!(try_it("t", "guess").await, UseOutcome::Invalid);
+    assert_eq!(try_it("old", "hash").await, UseOutcome::Invalid);
+    assert_eq!(try_it("never", "hash").await, UseOutcome::Invalid);
+    assert!(join_tokens::delete(&store, &pool("default"), &id("t")).await.unwrap());
+    assert_eq!(try_it("t", "hash").await, UseOutcome::Invalid);
+    assert!(join_tokens::list(&store, &pool("default"), None, 10).await.unwrap().is_empty());
+}

@@ -1,0 +1,10 @@
+//! The store on a real Redis, with time passed in.
+
+mod agents;
+mod attempts;
+mod breaker;
+mod credentials;
+mod output;
+mod placing;
+mod races;
+mod world;
