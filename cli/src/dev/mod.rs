@@ -11,7 +11,7 @@ mod secrets;
 mod servers;
 mod summary;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -24,9 +24,6 @@ use crate::{
     settings::Global,
     stop::Stop,
 };
-
-/// How long the demonstration may take.
-const DEMO_LIMIT: Duration = Duration::from_mins(1);
 
 /// Arguments of `titan dev`.
 #[derive(Debug, Clone, Args)]
@@ -92,9 +89,8 @@ async fn up(fleet: &mut Fleet, options: &Options, global: &Global) -> Result<(),
     }
     if options.demo {
         let demo = demo::run(&running, global, usize::from(options.agents));
-        let demo = tokio::time::timeout(DEMO_LIMIT, demo);
         tokio::select! {
-            outcome = demo => outcome.map_err(|_| demo::out_of_time(DEMO_LIMIT))??,
+            outcome = demo => outcome?,
             death = fleet.first_death() => return Err(death),
         }
     }

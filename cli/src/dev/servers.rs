@@ -66,7 +66,10 @@ fn admin_token(folder: &DataFolder) -> anyhow::Result<String> {
 /// The file with the keys that sign credentials; made on the first start.
 fn signing_keys(folder: &DataFolder) -> anyhow::Result<PathBuf> {
     let file = folder.path().join("signing-keys.pem");
-    secrets::kept(&file, titan_coordinator::generate_signing_keys)?;
+    secrets::kept(&file, || {
+        eprintln!("making signing keys (once; an unoptimised build takes a while)");
+        titan_coordinator::generate_signing_keys()
+    })?;
     Ok(file)
 }
 

@@ -20,13 +20,20 @@ use crate::{
     settings::Global,
 };
 
+/// How long the jobs may take, all together.
+const LIMIT: Duration = Duration::from_mins(1);
+
 /// Runs the jobs, shows what they write and where they ran, and checks both.
 pub(super) async fn run(running: &Running, global: &Global, agents: usize) -> Result<(), Failure> {
     let session = Session::at(connect(&running.url)?.with_bearer(running.api_key.as_str()), global);
     let jobs = jobs::all(agents);
     println!("\nSubmitting {} jobs:\n", jobs.len());
     let submitted = submit_all(&session.client, &jobs).await?;
-    let ended = try_join_all(submitted.iter().map(|(id, job)| live::follow(&session, id, job))).await?;
+    let ended = try_join_all(submitted.iter().map(|(id, job)| live::follow(&session, id, job)));
+    let ended = match tokio::time::timeout(LIMIT, ended).await {
+        Ok(ended) => ended?,
+        Err(_) => return Err(out_of_time(&session.client, &submitted).await.into()),
+    };
     let checked = check_all(&session.client, &submitted, &ended).await;
     report(&session, &ended, agents).await?;
     checked?;
@@ -34,9 +41,18 @@ pub(super) async fn run(running: &Running, global: &Global, agents: usize) -> Re
     Ok(())
 }
 
-/// What is said if the demonstration takes too long.
-pub(super) fn out_of_time(limit: Duration) -> anyhow::Error {
-    anyhow::anyhow!("the demonstration did not end within {} s; the logs may say why", limit.as_secs())
+/// What is said if the jobs take too long: where each of them is.
+async fn out_of_time(client: &Client, submitted: &[(JobId, &DemoJob)]) -> anyhow::Error {
+    let mut states = Vec::new();
+    for (id, job) in submitted {
+        let state = match client.job(id, None).await {
+            Ok(job) => crate::jobs::ended::sentence(&job),
+            Err(error) => format!("job {id}: {error}"),
+        };
+        states.push(format!("{}: {state}", job.name));
+    }
+    let limit = LIMIT.as_secs();
+    anyhow::anyhow!("the jobs did not end within {limit} s; the logs may say why\n{}", render::lines(states))
 }
 
 async fn submit_all<'a>(client: &Client, jobs: &'a [DemoJob]) -> anyhow::Result<Vec<(JobId, &'a DemoJob)>> {
