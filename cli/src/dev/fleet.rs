@@ -82,6 +82,7 @@ impl Fleet {
     /// Starts Redis, the coordinator and the agents, each when the one before is ready.
     pub(super) async fn start(&mut self, options: &Options) -> Result<Running, Failure> {
         let program = find_redis::here()?;
+        redis::end_orphan(&self.folder).await?;
         eprintln!("starting {}", program.display());
         let redis = redis::start(&program, &self.folder).await?;
         let port = ports::for_coordinator(options.port)?;
@@ -136,7 +137,9 @@ impl Fleet {
             eprintln!("killing what is left");
             self.children().for_each(|child| child.kill());
         }
-        redis::end_orphan(&self.folder);
+        if let Err(error) = redis::end_orphan(&self.folder).await {
+            eprintln!("{error:#}");
+        }
     }
 
     async fn stop_in_order(&mut self) {

@@ -3,6 +3,10 @@
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,6 +22,8 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
 /// How often another port is tried if somebody else took the free one first.
 const PORTS_TO_TRY: usize = 3;
+/// How long a Redis that was left over may take to end.
+const ORPHAN_GRACE: Duration = Duration::from_secs(15);
 
 /// A running Redis.
 #[derive(Debug)]
@@ -97,15 +103,26 @@ async fn ping(port: u16, password: &str) -> std::io::Result<String> {
     Ok(replies.lines().nth(1).unwrap_or_default().to_owned())
 }
 
-/// Ends a Redis whose wrapper was killed: it still holds the folder's lock, so the process in its pid file is it.
-pub(super) fn end_orphan(folder: &DataFolder) {
+/// Ends a Redis that outlived its wrapper: it holds the folder's lock, so the process in its pid file is it.
+pub(super) async fn end_orphan(folder: &DataFolder) -> anyhow::Result<()> {
     let home = folder.path().join("redis");
-    let Ok(lock) = std::fs::File::open(home.join("lock")) else { return };
-    if lock.try_lock().is_ok() {
-        return;
+    let Ok(lock) = std::fs::File::open(home.join("lock")) else { return Ok(()) };
+    let deadline = Instant::now() + ORPHAN_GRACE;
+    let mut pid = None;
+    while lock.try_lock().is_err() {
+        let found = std::fs::read_to_string(home.join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        if pid.is_none()
+            && let Some(found) = found
+        {
+            eprintln!("stopping a redis that an earlier run left (process {found})");
+            let _ = kill(Pid::from_raw(found), Signal::SIGTERM);
+            pid = Some(found);
+        }
+        if Instant::now() > deadline {
+            let who = pid.map_or("a process".to_owned(), |pid| format!("process {pid}"));
+            bail!("{who} still uses {}; end it and try again", home.display());
+        }
+        sleep(POLL).await;
     }
-    let pid = std::fs::read_to_string(home.join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
-    if let Some(pid) = pid {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
-    }
+    Ok(())
 }

@@ -25,7 +25,8 @@ pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> an
         .env("COORDINATOR_HTTP_BIND", "127.0.0.1")
         .env("ADMIN_TOKEN", admin_token(folder)?)
         .env("SIGNING_KEY_FILE", signing_keys(folder)?)
-        .env("LOG_FORMAT", "text");
+        .env("LOG_FORMAT", "text")
+        .env("NO_COLOR", "1");
     Child::start("coordinator", command, folder.log("coordinator")?)
 }
 

@@ -9,16 +9,31 @@ pub mod units;
 /// The text on one line, without characters that steer a terminal or reorder what is shown.
 ///
 /// Names and messages come from agents and other people; a line of them must not move the cursor, recolour the screen
-/// or pass for something else. Line breaks and tabs become spaces, all other such characters are left out.
+/// or pass for something else. Line breaks and tabs become spaces; escape sequences and all other such characters are
+/// left out.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' | '\r' | '\t' => Some(' '),
-            c if c.is_control() || reorders(c) => None,
-            c => Some(c),
-        })
-        .collect()
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' | '\r' | '\t' => cleaned.push(' '),
+            '\u{1b}' => rest = after_sequence(rest),
+            c if c.is_control() || reorders(c) => {}
+            c => cleaned.push(c),
+        }
+    }
+    cleaned
+}
+
+/// What follows an escape sequence such as that for a colour. Anything else that follows ESC is text.
+fn after_sequence(rest: std::str::Chars<'_>) -> std::str::Chars<'_> {
+    let Some(parameters) = rest.as_str().strip_prefix('[') else { return rest };
+    let end = parameters.find(|c| !matches!(c, ' '..='?'));
+    match end.map(|end| (end, parameters.as_bytes()[end])) {
+        Some((end, b'@'..=b'~')) => parameters[end + 1..].chars(),
+        _ => rest,
+    }
 }
 
 /// Each thing on a line of its own, with its line break.

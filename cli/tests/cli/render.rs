@@ -105,14 +105,15 @@ took:        1m05s
 
 Attempts that ended other than well:
 TRY  AGENT  AGE  ENDED WITH  MESSAGE
-  1  box-2   3m  signal 9    killed [31mby someone
+  1  box-2   3m  signal 9    killed by someone
 ";
     assert_eq!(shown, expected);
 }
 
 #[test]
 fn what_others_wrote_cannot_steer_the_terminal() {
-    assert_eq!(clean("a\u{1b}[2Jb\u{9b}c\td\ne\u{7f}\u{202e}f\u{200b}"), "a[2Jbc d ef");
+    assert_eq!(clean("a\u{1b}[2Jb\u{9b}c\td\ne\u{7f}\u{202e}f\u{200b}"), "abc d ef");
+    assert_eq!(clean("\u{1b}[1;31mred\u{1b}[0m \u{1b}x \u{1b}[1é \u{1b}[2"), "red x [1é [2");
     let mut evil = agent("box-1");
     evil.facts.hostname = "\u{1b}]0;owned\u{7}name\r\nbox-9 healthy".to_owned();
     let shown = agents::list(&[evil.clone()], now(), Style::PLAIN) + &agents::whole(&evil, now(), Style::PLAIN);
