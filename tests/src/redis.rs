@@ -95,8 +95,7 @@ impl RedisServer {
 
     /// Seconds of CPU time that it has used, its own and the kernel's for it.
     pub async fn cpu_seconds(&self) -> f64 {
-        let info: String =
-            redis::cmd("INFO").arg("cpu").query_async(&mut self.connection().await).await.unwrap();
+        let info: String = redis::cmd("INFO").arg("cpu").query_async(&mut self.connection().await).await.unwrap();
         let of = |name: &str| -> f64 {
             let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.expect("INFO cpu tells it").trim().parse().unwrap()
