@@ -237,7 +237,7 @@ async fn a_running_job_is_cancelled_for_good_and_frees_its_slot_when_its_process
     CancelJob { job: &id }.run(&world.pool()).await.unwrap();
     assert!(world.job(&id).await.cancelling);
     assert_eq!(world.agent(&agent).await.live_attempts, 1, "its processes still run");
-    assert_eq!(world.beat(&agent, &[held(&lease)]).await.cancel, [id.clone()]);
+    assert_eq!(world.beat(&agent, &[held(&lease)]).await.cancel, std::slice::from_ref(&id));
     assert_eq!(world.report(&agent, &lease, Happening::Completed {}).await, Answer::Accepted {});
     let job = world.job(&id).await;
     assert_eq!((job.state, job.cancelling), (JobState::Cancelled, false));

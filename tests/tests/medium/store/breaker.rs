@@ -1,6 +1,9 @@
 //! How silence moves an agent's state, and what an outage of everybody does not do.
 
-use titan_api::{agents::AgentState, jobs::JobState};
+use titan_api::{
+    agents::AgentState::{self, Degraded, Healthy, Offline},
+    jobs::JobState,
+};
 use titan_lua::pool::ReadStatus;
 
 use super::world::{World, facts, held, process};
@@ -15,7 +18,6 @@ async fn a_silent_agent_is_degraded_and_then_offline_and_gets_no_work() {
         world.pass_with_beats_ms(10_000, &[&other]).await;
         seen.push(world.agent(&silent).await.state);
     }
-    use AgentState::{Degraded, Healthy, Offline};
     assert_eq!(seen, [Healthy, Healthy, Degraded, Offline, Offline]);
     world.pending(&process()).await;
     let (agents, ..) = ReadStatus.run(&world.pool()).await.unwrap();
@@ -36,7 +38,6 @@ async fn an_agent_that_is_heard_again_is_degraded_until_three_heartbeats_came_in
         world.pass_ms(10_000);
         world.beat(&other, &[]).await;
     }
-    use AgentState::{Degraded, Healthy};
     assert_eq!(seen, [Degraded, Degraded, Degraded, Healthy]);
 }
 

@@ -80,14 +80,14 @@ async fn a_key_is_found_listed_in_its_pool_and_gone_when_revoked() {
 async fn of_a_hundred_parallel_uses_of_a_single_use_token_one_succeeds() {
     let (_redis, store) = store().await;
     token(&store, "t", 1, 60_000).await;
-    let uses = (0..100).map(|i| {
+    let attempts = (0..100).map(|i| {
         let store = store.clone();
         tokio::spawn(async move {
             let agent = agent_id(&format!("agent-{i}"));
             join_tokens::use_once(&store, &id("t"), "hash", &format!("key-{i}"), &agent).await.unwrap()
         })
     });
-    let outcomes = futures_util::future::join_all(uses).await;
+    let outcomes = futures_util::future::join_all(attempts).await;
     let used = outcomes.iter().filter(|o| matches!(o.as_ref().unwrap(), UseOutcome::Used { .. })).count();
     assert_eq!(used, 1);
     assert!(outcomes.iter().all(|o| !matches!(o.as_ref().unwrap(), UseOutcome::Invalid)));

@@ -1,5 +1,7 @@
 //! What jobs write, and how it is read back.
 
+use std::fmt::Write;
+
 use titan_api::{
     output::{Encoding, Stream},
     work::{Answer, Happening, Lease},
@@ -80,7 +82,7 @@ async fn of_a_long_output_the_first_segment_and_the_latest_fifteen_are_kept() {
         let mut part = String::new();
         while part.len() < 60_000 {
             line += 1;
-            part.push_str(&format!("line {line} of a long output\n"));
+            writeln!(part, "line {line} of a long output").unwrap();
         }
         let stream = if line % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
         assert_eq!(world.report(&agent, &lease, text(offset, stream, &part)).await, Answer::Accepted {});

@@ -170,7 +170,7 @@ impl World {
         agent.claims.set(agent.claims.get() + 1);
         match self.claim_as(agent, agent.claims.get(), free_slots).await {
             a::ClaimOutcome::Claimed(claimed) => claimed.leases,
-            other => panic!("{}: {other:?}", agent.id),
+            a::ClaimOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
         }
     }
 
@@ -198,7 +198,7 @@ impl World {
     pub(crate) async fn beat(&self, agent: &Box_, leases: &[HeldLease]) -> a::Heard {
         match self.beat_with(agent, agent.claims.get(), leases, &Measures::default()).await {
             a::HeartbeatOutcome::Heard(heard) => heard,
-            other => panic!("{}: {other:?}", agent.id),
+            a::HeartbeatOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
         }
     }
 
@@ -211,7 +211,7 @@ impl World {
         let call = a::ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
         match call.run(&self.pool()).await.unwrap() {
             a::ReportOutcome::Reported(reported) => reported.answers[0],
-            other => panic!("{}: {other:?}", agent.id),
+            a::ReportOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
         }
     }
 
