@@ -70,7 +70,7 @@ fn configuration(home: &Path, port: u16, password: &str) -> anyhow::Result<Strin
     let home = home.context("the data folder's path must be UTF-8 without quotes and backslashes; name another one")?;
     Ok(format!(
         "bind 127.0.0.1\nport {port}\nrequirepass {password}\ndaemonize no\ndir \"{home}\"\npidfile \"{home}/pid\"\n\
-         appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n"
+         appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n"
     ))
 }
 

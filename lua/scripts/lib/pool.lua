@@ -54,10 +54,10 @@ function pool.announce(kind, id)
   channels[key(kind, id)] = true
 end
 
--- Writes the clock and returns the reply. `hash` is what else changed of the pool's hash, as fields and values by turns.
-function pool.finish(reply, hash)
+-- Writes the clock, sends what was announced, and returns the reply.
+function pool.finish(reply)
   local clock = cmsgpack.pack({ pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq })
-  redis.call('HSET', KEYS[1], 'clock', clock, unpack(hash or {}))
+  redis.call('HSET', KEYS[1], 'clock', clock)
   for channel in pairs(channels) do
     redis.call(pool.publish, channel, '')
   end

@@ -29,13 +29,12 @@ local function is_change()
   return profile ~= ARGV[1]
 end
 
-local changes = {}
 if ARGV[1] ~= '' and is_change() then
   profile, version, weights = ARGV[1], version + 1, wanted
-  changes = { 'profile', profile, 'version', version, 'weights', cmsgpack.pack(weights) }
+  redis.call('HSET', KEYS[1], 'profile', profile, 'version', version, 'weights', cmsgpack.pack(weights))
 end
 local reply = { 'scheduler', profile, version }
 for i = 1, 4 do
   reply[i + 3] = string.format('%.17g', weights[i])
 end
-return ARGV[1] == '' and reply or pool.finish(reply, changes)
+return ARGV[1] == '' and reply or pool.finish(reply)

@@ -47,6 +47,7 @@ pub(crate) async fn handler(
     };
     let joined = JoinAgent { agent: &agent, public_key: key }.run(&state.store.pool(&pool)).await?;
     if joined == JoinOutcome::Taken {
+        join_tokens::return_use(&state.store, &caller.id, key).await?;
         return Err(taken(&agent));
     }
     let credential = tokens::issue_credential(&state.keys, &state.clock, &agent, &pool, key)?;
@@ -62,7 +63,6 @@ fn id_of(public_key: &str) -> Result<AgentId, ApiError> {
 
 pub(super) fn taken(agent: &AgentId) -> ApiError {
     ApiError::Conflict(format!(
-        "another machine has the id {agent} in this pool: choose another with --node-id and join with a new join token, \
-         or remove that agent first"
+        "another machine has the id {agent} in this pool: choose another with --node-id, or remove that agent first"
     ))
 }
