@@ -21,7 +21,7 @@ use titan_lua::{Pool, PoolSettings, Store, agents, jobs};
 use titan_tests::redis::RedisServer;
 
 /// Calls under way at once.
-const PARALLEL: usize = 64;
+const PARALLEL: usize = 256;
 /// Agents are reachable for as long as the bench takes.
 const REACHABLE_MS: u64 = 3_600_000;
 
@@ -42,7 +42,7 @@ fn settings() -> PoolSettings {
 }
 
 async fn run(agents: usize, classes: usize) -> f64 {
-    let redis = RedisServer::start_durable().await;
+    let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
     let pool = Store::new(&redis.url(), settings()).expect("a URL").pool(&PoolName::default());
     make_classes(&pool, classes).await;
     let ids: Vec<_> = (0..agents).map(|i| AgentId::new(format!("agent-{i:05}")).expect("an id")).collect();
