@@ -68,7 +68,7 @@ fn admin_token(folder: &DataFolder) -> anyhow::Result<String> {
 fn signing_keys(folder: &DataFolder) -> anyhow::Result<PathBuf> {
     let file = folder.path().join("signing-keys.pem");
     secrets::kept(&file, || {
-        eprintln!("making signing keys (once; an unoptimised build takes a while)");
+        eprintln!("making signing keys (once)");
         titan_coordinator::generate_signing_keys()
     })?;
     Ok(file)

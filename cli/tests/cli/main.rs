@@ -4,6 +4,7 @@
 
 mod args;
 mod dev;
+mod docs;
 mod exit_codes;
 mod follow;
 mod render;
