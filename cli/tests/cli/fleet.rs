@@ -64,7 +64,7 @@ impl Dev {
 
 /// Waits until none of the processes is there any more.
 fn all_gone(pids: &[Pid]) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while pids.iter().any(|pid| kill(*pid, None) != Err(Errno::ESRCH)) {
         if Instant::now() > deadline {
             return false;
