@@ -12,13 +12,14 @@ use super::{
     child::Child,
     find_redis,
     folder::DataFolder,
-    ports,
     redis::{self, Redis},
     servers::{self, Admin},
 };
 use crate::{failure::Failure, session::connect, stop::Stop};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Where coordinators listen by default.
+const USUAL_PORT: u16 = 8080;
 const POLL: Duration = Duration::from_millis(50);
 /// How long the agents get to end their jobs, and then the coordinator and Redis to end in order.
 const AGENT_GRACE: Duration = Duration::from_secs(30);
@@ -85,12 +86,10 @@ impl Fleet {
         redis::end_orphan(&self.folder).await?;
         eprintln!("starting {}", program.display());
         let redis = redis::start(&program, &self.folder).await?;
-        let port = ports::for_coordinator(options.port)?;
-        let url = format!("http://127.0.0.1:{port}");
-        eprintln!("starting the coordinator on {url}");
-        let coordinator = servers::coordinator(&self.folder, &redis.url, port)?;
+        let redis_url = redis.url.clone();
         self.redis = Some(redis);
-        self.coordinator = Some(coordinator);
+        let url = self.start_coordinator(&redis_url, options.port).await?;
+        eprintln!("the coordinator listens on {url}");
         let admin = Admin::new(&self.folder, &url)?;
         self.wait_until("the coordinator is ready", async || Ok(admin.client.ready().await.is_ok_and(|r| r.ready)))
             .await?;
@@ -103,6 +102,28 @@ impl Fleet {
         let client = connect(&running.url)?.with_bearer(running.api_key.as_str());
         self.wait_until("all agents are registered", async || all_registered(&client, options.agents).await).await?;
         Ok(running)
+    }
+
+    /// Starts the coordinator on the port that was asked for, else on 8080, else on any. Gives its URL.
+    async fn start_coordinator(&mut self, redis_url: &str, port: Option<u16>) -> anyhow::Result<String> {
+        let started = self.try_port(redis_url, port.unwrap_or(USUAL_PORT)).await;
+        match (started, port) {
+            (Err(error), None) if error.to_string().contains("cannot listen on") => {
+                eprintln!("port {USUAL_PORT} is taken, so the coordinator gets another one");
+                self.try_port(redis_url, 0).await
+            }
+            (Err(error), Some(port)) => Err(error.context(format!("port {port} was asked for with --port"))),
+            (started, _) => started,
+        }
+    }
+
+    /// Whether a port is free shows only when the coordinator itself has it.
+    async fn try_port(&mut self, redis_url: &str, port: u16) -> anyhow::Result<String> {
+        let (coordinator, address_file) = servers::coordinator(&self.folder, redis_url, port)?;
+        self.coordinator = Some(coordinator);
+        self.wait_until("the coordinator listens", async || Ok(address_file.exists())).await?;
+        let address = std::fs::read_to_string(&address_file).context("the coordinator's address cannot be read")?;
+        Ok(format!("http://{}", address.trim()))
     }
 
     /// Asks until the answer is yes, every process having stayed alive.

@@ -15,19 +15,24 @@ use crate::{context::write_private, session::connect};
 /// How long a join token is good for; the agents use it at once.
 const JOIN_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
-/// Starts a coordinator on a port of 127.0.0.1.
-pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> anyhow::Result<Child> {
+/// Starts a coordinator on a port of 127.0.0.1, 0 for any. Once it listens it writes its address to the file.
+pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> anyhow::Result<(Child, PathBuf)> {
+    let address_file = folder.path().join("coordinator-address");
+    if address_file.exists() {
+        std::fs::remove_file(&address_file).context("the address of an earlier run cannot be removed")?;
+    }
     let mut command = titan()?;
     command
         .args(["coordinator", "serve"])
         .env("REDIS_URL", redis_url)
         .env("COORDINATOR_HTTP_PORT", port.to_string())
         .env("COORDINATOR_HTTP_BIND", "127.0.0.1")
+        .env("PORT_FILE", &address_file)
         .env("ADMIN_TOKEN", admin_token(folder)?)
         .env("SIGNING_KEY_FILE", signing_keys(folder)?)
         .env("LOG_FORMAT", "text")
         .env("NO_COLOR", "1");
-    Child::start("coordinator", command, folder.log("coordinator")?)
+    Ok((Child::start("coordinator", command, folder.log("coordinator")?)?, address_file))
 }
 
 /// Starts an agent that takes process jobs.
@@ -68,7 +73,7 @@ fn admin_token(folder: &DataFolder) -> anyhow::Result<String> {
 fn signing_keys(folder: &DataFolder) -> anyhow::Result<PathBuf> {
     let file = folder.path().join("signing-keys.pem");
     secrets::kept(&file, || {
-        eprintln!("making signing keys (once; an unoptimised build takes a while)");
+        eprintln!("making signing keys (once)");
         titan_coordinator::generate_signing_keys()
     })?;
     Ok(file)
