@@ -106,7 +106,11 @@ impl Agent {
         let mut backoff = backoff();
         while self.link.session().generation == generation {
             match self.register(credential).await {
-                Ok(reply) => self.registered(reply),
+                Ok(reply) => {
+                    self.registered(reply);
+                    // The coordinator knows nothing of what the box has left any more.
+                    self.beat_now.notify_one();
+                }
                 Err(error) => match error.fatal() {
                     Some(fatal) => return Err(fatal),
                     // What runs here is worth more than a quick end: an operator may put the coordinator right.
@@ -150,8 +154,6 @@ impl Agent {
         self.link.begin_session(reply.agent_id, reply.token.token);
         self.apply(reply.settings);
         self.revoke_all(&reply.stop);
-        // The coordinator knows nothing of what the box has left yet.
-        self.beat_now.notify_one();
     }
 }
 

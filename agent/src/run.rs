@@ -23,7 +23,7 @@ use crate::{
 const NOT_WANTED: u8 = 3;
 /// It was stopped a second time before it had stopped; what shells say of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
-const SWEEP_EVERY: Duration = Duration::from_hours(1);
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
 /// Threads that wait for the disk, so that nothing else has to.
 const DISK_THREADS: usize = 4;
 /// Removal of working folders that is still going on gets this long; the next run of the agent completes it.

@@ -55,12 +55,8 @@ impl Executor {
 
 /// An attempt that is not over: its spec, if that can be read, and its shim, if that lives.
 fn previous(folder: &Folder) -> Option<(Option<Spec>, Option<Pid>)> {
-    let shim = Journal::read(folder).ok().flatten().and_then(|journal| journal.shim.alive());
-    match Spec::read(folder) {
-        Ok(Some(spec)) => Some((Some(spec), shim)),
-        Ok(None) if shim.is_none() => None,
-        Ok(None) | Err(_) => Some((None, shim)),
-    }
+    let spec = Spec::read(folder).transpose()?.ok();
+    Some((spec, Journal::read(folder).ok().flatten().and_then(|journal| journal.shim.alive())))
 }
 
 /// Waits until a shim that was asked to end is gone; ends its tree if that takes too long.

@@ -201,7 +201,7 @@ impl Shared {
         self.changed.send_replace(());
         match how {
             None => Ok(reply(StatusCode::OK, &self.perform(&verb, &body).await)),
-            Some(Misbehave::Refuse(kind, status, more)) => Ok(refusal(kind, status, more)),
+            Some(Misbehave::Refuse(kind, status, more)) => Ok(refusal(kind, status, &more)),
             Some(Misbehave::HangUp) => Err(std::io::Error::other("hung up")),
             Some(Misbehave::Hang) => std::future::pending().await,
             Some(Misbehave::LoseReply) => {
@@ -314,9 +314,9 @@ impl Attempt {
         self.output.extend(&bytes);
         let stream = report["stream"].as_str().unwrap();
         if stream == "stdout" {
-            self.stdout.extend(&bytes)
+            self.stdout.extend(&bytes);
         } else {
-            self.stderr.extend(&bytes)
+            self.stderr.extend(&bytes);
         }
         if self.streams.last().map(String::as_str) != Some(stream) {
             self.streams.push(stream.to_owned());
@@ -346,7 +346,7 @@ fn reply(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     response.body(Full::new(Bytes::from(body.to_string()))).unwrap()
 }
 
-fn refusal(kind: &str, status: u16, more: Value) -> Response<Full<Bytes>> {
+fn refusal(kind: &str, status: u16, more: &Value) -> Response<Full<Bytes>> {
     let mut problem = json!({ "type": format!("/problems/{kind}"), "title": kind, "status": status });
     problem.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     let mut response = reply(StatusCode::from_u16(status).unwrap(), &problem);

@@ -68,8 +68,8 @@ async fn reports_whose_replies_were_lost_are_sent_again_in_order_and_harm_nothin
     let _agent = Agent::start(&coordinator);
     let id = coordinator.give(sh("seq 1 20000; seq 1 5 >&2"));
     let attempt = coordinator.ended(&id).await;
-    let expected: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
-    assert!(attempt.stdout == expected.as_bytes() && attempt.stderr == b"1\n2\n3\n4\n5\n");
+    let lines: Vec<_> = (1..=20_000).map(|n| n.to_string()).collect();
+    assert!(attempt.stdout == (lines.join("\n") + "\n").as_bytes() && attempt.stderr == b"1\n2\n3\n4\n5\n");
 }
 
 #[tokio::test]

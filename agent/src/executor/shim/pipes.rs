@@ -47,10 +47,22 @@ impl Output {
         }
     }
 
-    /// Takes what is there into the log.
+    /// Takes what the runtime knows to be there into the log.
     pub(super) fn read_into(&mut self, log: &mut Log, buffer: &mut [u8]) -> Read {
         let Some(pipe) = &self.pipe else { return Read::Nothing };
-        match pipe.try_read(buffer) {
+        let read = pipe.try_read(buffer);
+        self.take(read, log, buffer)
+    }
+
+    /// Takes what is there into the log, whether the runtime has noticed it yet or not.
+    pub(super) fn read_last_into(&mut self, log: &mut Log, buffer: &mut [u8]) -> Read {
+        let Some(pipe) = &self.pipe else { return Read::Nothing };
+        let read = read_now(pipe, buffer);
+        self.take(read, log, buffer)
+    }
+
+    fn take(&mut self, read: io::Result<usize>, log: &mut Log, buffer: &[u8]) -> Read {
+        match read {
             Ok(0) => self.pipe = None,
             Ok(read) => {
                 log.append(self.stream, &buffer[..read]);
@@ -61,6 +73,11 @@ impl Output {
         }
         Read::Nothing
     }
+}
+
+/// Reads what a pipe holds at this moment. The runtime's own reading would see only what it has been told of.
+pub(super) fn read_now(pipe: &pipe::Receiver, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(nix::unistd::read(pipe, buffer)?)
 }
 
 /// Room for one reading.

@@ -13,7 +13,7 @@ use super::{
     commands::{Command, Commands},
     launch::{self, Program},
     log::Log,
-    pipes::{self, Read, Signs},
+    pipes::{self, Output, Read, Signs},
 };
 use crate::executor::{
     exit::{EndedBy, Exit},
@@ -44,8 +44,8 @@ pub(super) async fn watch(
     journal.main = ProcessName::of(program.main);
     journal.write(folder)?;
     let state = State::new(spec, program.main, deadline_ms);
-    let mut watch =
-        Watch { program, log, signs: Signs::open(), state, buffer: pipes::buffer(), start_error: Vec::new() };
+    let (signs, buffer) = (Signs::open(), pipes::buffer());
+    let mut watch = Watch { program, log, signs, state, buffer, starting: true, start_error: Vec::new() };
     watch.until_gone(&mut commands, &mut listening).await;
     Ok(watch.finish())
 }
@@ -73,23 +73,23 @@ struct Watch {
     signs: Signs,
     state: State,
     buffer: Vec<u8>,
+    /// Whether it is not known yet that the program runs, or why it does not.
+    starting: bool,
     start_error: Vec<u8>,
 }
 
 impl Watch {
     async fn until_gone(&mut self, commands: &mut Commands, listening: &mut Listening) {
-        let mut starting = true;
         while !self.state.is_over() {
             let reads = self.log.has_room();
             let (stdout, stderr) = (&self.program.stdout, &self.program.stderr);
             tokio::select! {
                 command = commands.next(), if commands.is_open() => self.obey(command),
-                said = self.program.status.read_buf(&mut self.start_error), if starting => {
-                    starting = matches!(said, Ok(n) if n > 0);
-                    if !starting && self.start_error.is_empty() { self.signs.give(b's'); }
+                said = self.program.status.read_buf(&mut self.start_error), if self.starting => {
+                    self.heard_of_start(matches!(said, Ok(n) if n > 0));
                 }
-                () = stdout.readable(), if reads && stdout.is_open() => { self.read(); }
-                () = stderr.readable(), if reads && stderr.is_open() => { self.read(); }
+                () = stdout.readable(), if reads && stdout.is_open() => { self.read(Output::read_into); }
+                () = stderr.readable(), if reads && stderr.is_open() => { self.read(Output::read_into); }
                 _ = listening.child.recv() => self.state.reap(),
                 _ = listening.terminate.recv() => self.state.end(EndedBy::Signal, None),
                 _ = listening.interrupt.recv() => self.state.end(EndedBy::Signal, None),
@@ -97,6 +97,14 @@ impl Watch {
             }
             self.log.retry();
             self.state.heed_clocks();
+        }
+    }
+
+    /// Something came through the status pipe, or it was closed.
+    fn heard_of_start(&mut self, more: bool) {
+        self.starting = more;
+        if !more && self.start_error.is_empty() {
+            self.signs.give(b's');
         }
     }
 
@@ -111,10 +119,10 @@ impl Watch {
     }
 
     /// Takes what both streams hold; tells whether that was anything.
-    fn read(&mut self) -> bool {
+    fn read(&mut self, how: impl Fn(&mut Output, &mut Log, &mut [u8]) -> Read) -> bool {
         let mut some = false;
         for output in [&mut self.program.stdout, &mut self.program.stderr] {
-            if self.log.has_room() && output.read_into(&mut self.log, &mut self.buffer) == Read::Some {
+            if self.log.has_room() && how(output, &mut self.log, &mut self.buffer) == Read::Some {
                 some = true;
             }
         }
@@ -126,8 +134,14 @@ impl Watch {
 
     /// Nobody can write any more: takes what is left, and gives how it ended.
     fn finish(mut self) -> Exit {
+        // A quick program may be gone before anybody looked.
+        while self.starting {
+            let said = pipes::read_now(&self.program.status, &mut self.buffer).unwrap_or(0);
+            self.start_error.extend_from_slice(&self.buffer[..said]);
+            self.heard_of_start(said > 0);
+        }
         for _ in 0..60 {
-            while self.read() {}
+            while self.read(Output::read_last_into) {}
             if self.log.retry() {
                 break;
             }
