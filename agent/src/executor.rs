@@ -22,11 +22,12 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context;
 use nix::unistd::Pid;
+use tokio::sync::Semaphore;
 
 use crate::{
     config::{Config, JobUser},
@@ -48,6 +49,8 @@ pub(crate) struct Executor {
     work_dir: PathBuf,
     reexec: Vec<OsString>,
     has_gpus: bool,
+    /// Working folders that are removed at the same time; the disk has other work too.
+    tidying: Arc<Semaphore>,
     /// Shims that this run of the agent has started and not yet seen end.
     shims: Mutex<BTreeSet<Pid>>,
 }
@@ -71,6 +74,7 @@ impl Executor {
             work_dir: config.work_dir.clone(),
             reexec,
             has_gpus,
+            tidying: Arc::new(Semaphore::new(2)),
             shims: Mutex::default(),
         })
     }

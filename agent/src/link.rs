@@ -133,6 +133,10 @@ impl From<ClientError> for CallError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused { problem, retry_after } => Self::Refused { problem, retry_after },
+            ClientError::Unreachable { ref cause, .. } if cause.contains("certificate") => {
+                let hint = "if the coordinator has a certificate of your own making, name its authority with --ca-file";
+                Self::NoAnswer { cause: format!("{error}; {hint}") }
+            }
             ClientError::Unexpected { .. } | ClientError::Unreachable { .. } => {
                 Self::NoAnswer { cause: error.to_string() }
             }

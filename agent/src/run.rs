@@ -25,7 +25,7 @@ const NOT_WANTED: u8 = 3;
 const INTERRUPTED: u8 = 130;
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 /// Threads that wait for the disk, so that nothing else has to.
-const DISK_THREADS: usize = 4;
+const DISK_THREADS: usize = 8;
 /// Removal of working folders that is still going on gets this long; the next run of the agent completes it.
 const TIDY: Duration = Duration::from_secs(2);
 

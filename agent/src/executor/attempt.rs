@@ -1,13 +1,13 @@
 //! One attempt from its lease to its end, as the agent sees it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use titan_api::{
     jobs::Reason,
     work::{Happening, Lease},
 };
 use tokio::sync::watch;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{
     Executor,
@@ -16,6 +16,7 @@ use super::{
     folder::Folder,
     outcome::{self, failed},
     prepare::words,
+    process::Journal,
     shim::Command,
     spec::Spec,
 };
@@ -63,9 +64,25 @@ impl Executor {
             Some(stop) => outcome::unstarted(stop),
             None => self.start_and_watch(&folder, &spec, &mut orders, see).await,
         };
-        // Not waited for: a folder may hold a million files.
-        drop(tokio::task::spawn_blocking(move || super::leftover::tidy(&folder, &spec)));
+        self.tidy_later(folder, spec);
         end
+    }
+
+    /// Not waited for: a folder may hold a million files.
+    fn tidy_later(&self, folder: Folder, spec: Spec) {
+        let tidy = move |permit| {
+            super::leftover::tidy(&folder, &spec);
+            drop(permit);
+        };
+        if let Ok(permit) = Arc::clone(&self.tidying).try_acquire_owned() {
+            drop(tokio::task::spawn_blocking(move || tidy(permit)));
+            return;
+        }
+        let turn = Arc::clone(&self.tidying).acquire_owned();
+        tokio::spawn(async move {
+            let Ok(permit) = turn.await else { return };
+            let _ = tokio::task::spawn_blocking(move || tidy(permit)).await;
+        });
     }
 
     fn refusal(&self, lease: &Lease) -> Option<Happening> {
@@ -106,19 +123,20 @@ impl Executor {
         if watch.lost { None } else { outcome::of(exit, orders.borrow().stop) }
     }
 
-    /// How it ended; the complaints of the shim if it did not write that down. In that case what it left is ended.
+    /// How it ended; the shim's last words if it did not write that down. In that case what it left is ended.
     async fn read_exit(&self, folder: &Folder, spec: &Spec) -> Result<Exit, String> {
         let from = folder.clone();
-        let exit = tokio::task::spawn_blocking(move || match Exit::read(&from) {
-            Ok(Some(exit)) => Ok(exit),
-            Ok(None) => Err(std::fs::read_to_string(from.complaints()).unwrap_or_default()),
-            Err(e) => Err(words(&e)),
-        });
-        let exit = exit.await.unwrap_or_else(|e| Err(e.to_string()));
-        if exit.is_err() {
-            self.end_strays(folder, spec).await;
+        let read = tokio::task::spawn_blocking(move || (Exit::read(&from), Journal::read(&from), from.complaints()));
+        let (exit, journal, complaints) = read.await.unwrap_or_else(|e| (Ok(None), Ok(None), e.to_string()));
+        if !complaints.is_empty() {
+            warn!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "the shim says: {complaints}");
         }
-        exit
+        if let Ok(Some(exit)) = exit {
+            return Ok(exit);
+        }
+        self.end_strays(folder, spec).await;
+        let began = journal.is_ok_and(|journal| journal.is_some_and(|journal| journal.main.is_some()));
+        if began { Err(complaints) } else { Ok(Exit::not_started(format!("its shim could not begin: {complaints}"))) }
     }
 
     /// The shim was killed: ends what fell to the agent, until nothing is left.

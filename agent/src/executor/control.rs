@@ -38,7 +38,7 @@ impl Executor {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(folder.complaints())?);
+            .stderr(File::create(folder.shim_errors())?);
         // Ctrl-C at the terminal is for the agent.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = tokio::process::Command::from(command).kill_on_drop(false).spawn()?;

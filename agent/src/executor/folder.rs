@@ -48,8 +48,14 @@ impl Folder {
         self.0.join("shim.json")
     }
 
-    pub(super) fn complaints(&self) -> PathBuf {
+    pub(super) fn shim_errors(&self) -> PathBuf {
         self.0.join("shim.err")
+    }
+
+    /// What the shim complained about last; empty if it did not.
+    pub(super) fn complaints(&self) -> String {
+        let all = std::fs::read(self.shim_errors()).unwrap_or_default();
+        String::from_utf8_lossy(&all[all.len().saturating_sub(500)..]).trim().replace('\n', "; ")
     }
 
     pub(crate) fn log(&self) -> PathBuf {

@@ -29,7 +29,9 @@ pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happe
             reason: Reason::Signal,
             exit_code: None,
             signal: Some(9),
-            message: Some(cut(format!("the process that watched over the job was killed. {}", words.trim()))),
+            message: Some(cut(format!("the process that watched over the job was killed. {words}")
+                .trim_end()
+                .to_owned())),
         }),
         (Some(Stop::Release) | None, Ok(exit)) => ended(exit),
     }

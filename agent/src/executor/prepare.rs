@@ -51,18 +51,26 @@ impl Preparation {
     /// Makes both folders and writes down what the shim is to do.
     ///
     /// # Errors
-    /// Says which of it could not be done.
+    /// Says which of it could not be done; nothing is left of the rest.
     pub(super) fn make(self) -> Result<Spec, String> {
-        let wrong = |path: &Path, e: io::Error| format!("{} cannot be made: {}", path.display(), words(&e));
         let work = work_folder(&self.work_dir, &held_lease(&self.lease));
-        self.work(&work).map_err(|e| wrong(&work, e))?;
+        let folder = self.folder.clone();
+        self.try_to_make(&work).inspect_err(|_| {
+            // What cannot be removed either is of no more importance than what could not be made.
+            let _ = files::remove(&work).and(files::remove(folder.path()));
+        })
+    }
+
+    fn try_to_make(self, work: &Path) -> Result<Spec, String> {
+        let wrong = |path: &Path, e: io::Error| format!("{} cannot be made: {}", path.display(), words(&e));
+        self.work(work).map_err(|e| wrong(work, e))?;
         files::make_folder(self.folder.path(), 0o700).map_err(|e| wrong(self.folder.path(), e))?;
         let stdin = self.lease.process.stdin.as_deref().unwrap_or_default();
         if !stdin.is_empty() {
             files::write_scratch(&self.folder.stdin(), stdin.as_bytes()).map_err(|e| wrong(&self.folder.stdin(), e))?;
         }
         let folder = self.folder.clone();
-        let spec = self.spec(work);
+        let spec = self.spec(work.to_owned());
         // Last: its being there says that the attempt has begun.
         spec.write(&folder).map_err(|e| wrong(&folder.spec(), e))?;
         Ok(spec)

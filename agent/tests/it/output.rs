@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use crate::{
-    agent::{Agent, lease, sh},
+    agent::{Agent, gone, lease, number_in, sh, until},
     coordinator::Coordinator,
 };
 
@@ -58,6 +58,28 @@ async fn standard_input_is_the_given_text_and_otherwise_empty() {
     let (with_text, without) = (coordinator.give(with_text), coordinator.give(lease(&["cat"])));
     assert_eq!(coordinator.ended(&with_text).await.output, b"typed\n");
     assert_eq!(coordinator.ended(&without).await.output, b"");
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_the_job_up_and_it_can_still_be_cancelled() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    coordinator.next("heartbeat").await;
+    let lease = sh("yes & echo $! > yes; echo $$ > main; wait");
+    let id = lease["lease_id"].as_str().unwrap().to_owned();
+    std::fs::create_dir_all(agent.folder(&id)).unwrap();
+    std::os::unix::fs::symlink("/dev/full", agent.folder(&id).join("log")).unwrap();
+    coordinator.give(lease);
+    let yes = number_in(&agent.work().join(format!("job-of-{id}/1/yes"))).await;
+    // It sleeps: nobody takes what it writes.
+    until("the writer waits", || state_of(yes) == Some('S')).await;
+    coordinator.with(|s| s.cancel.push(format!("job-of-{id}")));
+    gone(yes).await;
+    assert_eq!(coordinator.ended(&id).await.end.unwrap()["type"], "cancelled");
+}
+
+fn state_of(pid: i32) -> Option<char> {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit(") ").next()?.chars().next()
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ fn become_user(user: &JobUser, _: &mut Command) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
 fn become_user(user: &JobUser, command: &mut Command) -> io::Result<()> {
     command.uid(user.uid).gid(user.gid);
     Ok(())

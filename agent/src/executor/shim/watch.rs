@@ -23,6 +23,9 @@ use crate::executor::{
 };
 use state::State;
 
+/// Seconds for which the last output waits for room on a full disk.
+const LAST_TRIES: u32 = 5;
+
 /// Runs the program and gives how it ended, once nothing of it runs any more.
 pub(super) async fn watch(
     folder: &Folder,
@@ -140,7 +143,7 @@ impl Watch {
             self.start_error.extend_from_slice(&self.buffer[..said]);
             self.heard_of_start(said > 0);
         }
-        for _ in 0..60 {
+        for _ in 0..LAST_TRIES {
             while self.read(Output::read_last_into) {}
             if self.log.retry() {
                 break;
