@@ -15,7 +15,8 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use crate::{
-    attempts::{Attempts, Orders, Revoked, held_lease},
+    attempts::{Attempts, OpenClaim, Orders, Revoked, held_lease},
+    clock,
     config::Config,
     executor::{Executor, Sign},
     hardware::Meter,
@@ -148,9 +149,9 @@ impl Agent {
         self.outbox.gather_for(Duration::from_millis(flush_ms));
     }
 
-    /// Begins the attempts that claim `number`, sent at `sent_ms`, has brought.
-    pub(crate) fn begin(self: &Arc<Self>, number: u64, leases: Vec<Lease>, sent_ms: u64) {
-        for (lease, orders) in self.attempts.accept(number, leases, sent_ms) {
+    /// Begins the attempts that `claim` has brought.
+    pub(crate) fn begin(self: &Arc<Self>, claim: OpenClaim, leases: Vec<Lease>) {
+        for (lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
             // Before anything can happen to it.
             self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
             tokio::spawn(Arc::clone(self).run_attempt(lease, orders));

@@ -12,7 +12,7 @@ use std::{
 
 use titan_api::{
     ids::{JobId, LeaseId},
-    work::{Claim, HeldLease, Lease},
+    work::{HeldLease, Lease},
 };
 use tokio::sync::watch;
 
@@ -31,8 +31,17 @@ pub(crate) struct Attempts {
 struct Inner {
     held: BTreeMap<LeaseId, Held>,
     last_claim: u64,
-    open_claim: Option<u64>,
+    open_claim: Option<OpenClaim>,
     accepted: u64,
+}
+
+/// A claim whose answer is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenClaim {
+    pub number: u64,
+    /// When it was first sent, on the box's clock. Its leases count from then, even if it is a repeat that is answered:
+    /// they may have been granted the first time.
+    pub sent_ms: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +55,9 @@ struct Held {
     /// Whether processes of it may exist.
     running: bool,
 }
+
+/// An attempt that is to begin, and the orders for it.
+pub(crate) type Begun = (Lease, watch::Receiver<Orders>);
 
 /// What became of an order to drop an attempt.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,12 +86,11 @@ impl Attempts {
         self.count.subscribe()
     }
 
-    /// The claim to make: the one that got no answer yet, or else the next.
-    pub(crate) fn open_claim(&self) -> Claim {
-        let free_slots = self.free_slots();
+    /// The claim to make: the one that got no answer yet, or else the next, which is sent at `now_ms`.
+    pub(crate) fn open_claim(&self, now_ms: u64) -> OpenClaim {
         let mut inner = self.lock();
-        let next = inner.last_claim + 1;
-        Claim { claim: *inner.open_claim.get_or_insert(next), free_slots }
+        let next = OpenClaim { number: inner.last_claim + 1, sent_ms: now_ms };
+        *inner.open_claim.get_or_insert(next)
     }
 
     /// Whether a claim was made whose answer is not known.
@@ -87,22 +98,18 @@ impl Attempts {
         self.lock().open_claim.is_some()
     }
 
-    /// The answer to claim `number`, sent at `sent_ms`: from now on its leases are held and it counts as read.
-    /// Gives those that are new, with the orders for each.
-    pub(crate) fn accept(
-        &self,
-        number: u64,
-        leases: Vec<Lease>,
-        sent_ms: u64,
-    ) -> Vec<(Lease, watch::Receiver<Orders>)> {
+    /// The answer to `claim`: from now on its leases are held and it counts as read. Gives those that are new.
+    pub(crate) fn accept(&self, claim: OpenClaim, leases: Vec<Lease>, now_ms: u64) -> Vec<Begun> {
         let mut inner = self.lock();
-        if number <= inner.last_claim {
+        if claim.number <= inner.last_claim {
             return Vec::new();
         }
-        (inner.last_claim, inner.open_claim) = (number, None);
-        // More than was asked for would overload the box; what is not held goes back with the next heartbeat.
+        (inner.last_claim, inner.open_claim) = (claim.number, None);
+        // More than was asked for would overload the box, and what has run out already is not worth beginning. What is
+        // not held goes back with the next heartbeat.
         let room = (self.slots as usize).saturating_sub(inner.held.len());
-        let new = leases.into_iter().filter_map(|lease| inner.hold(lease, sent_ms)).take(room).collect();
+        let current = leases.into_iter().filter(|lease| claim.sent_ms.saturating_add(lease.lease_ttl_ms) > now_ms);
+        let new = current.filter_map(|lease| inner.hold(lease, claim.sent_ms)).take(room).collect();
         self.counted(inner);
         new
     }
@@ -110,8 +117,8 @@ impl Attempts {
     /// The open claim's answer will not be read any more: whatever it brought goes back with the next heartbeat.
     pub(crate) fn abandon_claim(&self) {
         let mut inner = self.lock();
-        if let Some(number) = inner.open_claim.take() {
-            inner.last_claim = number;
+        if let Some(claim) = inner.open_claim.take() {
+            inner.last_claim = claim.number;
         }
     }
 
@@ -207,7 +214,7 @@ impl Attempts {
 }
 
 impl Inner {
-    fn hold(&mut self, lease: Lease, sent_ms: u64) -> Option<(Lease, watch::Receiver<Orders>)> {
+    fn hold(&mut self, lease: Lease, sent_ms: u64) -> Option<Begun> {
         if self.held.contains_key(&lease.lease_id) {
             return None;
         }

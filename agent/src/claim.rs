@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use titan_api::{
     PROTOCOL, limits,
-    work::{ClaimReply, ClaimRequest},
+    work::{Claim, ClaimReply, ClaimRequest},
 };
 use tokio::time::{Instant, sleep};
 
@@ -48,11 +48,11 @@ struct Answer {
 
 /// One claim; `None` if the agent began to leave while it waited.
 async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
-    let claim = agent.attempts.open_claim();
     let wait_ms = wait_ms(agent);
     let measures = agent.measure_if_due();
+    let open = agent.attempts.open_claim(clock::now_ms());
+    let claim = Claim { claim: open.number, free_slots: agent.attempts.free_slots() };
     let request = ClaimRequest { protocol: PROTOCOL, claim, measures, wait_ms };
-    let sent_ms = clock::now_ms();
     let mut leaving = agent.leaving.subscribe();
     let reply: ClaimReply = tokio::select! {
         reply = agent.call("claim", &request, Duration::from_millis(wait_ms) + SPARE) => reply?,
@@ -61,7 +61,7 @@ async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
     agent.settings.send_if_modified(|s| std::mem::replace(&mut s.parking, reply.parking) != reply.parking);
     let answer = Answer { found: !reply.leases.is_empty(), poll_after_ms: reply.poll_after_ms };
     // The leases first: a cancellation in the same reply may be about one of them.
-    agent.begin(claim.claim, reply.leases, sent_ms);
+    agent.begin(open, reply.leases);
     agent.heed(&reply.cancel, reply.flush_ms);
     Ok(Some(answer))
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     agent::Agent,
+    attempts::OpenClaim,
     backoff::Backoff,
     clock,
     link::Setback,
@@ -43,7 +44,7 @@ struct Heart {
 /// What a heartbeat carries besides.
 struct Cargo<'a> {
     parcel: Option<Parcel<'a>>,
-    claim: Option<Claim>,
+    claim: Option<OpenClaim>,
 }
 
 impl Heart {
@@ -63,7 +64,9 @@ impl Heart {
         match answer {
             Ok(reply) => {
                 self.backoff.reset();
-                agent.link.measured(sent.elapsed());
+                if cargo.parcel.is_none() {
+                    agent.link.measured(sent.elapsed());
+                }
                 Some(self.heard(&request, reply, cargo, sent_ms))
             }
             Err(Setback::Stopping) => None,
@@ -82,7 +85,7 @@ impl Heart {
         }
         let parcel = agent.outbox.take().await;
         let claims = agent.wants_work() && (agent.attempts.free_slots() > 0 || agent.attempts.has_open_claim());
-        Cargo { parcel, claim: claims.then(|| agent.attempts.open_claim()) }
+        Cargo { parcel, claim: claims.then(|| agent.attempts.open_claim(clock::now_ms())) }
     }
 
     fn request(&mut self, cargo: &Cargo<'_>) -> HeartbeatRequest {
@@ -97,7 +100,7 @@ impl Heart {
             leases,
             draining: *self.agent.leaving.borrow(),
             reports: cargo.parcel.as_ref().map(|parcel| parcel.reports().to_vec()).unwrap_or_default(),
-            claim: cargo.claim,
+            claim: cargo.claim.map(|open| Claim { claim: open.number, free_slots: self.agent.attempts.free_slots() }),
         }
     }
 
@@ -117,7 +120,7 @@ impl Heart {
         let settled = cargo.parcel.map(|parcel| parcel.settle(&reply.answers)).unwrap_or_default();
         agent.settled(&settled);
         if let Some(claim) = cargo.claim {
-            agent.begin(claim.claim, reply.leases, sent_ms);
+            agent.begin(claim, reply.leases);
         }
         if self.carries() && full && agent.wants_work() && !settled.finished.is_empty() {
             // There was no slot to claim for, and now there is.
