@@ -49,6 +49,9 @@ local function settle_attempts(kept)
       attempt.unbind(j, a)
       queue.put(j)
     elseif kept[job_id] then
+      -- No claim of this run brought it.
+      entry.q = 0
+      agent.hold(a, job_id, entry)
       job:put(j, 'lease_until', pool.now + pool.lease)
     elseif entry.st == 'r' then
       job.avoid_agent(j, a.id)

@@ -2,7 +2,7 @@
 local queue = {}
 
 local FILLED_AT_ONCE = 16
-local LOOKED_AT_IN_A_CLASS = 8
+local LOOKED_AT_IN_A_CLASS = 32
 
 -- Keeps `waiting` in step with the best pending job of a class.
 local function note_best(cid)
@@ -44,6 +44,7 @@ end
 -- `why` = {reason, exit, signal, message}; `free`: it does not count against max.
 function queue.retry(j, a, why, free)
   agent.release(a, j.id)
+  rank.update(a)
   if free then
     job:put(j, 'free', j.free + 1)
   end
@@ -97,9 +98,13 @@ function queue.fill(a, most)
   while #bound < (most or FILLED_AT_ONCE) do
     local j, devices
     for _, waiting in ipairs(waiting_classes(a)) do
-      j, devices = first_fitting(a, waiting.id)
-      if j then
+      -- The best job of a class may not fit, and another class may have one before the next of this one.
+      if j and waiting.best > j.order then
         break
+      end
+      local found, its_devices = first_fitting(a, waiting.id)
+      if found and (not j or found.order < j.order) then
+        j, devices = found, its_devices
       end
     end
     if not j then
