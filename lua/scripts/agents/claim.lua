@@ -13,12 +13,12 @@
 
   Returns  {"claimed", {{job, attempt, lease, devices, spec}…}, {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
   Cost     O(most · log N)
 ]]
 local CALLS_AGAIN_WITHIN_MS = 1000
 
-local refused = pool.open(ARGV[8])
+local refused = pool.enter(ARGV[8])
 if refused then
   return refused
 end
@@ -40,7 +40,7 @@ end
 local function given()
   local leases = {}
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.st == 'r' and entry.q == number then
+    if entry.state == 'running' and entry.claim == number then
       leases[#leases + 1] = lease_of(job:load(job_id))
     end
   end
@@ -61,8 +61,8 @@ measure.take(a, ARGV[5])
 local function bound()
   local entries = {}
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.st == 'b' then
-      entries[#entries + 1] = { id = job_id, order = entry.o }
+    if entry.state == 'bound' then
+      entries[#entries + 1] = { id = job_id, order = entry.order }
     end
   end
   table.sort(entries, function(x, y) return x.order < y.order end)

@@ -7,10 +7,10 @@
   ARGV[3]  now_ms    integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"done"} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(classes + queue)
 ]]
-local refused = pool.open(ARGV[3])
+local refused = pool.enter(ARGV[3])
 if refused then
   return refused
 end

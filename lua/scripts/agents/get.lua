@@ -9,10 +9,10 @@
 
   Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/agent lib/rank
+  Uses     lib/key lib/clock lib/pool lib/record lib/agent lib/rank
   Cost     O(limit)
 ]]
-local refused = pool.open(ARGV[4])
+local refused = pool.enter(ARGV[4])
 if refused then
   return refused
 end

@@ -14,10 +14,10 @@
 
   Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
   Cost     O(attempts + classes)
 ]]
-local refused = pool.open(ARGV[8])
+local refused = pool.enter(ARGV[8])
 if refused then
   return refused
 end
@@ -47,9 +47,9 @@ end
 -- A lease from a claim whose reply the agent has read, but which it does not list, is not held by anybody.
 local function take_back_unlisted(listed)
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.st ~= 'b' and not listed[job_id] and entry.q <= last_claim then
+    if entry.state ~= 'bound' and not listed[job_id] and entry.claim <= last_claim then
       local j = job:load(job_id)
-      if entry.st == 'e' then
+      if entry.state == 'ending' then
         attempt.buried(j, a)
       else
         queue.retry(j, a, {}, true)

@@ -7,9 +7,9 @@
   ARGV[3]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"joined"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool                          Cost  O(1)
+  Uses     lib/key lib/clock lib/pool                          Cost  O(1)
 ]]
-local refused = pool.open(ARGV[3])
+local refused = pool.enter(ARGV[3])
 if refused then
   return refused
 end

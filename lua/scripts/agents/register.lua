@@ -11,10 +11,10 @@
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"registered", epoch, {job, attempt, lease…}} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(classes + attempts)
 ]]
-local refused = pool.open(ARGV[7])
+local refused = pool.enter(ARGV[7])
 if refused then
   return refused
 end
@@ -45,15 +45,15 @@ end
 local function settle_attempts(kept)
   for job_id, entry in pairs(agent.live(a)) do
     local j = job:load(job_id)
-    if entry.st == 'b' then
+    if entry.state == 'bound' then
       attempt.unbind(j, a)
       queue.put(j)
     elseif kept[job_id] then
       -- No claim of this run brought it.
-      entry.q = 0
+      entry.claim = 0
       agent.hold(a, job_id, entry)
       job:put(j, 'lease_until', pool.now + pool.lease)
-    elseif entry.st == 'r' then
+    elseif entry.state == 'running' then
       job.avoid_agent(j, a.id)
       queue.retry(j, a, { reason = 'agent_restarted' })
     else

@@ -7,10 +7,10 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"removed"} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(classes + queue · log N)
 ]]
-local refused = pool.open(ARGV[2])
+local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end
@@ -23,7 +23,7 @@ if a then
   agent:put(a, 'reach_ms', 0)
   local bound = {}
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.st == 'b' then
+    if entry.state == 'bound' then
       bound[#bound + 1] = job:load(job_id)
     end
   end

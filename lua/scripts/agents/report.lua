@@ -11,10 +11,10 @@
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/output
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/output
   Cost     O(reports · log N)
 ]]
-local refused = pool.open(ARGV[3])
+local refused = pool.enter(ARGV[3])
 if refused then
   return refused
 end

@@ -12,12 +12,12 @@
 
   Returns  {"surveyed", last agent or "" after the last slice, capable, {reason, agents…}} | {"no_pool"}
            | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/agent lib/fit
+  Uses     lib/key lib/clock lib/pool lib/record lib/agent lib/fit
   Cost     O(256)
 ]]
 local SLICE = 256
 
-local refused = pool.open(ARGV[6])
+local refused = pool.enter(ARGV[6])
 if refused then
   return refused
 end

@@ -8,13 +8,9 @@
   ARGV[4]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"used", pool, agent} | {"invalid"} | {"used_up"}
-  Uses     nothing                                    Cost  O(1)
+  Uses     lib/clock                                  Cost  O(1)
 ]]
-local now = tonumber(ARGV[4])
-if not now then
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
+local now = clock.read(ARGV[4])
 local f = redis.call('HMGET', KEYS[1], 'secret_sha256', 'pool', 'uses', 'expires_ms', 'used', 'by:' .. ARGV[2])
 if not f[1] or f[1] ~= ARGV[1] or now >= tonumber(f[4]) then
   return { 'invalid' }

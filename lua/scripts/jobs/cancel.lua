@@ -6,10 +6,10 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"done", state, cancelling} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(log N)
 ]]
-local refused = pool.open(ARGV[2])
+local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end
@@ -41,7 +41,7 @@ function cancel.running()
   job.finish(j, 'cancelled')
   if a then
     local entry = agent.live(a)[j.id]
-    entry.st = 'e'
+    entry.state = 'ending'
     agent.hold(a, j.id, entry)
     job:put(j, 'cancelling', '1')
     job.wake_at(j, j.lease_until + pool.grace)

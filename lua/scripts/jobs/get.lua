@@ -6,9 +6,9 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"job", spec, {field, value…}, {failure JSON…}} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job       Cost  O(1)
+  Uses     lib/key lib/clock lib/pool lib/record lib/job       Cost  O(1)
 ]]
-local refused = pool.open(ARGV[2])
+local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end

@@ -11,12 +11,12 @@
   Returns  {"jobs", the last job looked at or "" if none follow,
            {id, kind, state, agent, attempt, priority, created, started, ended, exit, reason, title}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job       Cost  O(2000)
+  Uses     lib/key lib/clock lib/pool lib/record lib/job       Cost  O(2000)
 ]]
 local LOOKED_AT = 2000
 local CHUNK = 250
 
-local refused = pool.open(ARGV[5])
+local refused = pool.enter(ARGV[5])
 if refused then
   return refused
 end

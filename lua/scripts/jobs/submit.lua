@@ -14,17 +14,17 @@
   ARGV[10]  max       integer  attempts
   ARGV[11]  title     string   the command, at most 60 bytes
   ARGV[12]  spec      JSON     the job as it was submitted, with its owner
-  ARGV[13]  served    string   "1" to accept it even if no agent could ever run it
+  ARGV[13]  unserved  string   "1" to accept it even if no agent could ever run it
   ARGV[14]  explain   string   "1" to explain the choice
   ARGV[15]  now_ms    integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
            the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
            an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/explain
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/explain
   Cost     O(log N); O(256) for the first job of a class
 ]]
-local refused = pool.open(ARGV[15])
+local refused = pool.enter(ARGV[15])
 if refused then
   return refused
 end

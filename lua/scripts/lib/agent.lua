@@ -3,7 +3,7 @@
 -- `caps` is what it registered with, `measured` its last measurement, `live` its attempts: bound, running or ending.
 local agent = record.kind('agent', {
   'state', 'epoch', 'instance', 'seq', 'claim', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms', 'used_seq', 'draining',
-  'leaving', 'rtt', 'cpu_load', 'read_ms', 'on_time', 'offline_ms', 'caps_packed', 'measured_packed', 'places_packed',
+  'leaving', 'rtt', 'read_ms', 'on_time', 'offline_ms', 'caps_packed', 'measured_packed', 'places_packed',
   'standing_packed',
 })
 
@@ -38,42 +38,49 @@ function agent.pack(a, field, value)
   agent:put(a, field .. '_packed', cmsgpack.pack(value))
 end
 
--- The live attempts: job id to {st, n, l, k, v, d, r, c, at, o, q}: state (b bound, r running, e ending), attempt number,
--- lease id, model ("" for a process), VRAM of each device, devices, RAM, milli-CPUs, since when, order, claim number.
+local ATTEMPT = { 'state', 'number', 'lease', 'model', 'vram', 'devices', 'ram', 'cpus', 'since', 'order', 'claim' }
+
+-- The live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
+-- its devices, RAM, milli-CPUs, since when, the job's order, and the number of the claim that brought it.
 function agent.live(a)
   if not a.live then
     a.live = {}
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      local e = cmsgpack.unpack(flat[i + 1])
-      a.live[flat[i]] = { st = e[1], n = e[2], l = e[3], k = e[4], v = e[5], d = e[6], r = e[7], c = e[8], at = e[9],
-        o = e[10], q = e[11] }
+      local entry, values = {}, cmsgpack.unpack(flat[i + 1])
+      for n = 1, #ATTEMPT do
+        entry[ATTEMPT[n]] = values[n]
+      end
+      a.live[flat[i]] = entry
     end
   end
   return a.live
 end
 
 -- What is left after a new attempt without devices, without working it all out again.
-local function take_from_left(left, e)
-  if e.k == '' then
+local function take_from_left(left, entry)
+  if entry.model == '' then
     left.processes = left.processes + 1
   else
-    left.models[e.k] = (left.models[e.k] or 0) + 1
+    left.models[entry.model] = (left.models[entry.model] or 0) + 1
   end
-  left.ram, left.cpus = math.max(0, left.ram - e.r), math.max(0, left.cpus - e.c)
+  left.ram, left.cpus = math.max(0, left.ram - entry.ram), math.max(0, left.cpus - entry.cpus)
 end
 
 -- Adds a live attempt, or changes one, which takes what it took before.
-function agent.hold(a, job_id, e)
+function agent.hold(a, job_id, entry)
   local live = agent.live(a)
-  if not live[job_id] and a.left and #e.d == 0 then
-    take_from_left(a.left, e)
-  elseif live[job_id] ~= e then
+  if not live[job_id] and a.left and #entry.devices == 0 then
+    take_from_left(a.left, entry)
+  elseif live[job_id] ~= entry then
     a.left = nil
   end
-  live[job_id] = e
-  redis.call('HSET', key('live', a.id), job_id,
-    cmsgpack.pack({ e.st, e.n, e.l, e.k, e.v, e.d, e.r, e.c, e.at, e.o, e.q }))
+  live[job_id] = entry
+  local values = {}
+  for n = 1, #ATTEMPT do
+    values[n] = entry[ATTEMPT[n]]
+  end
+  redis.call('HSET', key('live', a.id), job_id, cmsgpack.pack(values))
 end
 
 -- Ends a live attempt: what it had reserved is free.
@@ -83,7 +90,8 @@ function agent.release(a, job_id)
   redis.call('HDEL', key('live', a.id), job_id)
 end
 
--- What an attempt takes of a device that reports its free memory `free` and our own use `used` (or nil).
+-- What is left of a device: what was measured as free, and what our attempts were seen to use of what they declared,
+-- less all that they declared.
 local function device_left(device, measured, live)
   local total = device.total
   local free, used, seen = total, nil, {}
@@ -92,14 +100,14 @@ local function device_left(device, measured, live)
   end
   local declared, declared_seen, declared_unseen = 0, 0, 0
   for job_id, entry in pairs(live) do
-    for _, uuid in ipairs(entry.d) do
+    for _, uuid in ipairs(entry.devices) do
       if uuid == device.uuid then
-        declared = declared + entry.v
-        local is_seen = measured and (seen[job_id] or (used == nil and measured.at - entry.at >= SEEN_AFTER_MS))
+        declared = declared + entry.vram
+        local is_seen = measured and (seen[job_id] or (used == nil and measured.at - entry.since >= SEEN_AFTER_MS))
         if is_seen then
-          declared_seen = declared_seen + entry.v
+          declared_seen = declared_seen + entry.vram
         else
-          declared_unseen = declared_unseen + entry.v
+          declared_unseen = declared_unseen + entry.vram
         end
       end
     end
@@ -120,15 +128,15 @@ function agent.left(a)
   local left = { processes = 0, models = {}, ram = caps.ram, cpus = caps.cpus, devices = {} }
   local unseen_ram = 0
   for _, entry in pairs(live) do
-    if entry.k == '' then
+    if entry.model == '' then
       left.processes = left.processes + 1
     else
-      left.models[entry.k] = (left.models[entry.k] or 0) + 1
+      left.models[entry.model] = (left.models[entry.model] or 0) + 1
     end
-    left.ram = left.ram - entry.r
-    left.cpus = left.cpus - entry.c
-    if not measured.at or measured.at - entry.at < SEEN_AFTER_MS then
-      unseen_ram = unseen_ram + entry.r
+    left.ram = left.ram - entry.ram
+    left.cpus = left.cpus - entry.cpus
+    if not measured.at or measured.at - entry.since < SEEN_AFTER_MS then
+      unseen_ram = unseen_ram + entry.ram
     end
   end
   if measured.ram then
@@ -169,7 +177,7 @@ end
 function agent.cancelled(a)
   local ids = {}
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.st == 'e' then
+    if entry.state == 'ending' then
       ids[#ids + 1] = job_id
     end
   end

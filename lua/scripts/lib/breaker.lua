@@ -57,7 +57,7 @@ end
 -- The agent's bound jobs go elsewhere, now.
 function breaker.send_away_bound(a)
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.st == 'b' then
+    if entry.state == 'bound' then
       redis.call('ZADD', key('due'), pool.now, 'job:' .. job_id)
       local j = job:load(job_id)
       if j then

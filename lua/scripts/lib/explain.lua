@@ -44,7 +44,7 @@ function explain.survey(j, spec)
     end
   end
   table.sort(candidates, function(x, y)
-    local vx, vy = math.floor(x.score * 8191), math.floor(y.score * 8191)
+    local vx, vy = rank.coarse(x.score), rank.coarse(y.score)
     return vx > vy or (vx == vy and x.used < y.used)
   end)
   for why, n in pairs(counts) do

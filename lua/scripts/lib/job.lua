@@ -7,8 +7,6 @@ local job = record.kind('job', {
 
 local FAILURES_KEPT = 16
 local AVOIDED_AGENTS = 8
-local SEGMENT_BYTES = 65536
-local SEGMENTS_KEPT = 15
 local MEMBERSHIP = { scheduled = true, running = true }
 
 -- Lower goes first: priority, then age. Exact in a double: 2^10 priorities times 2^42 jobs.
@@ -33,10 +31,6 @@ end
 -- Sets when the job has to be looked at next.
 function job.wake_at(j, ms)
   redis.call('ZADD', key('due'), ms, 'job:' .. j.id)
-end
-
-function job.is_ended(j)
-  return j.state == 'completed' or j.state == 'failed' or j.state == 'cancelled'
 end
 
 -- Attempts that count against max.
@@ -95,23 +89,22 @@ function job.finish(j, state)
   job.wake_at(j, pool.now + pool.job_keep)
 end
 
--- Removes the output of an attempt: the segments that are kept of it.
-function job.drop_output(j, attempt)
-  local out = j.out or 0
-  if out == 0 then
+-- Removes the output of the latest attempt: the segments that are kept of it.
+function job.drop_output(j)
+  if j.out == 0 then
     return
   end
-  local last = math.floor((out - 1) / SEGMENT_BYTES)
-  local keys = { key('output:' .. j.id .. ':' .. attempt, '0') }
-  for segment = math.max(1, last - SEGMENTS_KEPT + 1), last do
-    keys[#keys + 1] = key('output:' .. j.id .. ':' .. attempt, segment)
+  local last = segment.of(j.out - 1)
+  local keys = { segment.key(j, 0) }
+  for number = segment.first_kept(last), last do
+    keys[#keys + 1] = segment.key(j, number)
   end
   redis.call('DEL', unpack(keys))
 end
 
 -- Forgets an ended job.
 function job.forget(j)
-  job.drop_output(j, j.attempt)
+  job.drop_output(j)
   redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id))
   redis.call('ZREM', key('jobs'), j.id)
   redis.call('ZREM', key('ended'), j.id)

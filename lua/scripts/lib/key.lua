@@ -11,6 +11,10 @@
 --   output:<id>:<attempt>:<segment>  string, see lib/output
 --   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
+--
+-- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence),
+-- settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT, performance), and the
+-- profile and version of the weights. Channels agent:<id> and job:<id> carry announcements of changes.
 local PREFIX = KEYS[1] .. ':'
 
 local function key(name, id)

@@ -65,9 +65,6 @@ function measure.take(a, json)
   if m.rtt_ms then
     agent:put(a, 'rtt', coarse_rtt(m.rtt_ms))
   end
-  if m.cpu_load then
-    agent:put(a, 'cpu_load', string.format('%.2f', m.cpu_load))
-  end
 end
 
 return measure

@@ -1,13 +1,10 @@
--- output: what an attempt writes, in segments of 64 KiB of both streams together.
+-- output: what an attempt writes, appended to segments.
 --
 -- A segment is a run of frames: one byte for the stream (o or e), two for the length (big-endian), the bytes. Writing
 -- more of the same stream lengthens the last frame, so that many small pieces cost little more than their bytes.
--- The first segment and the latest 15 are kept.
 local output = {}
 
-local SEGMENT_BYTES = 65536
 local FRAME_BYTES = 65535
-local SEGMENTS_KEPT = 15
 
 local function header(stream, length)
   return stream .. string.char(math.floor(length / 256), length % 256)
@@ -15,13 +12,13 @@ end
 
 -- Appends a piece that fits into one segment. `j.frame` = "<stream>:<length>:<position of its header>".
 local function append_piece(j, stream, piece)
-  local segment = math.floor(j.out / SEGMENT_BYTES)
-  local name = key('output:' .. j.id .. ':' .. j.attempt, segment)
+  local number = segment.of(j.out)
+  local name = segment.key(j, number)
   local last, length, position
-  if j.out % SEGMENT_BYTES == 0 then
+  if j.out % segment.BYTES == 0 then
     position = 0
-    if segment > SEGMENTS_KEPT then
-      redis.call('DEL', key('output:' .. j.id .. ':' .. j.attempt, segment - SEGMENTS_KEPT))
+    if segment.first_kept(number) > 1 then
+      redis.call('DEL', segment.key(j, segment.first_kept(number) - 1))
     end
   else
     last, length, position = string.match(j.frame, '^(%a):(%d+):(%d+)$')
@@ -47,7 +44,7 @@ function output.append(j, offset, stream, data)
   end
   data = string.sub(data, j.out - offset + 1)
   while #data > 0 do
-    local room = math.min(FRAME_BYTES, SEGMENT_BYTES - j.out % SEGMENT_BYTES)
+    local room = math.min(FRAME_BYTES, segment.BYTES - j.out % segment.BYTES)
     append_piece(j, stream, string.sub(data, 1, room))
     data = string.sub(data, room + 1)
   end

@@ -18,7 +18,7 @@ local function heads_of(cid, need)
   local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
   local first = rank.step(need.gpus > 0 and need.vram or need.ram)
   local heads = {}
-  for step = first, 17 do
+  for step = first, rank.STEPS do
     local mask = bit.lshift(1, step)
     if bit.band(bits, mask) ~= 0 then
       local h = head(cid, step, 0)

@@ -1,16 +1,12 @@
--- pool: opens the pool, keeps its clock, and ends every script that writes.
-local SCHEMA = 1
+-- pool: reads the pool's hash, keeps its clock, and ends every script that writes.
 local SILENCE_SLACK_MS = 5000
 
-local pool = {}
+local pool = { SCHEMA = 1 }
 local channels = {}
 
-local function read_clock(now_arg)
-  if now_arg ~= '' then
-    return tonumber(now_arg)
-  end
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+-- Whether a newer version of the program wrote this.
+function pool.is_newer(schema)
+  return tonumber(schema) > pool.SCHEMA
 end
 
 -- Notes that an agent was heard.
@@ -20,16 +16,16 @@ end
 
 -- Reads settings, weights and clock into `pool`. Returns a reply that refuses the call, or nil.
 -- Time never runs backwards for a pool, whichever node answers.
-function pool.open(now_arg)
+function pool.enter(now_ms)
   local f = redis.call('HMGET', KEYS[1], 'schema', 'clock', 'settings', 'weights')
   if not f[1] then
     return { 'no_pool' }
   end
-  if tonumber(f[1]) > SCHEMA then
+  if pool.is_newer(f[1]) then
     return { 'newer_schema' }
   end
   local c, s, w = cmsgpack.unpack(f[2]), cmsgpack.unpack(f[3]), cmsgpack.unpack(f[4])
-  pool.now = math.max(read_clock(now_arg), c[1])
+  pool.now = math.max(clock.read(now_ms), c[1])
   pool.heard, pool.amnesty, pool.amnesty_for, pool.seq = c[2], c[3], c[4], c[5]
   pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], s[4], s[5]
   pool.agent_keep, pool.job_keep, pool.publish = s[6], s[7], s[8]

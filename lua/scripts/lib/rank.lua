@@ -3,9 +3,9 @@
 -- rank:<class>:<step> holds agents by value = floor(score * 8191) * 2^40 - use sequence: the best score first, ties to
 -- the agent used least recently. The step is the half-power of two of what the agent has left of the memory that the
 -- class needs, so that every agent of a higher step than a job's own need is known to have room.
-local rank = {}
+local rank = { STEPS = 17 }
 
-local STEPS = 17
+local SCORE_STEPS = 8191
 local SMALLEST_MB = 512
 local USE_SPAN = 1099511627776
 
@@ -13,7 +13,7 @@ function rank.step(mb)
   if mb < SMALLEST_MB then
     return 0
   end
-  return math.min(STEPS, math.floor(2 * math.log(mb / SMALLEST_MB) / math.log(2)))
+  return math.min(rank.STEPS, math.floor(2 * math.log(mb / SMALLEST_MB) / math.log(2)))
 end
 
 -- The n-th largest `left` among devices; nil if there are fewer.
@@ -77,6 +77,11 @@ function rank.score(a, class)
   return a.state == 'degraded' and score * 0.5 or score, p
 end
 
+-- The score in the steps in which scores are compared.
+function rank.coarse(score)
+  return math.floor(score * SCORE_STEPS)
+end
+
 -- Enters the agent into one rank of a class, and marks that step of the class as perhaps not empty.
 function rank.enter(a, cid, step, value)
   local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
@@ -100,7 +105,7 @@ local function target(a, place)
   if not room then
     return -1, 0
   end
-  return rank.step(room), math.floor(rank.score(a, place) * 8191) * USE_SPAN - (a.used_seq or 0)
+  return rank.step(room), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
 end
 
 local function move(a, classes, old, step, value)

@@ -10,15 +10,13 @@
 
   Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}} | {"not_found"}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool lib/record lib/job lib/agent
+  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent
   Cost     O(1)
 ]]
-local SEGMENT_BYTES = 65536
 local SEGMENTS_READ = 4
-local SEGMENTS_KEPT = 15
 local FOLLOWED_FOR_MS = 15000
 
-local refused = pool.open(ARGV[5])
+local refused = pool.enter(ARGV[5])
 if refused then
   return refused
 end
@@ -30,16 +28,16 @@ local offset = tonumber(ARGV[3])
 if ARGV[2] ~= '' and tonumber(ARGV[2]) ~= j.attempt then
   offset = 0
 end
-local last = math.floor(math.max(0, j.out - 1) / SEGMENT_BYTES)
-local segment = math.floor(offset / SEGMENT_BYTES)
+local last = segment.of(math.max(0, j.out - 1))
+local number = segment.of(offset)
 local pieces = {}
-while offset < j.out and segment <= last and #pieces < 2 * SEGMENTS_READ do
-  if segment > 0 and segment < last - SEGMENTS_KEPT + 1 then
-    segment = last - SEGMENTS_KEPT + 1
+while offset < j.out and number <= last and #pieces < 2 * SEGMENTS_READ do
+  if number > 0 then
+    number = math.max(number, segment.first_kept(last))
   end
-  pieces[#pieces + 1] = segment
-  pieces[#pieces + 1] = redis.call('GET', key('output:' .. j.id .. ':' .. j.attempt, segment)) or ''
-  segment = segment + 1
+  pieces[#pieces + 1] = number
+  pieces[#pieces + 1] = redis.call('GET', segment.key(j, number)) or ''
+  number = number + 1
 end
 local a = ARGV[4] == '1' and j.state == 'running' and agent:load(j.agent)
 if a then

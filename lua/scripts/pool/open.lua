@@ -13,20 +13,15 @@
   ARGV[9]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"opened"} | {"newer_schema"}
-  Uses     nothing                                    Cost  O(1)
+  Uses     lib/key lib/clock lib/pool                 Cost  O(1)
 ]]
-local SCHEMA = '1'
 local schema = redis.call('HGET', KEYS[1], 'schema')
-if schema and tonumber(schema) > tonumber(SCHEMA) then
+if schema and pool.is_newer(schema) then
   return { 'newer_schema' }
 end
 if not schema then
-  local now = tonumber(ARGV[9])
-  if not now then
-    local t = redis.call('TIME')
-    now = t[1] * 1000 + math.floor(t[2] / 1000)
-  end
-  redis.call('HSET', KEYS[1], 'schema', SCHEMA, 'clock', cmsgpack.pack({ now, now, 0, 0, 0 }), 'profile', 'balanced',
+  local now = clock.read(ARGV[9])
+  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack({ now, now, 0, 0, 0 }), 'profile', 'balanced',
     'version', 1, 'weights', cmsgpack.pack({ 0.4, 0.3, 0.2, 0.1 }))
 end
 local settings = {}

@@ -10,9 +10,9 @@
   ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"scheduler", profile, version, vram, load, rtt, perf} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/pool                          Cost  O(1)
+  Uses     lib/key lib/clock lib/pool                          Cost  O(1)
 ]]
-local refused = pool.open(ARGV[6])
+local refused = pool.enter(ARGV[6])
 if refused then
   return refused
 end

@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "credentials/use_join_token", uses []);
+script!(Writes, "credentials/use_join_token", uses["clock"]);
 
 /// What came of a use.
 #[derive(Debug, Clone, PartialEq, Eq)]

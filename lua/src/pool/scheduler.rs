@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "pool/scheduler", uses ["key", "pool"]);
+script!(Frees, "pool/scheduler", uses ["key", "clock", "pool"]);
 
 /// Reads the weights.
 #[derive(Debug, Clone, Copy)]

@@ -68,7 +68,7 @@ fn declarations_in(path: &Path) -> Vec<Declaration> {
 }
 
 fn declaration(folder: &str, call: &str) -> Declaration {
-    let (front, list) = call.split_once("uses [").unwrap();
+    let (front, list) = call.split_once("uses").unwrap();
     let mut uses = quoted(list);
     let script = quoted(front).next().unwrap().to_owned();
     Declaration { folder: folder.to_owned(), script, uses: uses.by_ref().map(str::to_owned).collect() }

@@ -1,0 +1,22 @@
+-- segment: how the output of an attempt lies in keys: segments of 64 KiB of both streams together, of which the first and
+-- the latest 15 are kept.
+local segment = { BYTES = 65536 }
+
+local LATEST_KEPT = 15
+
+-- The key of a segment of the job's latest attempt.
+function segment.key(j, number)
+  return key('output:' .. j.id .. ':' .. j.attempt, number)
+end
+
+-- The number of the segment that holds a byte.
+function segment.of(offset)
+  return math.floor(offset / segment.BYTES)
+end
+
+-- The first segment after number 0 that is kept, if `last` is the latest.
+function segment.first_kept(last)
+  return math.max(1, last - LATEST_KEPT + 1)
+end
+
+return segment
