@@ -21,6 +21,9 @@ use crate::{
 /// After a failure the next heartbeat comes no later than this: leases are running out.
 const MOST_BETWEEN_REPEATS: Duration = Duration::from_secs(5);
 
+/// From the first heartbeat to the second.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Beats until the agent stops.
 pub(crate) async fn run(agent: Arc<Agent>) {
     let mut heart = Heart { agent, seq: 0, backoff: Backoff::new(Duration::from_millis(200), MOST_BETWEEN_REPEATS) };
@@ -132,7 +135,9 @@ impl Heart {
     /// The coordinator's interval, or the operator's if that is shorter.
     fn until_next(&self, next_ms: u64) -> Duration {
         let next = Duration::from_millis(next_ms);
-        self.agent.config.heartbeat_interval.map_or(next, |wish| wish.min(next))
+        let next = self.agent.config.heartbeat_interval.map_or(next, |wish| wish.min(next));
+        // The first heartbeat knows neither load nor round-trip time, and agents are chosen by them.
+        if self.seq == 1 { next.min(SECOND) } else { next }
     }
 
     fn repeat_after(&mut self, asked_for: Option<Duration>) -> Duration {
