@@ -43,6 +43,6 @@ deny:
 bench: setup ## Print what the budgets in docs/ are held against (an optimised build: minutes the first time)
 	cargo bench --package titan-tests $(ARGS)
 
-clean: ## Remove what was built, fetched or stored in this folder
+clean: ## Remove what was built and fetched in this folder
 	cargo clean
-	rm -rf .tools .titan
+	rm -rf .tools

@@ -1,1 +1,67 @@
-//! Placeholder.
+//! The daemon on a box: joins a pool, says what the box has left, takes jobs from a coordinator, runs them and
+//! reports what they write and how they end. It only ever calls out.
+//!
+//! [`execute`] is the whole program, so that the binary `titan-agent` and the command `titan agent` are the same thing.
+
+mod agent;
+mod attempts;
+mod backoff;
+mod claim;
+mod clock;
+mod config;
+mod executor;
+mod files;
+mod hardware;
+mod heartbeat;
+mod identity;
+mod join;
+mod link;
+mod logging;
+mod outbox;
+mod reexec;
+mod register;
+mod report;
+mod run;
+mod shutdown;
+
+use std::{ffi::OsString, process::ExitCode};
+
+pub use config::{LogFormat, RunArgs};
+pub use executor::ShimArgs;
+
+/// What the agent's command line asks for.
+#[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Command {
+    /// What to do; `run` if nothing is named.
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// The options of `run`, which may be left out.
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Verb {
+    /// Join the pool and work until told to stop (SIGTERM or Ctrl-C; a second one stops at once).
+    Run(Box<RunArgs>),
+    /// Watch over one attempt of a job. The agent starts this by itself.
+    #[command(hide = true)]
+    Shim(ShimArgs),
+}
+
+/// Does what the command line asks for and gives the exit code to end with.
+///
+/// `reexec` is how to start this same program again up to, but without, the words parsed into `command`: the agent
+/// starts its shims so. For `titan-agent` that is its own path, for `titan agent` its own path and `agent`.
+/// It makes its own runtime, so it must not be called from within one.
+///
+/// # Errors
+/// What could not be done, why, and what to do about it, in words for the person at the box.
+pub fn execute(command: Command, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    match command.verb {
+        Some(Verb::Shim(shim)) => Ok(executor::shim(&shim, &reexec)),
+        Some(Verb::Run(run)) => run::run(&run, reexec),
+        None => run::run(&command.run, reexec),
+    }
+}

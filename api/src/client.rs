@@ -1,14 +1,33 @@
 //! A small typed HTTP client: sends one of this crate's types, reads another, and turns every failure into one error.
+//!
+//! This file is the core that clients, administrators and agents share; the files beside it add a method for each route
+//! that clients and administrators call.
+
+mod admin;
+mod agents;
+mod jobs;
+mod output;
+mod query;
+mod reply;
+pub mod sse;
+mod status;
 
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::{
+    jobs::JobFilter,
+    output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
+    reply::Reply,
+};
 use crate::problem::Problem;
 
 /// Longest reply that is read into memory: 16 MiB.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
+/// How long a call of a client or an administrator may take beside the time that it asks the coordinator to wait.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A call that did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -172,9 +191,14 @@ impl Client {
 }
 
 async fn read<R: DeserializeOwned>(response: Response) -> Result<R, ClientError> {
+    read_exact(response).await.map(Reply::into_value)
+}
+
+/// Reads a body and keeps its text.
+async fn read_exact<R: DeserializeOwned>(response: Response) -> Result<Reply<R>, ClientError> {
     let (url, status) = (response.url().to_string(), response.status());
     let body = bounded_body(response).await?;
-    serde_json::from_slice(&body)
+    Reply::parse(body)
         .map_err(|e| ClientError::Unexpected { url, status: format!("{status} with a body that cannot be read ({e})") })
 }
 

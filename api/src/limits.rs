@@ -44,3 +44,10 @@ pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1_024;
 pub const LEASES: usize = 256;
 /// Bytes of a text that explains something (`message`, `name`).
 pub const TEXT_BYTES: usize = 1_024;
+/// Bytes of a request's body on routes that name no other bound.
+pub const BODY_BYTES: usize = 64 * 1_024;
+/// Bytes of the body of `POST /api/v1/jobs`, of a registration, and of a claim.
+pub const LONG_BODY_BYTES: usize = 256 * 1_024;
+/// Bytes of the body of a heartbeat or a report, which may carry output. An agent splits what would be longer; one full
+/// chunk of output fits however its bytes have to be escaped.
+pub const REPORT_BODY_BYTES: usize = 4 * 1_024 * 1_024;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::jobs::JobState;
+use crate::jobs::{JobState, Reason};
 
 /// Which stream a chunk was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -67,4 +67,38 @@ pub struct Output {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// The data of the SSE event `attempt`: from here on the output is that of another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutputAttempt {
+    /// Its number, from 1.
+    pub attempt: u32,
+}
+
+/// The data of the SSE event `gap`: bytes that are kept no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutputGap {
+    /// The attempt that wrote them.
+    pub attempt: u32,
+    /// How many they are.
+    pub skipped_bytes: u64,
+}
+
+/// The data of the SSE event `end`, the last one: the job has ended and all of its output was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OutputEnd {
+    /// How the job ended.
+    pub state: JobState,
+    /// The number of its last attempt; 0 if it had none.
+    pub attempt: u32,
+    /// The exit code of that attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why it ended other than well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }

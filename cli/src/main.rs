@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The `titan` binary; everything is in the library beside it, where tests reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    titan_cli::run()
+}

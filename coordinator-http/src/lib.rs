@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The coordinator: takes jobs from clients, hands them to agents, and keeps nothing in its own memory.
+//!
+//! [`router`] is the whole HTTP interface over an [`AppState`]; [`execute`] is the program around it. Any number of
+//! copies may run beside each other: all that has to be decided atomically is decided in Redis, by `titan_lua`.
+
+mod auth;
+mod clock;
+mod command;
+mod config;
+mod cursor;
+mod error;
+mod extract;
+pub mod healthcheck;
+mod ids;
+mod jitter;
+mod keygen;
+mod logging;
+mod observe;
+mod openapi;
+mod output_stream;
+mod pace;
+mod routes;
+mod secret;
+pub mod server;
+mod state;
+mod strict;
+mod timer;
+mod validate;
+mod waiters;
+
+pub use auth::{
+    admin::AdminToken,
+    keys::{KeyError, KeyRing},
+};
+pub use command::{Action, Command, execute};
+pub use config::{ConfigError, LogFormat, Parking, RunArgs, Settings};
+pub use keygen::generate_signing_keys;
+pub use openapi::document as openapi;
+pub use routes::router;
+pub use secret::Secret;
+pub use state::AppState;

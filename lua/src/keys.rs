@@ -1,6 +1,6 @@
 //! The names that are spelled outside of scripts: a pool's two declared keys, its channels, and what belongs to no pool.
 //!
-//! Everything else in a pool is named by `lua/scripts/lib/keys.lua`.
+//! Everything else in a pool is named by `lua/scripts/lib/key.lua`.
 
 use titan_api::ids::{CredentialId, PoolName};
 

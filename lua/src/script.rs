@@ -73,13 +73,20 @@ impl Args {
 
 /// Declares the script of this file: its name, its mode, and the parts of `lib/` that it uses, each after those that it
 /// needs itself.
+///
+/// A part is the body of a function whose result becomes a local of the part's name. That is also faster than parts laid
+/// end to end: Lua finds a captured local of the same function by walking all captured ones.
 macro_rules! script {
     ($mode:ident, $name:literal, uses [$($lib:literal),* $(,)?]) => {
         static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
             crate::script::Script::new(
                 crate::script::Mode::$mode,
                 &[
-                    $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/", $lib, ".lua")),)*
+                    $(
+                        concat!("local ", $lib, " = (function()"),
+                        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/", $lib, ".lua")),
+                        "end)()",
+                    )*
                     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/", $name, ".lua")),
                 ],
             )

@@ -9,7 +9,7 @@
 
   Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool lib/record lib/agent lib/rank
+  Uses     lib/key lib/pool lib/record lib/agent lib/rank
   Cost     O(limit)
 ]]
 local refused = pool.open(ARGV[4])

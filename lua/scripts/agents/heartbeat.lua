@@ -14,7 +14,7 @@
 
   Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
+  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
   Cost     O(attempts + classes)
 ]]
 local refused = pool.open(ARGV[8])
@@ -52,7 +52,7 @@ local function take_back_unlisted(listed)
       if entry.st == 'e' then
         attempt.buried(j, a)
       else
-        attempt.failed(j, a, {}, true)
+        queue.retry(j, a, {}, true)
       end
     end
   end

@@ -7,7 +7,7 @@
   ARGV[3]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"joined"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool                          Cost  O(1)
+  Uses     lib/key lib/pool                          Cost  O(1)
 ]]
 local refused = pool.open(ARGV[3])
 if refused then

@@ -11,7 +11,7 @@
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"registered", epoch, {job, attempt, lease…}} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(classes + attempts)
 ]]
 local refused = pool.open(ARGV[7])
@@ -49,10 +49,13 @@ local function settle_attempts(kept)
       attempt.unbind(j, a)
       queue.put(j)
     elseif kept[job_id] then
+      -- No claim of this run brought it.
+      entry.q = 0
+      agent.hold(a, job_id, entry)
       job:put(j, 'lease_until', pool.now + pool.lease)
     elseif entry.st == 'r' then
       job.avoid_agent(j, a.id)
-      attempt.failed(j, a, { reason = 'agent_restarted' })
+      queue.retry(j, a, { reason = 'agent_restarted' })
     else
       attempt.buried(j, a)
     end
@@ -65,7 +68,7 @@ if a then
   class.expel(a)
   agent:put(a, 'reach_ms', 0)
 else
-  a = agent:adopt({ id = id, state = 'healthy' }, { state = true })
+  a = agent:adopt({ id = id, state = 'healthy' })
 end
 for _, lease in ipairs(running) do
   if attempt.is_current(a, lease[1], tonumber(lease[2]), lease[3]) then

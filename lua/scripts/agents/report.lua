@@ -11,7 +11,7 @@
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/output
+  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/output
   Cost     O(reports · log N)
 ]]
 local refused = pool.open(ARGV[3])
@@ -68,12 +68,12 @@ events.failed = ending(function(j, reason, exit, signal, message)
   else
     job.avoid_agent(j, a.id)
   end
-  attempt.failed(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
+  queue.retry(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
     message = message ~= '' and message or nil }, refusal)
 end)
 
 events.released = ending(function(j)
-  attempt.failed(j, a, { reason = 'released' }, not j.started)
+  queue.retry(j, a, { reason = 'released' }, not j.started)
 end)
 
 events.cancelled = events.released

@@ -12,7 +12,7 @@
 
   Returns  {"surveyed", last agent or "" after the last slice, capable, {reason, agents…}} | {"no_pool"}
            | {"newer_schema"}
-  Uses     lib/keys lib/pool lib/fit
+  Uses     lib/key lib/pool lib/record lib/agent lib/fit
   Cost     O(256)
 ]]
 local SLICE = 256
@@ -27,11 +27,11 @@ local from = ARGV[5] == '' and '-' or '(' .. ARGV[5]
 local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
 local capable, counts, reasons = 0, {}, {}
 for _, id in ipairs(ids) do
-  local caps = redis.call('HGET', key('agent', id), 'caps_packed')
-  local why = caps and fit.never(cmsgpack.unpack(caps), class, need)
+  local a = agent:load(id)
+  local why = a and fit.never(agent.caps(a), class, need)
   if why then
     counts[why] = (counts[why] or 0) + 1
-  elseif caps then
+  elseif a then
     capable = capable + 1
   end
 end

@@ -6,15 +6,20 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"job", spec, {field, value…}, {failure JSON…}} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool                          Cost  O(1)
+  Uses     lib/key lib/pool lib/record lib/job       Cost  O(1)
 ]]
 local refused = pool.open(ARGV[2])
 if refused then
   return refused
 end
-local fields = redis.call('HGETALL', key('job', ARGV[1]))
-if #fields == 0 then
+local j = job:load(ARGV[1])
+if not j then
   return { 'not_found' }
 end
-return { 'job', redis.call('GET', key('spec', ARGV[1])) or '', fields,
-  redis.call('LRANGE', key('failures', ARGV[1]), 0, -1) }
+local fields = {}
+for _, field in ipairs(job.fields) do
+  if j[field] then
+    fields[#fields + 1], fields[#fields + 2] = field, j[field]
+  end
+end
+return { 'job', redis.call('GET', key('spec', j.id)) or '', fields, redis.call('LRANGE', key('failures', j.id), 0, -1) }

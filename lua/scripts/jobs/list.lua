@@ -11,7 +11,7 @@
   Returns  {"jobs", the last job looked at or "" if none follow,
            {id, kind, state, agent, attempt, priority, created, started, ended, exit, reason, title}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool                          Cost  O(2000)
+  Uses     lib/key lib/pool lib/record lib/job       Cost  O(2000)
 ]]
 local LOOKED_AT = 2000
 local CHUNK = 250
@@ -23,16 +23,13 @@ end
 local limit, looked, page = tonumber(ARGV[4]), 0, {}
 local last = ARGV[3]
 
-local function matches(f)
-  return (ARGV[1] == '' or f[2] == ARGV[1]) and (ARGV[2] == '' or f[3] == ARGV[2])
+local function matches(j)
+  return (ARGV[1] == '' or j.state == ARGV[1]) and (ARGV[2] == '' or j.agent == ARGV[2])
 end
 
-local function view(id, f)
-  local row = { id }
-  for i = 1, 11 do
-    row[i + 1] = f[i] or ''
-  end
-  return row
+local function view(j)
+  return { j.id, j.kind, j.state, j.agent or '', j.attempt, j.prio, j.created, j.started or '', j.ended or '',
+    j.exit or '', j.reason or '', j.title }
 end
 
 while looked < LOOKED_AT do
@@ -42,10 +39,9 @@ while looked < LOOKED_AT do
     if #page == limit then
       return { 'jobs', last, unpack(page) }
     end
-    local f = redis.call('HMGET', key('job', id), 'kind', 'state', 'agent', 'attempt', 'prio', 'created', 'started',
-      'ended', 'exit', 'reason', 'title')
-    if f[2] and matches(f) then
-      page[#page + 1] = view(id, f)
+    local j = job:load(id)
+    if j and matches(j) then
+      page[#page + 1] = view(j)
     end
     last, looked = id, looked + 1
   end

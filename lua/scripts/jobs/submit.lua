@@ -21,7 +21,7 @@
   Returns  {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
            the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
            an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/explain
+  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/explain
   Cost     O(log N); O(256) for the first job of a class
 ]]
 local refused = pool.open(ARGV[15])
@@ -43,7 +43,7 @@ local cid = class.id_of(ARGV[2])
 local j = {
   id = ARGV[1], class = cid, kind = ARGV[3], model = ARGV[4], gpus = tonumber(ARGV[5]), vram = tonumber(ARGV[6]),
   ram = tonumber(ARGV[7]), cpus = tonumber(ARGV[8]), prio = tonumber(ARGV[9]), max = tonumber(ARGV[10]), attempt = 0,
-  free = 0, created = pool.now, out = 0, title = ARGV[11],
+  free = 0, created = pool.now, out = 0, title = ARGV[11], is_new = true,
 }
 
 local a, devices = place.find(j)
@@ -56,8 +56,7 @@ if not a and ARGV[13] ~= '1' then
 end
 local explanation = ARGV[14] == '1' and explain.survey(j, ARGV[2]) or {}
 
-job:adopt(j, { class = true, kind = true, gpus = true, vram = true, ram = true, cpus = true, prio = true, max = true,
-  attempt = true, free = true, created = true, out = true, title = true, model = j.model ~= '' or nil })
+job:adopt(j)
 job:put(j, 'order', job.order_of(j.prio, pool.next_seq()))
 redis.call('SET', key('spec', j.id), ARGV[12])
 redis.call('ZADD', key('jobs'), 0, j.id)

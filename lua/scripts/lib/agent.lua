@@ -1,10 +1,10 @@
 -- agent: one agent's record, what it has, what its live attempts take of it, and what is left.
 --
 -- `caps` is what it registered with, `measured` its last measurement, `live` its attempts: bound, running or ending.
-local agent = record.kind('agent', 12, {
-  'epoch', 'seq', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms', 'used_seq', 'claim', 'rtt', 'read_ms', 'on_time',
-  'offline_ms',
-  'instance', 'state', 'draining', 'leaving', 'cpu_load', 'caps_packed', 'measured_packed', 'places_packed',
+local agent = record.kind('agent', {
+  'state', 'epoch', 'instance', 'seq', 'claim', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms', 'used_seq', 'draining',
+  'leaving', 'rtt', 'cpu_load', 'read_ms', 'on_time', 'offline_ms', 'caps_packed', 'measured_packed', 'places_packed',
+  'standing_packed',
 })
 
 local SEEN_AFTER_MS = 60000
@@ -21,10 +21,15 @@ function agent.caps(a)
   return unpacked(a, 'caps')
 end
 
--- Where it stands: for each class that it is a member of {class, kind, model, gpus, step, value}, in one flat list; the
--- step is -1 while it stands in no rank of the class.
+-- The classes that it is a member of, those with the same score together: {{kind, model, gpus, classes = {id…}}…}.
 function agent.places(a)
   return unpacked(a, 'places')
+end
+
+-- Where it stands in the ranks of these classes: step and value by turns, in the order of `places`; the step is -1 while
+-- it stands in none.
+function agent.standing(a)
+  return unpacked(a, 'standing')
 end
 
 -- Replaces a packed part.
@@ -33,24 +38,42 @@ function agent.pack(a, field, value)
   agent:put(a, field .. '_packed', cmsgpack.pack(value))
 end
 
--- The live attempts: job id to {st, n, l, k, v, d, r, c, at, q}: state (b bound, r running, e ending), attempt number,
--- lease id, model ("" for a process), VRAM of each device, devices, RAM, milli-CPUs, since when, claim number.
+-- The live attempts: job id to {st, n, l, k, v, d, r, c, at, o, q}: state (b bound, r running, e ending), attempt number,
+-- lease id, model ("" for a process), VRAM of each device, devices, RAM, milli-CPUs, since when, order, claim number.
 function agent.live(a)
   if not a.live then
     a.live = {}
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      a.live[flat[i]] = cmsgpack.unpack(flat[i + 1])
+      local e = cmsgpack.unpack(flat[i + 1])
+      a.live[flat[i]] = { st = e[1], n = e[2], l = e[3], k = e[4], v = e[5], d = e[6], r = e[7], c = e[8], at = e[9],
+        o = e[10], q = e[11] }
     end
   end
   return a.live
 end
 
--- Adds or changes a live attempt.
-function agent.hold(a, job_id, entry)
-  agent.live(a)[job_id] = entry
-  a.left = nil
-  redis.call('HSET', key('live', a.id), job_id, cmsgpack.pack(entry))
+-- What is left after a new attempt without devices, without working it all out again.
+local function take_from_left(left, e)
+  if e.k == '' then
+    left.processes = left.processes + 1
+  else
+    left.models[e.k] = (left.models[e.k] or 0) + 1
+  end
+  left.ram, left.cpus = math.max(0, left.ram - e.r), math.max(0, left.cpus - e.c)
+end
+
+-- Adds a live attempt, or changes one, which takes what it took before.
+function agent.hold(a, job_id, e)
+  local live = agent.live(a)
+  if not live[job_id] and a.left and #e.d == 0 then
+    take_from_left(a.left, e)
+  elseif live[job_id] ~= e then
+    a.left = nil
+  end
+  live[job_id] = e
+  redis.call('HSET', key('live', a.id), job_id,
+    cmsgpack.pack({ e.st, e.n, e.l, e.k, e.v, e.d, e.r, e.c, e.at, e.o, e.q }))
 end
 
 -- Ends a live attempt: what it had reserved is free.
@@ -168,3 +191,5 @@ function agent.caller(id, epoch)
   pool.hear()
   return a
 end
+
+return agent

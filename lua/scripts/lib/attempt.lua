@@ -1,8 +1,6 @@
 -- attempt: a job's way through an agent: bound, claimed, ended or taken back.
 local attempt = {}
 
-local queue -- lib/queue, which comes later because it binds jobs by this part
-
 local PARKED_MS = 1000
 
 -- Reserves what the job needs and puts it into the agent's queue.
@@ -53,24 +51,6 @@ function attempt.is_current(a, job_id, number, lease)
   return entry ~= nil and entry.st ~= 'b' and entry.n == number and entry.l == lease
 end
 
--- The attempt ended other than well and the job may be tried again, unless its attempts are used up.
--- `why` = {reason, exit, signal, message}; `free`: it does not count against max.
-function attempt.failed(j, a, why, free)
-  agent.release(a, j.id)
-  if free then
-    job:put(j, 'free', j.free + 1)
-  end
-  if why.reason then
-    job.note_failure(j, a.id, j.attempt, why)
-  end
-  job:put(j, 'lease_until', nil)
-  if job.spent(j) >= j.max then
-    job.finish(j, 'failed')
-  else
-    queue.put(j)
-  end
-end
-
 -- The processes of an attempt are gone whose job was cancelled before.
 function attempt.buried(j, a)
   agent.release(a, j.id)
@@ -79,3 +59,5 @@ function attempt.buried(j, a)
   job.wake_at(j, j.ended + pool.job_keep)
   pool.announce('job', j.id)
 end
+
+return attempt

@@ -84,3 +84,5 @@ function breaker.look(a)
   breaker.watch(a)
   return false
 end
+
+return breaker

@@ -34,22 +34,50 @@ local function capacity(caps, c)
   return totals[c.gpus]
 end
 
--- Makes the agent a member if it could run such jobs and stands in fewer than 32 classes.
-local function admit(a, c)
-  local places = agent.places(a)
-  if #places >= 6 * CLASSES_OF_AN_AGENT or fit.never(agent.caps(a), c) then
-    return false
-  end
-  for i = 1, #places, 6 do
-    if places[i] == c.id then
-      return false
+-- The place of an agent among classes with this score, made if need be, with its number; nil if it is a member already
+-- or stands in 32 classes.
+local function place_for(a, c)
+  local count, alike = 0, nil
+  for i, place in ipairs(agent.places(a)) do
+    count = count + #place.classes
+    if place.kind == c.kind and place.model == c.model and place.gpus == c.gpus then
+      alike = i
+      for _, cid in ipairs(place.classes) do
+        if cid == c.id then
+          return nil
+        end
+      end
     end
   end
-  for _, value in ipairs({ c.id, c.kind, c.model, c.gpus, -1, 0 }) do
-    places[#places + 1] = value
+  if count >= CLASSES_OF_AN_AGENT then
+    return nil
   end
-  agent.pack(a, 'places', places)
+  local places, standing = agent.places(a), agent.standing(a)
+  if not alike then
+    alike = #places + 1
+    places[alike] = { kind = c.kind, model = c.model, gpus = c.gpus, classes = {} }
+    standing[2 * alike - 1], standing[2 * alike] = -1, 0
+  end
+  return places[alike], alike
+end
+
+-- Makes the agent a member if it could run such jobs.
+local function admit(a, c)
+  if fit.never(agent.caps(a), c) then
+    return false
+  end
+  local place, i = place_for(a, c)
+  if not place then
+    return false
+  end
+  place.classes[#place.classes + 1] = c.id
   redis.call('ZADD', key('members', c.id), capacity(agent.caps(a), c), a.id)
+  local standing = agent.standing(a)
+  if standing[2 * i - 1] >= 0 then
+    rank.enter(a, c.id, standing[2 * i - 1], standing[2 * i])
+  end
+  agent.pack(a, 'places', agent.places(a))
+  agent.pack(a, 'standing', standing)
   return true
 end
 
@@ -96,14 +124,17 @@ end
 
 -- Takes an agent out of all classes, before its capabilities change or it goes.
 function class.expel(a)
-  local places = agent.places(a)
-  for i = 1, #places, 6 do
-    if places[i + 4] >= 0 then
-      redis.call('ZREM', key('rank:' .. places[i], places[i + 4]), a.id)
+  local standing = agent.standing(a)
+  for i, place in ipairs(agent.places(a)) do
+    for _, cid in ipairs(place.classes) do
+      if standing[2 * i - 1] >= 0 then
+        rank.leave(a, cid, standing[2 * i - 1])
+      end
+      redis.call('ZREM', key('members', cid), a.id)
     end
-    redis.call('ZREM', key('members', places[i]), a.id)
   end
   agent.pack(a, 'places', {})
+  agent.pack(a, 'standing', {})
 end
 
 -- Makes an agent a member of the classes that it could serve, those used last first.
@@ -136,3 +167,5 @@ function class.could_serve(cid, need)
   end
   return false
 end
+
+return class

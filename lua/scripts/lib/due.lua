@@ -27,7 +27,7 @@ local function settle_running(j)
   local a = agent:load(j.agent)
   if a then
     job.avoid_agent(j, a.id)
-    attempt.failed(j, a, { reason = 'lease_lost' })
+    queue.retry(j, a, { reason = 'lease_lost' })
     rank.update(a)
     queue.fill(a)
   else
@@ -122,3 +122,5 @@ function due.finish(reply)
   due.settle()
   return due.write(reply)
 end
+
+return due

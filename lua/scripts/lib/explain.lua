@@ -58,3 +58,5 @@ function explain.survey(j, spec)
   local w = pool.weights
   return { { tostring(w.vram), tostring(w.load), tostring(w.rtt), tostring(w.perf) }, best, reasons, #ids }
 end
+
+return explain

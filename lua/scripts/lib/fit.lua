@@ -80,3 +80,5 @@ function fit.now(a, need)
   end
   return devices
 end
+
+return fit

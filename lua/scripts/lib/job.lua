@@ -1,9 +1,8 @@
 -- job: one job's record, its place in the order of its class, and its end.
-local job = record.kind('job', 18, {
-  'created', 'gpus', 'vram', 'ram', 'cpus', 'order', 'max', 'attempt', 'free', 'lease_until', 'bound_until', 'started',
-  'ended', 'exit', 'signal', 'out', 'score', 'prio',
-  'state', 'class', 'kind', 'model', 'agent', 'lease', 'reason', 'message', 'done', 'frame', 'cancelling', 'avoid',
-  'refused', 'devices', 'title',
+local job = record.kind('job', {
+  'state', 'class', 'kind', 'model', 'gpus', 'vram', 'ram', 'cpus', 'prio', 'order', 'max', 'created', 'title', 'score',
+  'agent', 'attempt', 'free', 'lease', 'lease_until', 'bound_until', 'started', 'ended', 'exit', 'signal', 'reason',
+  'message', 'done', 'out', 'frame', 'cancelling', 'devices', 'avoid', 'refused',
 })
 
 local FAILURES_KEPT = 16
@@ -26,7 +25,9 @@ function job.move(j, state)
     redis.call('SADD', key(state), j.id)
   end
   job:put(j, 'state', state)
-  pool.announce('job', j.id)
+  if not j.is_new then
+    pool.announce('job', j.id)
+  end
 end
 
 -- Sets when the job has to be looked at next.
@@ -117,3 +118,5 @@ function job.forget(j)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
   job:drop(j)
 end
+
+return job

@@ -69,3 +69,5 @@ function measure.take(a, json)
     agent:put(a, 'cpu_load', string.format('%.2f', m.cpu_load))
   end
 end
+
+return measure

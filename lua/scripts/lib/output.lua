@@ -54,3 +54,5 @@ function output.append(j, offset, stream, data)
   pool.announce('job', j.id)
   return nil
 end
+
+return output

@@ -80,3 +80,5 @@ function place.find(j)
   end
   return nil
 end
+
+return place

@@ -1,8 +1,8 @@
 -- queue: jobs that no agent can take yet, and the filling of room that appears.
-queue = {}
+local queue = {}
 
 local FILLED_AT_ONCE = 16
-local LOOKED_AT_IN_A_CLASS = 8
+local LOOKED_AT_IN_A_CLASS = 32
 
 -- Keeps `waiting` in step with the best pending job of a class.
 local function note_best(cid)
@@ -40,6 +40,25 @@ function queue.put(j)
   return a
 end
 
+-- An attempt ended other than well: the job is tried again, unless its attempts are used up.
+-- `why` = {reason, exit, signal, message}; `free`: it does not count against max.
+function queue.retry(j, a, why, free)
+  agent.release(a, j.id)
+  rank.update(a)
+  if free then
+    job:put(j, 'free', j.free + 1)
+  end
+  if why.reason then
+    job.note_failure(j, a.id, j.attempt, why)
+  end
+  job:put(j, 'lease_until', nil)
+  if job.spent(j) >= j.max then
+    job.finish(j, 'failed')
+  else
+    queue.put(j)
+  end
+end
+
 -- The best pending job of a class that the agent has room for, with its devices.
 local function first_fitting(a, cid)
   for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, LOOKED_AT_IN_A_CLASS - 1)) do
@@ -56,12 +75,14 @@ end
 
 -- The agent's classes that have pending jobs, the one with the best job first.
 local function waiting_classes(a)
-  local waiting, places = {}, agent.places(a)
-  for i = 1, #places, 6 do
-    local slots, taken = agent.slots(a, places[i + 1], places[i + 2])
-    local best = taken < slots and redis.call('ZSCORE', key('waiting'), places[i])
-    if best then
-      waiting[#waiting + 1] = { id = places[i], best = tonumber(best) }
+  local waiting = {}
+  for _, place in ipairs(agent.places(a)) do
+    local slots, taken = agent.slots(a, place.kind, place.model)
+    for _, cid in ipairs(taken < slots and place.classes or {}) do
+      local best = redis.call('ZSCORE', key('waiting'), cid)
+      if best then
+        waiting[#waiting + 1] = { id = cid, best = tonumber(best) }
+      end
     end
   end
   table.sort(waiting, function(x, y) return x.best < y.best end)
@@ -77,9 +98,13 @@ function queue.fill(a, most)
   while #bound < (most or FILLED_AT_ONCE) do
     local j, devices
     for _, waiting in ipairs(waiting_classes(a)) do
-      j, devices = first_fitting(a, waiting.id)
-      if j then
+      -- The best job of a class may not fit, and another class may have one before the next of this one.
+      if j and waiting.best > j.order then
         break
+      end
+      local found, its_devices = first_fitting(a, waiting.id)
+      if found and (not j or found.order < j.order) then
+        j, devices = found, its_devices
       end
     end
     if not j then
@@ -91,3 +116,5 @@ function queue.fill(a, most)
   end
   return bound
 end
+
+return queue

@@ -77,54 +77,60 @@ function rank.score(a, class)
   return a.state == 'degraded' and score * 0.5 or score, p
 end
 
--- Marks a step of a class as perhaps not empty.
-local function mark_step(cid, step)
+-- Enters the agent into one rank of a class, and marks that step of the class as perhaps not empty.
+function rank.enter(a, cid, step, value)
   local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
   if bit.band(bits, bit.lshift(1, step)) == 0 then
     redis.call('HSET', key('class', cid), 'steps', bit.bor(bits, bit.lshift(1, step)))
   end
+  redis.call('ZADD', key('rank:' .. cid, step), value, a.id)
+end
+
+function rank.leave(a, cid, step)
+  redis.call('ZREM', key('rank:' .. cid, step), a.id)
 end
 
 -- The step and the value that the agent should have in classes like this; -1 if it can't take their jobs now.
-local function target(a, class)
+local function target(a, place)
   if not agent.takes_work(a) then
     return -1, 0
   end
-  local slots, taken = agent.slots(a, class.kind, class.model)
-  local room = taken < slots and rank.room(a, class)
+  local slots, taken = agent.slots(a, place.kind, place.model)
+  local room = taken < slots and rank.room(a, place)
   if not room then
     return -1, 0
   end
-  return rank.step(room), math.floor(rank.score(a, class) * 8191) * USE_SPAN - (a.used_seq or 0)
+  return rank.step(room), math.floor(rank.score(a, place) * 8191) * USE_SPAN - (a.used_seq or 0)
+end
+
+local function move(a, classes, old, step, value)
+  for _, cid in ipairs(classes) do
+    if old == step then
+      redis.call('ZADD', key('rank:' .. cid, step), value, a.id)
+    else
+      if old >= 0 then
+        rank.leave(a, cid, old)
+      end
+      if step >= 0 then
+        rank.enter(a, cid, step, value)
+      end
+    end
+  end
 end
 
 -- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved.
--- Classes that differ by labels alone have the same score, which is worked out once.
 function rank.update(a)
-  local places, moved, known = agent.places(a), false, {}
-  for i = 1, #places, 6 do
-    local cid, alike = places[i], places[i + 2] .. ':' .. places[i + 3]
-    local found = known[alike]
-    if not found then
-      found = { target(a, { kind = places[i + 1], model = places[i + 2], gpus = places[i + 3] }) }
-      known[alike] = found
-    end
-    local step, value, old = found[1], found[2], places[i + 4]
-    if step ~= old and old >= 0 then
-      redis.call('ZREM', key('rank:' .. cid, old), a.id)
-    end
-    if step >= 0 and (step ~= old or value ~= places[i + 5]) then
-      if step ~= old then
-        mark_step(cid, step)
-      end
-      redis.call('ZADD', key('rank:' .. cid, step), value, a.id)
-    end
-    if step ~= old or value ~= places[i + 5] then
-      places[i + 4], places[i + 5], moved = step, value, true
+  local standing, moved = agent.standing(a), false
+  for i, place in ipairs(agent.places(a)) do
+    local step, value = target(a, place)
+    local old = standing[2 * i - 1]
+    if step ~= old or value ~= standing[2 * i] then
+      move(a, place.classes, old, step, value)
+      standing[2 * i - 1], standing[2 * i], moved = step, value, true
     end
   end
   if moved then
-    agent.pack(a, 'places', places)
+    agent.pack(a, 'standing', standing)
   end
 end
 
@@ -133,3 +139,5 @@ function rank.withdraw(a)
   agent:put(a, 'reach_ms', 0)
   rank.update(a)
 end
+
+return rank

@@ -1,12 +1,13 @@
--- record: hashes that are read once in a script, changed in memory, and written once at its end.
+-- record: one packed value a key, read once in a script, changed in memory, and written once at its end.
 --
--- Redis takes Lua's numbers as arguments with 17 digits, so numbers need no formatting on their way out.
+-- A record is packed as a list of its fields in their declared order, false where it has none: reading and writing it
+-- costs a tenth of a hash of as many fields. New fields are only ever added at the end.
 local record = {}
 record.__index = record
 
--- Declares a kind of record: the first part of its key, and its fields: first the numbers, as many as `numbers` says.
-function record.kind(name, numbers, fields)
-  return setmetatable({ name = name, numbers = numbers, fields = fields, cache = {}, order = {} }, record)
+-- Declares a kind of record: the first part of its key, and its fields.
+function record.kind(name, fields)
+  return setmetatable({ name = name, fields = fields, cache = {}, order = {} }, record)
 end
 
 -- The record of that id, the same table for every call of this script; nil if there is none.
@@ -15,25 +16,20 @@ function record:load(id)
   if found ~= nil then
     return found or nil
   end
-  local fields, numbers = self.fields, self.numbers
-  local values = redis.call('HMGET', key(self.name, id), unpack(fields))
-  if not values[1] then
+  local packed = redis.call('GET', key(self.name, id))
+  if not packed then
     self.cache[id] = false
     return nil
   end
-  local r = { id = id }
-  for i = 1, #fields do
-    local value = values[i]
-    if value then
-      r[fields[i]] = i <= numbers and tonumber(value) or value
-    end
+  local r, values, fields = { id = id }, cmsgpack.unpack(packed), self.fields
+  for i = 1, #values do
+    r[fields[i]] = values[i] or nil
   end
-  return self:adopt(r, {})
+  return self:adopt(r)
 end
 
--- Takes a record in; `dirty` holds the fields that still have to be written.
-function record:adopt(r, dirty)
-  r.dirty = dirty
+-- Takes a record in; a new one is written only once it is changed.
+function record:adopt(r)
   self.cache[r.id] = r
   self.order[#self.order + 1] = r
   return r
@@ -43,36 +39,29 @@ end
 function record:put(r, field, value)
   if r[field] ~= value then
     r[field] = value
-    r.dirty[field] = true
+    r.changed = true
   end
 end
 
 -- Forgets a record whose key was deleted.
 function record:drop(r)
   self.cache[r.id] = false
-  r.dirty = {}
+  r.changed = false
 end
 
--- Writes every changed field.
+-- Writes every changed record.
 function record:flush()
+  local fields = self.fields
   for _, r in ipairs(self.order) do
-    local set, n, gone = {}, 0, nil
-    for field in pairs(r.dirty) do
-      local value = r[field]
-      if value == nil then
-        gone = gone or {}
-        gone[#gone + 1] = field
-      else
-        set[n + 1], set[n + 2] = field, value
-        n = n + 2
+    if r.changed then
+      local values = {}
+      for i = 1, #fields do
+        values[i] = r[fields[i]] or false
       end
+      redis.call('SET', key(self.name, r.id), cmsgpack.pack(values))
+      r.changed = false
     end
-    if n > 0 then
-      redis.call('HSET', key(self.name, r.id), unpack(set))
-    end
-    if gone then
-      redis.call('HDEL', key(self.name, r.id), unpack(gone))
-    end
-    r.dirty = {}
   end
 end
+
+return record

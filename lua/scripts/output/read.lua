@@ -10,7 +10,8 @@
 
   Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}} | {"not_found"}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool                          Cost  O(1)
+  Uses     lib/key lib/pool lib/record lib/job lib/agent
+  Cost     O(1)
 ]]
 local SEGMENT_BYTES = 65536
 local SEGMENTS_READ = 4
@@ -21,26 +22,28 @@ local refused = pool.open(ARGV[5])
 if refused then
   return refused
 end
-local f = redis.call('HMGET', key('job', ARGV[1]), 'state', 'attempt', 'out', 'agent')
-if not f[1] then
+local j = job:load(ARGV[1])
+if not j then
   return { 'not_found' }
 end
-local offset, out = tonumber(ARGV[3]), tonumber(f[3])
-if ARGV[2] ~= '' and ARGV[2] ~= f[2] then
+local offset = tonumber(ARGV[3])
+if ARGV[2] ~= '' and tonumber(ARGV[2]) ~= j.attempt then
   offset = 0
 end
-local last = math.floor(math.max(0, out - 1) / SEGMENT_BYTES)
+local last = math.floor(math.max(0, j.out - 1) / SEGMENT_BYTES)
 local segment = math.floor(offset / SEGMENT_BYTES)
 local pieces = {}
-while offset < out and segment <= last and #pieces < 2 * SEGMENTS_READ do
+while offset < j.out and segment <= last and #pieces < 2 * SEGMENTS_READ do
   if segment > 0 and segment < last - SEGMENTS_KEPT + 1 then
     segment = last - SEGMENTS_KEPT + 1
   end
   pieces[#pieces + 1] = segment
-  pieces[#pieces + 1] = redis.call('GET', key('output:' .. ARGV[1] .. ':' .. f[2], segment)) or ''
+  pieces[#pieces + 1] = redis.call('GET', key('output:' .. j.id .. ':' .. j.attempt, segment)) or ''
   segment = segment + 1
 end
-if ARGV[4] == '1' and f[4] and f[1] == 'running' and redis.call('EXISTS', key('agent', f[4])) == 1 then
-  redis.call('HSET', key('agent', f[4]), 'read_ms', pool.now + FOLLOWED_FOR_MS)
+local a = ARGV[4] == '1' and j.state == 'running' and agent:load(j.agent)
+if a then
+  agent:put(a, 'read_ms', pool.now + FOLLOWED_FOR_MS)
+  agent:flush()
 end
-return { 'output', f[1], f[2], offset, f[3], pieces }
+return { 'output', j.state, j.attempt, offset, j.out, pieces }

@@ -26,8 +26,8 @@ if not schema then
     local t = redis.call('TIME')
     now = t[1] * 1000 + math.floor(t[2] / 1000)
   end
-  redis.call('HSET', KEYS[1], 'schema', SCHEMA, 'clock_ms', now, 'heard_ms', now, 'amnesty_ms', 0, 'amnesty_for', 0,
-    'seq', 0, 'profile', 'balanced', 'version', 1, 'weights', cmsgpack.pack({ 0.4, 0.3, 0.2, 0.1 }))
+  redis.call('HSET', KEYS[1], 'schema', SCHEMA, 'clock', cmsgpack.pack({ now, now, 0, 0, 0 }), 'profile', 'balanced',
+    'version', 1, 'weights', cmsgpack.pack({ 0.4, 0.3, 0.2, 0.1 }))
 end
 local settings = {}
 for i = 1, 7 do

@@ -10,7 +10,7 @@
   ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"scheduler", profile, version, vram, load, rtt, perf} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool                          Cost  O(1)
+  Uses     lib/key lib/pool                          Cost  O(1)
 ]]
 local refused = pool.open(ARGV[6])
 if refused then
@@ -31,9 +31,7 @@ end
 
 if ARGV[1] ~= '' and is_change() then
   profile, version, weights = ARGV[1], version + 1, wanted
-  pool.put('profile', profile)
-  pool.put('version', version)
-  pool.put('weights', cmsgpack.pack(weights))
+  redis.call('HSET', KEYS[1], 'profile', profile, 'version', version, 'weights', cmsgpack.pack(weights))
 end
 local reply = { 'scheduler', profile, version }
 for i = 1, 4 do

@@ -5,7 +5,7 @@
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"swept", settled, more} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/keys lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/pool lib/record lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(16 log N)
 ]]
 local refused = pool.open(ARGV[1])

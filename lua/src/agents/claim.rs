@@ -15,7 +15,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/claim", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
+script!(Frees, "agents/claim", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
 
 /// One claim.
 ///

@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/drain", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "agents/drain", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Drains or resumes an agent. Jobs bound to a draining agent go elsewhere; running ones finish.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "agents/get", uses ["keys", "pool", "record", "agent", "rank"]);
+script!(Reads, "agents/get", uses ["key", "pool", "record", "agent", "rank"]);
 
 /// Reads one agent.
 #[derive(Debug, Clone, Copy)]

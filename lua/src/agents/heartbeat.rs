@@ -13,7 +13,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/heartbeat", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
+script!(Frees, "agents/heartbeat", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
 
 /// One heartbeat.
 #[derive(Debug, Clone, Copy)]

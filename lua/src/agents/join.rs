@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "agents/join", uses ["keys", "pool"]);
+script!(Writes, "agents/join", uses ["key", "pool"]);
 
 /// Reserves `agent` for the key with this thumbprint. Repeating it is harmless.
 #[derive(Debug, Clone, Copy)]

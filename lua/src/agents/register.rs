@@ -11,7 +11,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "agents/register", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Writes, "agents/register", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Registers a run of an agent.
 #[derive(Debug, Clone, Copy)]

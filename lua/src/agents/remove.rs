@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/remove", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "agents/remove", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Removes an agent: its credential is void, bound jobs go elsewhere at once, running ones when their leases end.
 #[derive(Debug, Clone, Copy)]

@@ -16,7 +16,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/report", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "output"]);
+script!(Frees, "agents/report", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "output"]);
 
 /// Reports in one run of the script.
 const CHUNK: usize = 64;

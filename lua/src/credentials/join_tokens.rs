@@ -9,13 +9,12 @@ use titan_api::{
 };
 
 use super::index;
-use crate::{
-    Store, StoreError, keys,
-    reply::{Reply, unknown_word},
-    script::{Args, script},
-};
+use crate::{Store, StoreError, keys};
 
-script!(Writes, "credentials/use_join_token", uses []);
+pub use super::{
+    return_join_token::return_use,
+    use_join_token::{UseOutcome, use_once},
+};
 
 /// What the field of a public key's use begins with.
 const BY: &str = "by:";
@@ -27,22 +26,6 @@ pub struct StoredJoinToken {
     pub record: JoinToken,
     /// SHA-256 of the secret, in hex.
     pub secret_sha256: String,
-}
-
-/// What came of a use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UseOutcome {
-    /// It is used, now or before by the same key.
-    Used {
-        /// The pool to join.
-        pool: PoolName,
-        /// The agent id that this key has under this token.
-        agent: AgentId,
-    },
-    /// There is no such token, its secret is another, or it has expired.
-    Invalid,
-    /// Other keys have used it up.
-    UsedUp,
 }
 
 /// Stores a new token. Redis forgets it by itself when it expires: what is lost then is good for nothing any more.
@@ -60,30 +43,6 @@ pub async fn create(store: &Store, token: &StoredJoinToken) -> Result<(), StoreE
     expire.arg("PEXPIREAT").arg(&key).arg(record.expires_at.as_ms());
     store.connection().query::<i64>(&expire).await?;
     index::enter(store, &keys::join_tokens(&record.pool), &record.id).await
-}
-
-/// Uses a token for a public key (base64url), atomically: of 100 parallel uses of a single-use token one succeeds.
-/// The same key may use it again and gets the same agent id.
-///
-/// # Errors
-/// [`StoreError`], as for every operation.
-pub async fn use_once(
-    store: &Store,
-    id: &CredentialId,
-    secret_sha256: &str,
-    public_key: &str,
-    agent: &AgentId,
-) -> Result<UseOutcome, StoreError> {
-    let key = keys::join_token(id);
-    let mut args = Args::new();
-    args.push(secret_sha256).push(public_key).push(agent.as_str()).push("");
-    let mut reply = Reply::new(SCRIPT.run(store.connection(), [&key, &key], &args).await?)?;
-    match reply.text()?.as_str() {
-        "used" => Ok(UseOutcome::Used { pool: reply.parse()?, agent: reply.parse()? }),
-        "invalid" => Ok(UseOutcome::Invalid),
-        "used_up" => Ok(UseOutcome::UsedUp),
-        other => Err(unknown_word("credentials/use_join_token", other)),
-    }
 }
 
 /// Reads a page of a pool's tokens, by id. A page may be shorter than `limit` only if it is the last.

@@ -3,3 +3,5 @@
 pub mod api_keys;
 mod index;
 pub mod join_tokens;
+mod return_join_token;
+mod use_join_token;

@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "jobs/cancel", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "jobs/cancel", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Cancels a job. Repeating it is harmless; a job that has ended stays as it is.
 #[derive(Debug, Clone, Copy)]

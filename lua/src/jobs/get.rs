@@ -16,7 +16,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "jobs/get", uses ["keys", "pool"]);
+script!(Reads, "jobs/get", uses ["key", "pool", "record", "job"]);
 
 /// Reads one job.
 #[derive(Debug, Clone, Copy)]

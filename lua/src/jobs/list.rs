@@ -12,7 +12,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "jobs/list", uses ["keys", "pool"]);
+script!(Reads, "jobs/list", uses ["key", "pool", "record", "job"]);
 
 /// Reads a page of jobs.
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "jobs/submit", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "explain"]);
+script!(Writes, "jobs/submit", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "explain"]);
 
 /// Submits a job. Repeating it with the same id is harmless.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "output/read", uses ["keys", "pool"]);
+script!(Frees, "output/read", uses ["key", "pool", "record", "job", "agent"]);
 
 /// Reads output.
 #[derive(Debug, Clone, Copy)]

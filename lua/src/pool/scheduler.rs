@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "pool/scheduler", uses ["keys", "pool"]);
+script!(Frees, "pool/scheduler", uses ["key", "pool"]);
 
 /// Reads the weights.
 #[derive(Debug, Clone, Copy)]

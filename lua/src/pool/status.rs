@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "pool/status", uses ["keys", "pool"]);
+script!(Reads, "pool/status", uses ["key", "pool"]);
 
 /// Counts agents and jobs.
 #[derive(Debug, Clone, Copy)]

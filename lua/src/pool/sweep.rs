@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "pool/sweep", uses ["keys", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "pool/sweep", uses ["key", "pool", "record", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
 
 /// Settles up to 16 overdue things.
 #[derive(Debug, Clone, Copy)]

@@ -106,6 +106,19 @@ async fn the_same_key_may_use_a_token_again_and_gets_the_same_agent() {
 }
 
 #[tokio::test]
+async fn a_use_that_came_to_nothing_is_given_back_once() {
+    let (_redis, store) = store().await;
+    token(&store, "t", 1, 60_000).await;
+    let try_it = async |key: &str| join_tokens::use_once(&store, &id("t"), "hash", key, &agent_id("a")).await.unwrap();
+    assert!(matches!(try_it("key").await, UseOutcome::Used { .. }));
+    for _ in 0..2 {
+        join_tokens::return_use(&store, &id("t"), "key").await.unwrap();
+    }
+    assert!(matches!(try_it("other").await, UseOutcome::Used { .. }));
+    assert_eq!(try_it("key").await, UseOutcome::UsedUp);
+}
+
+#[tokio::test]
 async fn a_wrong_an_expired_and_a_revoked_token_are_worth_the_same() {
     let (_redis, store) = store().await;
     token(&store, "t", 5, 60_000).await;

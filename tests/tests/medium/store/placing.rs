@@ -116,12 +116,12 @@ async fn a_job_that_nobody_could_ever_run_is_refused_with_the_reasons() {
     let world = World::new().await;
     world.parked("small", &with_gpus(&[8_192])).await;
     world.parked("plain", &facts()).await;
-    let before = world.redis.snapshot().await.without_field("titan:{default}", "clock_ms");
+    let before = world.redis.snapshot().await.without_field("titan:{default}", "clock");
     let SubmitOutcome::Unserved { mut ruled_out } = world.submit(&on_gpus(1, 80_000)).await.1 else { panic!() };
     ruled_out.sort_by(|a, b| a.reason.cmp(&b.reason));
     let counted = |reason: &str| RuledOut { reason: reason.into(), agents: 1 };
     assert_eq!(ruled_out, [counted("gpus"), counted("vram")]);
-    let after = world.redis.snapshot().await.without_field("titan:{default}", "clock_ms");
+    let after = world.redis.snapshot().await.without_field("titan:{default}", "clock");
     assert_eq!(before, after, "nothing is written for it");
     world.pending(&SubmitJob { allow_unserved: true, ..on_gpus(1, 80_000) }).await;
     assert!(matches!(world.submit(&on_gpus(1, 80_000)).await.1, SubmitOutcome::Unserved { .. }));

@@ -72,8 +72,8 @@ fn a_script_brings_every_part_that_it_may_come_to_and_no_other() {
     for_each_script(|s| {
         let reached = functions.reached_from(&s.code, &s.header.uses);
         let needed: BTreeSet<_> = reached.iter().filter(|(_, name)| !name.is_empty()).map(|(part, _)| part).collect();
-        // `keys` has no cost and goes with nearly everything.
-        let brought: BTreeSet<_> = s.header.uses.iter().filter(|u| *u != "keys" || needed.contains(u)).collect();
+        // `key` has no cost and goes with nearly everything.
+        let brought: BTreeSet<_> = s.header.uses.iter().filter(|u| *u != "key" || needed.contains(u)).collect();
         (needed != brought).then(|| format!("needs {needed:?}, brings {brought:?}"))
     });
 }

@@ -78,11 +78,11 @@ fn words(returns: &str) -> BTreeSet<String> {
 fn a_header_is_read_as_it_is_written() {
     let text = "--[[ nouns/verb: does it.\n\n  KEYS[1]  pool  hash\n  KEYS[2]  absent  none\n  ARGV[1]  agent  string\n  \
                 ARGV[2…] pairs  2 each\n\n  Returns  {\"done\", {a, \"b\"}} | {\"no\"}\n           | {\"never\"}; more\n  \
-                Uses     lib/keys lib/pool     Cost  O(1)";
+                Uses     lib/key lib/pool     Cost  O(1)";
     let header = Header::parse(text).unwrap();
     assert_eq!((header.keys, header.args, header.more_args), (2, 1, true));
     assert_eq!(header.words, ["done", "never", "no"].map(str::to_owned).into());
-    assert_eq!(header.uses, ["keys", "pool"]);
+    assert_eq!(header.uses, ["key", "pool"]);
     assert!(Header::parse(&text.replace("ARGV[1]", "ARGV[2]")).is_err(), "indices out of order are found");
     assert!(Header::parse(&text.replace("Cost  O(1)", "")).is_err());
 }

@@ -13,8 +13,11 @@ pub(crate) struct Functions {
     bodies: BTreeMap<Function, Vec<Token>>,
 }
 
-/// The part, and the name in it; "" for what stands outside its functions.
+/// The part, and the name in it; "" for what stands outside its functions, [`KIND`] for the kind of record it declares.
 type Function = (String, String);
+
+/// What a part that declares a kind of record is needed for.
+const KIND: &str = "record.kind";
 
 impl Functions {
     pub(crate) fn of(parts: &[Part]) -> Self {
@@ -41,19 +44,26 @@ impl Functions {
         Code { tokens: self.bodies[function].clone() }.reply_words()
     }
 
-    /// The functions named in a piece of `part`: `rank.update` as itself, `note_best` as one of the same part, and
-    /// `key` as what the part `keys` is for.
+    /// The functions named in a piece of `part`: `rank.update` as itself, `note_best` as one of the same part, `job:load`
+    /// as the kind that `job` declares and what the part `record` has of that name; and `key` as what
+    /// the part `key` is for.
     fn named_in<'a>(&'a self, tokens: &'a [Token], part: &'a str) -> impl Iterator<Item = Function> + 'a {
         let dotted = tokens.windows(3).filter_map(|window| match window {
             [Token::Name(a), Token::Sign('.'), Token::Name(b)] => Some((a.clone(), b.clone())),
             _ => None,
         });
+        let methods = tokens.windows(3).flat_map(|window| match window {
+            [Token::Name(a), Token::Sign(':'), Token::Name(b)] => {
+                vec![(a.clone(), KIND.to_owned()), ("record".to_owned(), b.clone())]
+            }
+            _ => Vec::new(),
+        });
         let plain = tokens.iter().filter_map(move |token| match token {
-            Token::Name(name) if name == "key" => Some(("keys".to_owned(), name.clone())),
+            Token::Name(name) if name == "key" => Some((name.clone(), name.clone())),
             Token::Name(name) => Some((part.to_owned(), name.clone())),
             _ => None,
         });
-        dotted.chain(plain).filter(|function| self.bodies.contains_key(function))
+        dotted.chain(methods).chain(plain).filter(|function| self.bodies.contains_key(function))
     }
 }
 
@@ -73,14 +83,18 @@ fn bodies(part: &Part, parts: &[Part]) -> Vec<(Function, Vec<Token>)> {
         }
         rest = &rest[length..];
     }
+    if (Code { tokens: top.clone() }).uses_name("kind") {
+        found.push(((part.name.clone(), KIND.to_owned()), Vec::new()));
+    }
     found.push(((part.name.clone(), String::new()), top));
     found
 }
 
-/// The name of the function that begins here: `function rank.update(` or `local function note_best(`.
+/// The name of the function that begins here: `function rank.update(`, `function record:load(` or
+/// `local function note_best(`.
 fn function_name(tokens: &[Token], part: &Part, parts: &[Part]) -> Option<Function> {
     match tokens {
-        [Token::Name(f), Token::Name(a), Token::Sign('.'), Token::Name(b), Token::Sign('('), ..]
+        [Token::Name(f), Token::Name(a), Token::Sign('.' | ':'), Token::Name(b), Token::Sign('('), ..]
             if f == "function" && parts.iter().any(|p| p.name == *a) =>
         {
             Some((a.clone(), b.clone()))

@@ -24,7 +24,7 @@ pub(crate) struct Part {
     pub(crate) code: Code,
 }
 
-/// A wrapper's declaration of the script that it runs: `script!(Frees, "agents/claim", uses ["keys", …])`.
+/// A wrapper's declaration of the script that it runs: `script!(Frees, "agents/claim", uses ["key", …])`.
 #[derive(Debug)]
 pub(crate) struct Declaration {
     /// `agents`, for `lua/src/agents/claim.rs`.

@@ -1,4 +1,4 @@
--- keys: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
+-- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
 --   due            zset  job:<id>, agent:<id> or class:<id> by the time when it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
@@ -7,10 +7,14 @@
 --   agents         zset  all agents, score 0         agents:<state>, agents:draining  set
 --   identities     hash  agent id to public key, "-" once removed
 --   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
---   job:<id> spec:<id> failures:<id> output:<id>:<attempt>:<segment>      agent:<id> facts:<id> live:<id>
---   class:<id> members:<class> pending:<class> rank:<class>:<step>
+--   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON
+--   output:<id>:<attempt>:<segment>  string, see lib/output
+--   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
+--   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 local PREFIX = KEYS[1] .. ':'
 
 local function key(name, id)
   return id and PREFIX .. name .. ':' .. id or PREFIX .. name
 end
+
+return key

@@ -1,0 +1,220 @@
+//! What the loops share, and what happens to an attempt whichever loop hears of it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use titan_api::{
+    agents::{AgentSettings, Facts, Measures},
+    ids::{JobId, LeaseId},
+    work::{HeldLease, Lease},
+};
+use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
+
+use crate::{
+    attempts::{Attempts, OpenClaim, Orders, Revoked, held_lease},
+    clock,
+    config::Config,
+    executor::{Executor, Sign},
+    hardware::Meter,
+    identity::Identity,
+    link::{CallError, Fatal, Link, Setback},
+    outbox::{Outbox, Settled},
+    register::Registration,
+};
+
+/// One run of the agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub config: Config,
+    pub identity: Identity,
+    pub facts: Facts,
+    pub link: Link,
+    pub registration: Registration,
+    pub attempts: Attempts,
+    pub outbox: Outbox,
+    pub executor: Executor,
+    meter: Mutex<Meter>,
+    /// How the coordinator wants the agent to behave, as it said last.
+    pub settings: watch::Sender<AgentSettings>,
+    /// Whether an operator of the pool drains this agent.
+    pub drained: watch::Sender<bool>,
+    /// Whether the agent is on its way out.
+    pub leaving: watch::Sender<bool>,
+    /// Why the agent cannot go on.
+    pub fatal: watch::Sender<Option<Fatal>>,
+    /// Whether the coordinator has heard that.
+    pub farewell: watch::Sender<bool>,
+    /// Asks for a heartbeat before its time.
+    pub beat_now: Notify,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        config: Config,
+        identity: Identity,
+        facts: Facts,
+        link: Link,
+        executor: Executor,
+        meter: Meter,
+    ) -> Self {
+        Self {
+            attempts: Attempts::new(config.max_jobs),
+            registration: Registration::new(),
+            outbox: Outbox::new(),
+            meter: Mutex::new(meter),
+            settings: watch::Sender::new(until_told()),
+            drained: watch::Sender::new(false),
+            leaving: watch::Sender::new(false),
+            farewell: watch::Sender::new(false),
+            fatal: watch::Sender::new(None),
+            beat_now: Notify::new(),
+            config,
+            identity,
+            facts,
+            link,
+            executor,
+        }
+    }
+
+    /// Calls `POST /api/v1/agents/{id}/{verb}` once. An agent that the coordinator does not know registers again.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub(crate) async fn call<B, R>(&self, verb: &str, body: &B, limit: Duration) -> Result<R, Setback>
+    where
+        B: Serialize + Sync + ?Sized,
+        R: DeserializeOwned,
+    {
+        let session = self.link.session();
+        let Some(agent_id) = &session.agent_id else { return Err(Setback::Later(None)) };
+        let path = format!("/api/v1/agents/{agent_id}/{verb}");
+        match self.link.post(&path, Some(&session.token), body, limit).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(self.setback(verb, error, session.generation).await),
+        }
+    }
+
+    async fn setback(&self, verb: &str, error: CallError, generation: u64) -> Setback {
+        if let Some(fatal) = error.fatal() {
+            self.fatal.send_replace(Some(fatal));
+            return Setback::Stopping;
+        }
+        if error.wants_registration() {
+            info!("the coordinator does not know this agent any more ({error}); it registers again");
+            return match self.register_again(generation).await {
+                Ok(()) => Setback::Later(None),
+                Err(fatal) => {
+                    self.fatal.send_replace(Some(fatal));
+                    Setback::Stopping
+                }
+            };
+        }
+        warn!("{verb}: {error}");
+        if error.is_transient() { Setback::Later(error.retry_after()) } else { Setback::Refused }
+    }
+
+    /// What the box has left.
+    pub(crate) fn measure(&self) -> Measures {
+        self.meter().measure(self.link.rtt_ms())
+    }
+
+    /// The same, if it was not just measured.
+    pub(crate) fn measure_if_due(&self) -> Option<Measures> {
+        self.meter().measure_if_due(self.link.rtt_ms())
+    }
+
+    /// Whether the agent should ask for work at all.
+    pub(crate) fn wants_work(&self) -> bool {
+        self.config.allow_jobs && !*self.drained.borrow() && !*self.leaving.borrow()
+    }
+
+    /// How the coordinator wants the agent to behave.
+    pub(crate) fn apply(&self, settings: AgentSettings) {
+        self.settings.send_if_modified(|current| {
+            let changed = *current != settings;
+            *current = settings;
+            changed
+        });
+    }
+
+    /// What comes back with most replies.
+    pub(crate) fn heed(&self, cancel: &[JobId], flush_ms: u64) {
+        if !cancel.is_empty() {
+            self.attempts.cancel(cancel);
+        }
+        self.outbox.gather_for(Duration::from_millis(flush_ms));
+    }
+
+    /// Begins the attempts that `claim` has brought.
+    pub(crate) fn begin(self: &Arc<Self>, claim: OpenClaim, leases: Vec<Lease>) {
+        for (lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
+            // Before anything can happen to it.
+            self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
+            tokio::spawn(Arc::clone(self).run_attempt(lease, orders));
+        }
+    }
+
+    async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>) {
+        let id = &lease.lease_id;
+        self.attempts.alone(&held_lease(&lease)).await;
+        info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
+        let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
+        let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(id, sign)).await;
+        if let Some(how) = end {
+            info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: {how:?}");
+            self.attempts.ended(id);
+            self.outbox.end(id, how);
+        } else {
+            warn!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its lease was lost");
+            self.outbox.discard(id);
+            self.attempts.remove(id);
+        }
+    }
+
+    fn seen(&self, lease: &LeaseId, sign: Sign) {
+        match sign {
+            Sign::Started => self.outbox.started(lease),
+            Sign::Output => self.outbox.output(lease),
+            Sign::LeaseLost => self.revoke(lease),
+        }
+    }
+
+    /// What became of reports.
+    pub(crate) fn settled(&self, settled: &Settled) {
+        settled.finished.iter().for_each(|lease| self.attempts.remove(&lease.lease_id));
+        self.revoke_all(&settled.stale);
+    }
+
+    /// Attempts that are no longer this agent's: their processes end and nothing of them is reported.
+    pub(crate) fn revoke_all(&self, leases: &[HeldLease]) {
+        for lease in leases {
+            info!(job.id = %lease.job_id, attempt = lease.attempt, "the attempt is no longer this agent's");
+            self.revoke(&lease.lease_id);
+        }
+    }
+
+    fn revoke(&self, lease: &LeaseId) {
+        if self.attempts.revoke(lease) != Revoked::Unknown {
+            self.outbox.discard(lease);
+        }
+    }
+
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settings in force until the coordinator has said its own.
+fn until_told() -> AgentSettings {
+    AgentSettings {
+        heartbeat_interval_ms: 10_000,
+        lease_ttl_ms: 60_000,
+        kill_grace_ms: 10_000,
+        parking: false,
+        max_wait_ms: 0,
+    }
+}

@@ -1,0 +1,246 @@
+//! The attempts that this agent holds: what each heartbeat lists, what fills its slots, and the orders for each.
+//!
+//! The coordinator takes back every lease of a claim that was answered and that a heartbeat does not list. So the
+//! number of the last claim and the leases it brought change together, under one lock, and are read together.
+
+mod orders;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use titan_api::{
+    ids::{JobId, LeaseId},
+    work::{HeldLease, Lease},
+};
+use tokio::sync::watch;
+
+pub(crate) use orders::{Orders, Stop};
+
+/// All attempts that the agent holds.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    slots: u32,
+    inner: Mutex<Inner>,
+    /// How many are held; tells waiters whenever one comes or goes.
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    held: BTreeMap<LeaseId, Held>,
+    last_claim: u64,
+    open_claim: Option<OpenClaim>,
+    accepted: u64,
+}
+
+/// A claim whose answer is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenClaim {
+    pub number: u64,
+    /// When it was first sent, on the box's clock. Its leases count from then, even if it is a repeat that is answered:
+    /// they may have been granted the first time.
+    pub sent_ms: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: HeldLease,
+    orders: watch::Sender<Orders>,
+    /// Rises from lease to lease.
+    order: u64,
+    /// Whether heartbeats list it: not once the coordinator has disowned it or it ran out.
+    listed: bool,
+    /// Whether processes of it may exist.
+    running: bool,
+}
+
+/// An attempt that is to begin, and the orders for it.
+pub(crate) type Begun = (Lease, watch::Receiver<Orders>);
+
+/// What became of an order to drop an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// Its processes are being ended.
+    Ending,
+    /// Nothing of it ran any more; it is forgotten.
+    Gone,
+    /// It was not held.
+    Unknown,
+}
+
+impl Attempts {
+    /// Room for `slots` attempts.
+    pub(crate) fn new(slots: u32) -> Self {
+        Self { slots, inner: Mutex::default(), count: watch::Sender::new(0) }
+    }
+
+    /// How many more attempts could begin now.
+    pub(crate) fn free_slots(&self) -> u32 {
+        self.slots.saturating_sub(u32::try_from(self.lock().held.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Tells whenever an attempt comes or goes.
+    pub(crate) fn count(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+
+    /// The claim to make: the one that got no answer yet, or else the next, which is sent at `now_ms`.
+    pub(crate) fn open_claim(&self, now_ms: u64) -> OpenClaim {
+        let mut inner = self.lock();
+        let next = OpenClaim { number: inner.last_claim + 1, sent_ms: now_ms };
+        *inner.open_claim.get_or_insert(next)
+    }
+
+    /// Whether a claim was made whose answer is not known.
+    pub(crate) fn has_open_claim(&self) -> bool {
+        self.lock().open_claim.is_some()
+    }
+
+    /// The answer to `claim`: from now on its leases are held and it counts as read. Gives those that are new.
+    pub(crate) fn accept(&self, claim: OpenClaim, leases: Vec<Lease>, now_ms: u64) -> Vec<Begun> {
+        let mut inner = self.lock();
+        if claim.number <= inner.last_claim {
+            return Vec::new();
+        }
+        (inner.last_claim, inner.open_claim) = (claim.number, None);
+        // More than was asked for would overload the box, and what has run out already is not worth beginning. What is
+        // not held goes back with the next heartbeat.
+        let room = (self.slots as usize).saturating_sub(inner.held.len());
+        let current = leases.into_iter().filter(|lease| claim.sent_ms.saturating_add(lease.lease_ttl_ms) > now_ms);
+        let new = current.filter_map(|lease| inner.hold(lease, claim.sent_ms)).take(room).collect();
+        self.counted(inner);
+        new
+    }
+
+    /// The open claim's answer will not be read any more: whatever it brought goes back with the next heartbeat.
+    pub(crate) fn abandon_claim(&self) {
+        let mut inner = self.lock();
+        if let Some(claim) = inner.open_claim.take() {
+            inner.last_claim = claim.number;
+        }
+    }
+
+    /// The last claim whose answer was read, and the leases to renew.
+    pub(crate) fn snapshot(&self) -> (u64, Vec<HeldLease>) {
+        let inner = self.lock();
+        (inner.last_claim, inner.held.values().filter(|h| h.listed).map(|h| h.lease.clone()).collect())
+    }
+
+    /// The coordinator renewed `leases`: they last until `deadline_ms` on the box's clock.
+    pub(crate) fn renew<'a>(&self, leases: impl IntoIterator<Item = &'a HeldLease>, deadline_ms: u64) {
+        let inner = self.lock();
+        for held in leases.into_iter().filter_map(|lease| inner.held.get(&lease.lease_id)).filter(|h| h.listed) {
+            held.orders.send_if_modified(|orders| orders.extend(deadline_ms));
+        }
+    }
+
+    /// Ends all attempts of these jobs, to be reported as cancelled.
+    pub(crate) fn cancel(&self, jobs: &[JobId]) {
+        let inner = self.lock();
+        for held in inner.held.values().filter(|h| jobs.contains(&h.lease.job_id)) {
+            held.order(Stop::Cancel);
+        }
+    }
+
+    /// The lease is lost: its processes end and nothing of it is reported any more.
+    pub(crate) fn revoke(&self, lease: &LeaseId) -> Revoked {
+        let mut inner = self.lock();
+        let Some(held) = inner.held.get_mut(lease) else { return Revoked::Unknown };
+        held.listed = false;
+        held.order(Stop::Revoke);
+        if held.running {
+            return Revoked::Ending;
+        }
+        inner.held.remove(lease);
+        self.counted(inner);
+        Revoked::Gone
+    }
+
+    /// Gives the same order to all attempts.
+    pub(crate) fn stop_all(&self, stop: Stop) {
+        self.lock().held.values().for_each(|held| held.order(stop));
+    }
+
+    /// Ends all attempts without any grace.
+    pub(crate) fn kill_all(&self) {
+        for held in self.lock().held.values() {
+            held.order(Stop::Revoke);
+            held.orders.send_modify(|orders| orders.at_once = true);
+        }
+    }
+
+    /// The processes of the attempt are gone; its slot stays taken until its last report is answered.
+    pub(crate) fn ended(&self, lease: &LeaseId) {
+        let mut inner = self.lock();
+        if let Some(held) = inner.held.get_mut(lease) {
+            held.running = false;
+        }
+        self.counted(inner);
+    }
+
+    /// Forgets the attempt: its slot is free.
+    pub(crate) fn remove(&self, lease: &LeaseId) {
+        let mut inner = self.lock();
+        inner.held.remove(lease);
+        self.counted(inner);
+    }
+
+    /// How many attempts may have processes.
+    pub(crate) fn running(&self) -> usize {
+        self.lock().held.values().filter(|h| h.running).count()
+    }
+
+    /// Waits until no earlier attempt of the same job may have processes here.
+    pub(crate) async fn alone(&self, lease: &HeldLease) {
+        let mut count = self.count();
+        while self.lock().has_earlier(lease) {
+            // The sender lives as long as `self`, so waiting cannot fail.
+            let _ = count.changed().await;
+        }
+    }
+
+    /// Tells the waiters, after the lock is given up, since they take it in turn.
+    fn counted(&self, inner: MutexGuard<'_, Inner>) {
+        let held = inner.held.len();
+        drop(inner);
+        self.count.send_replace(held);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn hold(&mut self, lease: Lease, sent_ms: u64) -> Option<Begun> {
+        if self.held.contains_key(&lease.lease_id) {
+            return None;
+        }
+        let (orders, receiver) = watch::channel(Orders::until(sent_ms.saturating_add(lease.lease_ttl_ms)));
+        self.accepted += 1;
+        let held = Held { lease: held_lease(&lease), orders, order: self.accepted, listed: true, running: true };
+        self.held.insert(lease.lease_id.clone(), held);
+        Some((lease, receiver))
+    }
+
+    fn has_earlier(&self, lease: &HeldLease) -> bool {
+        let own = self.held.get(&lease.lease_id).map_or(u64::MAX, |h| h.order);
+        self.held.values().any(|h| h.running && h.order < own && h.lease.job_id == lease.job_id)
+    }
+}
+
+impl Held {
+    fn order(&self, stop: Stop) {
+        self.orders.send_if_modified(|orders| orders.stop(stop));
+    }
+}
+
+/// The name of a lease, as reports carry it.
+pub(crate) fn held_lease(lease: &Lease) -> HeldLease {
+    HeldLease { job_id: lease.job_id.clone(), attempt: lease.attempt, lease_id: lease.lease_id.clone() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What the table of attempts promises to the loops.
+
+use super::*;
+
+fn lease(job: &str, lease: &str) -> Lease {
+    Lease {
+        job_id: JobId::new(job).unwrap(),
+        attempt: 1,
+        lease_id: LeaseId::new(lease).unwrap(),
+        lease_ttl_ms: 1_000,
+        process: titan_api::jobs::ProcessSpec::default(),
+        devices: Vec::new(),
+        timeout_ms: None,
+    }
+}
+
+fn claim(number: u64) -> OpenClaim {
+    OpenClaim { number, sent_ms: 500 }
+}
+
+fn id(text: &str) -> LeaseId {
+    LeaseId::new(text).unwrap()
+}
+
+#[test]
+fn a_claim_without_an_answer_is_made_again_and_its_leases_count_from_the_first_time() {
+    let attempts = Attempts::new(2);
+    assert_eq!(attempts.open_claim(100), OpenClaim { number: 1, sent_ms: 100 });
+    let again = attempts.open_claim(700);
+    assert_eq!(again, OpenClaim { number: 1, sent_ms: 100 });
+    assert_eq!(attempts.snapshot().0, 0, "it does not count as read");
+    let begun = attempts.accept(again, vec![lease("j", "l")], 800);
+    assert_eq!(begun[0].1.borrow().deadline_ms, 1_100);
+    assert_eq!(attempts.snapshot(), (1, vec![held_lease(&lease("j", "l"))]));
+    assert_eq!((attempts.open_claim(900).number, attempts.free_slots()), (2, 1));
+}
+
+#[test]
+fn a_lease_that_has_run_out_and_one_too_many_are_not_held() {
+    let attempts = Attempts::new(1);
+    assert!(attempts.accept(claim(1), vec![lease("j", "late")], 1_500).is_empty());
+    let two = vec![lease("j", "first"), lease("k", "second")];
+    assert_eq!(attempts.accept(claim(2), two, 600).len(), 1);
+    assert_eq!(attempts.snapshot(), (2, vec![held_lease(&lease("j", "first"))]));
+}
+
+#[test]
+fn a_second_answer_to_a_claim_changes_nothing() {
+    let attempts = Attempts::new(2);
+    attempts.accept(claim(1), vec![lease("j", "l")], 600);
+    attempts.remove(&id("l"));
+    assert!(attempts.accept(claim(1), vec![lease("j", "l")], 600).is_empty());
+    assert_eq!(attempts.free_slots(), 2);
+}
+
+#[test]
+fn an_abandoned_claim_counts_as_read_so_that_its_leases_go_back() {
+    let attempts = Attempts::new(2);
+    attempts.open_claim(0);
+    attempts.abandon_claim();
+    assert_eq!(attempts.snapshot(), (1, vec![]));
+    assert!(attempts.accept(claim(1), vec![lease("j", "l")], 600).is_empty());
+}
+
+#[test]
+fn a_deadline_never_moves_back_and_a_lost_lease_is_not_renewed() {
+    let attempts = Attempts::new(2);
+    let (lease, orders) = attempts.accept(claim(1), vec![lease("j", "l")], 600).remove(0);
+    let held = held_lease(&lease);
+    assert_eq!(orders.borrow().deadline_ms, 1_500);
+    attempts.renew([&held], 3_000);
+    attempts.renew([&held], 2_000);
+    assert_eq!(orders.borrow().deadline_ms, 3_000);
+    assert_eq!(attempts.revoke(&held.lease_id), Revoked::Ending);
+    attempts.renew([&held], 9_000);
+    assert_eq!(*orders.borrow(), Orders { deadline_ms: 3_000, stop: Some(Stop::Revoke), at_once: false });
+    assert_eq!((attempts.snapshot().1.len(), attempts.free_slots()), (0, 1), "not listed, but its slot is taken");
+}
+
+#[test]
+fn the_stronger_order_stays() {
+    let attempts = Attempts::new(2);
+    let (_, orders) = attempts.accept(claim(1), vec![lease("j", "l")], 600).remove(0);
+    attempts.cancel(&[JobId::new("j").unwrap()]);
+    attempts.stop_all(Stop::Release);
+    assert_eq!(orders.borrow().stop, Some(Stop::Cancel));
+    attempts.kill_all();
+    assert_eq!(*orders.borrow(), Orders { deadline_ms: 1_500, stop: Some(Stop::Revoke), at_once: true });
+}
+
+#[test]
+fn an_ended_attempt_keeps_its_slot_until_its_report_is_answered() {
+    let attempts = Attempts::new(1);
+    attempts.accept(claim(1), vec![lease("j", "l")], 600);
+    attempts.ended(&id("l"));
+    assert_eq!((attempts.free_slots(), attempts.running(), attempts.snapshot().1.len()), (0, 0, 1));
+    assert_eq!(attempts.revoke(&id("l")), Revoked::Gone);
+    assert_eq!((attempts.free_slots(), attempts.revoke(&id("l"))), (1, Revoked::Unknown));
+}
+
+#[tokio::test]
+async fn a_job_that_came_back_waits_for_its_earlier_attempt_to_be_gone() {
+    let attempts = Attempts::new(2);
+    attempts.accept(claim(1), vec![lease("j", "old")], 600);
+    attempts.accept(claim(2), vec![lease("j", "new"), lease("other", "third")], 600);
+    attempts.alone(&held_lease(&lease("j", "old"))).await;
+    attempts.alone(&held_lease(&lease("other", "third"))).await;
+    let second = held_lease(&lease("j", "new"));
+    let mut waiting = std::pin::pin!(attempts.alone(&second));
+    let early = tokio::select! { biased; () = &mut waiting => true, () = std::future::ready(()) => false };
+    assert!(!early);
+    attempts.remove(&id("old"));
+    waiting.await;
+}

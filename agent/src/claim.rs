@@ -1,0 +1,88 @@
+//! Claiming: where agents park, this loop always has one numbered claim waiting at the coordinator while a slot is
+//! free. A claim that got no answer is made again under its number, which gives the same leases.
+
+use std::{sync::Arc, time::Duration};
+
+use titan_api::{
+    PROTOCOL, limits,
+    work::{Claim, ClaimReply, ClaimRequest},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{agent::Agent, backoff::Backoff, clock, link::Setback};
+
+/// For the way there and back, beside the wait at the coordinator.
+const SPARE: Duration = Duration::from_secs(10);
+/// An empty answer that came quicker than this did not wait for work.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// Claims until the agent stops.
+pub(crate) async fn run(agent: Arc<Agent>) {
+    let mut failures = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+    let mut empties = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    loop {
+        until_wanted(&agent).await;
+        let begun = Instant::now();
+        match claim(&agent).await {
+            Ok(Some(reply)) => {
+                failures.reset();
+                sleep(Duration::from_millis(reply.poll_after_ms)).await;
+                if reply.found || begun.elapsed() >= QUICK {
+                    empties.reset();
+                } else {
+                    sleep(empties.after_failure(None)).await;
+                }
+            }
+            Ok(None) => {}
+            Err(Setback::Stopping) => return,
+            Err(Setback::Later(asked_for)) => sleep(failures.after_failure(asked_for)).await,
+            Err(Setback::Refused) => sleep(failures.after_failure(None)).await,
+        }
+    }
+}
+
+struct Answer {
+    found: bool,
+    poll_after_ms: u64,
+}
+
+/// One claim; `None` if the agent began to leave while it waited.
+async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
+    let wait_ms = wait_ms(agent);
+    let measures = agent.measure_if_due();
+    let open = agent.attempts.open_claim(clock::now_ms());
+    let claim = Claim { claim: open.number, free_slots: agent.attempts.free_slots() };
+    let request = ClaimRequest { protocol: PROTOCOL, claim, measures, wait_ms };
+    let mut leaving = agent.leaving.subscribe();
+    let reply: ClaimReply = tokio::select! {
+        reply = agent.call("claim", &request, Duration::from_millis(wait_ms) + SPARE) => reply?,
+        _ = leaving.wait_for(|leaving| *leaving) => return Ok(None),
+    };
+    agent.settings.send_if_modified(|s| std::mem::replace(&mut s.parking, reply.parking) != reply.parking);
+    let answer = Answer { found: !reply.leases.is_empty(), poll_after_ms: reply.poll_after_ms };
+    // The leases first: a cancellation in the same reply may be about one of them.
+    agent.begin(open, reply.leases);
+    agent.heed(&reply.cancel, reply.flush_ms);
+    Ok(Some(answer))
+}
+
+/// A lease counts from when its claim was sent, so a claim may not wait for most of a lease.
+fn wait_ms(agent: &Agent) -> u64 {
+    let settings = agent.settings.borrow();
+    settings.max_wait_ms.min(limits::CLAIM_WAIT_MS).min(settings.lease_ttl_ms / 2)
+}
+
+/// Waits until agents park, this one wants work, and a slot is free.
+async fn until_wanted(agent: &Agent) {
+    let (mut settings, mut drained) = (agent.settings.subscribe(), agent.drained.subscribe());
+    let (mut leaving, mut count) = (agent.leaving.subscribe(), agent.attempts.count());
+    while !(settings.borrow().parking && agent.wants_work() && agent.attempts.free_slots() > 0) {
+        // The senders live as long as the agent, so none of these fails.
+        tokio::select! {
+            _ = settings.changed() => {}
+            _ = drained.changed() => {}
+            _ = leaving.changed() => {}
+            _ = count.changed() => {}
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The settings as a whole, after everything about them was checked.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use nix::unistd::{Uid, User};
+use titan_api::{ids::AgentId, limits};
+
+use super::{JoinToken, RunArgs, labels};
+
+/// Settings that make sense together.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Base URLs, at least one, in the order to try them.
+    pub coordinators: Vec<String>,
+    pub join_token: JoinToken,
+    pub node_id: Option<AgentId>,
+    pub hostname: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// 1 to 64.
+    pub max_jobs: u32,
+    pub allow_jobs: bool,
+    /// `None`: jobs run as the agent does.
+    pub job_user: Option<JobUser>,
+    pub state_dir: PathBuf,
+    pub work_dir: PathBuf,
+    pub ca_file: Option<PathBuf>,
+    pub heartbeat_interval: Option<Duration>,
+    pub drain_grace: Duration,
+}
+
+/// An account that jobs run as.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct JobUser {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub home: PathBuf,
+}
+
+impl Config {
+    /// Checks the settings together.
+    ///
+    /// # Errors
+    /// Says which setting is wrong and what to do about it.
+    pub(crate) fn check(args: &RunArgs) -> anyhow::Result<Self> {
+        let root = Uid::effective().is_root();
+        let state_dir = state_dir(args.state_dir.clone(), root)?;
+        Ok(Self {
+            coordinators: coordinators(&args.coordinators)?,
+            join_token: JoinToken::of(env::var("TITAN_JOIN_TOKEN").ok(), args.join_token_file.clone()),
+            node_id: args.node_id.as_deref().map(AgentId::new).transpose().context("--node-id cannot be used")?,
+            hostname: args.hostname.clone().filter(|name| !name.is_empty()),
+            labels: labels::parse(&args.labels)?,
+            max_jobs: max_jobs(args.max_jobs)?,
+            allow_jobs: args.allow_jobs,
+            job_user: job_user(args, root)?,
+            work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
+            state_dir,
+            ca_file: args.ca_file.clone(),
+            heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
+            drain_grace: args.drain_grace,
+        })
+    }
+}
+
+fn coordinators(urls: &[String]) -> anyhow::Result<Vec<String>> {
+    let urls: Vec<_> =
+        urls.iter().map(|u| u.trim()).filter(|u| !u.is_empty()).map(coordinator).collect::<Result<_, _>>()?;
+    ensure!(!urls.is_empty(), "no coordinator is named: give its URL with --coordinator or in TITAN_COORDINATOR");
+    Ok(urls)
+}
+
+fn coordinator(text: &str) -> anyhow::Result<String> {
+    let url = reqwest::Url::parse(text)
+        .with_context(|| format!("--coordinator `{text}` is no URL; an example is https://titan.example.org"))?;
+    ensure!(matches!(url.scheme(), "http" | "https"), "--coordinator `{text}` must begin with https:// or http://");
+    // The text itself is left out: it may hold a password.
+    ensure!(
+        url.username().is_empty() && url.password().is_none(),
+        "--coordinator must not hold a user name or a password: the agent identifies itself by its own key"
+    );
+    ensure!(url.query().is_none() && url.fragment().is_none(), "--coordinator `{text}` must end before `?` and `#`");
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn max_jobs(wish: Option<u32>) -> anyhow::Result<u32> {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(limits::MAX_JOBS));
+    let jobs = wish.unwrap_or_else(|| cpus.min(limits::MAX_JOBS));
+    ensure!((1..=limits::MAX_JOBS).contains(&jobs), "--max-jobs is {jobs} and must be from 1 to {}", limits::MAX_JOBS);
+    Ok(jobs)
+}
+
+fn heartbeat_interval(wish: Option<Duration>) -> anyhow::Result<Option<Duration>> {
+    if let Some(wish) = wish {
+        ensure!(wish >= Duration::from_millis(100), "--heartbeat-interval must be at least 100ms");
+    }
+    Ok(wish)
+}
+
+fn job_user(args: &RunArgs, root: bool) -> anyhow::Result<Option<JobUser>> {
+    let Some(name) = args.job_user.as_deref().filter(|name| !name.is_empty()) else {
+        if args.allow_jobs && root && !args.allow_root_jobs {
+            bail!(
+                "jobs would run as root: name an account without rights with --job-user (for example one made by \
+                 `useradd --system titan-jobs`), or accept jobs as root with --allow-root-jobs"
+            );
+        }
+        return Ok(None);
+    };
+    let user = User::from_name(name)
+        .with_context(|| format!("the account `{name}` of --job-user cannot be looked up"))?
+        .with_context(|| {
+            format!("there is no account `{name}` on this box: make it, or name another with --job-user")
+        })?;
+    if user.uid == Uid::effective() && !root {
+        return Ok(None);
+    }
+    ensure!(root, "--job-user needs an agent that runs as root; this one does not, and its jobs run as it does");
+    ensure!(
+        !user.uid.is_root() || args.allow_root_jobs,
+        "--job-user names root: name an account without rights, or accept jobs as root with --allow-root-jobs"
+    );
+    Ok(Some(JobUser { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }))
+}
+
+fn state_dir(named: Option<PathBuf>, root: bool) -> anyhow::Result<PathBuf> {
+    let folder = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let chosen = named
+        .or_else(|| root.then(|| PathBuf::from("/var/lib/titan-agent")))
+        .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("titan-agent")))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state/titan-agent")))
+        .context("there is no home folder to keep the agent's key in: name a folder with --state-dir")?;
+    absolute(&chosen)
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("`{}` is no path", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> RunArgs {
+        RunArgs {
+            coordinators: vec!["http://127.0.0.1:8080/".into()],
+            state_dir: Some("/tmp/x".into()),
+            ..RunArgs::default()
+        }
+    }
+
+    fn refusal(change: impl FnOnce(&mut RunArgs)) -> String {
+        let mut args = args();
+        change(&mut args);
+        format!("{:#}", Config::check(&args).unwrap_err())
+    }
+
+    #[test]
+    fn sensible_settings_are_taken() {
+        let config = Config::check(&args()).unwrap();
+        assert_eq!(config.coordinators, ["http://127.0.0.1:8080"]);
+        assert_eq!(config.work_dir, PathBuf::from("/tmp/x/work"));
+        assert!((1..=64).contains(&config.max_jobs));
+    }
+
+    #[test]
+    fn each_wrong_setting_is_named_with_what_to_do() {
+        assert!(refusal(|a| a.coordinators.clear()).contains("--coordinator or in TITAN_COORDINATOR"));
+        assert!(refusal(|a| a.coordinators = vec!["ftp://x".into()]).contains("https://"));
+        assert!(refusal(|a| a.coordinators = vec!["box:1".into()]).contains("https://"));
+        let with_password = refusal(|a| a.coordinators = vec!["http://u:geheim@x".into()]);
+        assert!(with_password.contains("password") && !with_password.contains("geheim"));
+        assert!(refusal(|a| a.max_jobs = Some(65)).contains("from 1 to 64"));
+        assert!(refusal(|a| a.max_jobs = Some(0)).contains("from 1 to 64"));
+        assert!(refusal(|a| a.node_id = Some("a b".into())).contains("--node-id"));
+        assert!(refusal(|a| a.job_user = Some("no-such-account".into())).contains("no account `no-such-account`"));
+    }
+
+    #[test]
+    fn jobs_as_root_must_be_asked_for() {
+        if Uid::effective().is_root() {
+            assert!(refusal(|a| a.allow_jobs = true).contains("--job-user"));
+            assert!(refusal(|a| a.job_user = Some("root".into())).contains("--allow-root-jobs"));
+        }
+        let mut args = args();
+        (args.allow_jobs, args.allow_root_jobs) = (true, true);
+        assert!(Config::check(&args).unwrap().job_user.is_none());
+    }
+}

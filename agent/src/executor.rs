@@ -1,0 +1,85 @@
+//! Running process jobs. Each attempt has a *shim*: this same program once more, which starts the job, writes down what
+//! it says and how it ends, and ends it when its time, its lease or somebody's patience is over. The shim outlives the
+//! agent, so an agent that is killed leaves no job running for longer than the lease.
+
+mod attempt;
+mod control;
+mod environment;
+mod exit;
+mod folder;
+mod frames;
+mod leftover;
+mod orphans;
+mod outcome;
+mod prepare;
+mod process;
+mod shim;
+mod spec;
+mod sweep;
+mod tree;
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Context;
+use nix::unistd::Pid;
+use tokio::sync::Semaphore;
+
+use crate::{
+    config::{Config, JobUser},
+    files,
+};
+pub(crate) use attempt::Sign;
+#[cfg(test)]
+pub(crate) use frames::frame;
+pub(crate) use frames::{LogReader, Piece};
+pub use shim::ShimArgs;
+pub(crate) use shim::run as shim;
+
+/// What it takes to run jobs on this box.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    allowed: bool,
+    user: Option<JobUser>,
+    attempts_dir: PathBuf,
+    work_dir: PathBuf,
+    reexec: Vec<OsString>,
+    has_gpus: bool,
+    /// Working folders that are removed at the same time; the disk has other work too.
+    tidying: Arc<Semaphore>,
+    /// Shims that this run of the agent has started and not yet seen end.
+    shims: Mutex<BTreeSet<Pid>>,
+}
+
+impl Executor {
+    /// Makes the folders and becomes the one to whom orphans of dead shims fall.
+    ///
+    /// # Errors
+    /// A folder cannot be made.
+    pub(crate) fn new(config: &Config, reexec: Vec<OsString>, has_gpus: bool) -> anyhow::Result<Self> {
+        let attempts_dir = config.state_dir.join("attempts");
+        for (folder, mode) in [(&attempts_dir, 0o700), (&config.work_dir, 0o711)] {
+            files::make_folder(folder, mode)
+                .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        }
+        orphans::adopt();
+        Ok(Self {
+            allowed: config.allow_jobs,
+            user: config.job_user.clone(),
+            attempts_dir,
+            work_dir: config.work_dir.clone(),
+            reexec,
+            has_gpus,
+            tidying: Arc::new(Semaphore::new(2)),
+            shims: Mutex::default(),
+        })
+    }
+
+    fn shims(&self) -> MutexGuard<'_, BTreeSet<Pid>> {
+        self.shims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

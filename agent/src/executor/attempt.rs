@@ -1,0 +1,224 @@
+//! One attempt from its lease to its end, as the agent sees it.
+
+use std::{sync::Arc, time::Duration};
+
+use titan_api::{
+    jobs::Reason,
+    work::{Happening, Lease},
+};
+use tokio::sync::watch;
+use tracing::{debug, error, warn};
+
+use super::{
+    Executor,
+    control::Shim,
+    exit::Exit,
+    folder::Folder,
+    outcome::{self, failed},
+    prepare::words,
+    process::Journal,
+    shim::Command,
+    spec::Spec,
+};
+use crate::{attempts::Orders, clock};
+
+/// A shim gets this much longer than its job's grace before the agent does its work for it.
+const SHIM_SPARE_MS: u64 = 3_000;
+/// The clock that counts sleep cannot be waited for, so it is looked at this often.
+const LOOK_MS: u64 = 5_000;
+
+/// What is seen while an attempt runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// The program runs.
+    Started,
+    /// It wrote something.
+    Output,
+    /// Its lease ended, so it is being ended.
+    LeaseLost,
+}
+
+impl Executor {
+    /// Runs one attempt and gives what is to be reported of its end; `None` if its lease was lost.
+    ///
+    /// When this comes back, no process of the attempt is left.
+    pub(crate) async fn run(
+        &self,
+        lease: &Lease,
+        mut orders: watch::Receiver<Orders>,
+        kill_grace: Duration,
+        see: impl Fn(Sign),
+    ) -> Option<Happening> {
+        if let Some(how) = self.refusal(lease) {
+            return Some(how);
+        }
+        let folder = self.folder(lease);
+        let preparation = self.preparation(lease, clock::millis(kill_grace));
+        let made = tokio::task::spawn_blocking(move || preparation.make()).await;
+        let spec = match made.unwrap_or_else(|e| Err(e.to_string())) {
+            Ok(spec) => spec,
+            Err(why) => return Some(failed(Reason::StartFailed, why)),
+        };
+        let before = *orders.borrow_and_update();
+        let end = match before.stop {
+            Some(stop) => outcome::unstarted(stop),
+            None => self.start_and_watch(&folder, &spec, &mut orders, see).await,
+        };
+        self.tidy_later(folder, spec);
+        end
+    }
+
+    /// Not waited for: a folder may hold a million files.
+    fn tidy_later(&self, folder: Folder, spec: Spec) {
+        let tidy = move |permit| {
+            super::leftover::tidy(&folder, &spec);
+            drop(permit);
+        };
+        if let Ok(permit) = Arc::clone(&self.tidying).try_acquire_owned() {
+            drop(tokio::task::spawn_blocking(move || tidy(permit)));
+            return;
+        }
+        let turn = Arc::clone(&self.tidying).acquire_owned();
+        tokio::spawn(async move {
+            let Ok(permit) = turn.await else { return };
+            let _ = tokio::task::spawn_blocking(move || tidy(permit)).await;
+        });
+    }
+
+    fn refusal(&self, lease: &Lease) -> Option<Happening> {
+        if !self.allowed {
+            return Some(failed(
+                Reason::Refused,
+                "this agent takes no process jobs; its operator allows them with --allow-jobs",
+            ));
+        }
+        lease.process.command.is_empty().then(|| failed(Reason::StartFailed, "the command is empty"))
+    }
+
+    async fn start_and_watch(
+        &self,
+        folder: &Folder,
+        spec: &Spec,
+        orders: &mut watch::Receiver<Orders>,
+        see: impl Fn(Sign),
+    ) -> Option<Happening> {
+        let mut shim = match self.start_shim(folder) {
+            Ok(shim) => shim,
+            Err(e) => return Some(failed(Reason::StartFailed, format!("no process could be started: {}", words(&e)))),
+        };
+        shim.say(Command::Deadline(orders.borrow().deadline_ms));
+        let mut watch = Watch {
+            spec,
+            told_ms: orders.borrow().deadline_ms,
+            lost: false,
+            stopping: false,
+            killing: false,
+            force_at_ms: u64::MAX,
+        };
+        watch.until_closed(&mut shim, orders, see).await;
+        if let Err(e) = self.wait_for(shim).await {
+            error!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "the shim's end was not seen: {e}");
+        }
+        let exit = self.read_exit(folder, spec).await;
+        if watch.lost { None } else { outcome::of(exit, orders.borrow().stop) }
+    }
+
+    /// How it ended; the shim's last words if it did not write that down. In that case what it left is ended.
+    async fn read_exit(&self, folder: &Folder, spec: &Spec) -> Result<Exit, String> {
+        let from = folder.clone();
+        let read = tokio::task::spawn_blocking(move || (Exit::read(&from), Journal::read(&from), from.complaints()));
+        let (exit, journal, complaints) = read.await.unwrap_or_else(|e| (Ok(None), Ok(None), e.to_string()));
+        if !complaints.is_empty() {
+            warn!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "the shim says: {complaints}");
+        }
+        if let Ok(Some(exit)) = exit {
+            return Ok(exit);
+        }
+        self.end_strays(folder, spec).await;
+        let began = journal.is_ok_and(|journal| journal.is_some_and(|journal| journal.main.is_some()));
+        if began { Err(complaints) } else { Ok(Exit::not_started(format!("its shim could not begin: {complaints}"))) }
+    }
+
+    /// The shim was killed: ends what fell to the agent, until nothing is left.
+    async fn end_strays(&self, folder: &Folder, spec: &Spec) {
+        let mut rounds = 0_u64;
+        while self.end_orphans() + super::leftover::end_strays(folder, spec) > 0 {
+            rounds += 1;
+            debug!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, rounds, "processes of a dead shim are being ended");
+            tokio::time::sleep(Duration::from_millis((rounds * 10).min(500))).await;
+        }
+    }
+}
+
+/// What a shim has been told, and what is next.
+struct Watch<'a> {
+    spec: &'a Spec,
+    /// The deadline it knows.
+    told_ms: u64,
+    /// Whether the lease ended.
+    lost: bool,
+    stopping: bool,
+    killing: bool,
+    /// When the agent does the shim's work.
+    force_at_ms: u64,
+}
+
+impl Watch<'_> {
+    async fn until_closed(&mut self, shim: &mut Shim, orders: &mut watch::Receiver<Orders>, see: impl Fn(Sign)) {
+        let mut told = true;
+        loop {
+            let current = *orders.borrow_and_update();
+            self.act(shim, current, &see);
+            tokio::select! {
+                signs = shim.signs() => match signs {
+                    Some(signs) => tell(&signs, &see),
+                    None => return,
+                },
+                changed = orders.changed(), if told => told = changed.is_ok(),
+                () = tokio::time::sleep(self.pause(current)) => {}
+            }
+        }
+    }
+
+    fn act(&mut self, shim: &Shim, orders: Orders, see: &impl Fn(Sign)) {
+        let now_ms = clock::now_ms();
+        if orders.deadline_ms > self.told_ms {
+            self.told_ms = orders.deadline_ms;
+            shim.say(Command::Deadline(orders.deadline_ms));
+        }
+        // Once it is being ended for another reason, that reason is what is reported.
+        if now_ms >= orders.deadline_ms && !self.stopping {
+            self.lost = true;
+            see(Sign::LeaseLost);
+        }
+        if (orders.stop.is_some() || self.lost) && !self.stopping {
+            self.stopping = true;
+            shim.say(Command::Stop(self.spec.kill_grace_ms));
+            self.force_at_ms = now_ms.saturating_add(self.spec.kill_grace_ms).saturating_add(SHIM_SPARE_MS);
+        }
+        if orders.at_once && !self.killing {
+            (self.stopping, self.killing) = (true, true);
+            shim.say(Command::Kill);
+            self.force_at_ms = now_ms + SHIM_SPARE_MS;
+        }
+        if now_ms >= self.force_at_ms {
+            shim.kill_tree();
+            self.force_at_ms = now_ms + SHIM_SPARE_MS;
+        }
+    }
+
+    fn pause(&self, orders: Orders) -> Duration {
+        let deadline_ms = if self.stopping { u64::MAX } else { orders.deadline_ms };
+        let next_ms = deadline_ms.min(self.force_at_ms);
+        Duration::from_millis(next_ms.saturating_sub(clock::now_ms()).clamp(1, LOOK_MS))
+    }
+}
+
+fn tell(signs: &[u8], see: &impl Fn(Sign)) {
+    if signs.contains(&b's') {
+        see(Sign::Started);
+    }
+    if signs.contains(&b'o') {
+        see(Sign::Output);
+    }
+}

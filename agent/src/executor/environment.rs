@@ -1,0 +1,105 @@
+//! The environment of a job: an allow-list, then what the job asks for, then what it may not change. The agent's own
+//! environment may hold secrets and is not passed on.
+
+use std::{collections::BTreeMap, env, path::Path};
+
+use titan_api::work::Lease;
+
+/// Where programs are looked for, whatever the agent's own PATH is.
+const PATH: &str = if cfg!(target_os = "macos") {
+    "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+} else {
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+};
+/// Where NVIDIA's tools are if they are not in PATH already.
+const CUDA: &str = "/usr/local/cuda/bin";
+/// Variables of the agent that say how the box speaks, and no more.
+const PASSED_ON: [&str; 4] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"];
+
+/// The account that the job runs as.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Account<'a> {
+    pub name: Option<&'a str>,
+    pub home: Option<&'a Path>,
+}
+
+/// The whole environment of `lease`'s program, which works in `folder`.
+pub(super) fn of(lease: &Lease, folder: &Path, account: Account<'_>, has_gpus: bool) -> BTreeMap<String, String> {
+    let mut all = defaults(folder, account);
+    all.extend(lease.process.env.clone());
+    all.insert("TITAN_JOB_ID".into(), lease.job_id.to_string());
+    all.insert("TITAN_ATTEMPT".into(), lease.attempt.to_string());
+    if has_gpus || !lease.devices.is_empty() {
+        // Empty hides all GPUs from a job that was given none.
+        all.insert("CUDA_VISIBLE_DEVICES".into(), lease.devices.join(","));
+    }
+    all
+}
+
+fn defaults(folder: &Path, account: Account<'_>) -> BTreeMap<String, String> {
+    let folder = folder.to_string_lossy().into_owned();
+    let home = account.home.filter(|home| home.is_dir()).map(|home| home.to_string_lossy().into_owned());
+    let path = if Path::new(CUDA).is_dir() { format!("{PATH}:{CUDA}") } else { PATH.to_owned() };
+    let mut all: BTreeMap<String, String> =
+        PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
+    all.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+    all.insert("PATH".into(), path);
+    all.insert("HOME".into(), home.unwrap_or_else(|| folder.clone()));
+    all.insert("TMPDIR".into(), folder);
+    if let Some(name) = account.name {
+        all.insert("USER".into(), name.to_owned());
+        all.insert("LOGNAME".into(), name.to_owned());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_api::{
+        ids::{JobId, LeaseId},
+        jobs::ProcessSpec,
+    };
+
+    use super::*;
+
+    fn lease(env: &[(&str, &str)], devices: &[&str]) -> Lease {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Lease {
+            job_id: JobId::new("j").unwrap(),
+            attempt: 3,
+            lease_id: LeaseId::new("l").unwrap(),
+            lease_ttl_ms: 1,
+            process: ProcessSpec { env, ..ProcessSpec::default() },
+            devices: devices.iter().map(|d| (*d).to_owned()).collect(),
+            timeout_ms: None,
+        }
+    }
+
+    const NOBODY: Account<'_> = Account { name: None, home: None };
+
+    #[test]
+    fn a_job_may_set_what_it_likes_except_who_it_is_and_which_gpus_it_has() {
+        let wish = [("PATH", "/mine"), ("A", "1"), ("TITAN_ATTEMPT", "9"), ("CUDA_VISIBLE_DEVICES", "all")];
+        let env = of(&lease(&wish, &["GPU-1", "GPU-2"]), Path::new("/w"), NOBODY, true);
+        assert_eq!((env["PATH"].as_str(), env["A"].as_str()), ("/mine", "1"));
+        assert_eq!((env["TITAN_JOB_ID"].as_str(), env["TITAN_ATTEMPT"].as_str()), ("j", "3"));
+        assert_eq!(env["CUDA_VISIBLE_DEVICES"], "GPU-1,GPU-2");
+        assert_eq!((env["HOME"].as_str(), env["TMPDIR"].as_str()), ("/w", "/w"));
+    }
+
+    #[test]
+    fn a_job_without_gpus_sees_none_where_there_are_some() {
+        assert_eq!(of(&lease(&[], &[]), Path::new("/w"), NOBODY, true)["CUDA_VISIBLE_DEVICES"], "");
+        assert!(!of(&lease(&[], &[]), Path::new("/w"), NOBODY, false).contains_key("CUDA_VISIBLE_DEVICES"));
+    }
+
+    #[test]
+    fn nothing_else_of_the_agents_environment_is_passed_on() {
+        let env = of(&lease(&[], &[]), Path::new("/w"), Account { name: Some("me"), home: None }, false);
+        let known = ["PATH", "HOME", "TMPDIR", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
+        let ours = ["TITAN_JOB_ID", "TITAN_ATTEMPT"];
+        for name in env.keys() {
+            assert!(known.contains(&name.as_str()) || ours.contains(&name.as_str()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! From how a program ended to what the coordinator is told.
+
+use titan_api::{jobs::Reason, limits, work::Happening};
+
+use super::exit::{EndedBy, Exit};
+use crate::attempts::Stop;
+
+/// A failure without an exit code.
+pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Happening {
+    Happening::Failed { reason, exit_code: None, signal: None, message: Some(cut(message.into())) }
+}
+
+/// The end of an attempt that was told to stop before its program began.
+pub(super) fn unstarted(stop: Stop) -> Option<Happening> {
+    match stop {
+        Stop::Release => Some(Happening::Released {}),
+        Stop::Cancel => Some(Happening::Cancelled {}),
+        Stop::Revoke => None,
+    }
+}
+
+/// The end of an attempt whose processes are gone. `exit` is what its shim wrote down, or else its last words.
+pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happening> {
+    match (stop, exit) {
+        (Some(Stop::Revoke), _) => None,
+        (Some(Stop::Cancel), _) => Some(Happening::Cancelled {}),
+        (Some(Stop::Release), Err(_)) => Some(Happening::Released {}),
+        (None, Err(words)) => Some(Happening::Failed {
+            reason: Reason::Signal,
+            exit_code: None,
+            signal: Some(9),
+            message: Some(cut(format!("the process that watched over the job was killed. {words}")
+                .trim_end()
+                .to_owned())),
+        }),
+        (Some(Stop::Release) | None, Ok(exit)) => ended(exit),
+    }
+}
+
+fn ended(exit: Exit) -> Option<Happening> {
+    if let Some(why) = exit.start_error {
+        return Some(failed(Reason::StartFailed, why));
+    }
+    let (exit_code, signal) = (exit.code, exit.signal);
+    let failed = |reason, message| Some(Happening::Failed { reason, exit_code, signal, message });
+    match (exit.ended_by, exit_code) {
+        (EndedBy::Lease, _) => None,
+        // Whoever ended the shim wanted the box, not the end of the job.
+        (EndedBy::Agent | EndedBy::Signal, _) => Some(Happening::Released {}),
+        (EndedBy::Timeout, _) => failed(Reason::Timeout, None),
+        (EndedBy::Itself, Some(0)) => Some(Happening::Completed {}),
+        (EndedBy::Itself, Some(_)) => failed(Reason::ExitCode, None),
+        (EndedBy::Itself, None) => failed(Reason::Signal, None),
+    }
+}
+
+/// As much of a message as a report may carry.
+fn cut(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(ended_by: EndedBy, code: Option<i32>, signal: Option<i32>) -> Exit {
+        Exit { ended_by, code, signal, start_error: None }
+    }
+
+    fn reason(exit: Exit) -> Option<Reason> {
+        match of(Ok(exit), None) {
+            Some(Happening::Failed { reason, .. }) => Some(reason),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_programs_own_end_is_told_as_it_was() {
+        assert_eq!(of(Ok(exit(EndedBy::Itself, Some(0), None)), None), Some(Happening::Completed {}));
+        assert_eq!(reason(exit(EndedBy::Itself, Some(3), None)), Some(Reason::ExitCode));
+        assert_eq!(reason(exit(EndedBy::Itself, None, Some(11))), Some(Reason::Signal));
+        assert_eq!(reason(exit(EndedBy::Timeout, Some(0), None)), Some(Reason::Timeout));
+    }
+
+    #[test]
+    fn an_ordered_end_is_told_as_what_was_ordered() {
+        let killed = || Ok(exit(EndedBy::Agent, None, Some(15)));
+        assert_eq!(of(killed(), Some(Stop::Cancel)), Some(Happening::Cancelled {}));
+        assert_eq!(of(killed(), Some(Stop::Release)), Some(Happening::Released {}));
+        assert_eq!(of(killed(), Some(Stop::Revoke)), None);
+        let by_itself = Ok(exit(EndedBy::Itself, Some(0), None));
+        assert_eq!(of(by_itself, Some(Stop::Release)), Some(Happening::Completed {}));
+        assert_eq!(of(Ok(exit(EndedBy::Lease, None, Some(15))), None), None);
+    }
+
+    #[test]
+    fn a_killed_shim_and_a_long_message_are_told_within_bounds() {
+        let how = of(Err("x".repeat(5_000)), None);
+        assert!(
+            matches!(how, Some(Happening::Failed { signal: Some(9), message: Some(m), .. }) if m.len() == limits::TEXT_BYTES)
+        );
+    }
+}

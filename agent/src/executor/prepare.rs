@@ -1,0 +1,119 @@
+//! Everything that is made on disk before an attempt's shim is started. It may wait for the disk, so it runs on a
+//! thread of its own.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, chown},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Uid, User};
+use titan_api::work::Lease;
+
+use super::{
+    Executor, environment,
+    environment::Account,
+    folder::{Folder, work_folder},
+    spec::Spec,
+};
+use crate::{attempts::held_lease, config::JobUser, files};
+
+/// What preparing needs to know of the executor.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    lease: Lease,
+    folder: Folder,
+    work_dir: PathBuf,
+    user: Option<JobUser>,
+    has_gpus: bool,
+    kill_grace_ms: u64,
+}
+
+impl Executor {
+    /// The folder that holds what the agent keeps about `lease`.
+    pub(crate) fn folder(&self, lease: &Lease) -> Folder {
+        Folder::of(&self.attempts_dir, &held_lease(lease))
+    }
+
+    pub(super) fn preparation(&self, lease: &Lease, kill_grace_ms: u64) -> Preparation {
+        Preparation {
+            lease: lease.clone(),
+            folder: self.folder(lease),
+            work_dir: self.work_dir.clone(),
+            user: self.user.clone(),
+            has_gpus: self.has_gpus,
+            kill_grace_ms,
+        }
+    }
+}
+
+impl Preparation {
+    /// Makes both folders and writes down what the shim is to do.
+    ///
+    /// # Errors
+    /// Says which of it could not be done; nothing is left of the rest.
+    pub(super) fn make(self) -> Result<Spec, String> {
+        let work = work_folder(&self.work_dir, &held_lease(&self.lease));
+        let folder = self.folder.clone();
+        self.try_to_make(&work).inspect_err(|_| {
+            // What cannot be removed either is of no more importance than what could not be made.
+            let _ = files::remove(&work).and(files::remove(folder.path()));
+        })
+    }
+
+    fn try_to_make(self, work: &Path) -> Result<Spec, String> {
+        let wrong = |path: &Path, e: io::Error| format!("{} cannot be made: {}", path.display(), words(&e));
+        self.work(work).map_err(|e| wrong(work, e))?;
+        files::make_folder(self.folder.path(), 0o700).map_err(|e| wrong(self.folder.path(), e))?;
+        let stdin = self.lease.process.stdin.as_deref().unwrap_or_default();
+        if !stdin.is_empty() {
+            files::write_scratch(&self.folder.stdin(), stdin.as_bytes()).map_err(|e| wrong(&self.folder.stdin(), e))?;
+        }
+        let folder = self.folder.clone();
+        let spec = self.spec(work.to_owned());
+        // Last: its being there says that the attempt has begun.
+        spec.write(&folder).map_err(|e| wrong(&folder.spec(), e))?;
+        Ok(spec)
+    }
+
+    /// A fresh folder, whatever an earlier attempt of that number may have left.
+    fn work(&self, work: &Path) -> io::Result<()> {
+        files::remove(work)?;
+        if let Some(parent) = work.parent() {
+            files::make_folder(parent, 0o711)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(work)?;
+        self.user.as_ref().map_or(Ok(()), |user| chown(work, Some(user.uid), Some(user.gid)))
+    }
+
+    fn spec(self, work: PathBuf) -> Spec {
+        let own = if self.user.is_none() { User::from_uid(Uid::effective()).ok().flatten() } else { None };
+        let account = match (&self.user, &own) {
+            (Some(user), _) => Account { name: Some(&user.name), home: Some(&user.home) },
+            (None, Some(own)) => Account { name: Some(&own.name), home: Some(&own.dir) },
+            (None, None) => Account { name: None, home: None },
+        };
+        let env = environment::of(&self.lease, &work, account, self.has_gpus);
+        let wanted = self.lease.process.working_dir.as_deref().unwrap_or_default();
+        Spec {
+            lease: held_lease(&self.lease),
+            command: self.lease.process.command,
+            env,
+            // A relative one is meant from the attempt's own folder; an absolute one replaces it.
+            working_dir: work.join(wanted),
+            work_folder: work,
+            has_stdin: self.lease.process.stdin.is_some_and(|text| !text.is_empty()),
+            user: self.user,
+            timeout_ms: self.lease.timeout_ms,
+            kill_grace_ms: self.kill_grace_ms,
+        }
+    }
+}
+
+/// An error of the system without its number.
+pub(super) fn words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}

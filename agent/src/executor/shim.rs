@@ -1,0 +1,65 @@
+//! The shim: one process for one attempt. It starts the program, keeps its output, and sees to its end.
+//!
+//! It heeds three clocks by itself, without its agent: the job's time-out, the end of the lease, and the grace between
+//! asking the program to end and ending it. The agent moves the lease's end by writing to the shim's standard input;
+//! if the agent dies, nobody moves it any more.
+
+mod commands;
+mod end;
+mod launch;
+mod log;
+mod pipes;
+mod watch;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use nix::unistd::Pid;
+
+pub(super) use commands::Command;
+
+use super::{
+    folder::Folder,
+    process::{Journal, ProcessName},
+    spec::Spec,
+};
+
+/// What a shim is told on its command line: nothing that others may not read.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ShimArgs {
+    /// The folder of the attempt.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Become the program itself.
+    #[arg(long)]
+    launch: bool,
+}
+
+/// Runs a shim, or becomes the program that a shim has started.
+pub(crate) fn run(args: &ShimArgs, reexec: &[OsString]) -> ExitCode {
+    let folder = Folder::at(args.dir.clone());
+    if args.launch {
+        return launch::become_program(&folder);
+    }
+    match watch_over(&folder, reexec) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            // Standard error is a file in the attempt's folder, and the agent reads it.
+            eprintln!("{e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn watch_over(folder: &Folder, reexec: &[OsString]) -> anyhow::Result<()> {
+    use anyhow::Context;
+    super::orphans::adopt();
+    let shim = ProcessName::of(Pid::this()).context("the system does not name this process")?;
+    let journal = Journal { shim, main: None };
+    // Before anything runs, so that whatever runs can be found.
+    journal.write(folder).context("shim.json cannot be written")?;
+    let spec = Spec::read(folder).context("spec.json cannot be read")?.context("the attempt is over already")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exit = runtime.block_on(watch::watch(folder, &spec, journal, reexec))?;
+    end::record(folder, &exit);
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! What the agent tells the shim, through a file: arguments and environment of a process can be read by others.
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use titan_api::work::HeldLease;
+
+use super::folder::Folder;
+use crate::{config::JobUser, files};
+
+/// One attempt, ready to be run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spec {
+    /// Under which lease.
+    pub lease: HeldLease,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it runs.
+    pub working_dir: PathBuf,
+    /// The folder that is removed afterwards.
+    pub work_folder: PathBuf,
+    /// Whether there is a file with its standard input.
+    pub has_stdin: bool,
+    /// As whom it runs; as the agent does if absent.
+    pub user: Option<JobUser>,
+    /// How long it may run, milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long its processes get between SIGTERM and SIGKILL, milliseconds.
+    pub kill_grace_ms: u64,
+}
+
+impl Spec {
+    pub(super) fn write(&self, folder: &Folder) -> io::Result<()> {
+        files::write_scratch(&folder.spec(), &serde_json::to_vec(self)?)
+    }
+
+    /// The spec of an attempt that is not over; `None` if it is.
+    pub(super) fn read(folder: &Folder) -> io::Result<Option<Self>> {
+        let bytes = files::read_if_there(&folder.spec())?;
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)).transpose()
+    }
+}

@@ -1,0 +1,11 @@
+//! What this box is and has, and what it has left.
+
+mod facts;
+mod gpus;
+mod meter;
+
+pub(crate) use facts::{Detected, boot_id};
+pub(crate) use gpus::{Gpus, detect as detect_gpus};
+pub(crate) use meter::Meter;
+
+const MB: u64 = 1_024 * 1_024;

@@ -1,0 +1,41 @@
+//! The proof that a registration comes from the holder of the key: a short JWT (RFC 7519) signed with it.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use super::Key;
+
+/// A proof for `agent_id` and this run, made at `issued_at_s` (seconds since the epoch, on the coordinator's clock).
+pub(crate) fn proof(key: &Key, agent_id: &str, instance_id: &str, issued_at_s: i64) -> String {
+    let header = json!({ "alg": "EdDSA", "typ": "titan-proof+jwt" });
+    let claims = json!({
+        "sub": agent_id, "aud": "titan-coordinator/register", "jti": instance_id, "iat": issued_at_s,
+    });
+    let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(header), part(claims));
+    let signature = key.sign(signed.as_bytes());
+    format!("{signed}.{signature}")
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+
+    use super::*;
+
+    #[test]
+    fn an_ordinary_jwt_library_accepts_the_proof() {
+        let state = tempfile::tempdir().unwrap();
+        let key = Key::read_or_make(&state.path().join("key")).unwrap();
+        let token = proof(&key, "box-1", "run-1", 1_800_000_000);
+        let mut rules = Validation::new(Algorithm::EdDSA);
+        rules.set_audience(&["titan-coordinator/register"]);
+        rules.set_required_spec_claims(&["sub", "aud"]);
+        rules.validate_exp = false;
+        let public = DecodingKey::from_ed_components(&key.public()).unwrap();
+        let read = decode::<serde_json::Value>(&token, &public, &rules).unwrap();
+        assert_eq!(read.header.typ.as_deref(), Some("titan-proof+jwt"));
+        assert_eq!((&read.claims["sub"], &read.claims["jti"]), (&json!("box-1"), &json!("run-1")));
+        assert_eq!(read.claims["iat"], json!(1_800_000_000));
+    }
+}

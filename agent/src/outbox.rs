@@ -1,0 +1,195 @@
+//! Reports on their way to the coordinator. Those of one attempt stay in order, those of all attempts share calls.
+//!
+//! Output waits on disk, not here: what an attempt wrote is read when there is a call to put it in, so however much
+//! jobs write and however long nobody answers, memory holds one call's worth. What was put in a call is sent again as
+//! it was until it is answered.
+
+mod fill;
+mod parcel;
+mod queue;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use titan_api::{
+    ids::LeaseId,
+    limits,
+    work::{Happening, HeldLease, Report},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+pub(crate) use parcel::{Parcel, Settled};
+use queue::Queue;
+
+/// Bytes of output, as sent, in one call.
+const CALL_BYTES: usize = 512 * 1_024;
+/// How long a bare start may wait for the first output or the end, with which most short jobs follow at once.
+const START_WAITS: Duration = Duration::from_millis(15);
+
+/// All reports that no answer has come for.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    inner: Mutex<Inner>,
+    /// Tells everyone who waits, since the sender of reports may change.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queues: BTreeMap<LeaseId, Queue>,
+    /// Was put in a call that was not answered.
+    unanswered: VecDeque<Report>,
+    /// Whether a call is being made.
+    calling: bool,
+    /// Reports in one call; fewer after one was refused as a whole.
+    most: usize,
+    flush: Duration,
+    /// Who goes first in the next call.
+    turn: usize,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        let inner = Inner {
+            queues: BTreeMap::new(),
+            unanswered: VecDeque::new(),
+            calling: false,
+            most: limits::REPORTS,
+            flush: Duration::from_secs(1),
+            turn: 0,
+        };
+        Self { inner: Mutex::new(inner), changed: watch::Sender::new(()) }
+    }
+
+    /// Reports on `lease` may follow; its log will be at `log`.
+    pub(crate) fn open(&self, lease: HeldLease, log: &Path) {
+        self.lock().queues.insert(lease.lease_id.clone(), Queue::new(lease, log));
+    }
+
+    /// The program runs.
+    pub(crate) fn started(&self, lease: &LeaseId) {
+        self.change(lease, |queue| queue.start = Some(Instant::now() + START_WAITS));
+    }
+
+    /// The program has written something.
+    pub(crate) fn output(&self, lease: &LeaseId) {
+        self.change(lease, |queue| queue.has_output = true);
+    }
+
+    /// The attempt has ended like this, and its log is complete.
+    pub(crate) fn end(&self, lease: &LeaseId, how: Happening) {
+        self.change(lease, |queue| queue.end = Some(how));
+    }
+
+    /// Nothing of the attempt is to be reported any more.
+    pub(crate) fn discard(&self, lease: &LeaseId) {
+        let mut inner = self.lock();
+        inner.queues.remove(lease);
+        inner.unanswered.retain(|report| report.lease.lease_id != *lease);
+    }
+
+    /// How long output is to be gathered, except the first of an attempt.
+    pub(crate) fn gather_for(&self, flush: Duration) {
+        self.lock().flush = flush;
+        self.changed.send_replace(());
+    }
+
+    /// Waits until there is something to send.
+    pub(crate) async fn due(&self) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let now = Instant::now();
+            let due = self.lock().due(now);
+            // The sender lives as long as `self`, so waiting for a change does not fail.
+            match due {
+                Some(at) if at <= now => return,
+                Some(at) => tokio::select! { _ = changed.changed() => {}, () = sleep_until(at) => {} },
+                None => drop(changed.changed().await),
+            }
+        }
+    }
+
+    /// The reports for the next call; `None` if nothing is due or a call is being made already.
+    ///
+    /// Not to be cancelled half-way: the logs being read would be forgotten.
+    pub(crate) async fn take(&self) -> Option<Parcel<'_>> {
+        let filling = {
+            let mut inner = self.lock();
+            let now = Instant::now();
+            if inner.calling || inner.due(now).is_none_or(|at| at > now) {
+                return None;
+            }
+            inner.calling = true;
+            if inner.unanswered.is_empty() { inner.begin_filling(now) } else { fill::Filling::default() }
+        };
+        let filled = tokio::task::spawn_blocking(move || filling.fill(CALL_BYTES)).await.unwrap_or_default();
+        let mut inner = self.lock();
+        inner.end_filling(filled);
+        let most = inner.most.min(inner.unanswered.len());
+        let reports: Vec<_> = inner.unanswered.drain(..most).collect();
+        drop(inner);
+        // Made even if it is empty, since it ends `calling` when it goes.
+        let parcel = Parcel::new(self, reports);
+        (!parcel.reports().is_empty()).then_some(parcel)
+    }
+
+    fn change(&self, lease: &LeaseId, change: impl FnOnce(&mut Queue)) {
+        if let Some(queue) = self.lock().queues.get_mut(lease) {
+            change(queue);
+        }
+        self.changed.send_replace(());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// When there is something to send; `None` if nothing is known to come, or until the call being made has ended.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        if self.calling {
+            return None;
+        }
+        if !self.unanswered.is_empty() {
+            return Some(now);
+        }
+        self.queues.values().filter_map(|queue| queue.due(self.flush, now)).min()
+    }
+
+    fn begin_filling(&mut self, now: Instant) -> fill::Filling {
+        let flush = self.flush;
+        let mut items: Vec<_> = self
+            .queues
+            .values_mut()
+            .filter(|q| q.due(flush, now).is_some_and(|at| at <= now))
+            .map(Queue::lend)
+            .collect();
+        if !items.is_empty() {
+            self.turn = (self.turn + 1) % items.len();
+            items.rotate_left(self.turn);
+        }
+        fill::Filling { items }
+    }
+
+    fn end_filling(&mut self, filled: fill::Filled) {
+        for item in filled.items {
+            if let Some(queue) = self.queues.get_mut(&item.lease.lease_id) {
+                queue.give_back(item);
+            }
+        }
+        let known = &self.queues;
+        self.unanswered.extend(filled.reports.into_iter().filter(|r| known.contains_key(&r.lease.lease_id)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! What is still to be reported about one attempt.
+
+use std::{path::Path, time::Duration};
+
+use titan_api::work::{Happening, HeldLease};
+use tokio::time::Instant;
+
+use super::fill::Item;
+use crate::executor::LogReader;
+
+/// So often in a row may the coordinator ask for output from elsewhere; then its end alone is reported.
+const MISMATCHES: u32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    lease: HeldLease,
+    /// Lent while a call is filled.
+    log: Option<LogReader>,
+    /// By when to report the start; `None` before it and once that is on its way.
+    pub start: Option<Instant>,
+    /// Whether the log may hold more than was read of it.
+    pub has_output: bool,
+    /// When output last went into a call.
+    output_at: Option<Instant>,
+    /// Where the coordinator wants the output from.
+    wanted_from: Option<u64>,
+    mismatches: u32,
+    pub end: Option<Happening>,
+    /// Whether the end is on its way.
+    end_sent: bool,
+}
+
+impl Queue {
+    pub(super) fn new(lease: HeldLease, log: &Path) -> Self {
+        Self {
+            lease,
+            log: Some(LogReader::new(log)),
+            start: None,
+            has_output: false,
+            output_at: None,
+            wanted_from: None,
+            mismatches: 0,
+            end: None,
+            end_sent: false,
+        }
+    }
+
+    /// When the next report of this attempt should go; output after the first is gathered for `flush`.
+    pub(super) fn due(&self, flush: Duration, now: Instant) -> Option<Instant> {
+        let end = (self.end.is_some() && !self.end_sent).then_some(now);
+        let output = self.has_output.then(|| self.output_at.map_or(now, |at| at + flush));
+        [self.start, output, end].into_iter().flatten().min()
+    }
+
+    /// Everything needed to read the next reports.
+    pub(super) fn lend(&mut self) -> Item {
+        self.has_output = false;
+        Item {
+            lease: self.lease.clone(),
+            start: self.start.take().is_some(),
+            log: self.log.take().filter(|_| self.mismatches <= MISMATCHES),
+            from: self.wanted_from.take(),
+            end: self.end.clone().filter(|_| !self.end_sent),
+            end_taken: false,
+            wrote: false,
+            more: false,
+        }
+    }
+
+    pub(super) fn give_back(&mut self, item: Item) {
+        if item.start {
+            self.start = Some(Instant::now());
+        }
+        if item.wrote {
+            self.output_at = Some(Instant::now());
+        }
+        if item.more {
+            // A full call is followed by the next at once.
+            (self.has_output, self.output_at) = (true, None);
+        }
+        self.end_sent |= item.end_taken;
+        self.log = item.log;
+    }
+
+    pub(super) fn output_accepted(&mut self) {
+        self.mismatches = 0;
+    }
+
+    /// The coordinator's output ends elsewhere. Of several answers in one call the first counts.
+    pub(super) fn send_from(&mut self, offset: u64) {
+        if self.wanted_from.is_none() {
+            self.wanted_from = Some(offset);
+            self.mismatches += 1;
+        }
+        (self.has_output, self.output_at) = (true, None);
+    }
+}

@@ -1,0 +1,173 @@
+//! Registering: the agent proves who it is, says what the box has, and gets a token and its settings.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use titan_api::{
+    PROTOCOL,
+    agents::{JoinReply, RegisterReply, RegisterRequest},
+    problem::ProblemType,
+};
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use crate::{
+    agent::Agent,
+    backoff::Backoff,
+    identity::proof,
+    join,
+    link::{CallError, Fatal},
+};
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// What one run of the agent registers as.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    /// A random name of this run.
+    instance_id: String,
+    /// The credential that the coordinator accepted.
+    credential: OnceLock<JoinReply>,
+    /// How far the coordinator's clock is ahead, milliseconds.
+    ahead_ms: AtomicI64,
+    /// Held while registering, so that of many loops one does it.
+    turn: Mutex<()>,
+}
+
+impl Registration {
+    pub(crate) fn new() -> Self {
+        let instance_id = uuid::Uuid::new_v4().to_string();
+        Self { instance_id, credential: OnceLock::new(), ahead_ms: AtomicI64::new(0), turn: Mutex::new(()) }
+    }
+
+    /// Seconds since the epoch on the coordinator's clock, as far as it is known.
+    fn now_s(&self) -> i64 {
+        (own_time_ms() + self.ahead_ms.load(Ordering::Relaxed)).div_euclid(1_000)
+    }
+
+    /// The coordinator said what time it is.
+    fn set_time(&self, server_time_ms: i64) {
+        self.ahead_ms.store(server_time_ms - own_time_ms(), Ordering::Relaxed);
+    }
+}
+
+impl Agent {
+    /// Registers when the agent starts. If the credential is not accepted and there is a join token, it joins anew.
+    ///
+    /// # Errors
+    /// The coordinator will not have this agent.
+    pub(crate) async fn register_first(&self, mut credential: JoinReply) -> anyhow::Result<()> {
+        let mut rejoined = false;
+        let mut backoff = backoff();
+        loop {
+            let error = match self.register(&credential).await {
+                Ok(reply) => {
+                    // Set once: nobody else can have done it.
+                    let _ = self.registration.credential.set(credential);
+                    self.registered(reply);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if let Some(fatal) = error.fatal() {
+                return Err(fatal.into());
+            } else if error.is_transient() {
+                pause(&mut backoff, &error).await;
+            } else if error.problem_type() == Some(ProblemType::Unauthorized) && !rejoined {
+                credential = self.join_anew(&error).await?;
+                rejoined = true;
+            } else {
+                bail!("the coordinator does not accept this agent: {error}");
+            }
+        }
+    }
+
+    /// A coordinator with new keys knows no credential; with a join token that is soon repaired.
+    async fn join_anew(&self, error: &CallError) -> anyhow::Result<JoinReply> {
+        warn!("the coordinator does not accept the credential ({error})");
+        let path = self.identity.credential_path();
+        let joined = join::join(&self.config, &self.identity, &self.link).await;
+        joined.with_context(|| format!("the coordinator does not accept the credential in {}", path.display()))
+    }
+
+    /// Registers again, unless another loop has done it since the session `generation`. Does not give up.
+    ///
+    /// # Errors
+    /// The agent is not wanted any more.
+    pub(crate) async fn register_again(&self, generation: u64) -> Result<(), Fatal> {
+        let Some(credential) = self.registration.credential.get() else { return Ok(()) };
+        let _turn = self.registration.turn.lock().await;
+        let mut backoff = backoff();
+        while self.link.session().generation == generation {
+            match self.register(credential).await {
+                Ok(reply) => {
+                    self.registered(reply);
+                    // The coordinator knows nothing of what the box has left any more.
+                    self.beat_now.notify_one();
+                }
+                Err(error) => match error.fatal() {
+                    Some(fatal) => return Err(fatal),
+                    // What runs here is worth more than a quick end: an operator may put the coordinator right.
+                    None => pause(&mut backoff, &error).await,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers once; twice if the clocks differ, since then the coordinator tells the time.
+    async fn register(&self, credential: &JoinReply) -> Result<RegisterReply, CallError> {
+        match self.register_once(credential).await {
+            Err(CallError::Refused { problem, .. }) if problem.problem_type() == Some(ProblemType::ClockSkew) => {
+                if let Some(time_ms) = problem.server_time_ms {
+                    self.registration.set_time(time_ms);
+                    info!("this box's clock differs from the coordinator's; the coordinator's counts");
+                }
+                self.register_once(credential).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn register_once(&self, credential: &JoinReply) -> Result<RegisterReply, CallError> {
+        let registration = &self.registration;
+        let agent_id = credential.agent_id.as_str();
+        let request = RegisterRequest {
+            protocol: PROTOCOL,
+            credential: credential.credential.clone(),
+            proof: proof(self.identity.key(), agent_id, &registration.instance_id, registration.now_s()),
+            instance_id: registration.instance_id.clone(),
+            facts: self.facts.clone(),
+            running: self.attempts.snapshot().1,
+        };
+        self.link.post("/api/v1/agents/register", None, &request, LIMIT).await
+    }
+
+    fn registered(&self, reply: RegisterReply) {
+        info!(agent.id = %reply.agent_id, pool = %reply.pool, "registered");
+        self.link.begin_session(reply.agent_id, reply.token.token);
+        self.apply(reply.settings);
+        self.revoke_all(&reply.stop);
+    }
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(500), Duration::from_secs(30))
+}
+
+async fn pause(backoff: &mut Backoff, error: &CallError) {
+    let wait = backoff.after_failure(error.retry_after());
+    warn!("registering: {error}; next try in {:.1} s", wait.as_secs_f64());
+    tokio::time::sleep(wait).await;
+}
+
+fn own_time_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,53 @@
+//! Reporting: where agents park, this loop sends what the outbox has, again and again until it is answered.
+
+use std::{sync::Arc, time::Duration};
+
+use titan_api::{
+    PROTOCOL,
+    work::{ReportReply, ReportRequest},
+};
+
+use crate::{agent::Agent, backoff::Backoff, link::Setback};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Reports until the agent stops.
+pub(crate) async fn run(agent: Arc<Agent>) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+    let mut settings = agent.settings.subscribe();
+    loop {
+        if !settings.borrow_and_update().parking {
+            // The heartbeat carries reports until that changes.
+            let _ = settings.changed().await;
+            continue;
+        }
+        tokio::select! {
+            () = agent.outbox.due() => {}
+            _ = settings.changed() => continue,
+        }
+        match send(&agent).await {
+            Ok(()) => backoff.reset(),
+            Err(Setback::Stopping) => return,
+            Err(Setback::Later(asked_for)) => tokio::time::sleep(backoff.after_failure(asked_for)).await,
+            Err(Setback::Refused) => tokio::time::sleep(backoff.after_failure(None)).await,
+        }
+    }
+}
+
+async fn send(agent: &Agent) -> Result<(), Setback> {
+    let Some(parcel) = agent.outbox.take().await else { return Ok(()) };
+    let request = ReportRequest { protocol: PROTOCOL, reports: parcel.reports().to_vec() };
+    match agent.call::<_, ReportReply>("report", &request, LIMIT).await {
+        Ok(reply) => {
+            agent.heed(&reply.cancel, reply.flush_ms);
+            agent.settled(&parcel.settle(&reply.answers));
+            Ok(())
+        }
+        Err(Setback::Refused) => {
+            agent.settled(&parcel.refused());
+            Err(Setback::Refused)
+        }
+        // The parcel goes back as it is when it is dropped.
+        Err(setback) => Err(setback),
+    }
+}

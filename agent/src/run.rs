@@ -1,0 +1,142 @@
+//! One run of the daemon, from its settings to its exit code.
+
+use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tracing::{error, info, warn};
+
+use crate::{
+    agent::Agent,
+    claim,
+    config::{Config, RunArgs},
+    executor::Executor,
+    hardware::{self, Detected, Meter},
+    heartbeat,
+    identity::Identity,
+    join,
+    link::{Fatal, Link},
+    logging, report,
+    shutdown::{self, Signals},
+};
+
+/// The agent is not to be started again as it is; a service manager can be told to heed this.
+const NOT_WANTED: u8 = 3;
+/// It was stopped a second time before it had stopped; what shells say of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
+/// Threads that wait for the disk, so that nothing else has to.
+const DISK_THREADS: usize = 8;
+/// Removal of working folders that is still going on gets this long; the next run of the agent completes it.
+const TIDY: Duration = Duration::from_secs(2);
+
+/// Runs the daemon.
+///
+/// # Errors
+/// Its settings are wrong, or it cannot join or register.
+pub(crate) fn run(args: &RunArgs, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    logging::start(args.log_format, &args.log_level)?;
+    let config = Config::check(args)?;
+    // One thread runs everything: an agent that waits costs next to nothing.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(DISK_THREADS)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+        .context("no runtime could be made")?;
+    let result = runtime.block_on(work(config, reexec));
+    runtime.shutdown_timeout(TIDY);
+    result.or_else(|e| e.downcast::<Fatal>().map(not_wanted))
+}
+
+async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("signals cannot be listened to")?;
+    let agent = Arc::new(assemble(config, reexec)?);
+    let ending = Arc::clone(&agent);
+    // Before registering, so that it is true that the agent holds nothing.
+    tokio::task::spawn_blocking(move || ending.executor.end_previous_run()).await?;
+    tokio::select! {
+        registered = enter(&agent) => registered?,
+        () = signals.next() => return Ok(ExitCode::SUCCESS),
+    }
+    tokio::spawn(heartbeat::run(Arc::clone(&agent)));
+    tokio::spawn(claim::run(Arc::clone(&agent)));
+    tokio::spawn(report::run(Arc::clone(&agent)));
+    tokio::spawn(sweep(Arc::clone(&agent)));
+    Ok(until_the_end(&agent, &mut signals).await)
+}
+
+fn assemble(config: Config, reexec: Vec<OsString>) -> anyhow::Result<Agent> {
+    let gpus = hardware::detect_gpus();
+    let found = Detected::look(gpus.list());
+    info!("titan-agent {} on {found}; {}", env!("CARGO_PKG_VERSION"), policy(&config));
+    config.coordinators.iter().filter(|url| is_open(url)).for_each(|url| {
+        warn!("{url} is not encrypted: whoever is on the way reads tokens and jobs. Use https:// outside of a private network");
+    });
+    let identity = Identity::open(&config.state_dir)?;
+    let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
+    let executor = Executor::new(&config, reexec, !found.gpus.is_empty())?;
+    let facts = found.facts(&config);
+    Ok(Agent::new(config, identity, facts, link, executor, Meter::new(gpus)))
+}
+
+/// What the operator allows, in words.
+fn policy(config: &Config) -> String {
+    let jobs = match config.max_jobs {
+        1 => "one job at a time".to_owned(),
+        n => format!("up to {n} jobs at once"),
+    };
+    match &config.job_user {
+        _ if !config.allow_jobs => "process jobs are off (start with --allow-jobs to take them)".to_owned(),
+        Some(user) => format!("{jobs}, as the user {}", user.name),
+        None if nix::unistd::Uid::effective().is_root() => format!("{jobs}, as root"),
+        None => jobs,
+    }
+}
+
+/// Whether what is said to `url` can be read on the way.
+fn is_open(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let own = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    url.scheme() == "http" && !own
+}
+
+async fn enter(agent: &Agent) -> anyhow::Result<()> {
+    let credential = join::credential(&agent.config, &agent.identity, &agent.link).await?;
+    agent.register_first(credential).await
+}
+
+async fn until_the_end(agent: &Arc<Agent>, signals: &mut Signals) -> ExitCode {
+    let mut fatal = agent.fatal.subscribe();
+    let leave = async {
+        signals.next().await;
+        tokio::select! {
+            () = shutdown::drain(agent) => ExitCode::SUCCESS,
+            () = signals.next() => {
+                shutdown::kill(agent).await;
+                ExitCode::from(INTERRUPTED)
+            }
+        }
+    };
+    tokio::select! {
+        code = leave => code,
+        Ok(fatal) = async { fatal.wait_for(Option::is_some).await.map(|fatal| *fatal) } => {
+            let code = fatal.map_or(ExitCode::FAILURE, not_wanted);
+            shutdown::abandon(agent).await;
+            code
+        }
+    }
+}
+
+fn not_wanted(fatal: Fatal) -> ExitCode {
+    error!("{fatal}");
+    ExitCode::from(NOT_WANTED)
+}
+
+async fn sweep(agent: Arc<Agent>) {
+    loop {
+        let sweeping = Arc::clone(&agent);
+        let _ = tokio::task::spawn_blocking(move || sweeping.executor.sweep()).await;
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! Leaving: on the first signal running jobs get time to end and the rest is handed back; on the second, everything
+//! ends at once.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use crate::{agent::Agent, attempts::Stop};
+
+/// How long the last reports may take.
+const FLUSH: Duration = Duration::from_secs(10);
+/// How long a coordinator may take to hear that the agent leaves.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// How long processes that were killed may take to be gone.
+const KILL: Duration = Duration::from_secs(2);
+
+/// The signals that ask the agent to stop.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the agent by themselves.
+    ///
+    /// # Errors
+    /// The system does not allow it.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            // The terminal was closed; jobs deserve the same care.
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Takes no more work, lets what runs go on for the grace, hands back the rest, and sends the last reports.
+pub(crate) async fn drain(agent: &Arc<Agent>) {
+    let grace = agent.config.drain_grace;
+    info!(jobs = agent.attempts.running(), "stopping: no more work is taken, and what runs gets {grace:?}");
+    agent.leaving.send_replace(true);
+    agent.attempts.abandon_claim();
+    agent.beat_now.notify_one();
+    if timeout(grace, until_none_runs(agent)).await.is_err() {
+        info!(jobs = agent.attempts.running(), "what still runs is ended and handed back");
+        agent.attempts.stop_all(Stop::Release);
+        let kill_grace = Duration::from_millis(agent.settings.borrow().kill_grace_ms) + KILL;
+        let _ = timeout(kill_grace, until_none_runs(agent)).await;
+    }
+    if timeout(FLUSH, until_none_is_held(agent)).await.is_err() {
+        warn!("the last reports could not be delivered; the coordinator will see these leases run out");
+    }
+    let mut farewell = agent.farewell.subscribe();
+    if timeout(FAREWELL, farewell.wait_for(|said| *said)).await.is_err() {
+        warn!("the coordinator could not be told that this agent leaves; it will notice by its silence");
+    }
+}
+
+/// Ends everything without grace.
+pub(crate) async fn kill(agent: &Arc<Agent>) {
+    agent.attempts.kill_all();
+    let _ = timeout(KILL, until_none_runs(agent)).await;
+}
+
+/// Ends everything with the usual grace and reports nothing: the attempts are not this agent's any more.
+pub(crate) async fn abandon(agent: &Arc<Agent>) {
+    agent.leaving.send_replace(true);
+    agent.attempts.stop_all(Stop::Revoke);
+    let kill_grace = Duration::from_millis(agent.settings.borrow().kill_grace_ms) + KILL;
+    let _ = timeout(kill_grace, until_none_runs(agent)).await;
+}
+
+async fn until_none_runs(agent: &Agent) {
+    let mut count = agent.attempts.count();
+    while agent.attempts.running() > 0 {
+        // The sender lives as long as the agent, so this does not fail.
+        let _ = count.changed().await;
+    }
+}
+
+async fn until_none_is_held(agent: &Agent) {
+    let mut count = agent.attempts.count();
+    // Likewise.
+    let _ = count.wait_for(|held| *held == 0).await;
+}

@@ -1,0 +1,147 @@
+//! No process outlives its lease, whoever dies.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::{
+    agent::{Agent, Start, gone, lives, number_in, sh},
+    coordinator::{Coordinator, Misbehave},
+};
+
+const STUBBORN: &str = "setsid sh -c 'trap \"\" TERM; echo $$ > escaped; while :; do sleep 600; done' & echo $$ > main; trap '' TERM; while :; do sleep 600; done";
+
+async fn stubborn(coordinator: &Coordinator, agent: &Agent, lease_ttl_ms: u64) -> (String, i32, i32) {
+    coordinator.set("lease_ttl_ms", lease_ttl_ms);
+    coordinator.set("kill_grace_ms", 300);
+    let mut lease = sh(STUBBORN);
+    lease["lease_ttl_ms"] = json!(lease_ttl_ms);
+    let id = coordinator.give(lease);
+    let work = agent.work().join(format!("job-of-{id}/1"));
+    let (escaped, main) = (number_in(&work.join("escaped")).await, number_in(&work.join("main")).await);
+    (id, escaped, main)
+}
+
+#[tokio::test]
+async fn when_the_agent_is_killed_its_jobs_end_with_their_leases() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let (_, escaped, main) = stubborn(&coordinator, &agent, 2_000).await;
+    let _home = agent.crash().await;
+    assert!(lives(main), "the lease is not over yet");
+    gone(main).await;
+    gone(escaped).await;
+}
+
+#[tokio::test]
+async fn when_nobody_renews_the_lease_the_job_ends_and_nothing_is_reported() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let (id, escaped, main) = stubborn(&coordinator, &agent, 1_500).await;
+    coordinator.with(|s| (0..1_000).for_each(|_| s.misbehave("heartbeat", Misbehave::HangUp)));
+    gone(main).await;
+    gone(escaped).await;
+    coordinator.with(|s| {
+        s.misbehave.clear();
+        s.flush_ms = 21;
+    });
+    // Once it is heard again, it holds nothing.
+    let first = coordinator.next("heartbeat").await;
+    let empty = if first.body["leases"] == json!([]) { first } else { coordinator.next("heartbeat").await };
+    assert_eq!(empty.body["leases"], json!([]));
+    assert!(coordinator.with(|s| s.attempt(&id).end.is_none()));
+}
+
+#[tokio::test]
+async fn renewed_leases_last() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    coordinator.set("lease_ttl_ms", 1_000);
+    let mut lease = sh("until [ -e go ]; do sleep 0.05; done; echo survived");
+    lease["lease_ttl_ms"] = json!(1_000);
+    let id = coordinator.give(lease);
+    // Three times as many heartbeats as fit in the lease.
+    for _ in 0..15 {
+        coordinator.next("heartbeat").await;
+    }
+    std::fs::write(agent.work().join(format!("job-of-{id}/1/go")), "").unwrap();
+    assert_eq!(coordinator.ended(&id).await.output, b"survived\n");
+}
+
+#[tokio::test]
+async fn a_stale_report_ends_the_job_silently() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    coordinator.set("kill_grace_ms", 300);
+    let id = coordinator.give(sh(
+        "echo $$ > main; echo first; until [ -e go ]; do sleep 0.05; done; echo more; while :; do sleep 600; done",
+    ));
+    let work = agent.work().join(format!("job-of-{id}/1"));
+    let main = number_in(&work.join("main")).await;
+    coordinator.wrote(&id, "first").await;
+    coordinator.with(|s| {
+        s.next_heartbeat_ms = 60_000;
+        s.stale.push(id.clone());
+    });
+    coordinator.next("heartbeat").await;
+    std::fs::write(work.join("go"), "").unwrap();
+    gone(main).await;
+    let attempt = coordinator.with(|s| s.attempt(&id));
+    assert!(attempt.end.is_none() && attempt.output == b"first\n");
+}
+
+#[tokio::test]
+async fn a_lease_that_the_heartbeat_disowns_ends_and_its_slot_is_free_again() {
+    let coordinator = Coordinator::start().await;
+    let agent = Start::of(&coordinator).args(&["--max-jobs", "1"]).spawn();
+    let (id, escaped, main) = stubborn(&coordinator, &agent, 20_000).await;
+    coordinator.with(|s| s.stale.push(id.clone()));
+    let next = coordinator.give(sh("echo next"));
+    assert_eq!(coordinator.ended(&next).await.output, b"next\n");
+    assert!(!lives(main) && !lives(escaped), "the slot is free only when the processes are gone");
+    assert!(coordinator.with(|s| s.attempt(&id).end.is_none()));
+}
+
+#[tokio::test]
+async fn a_restarted_agent_ends_what_the_killed_one_left_before_it_registers() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let (id, escaped, main) = stubborn(&coordinator, &agent, 20_000).await;
+    let home = agent.crash().await;
+    assert!(lives(main) && lives(escaped));
+    let agent = Start::in_home(&coordinator, home).without_env("TITAN_JOIN_TOKEN").spawn();
+    let register = coordinator.next("register").await;
+    assert!(!lives(main) && !lives(escaped), "nothing runs, so what it registers is true");
+    assert_eq!(register.body["running"], json!([]));
+    assert!(!agent.work().join(format!("job-of-{id}")).exists() && agent.folder(&id).join("log").exists());
+    assert!(!agent.folder(&id).join("spec.json").exists());
+}
+
+#[tokio::test]
+async fn a_restarted_agent_finds_processes_even_if_their_shim_was_killed_too() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let (id, escaped, main) = stubborn(&coordinator, &agent, 20_000).await;
+    let journal = std::fs::read(agent.folder(&id).join("shim.json")).unwrap();
+    let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
+    let shim = nix::unistd::Pid::from_raw(i32::try_from(journal["shim"]["pid"].as_i64().unwrap()).unwrap());
+    let home = agent.crash().await;
+    nix::sys::signal::kill(shim, Signal::SIGKILL).unwrap();
+    gone(main).await;
+    let _agent = Start::in_home(&coordinator, home).spawn();
+    coordinator.next("register").await;
+    assert!(!lives(escaped));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_stopped_past_a_lease_finds_its_job_ended() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let (id, escaped, main) = stubborn(&coordinator, &agent, 1_500).await;
+    agent.signal(Signal::SIGSTOP);
+    gone(main).await;
+    gone(escaped).await;
+    agent.signal(Signal::SIGCONT);
+    let next = coordinator.give(sh("echo alive"));
+    assert_eq!(coordinator.ended(&next).await.output, b"alive\n");
+    assert!(coordinator.with(|s| s.attempt(&id).end.is_none()));
+}

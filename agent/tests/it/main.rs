@@ -1,0 +1,13 @@
+//! The agent as a whole: the real program, real jobs, and a coordinator that does what each test tells it.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test should stop where it breaks")]
+
+mod agent;
+mod coordinator;
+mod drain;
+mod ends;
+mod fencing;
+mod identity;
+mod loops;
+mod output;
+mod processes;
+mod settings;

@@ -1,0 +1,133 @@
+//! Reading a job's output: a piece at a time, or as it is written.
+
+use std::collections::VecDeque;
+
+use reqwest::{Method, Response, header};
+
+use super::{
+    CALL_TIMEOUT, Client, ClientError, Reply,
+    query::Path,
+    read_exact,
+    sse::{Event, Parser},
+    unreachable_error,
+};
+use crate::{
+    ids::JobId,
+    output::{Output, OutputAttempt, OutputEnd, OutputGap},
+};
+
+/// Where to read from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutputFrom {
+    /// The attempt that was read before; another one is read from its start.
+    pub attempt: Option<u32>,
+    /// From which byte on.
+    pub offset: u64,
+}
+
+/// Something that arrived on a stream of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputEvent {
+    /// What `Last-Event-ID` resumes after it.
+    pub id: Option<String>,
+    /// What it says.
+    pub what: OutputNews,
+    /// The event's data as it came.
+    pub json: String,
+}
+
+/// What an event of a stream of output says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputNews {
+    /// Bytes were written.
+    Output(Output),
+    /// What follows was written by another attempt.
+    Attempt(OutputAttempt),
+    /// Bytes are kept no more.
+    Gap(OutputGap),
+    /// The job has ended, and all that it wrote has come.
+    End(OutputEnd),
+}
+
+/// One connection on which output arrives.
+#[derive(Debug)]
+pub struct OutputEvents {
+    url: String,
+    response: Response,
+    parser: Parser,
+    arrived: VecDeque<Event>,
+}
+
+impl Client {
+    /// `GET /api/v1/jobs/{id}/output`: a piece of what the job has written so far.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn output(&self, id: &JobId, from: OutputFrom) -> Result<Reply<Output>, ClientError> {
+        let path = Path::new(format!("/api/v1/jobs/{id}/output"))
+            .with("attempt", from.attempt)
+            .with("offset", Some(from.offset));
+        let request = self.request(Method::GET, &path.into_text()).timeout(CALL_TIMEOUT);
+        read_exact(self.send(request).await?).await
+    }
+
+    /// `GET /api/v1/jobs/{id}/output` as an event stream, from the start or after `last_event_id`.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn output_events(&self, id: &JobId, last_event_id: Option<&str>) -> Result<OutputEvents, ClientError> {
+        let path = format!("/api/v1/jobs/{id}/output");
+        let mut request = self.request(Method::GET, &path).header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = last_event_id {
+            request = request.header("last-event-id", last);
+        }
+        OutputEvents::of(self.send(request).await?)
+    }
+}
+
+impl OutputEvents {
+    fn of(response: Response) -> Result<Self, ClientError> {
+        let url = response.url().to_string();
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            return Err(ClientError::Unexpected { url, status: format!("with {kind:?} instead of an event stream") });
+        }
+        Ok(Self { url, response, parser: Parser::default(), arrived: VecDeque::new() })
+    }
+
+    /// The next event, or none if the coordinator closed the stream. Events of types that this build does not know are
+    /// passed over.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the connection broke or something came that cannot be read.
+    pub async fn next(&mut self) -> Result<Option<OutputEvent>, ClientError> {
+        loop {
+            while let Some(event) = self.arrived.pop_front() {
+                if let Some(what) = self.read(&event)? {
+                    return Ok(Some(OutputEvent { id: event.id, what, json: event.data }));
+                }
+            }
+            let bytes = self.response.chunk().await.map_err(|e| unreachable_error(&self.url, &e))?;
+            let Some(bytes) = bytes else { return Ok(None) };
+            let events = self.parser.push(&bytes).map_err(|e| self.unexpected(&e.to_string()))?;
+            self.arrived.extend(events);
+        }
+    }
+
+    /// What the event says; none if its type is unknown.
+    fn read(&self, event: &Event) -> Result<Option<OutputNews>, ClientError> {
+        let data = event.data.as_str();
+        let read = match event.name.as_str() {
+            "output" => serde_json::from_str(data).map(OutputNews::Output),
+            "attempt" => serde_json::from_str(data).map(OutputNews::Attempt),
+            "gap" => serde_json::from_str(data).map(OutputNews::Gap),
+            "end" => serde_json::from_str(data).map(OutputNews::End),
+            _ => return Ok(None),
+        };
+        read.map(Some).map_err(|e| self.unexpected(&format!("with an event that cannot be read ({e})")))
+    }
+
+    fn unexpected(&self, status: &str) -> ClientError {
+        ClientError::Unexpected { url: self.url.clone(), status: status.to_owned() }
+    }
+}

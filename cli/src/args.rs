@@ -1,0 +1,47 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::{agents, dev, failure::EXIT_CODES, jobs, parent, settings::Global, status, submit};
+
+/// Run jobs on a fleet of machines.
+///
+/// `titan dev` starts everything on this machine. After that, in another terminal:
+/// `titan submit -- echo hi`, `titan jobs ls`, `titan agents ls`.
+#[derive(Debug, Parser)]
+#[command(name = "titan", version, after_long_help = EXIT_CODES, infer_subcommands = false, subcommand_required = true)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// End when standard input does: whoever started this process holds its other end.
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start Redis, a coordinator and agents on this machine, until Ctrl-C.
+    Dev(dev::Options),
+    /// Submit a job and follow its output.
+    Submit(submit::Options),
+    /// Look at jobs, follow and cancel them.
+    #[command(subcommand)]
+    Jobs(jobs::Command),
+    /// Look at agents, drain and remove them.
+    #[command(subcommand)]
+    Agents(agents::Command),
+    /// Show the pool at a glance.
+    Status(status::Options),
+    /// Run a coordinator, or make what one needs.
+    Coordinator(titan_coordinator::Command),
+    /// Run an agent: take jobs from a coordinator and run them on this machine.
+    Agent(titan_agent::Command),
+    /// Run a program that ends when standard input does.
+    #[command(hide = true)]
+    WithParent(parent::Options),
+}

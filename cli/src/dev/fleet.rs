@@ -1,0 +1,192 @@
+//! All processes of `titan dev`: started one after the other, watched together, stopped in order.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures_util::future::{join_all, select_all};
+use titan_api::{agents::AgentState, client::Client};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Options,
+    child::Child,
+    find_redis,
+    folder::DataFolder,
+    redis::{self, Redis},
+    servers::{self, Admin},
+};
+use crate::{failure::Failure, session::connect, stop::Stop};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// Where coordinators listen by default.
+const USUAL_PORT: u16 = 8080;
+const POLL: Duration = Duration::from_millis(50);
+/// How long the agents get to end their jobs, and then the coordinator and Redis to end in order.
+const AGENT_GRACE: Duration = Duration::from_secs(30);
+const SERVER_GRACE: Duration = Duration::from_secs(15);
+
+/// The processes that run.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    folder: DataFolder,
+    redis: Option<Redis>,
+    coordinator: Option<Child>,
+    agents: Vec<Child>,
+    is_up: bool,
+}
+
+/// What clients need to know of a fleet that is up.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    /// The coordinator.
+    pub(super) url: String,
+    /// A key with all scopes.
+    pub(super) api_key: String,
+}
+
+impl Fleet {
+    /// Nothing runs yet.
+    pub(super) fn new(folder: DataFolder) -> Self {
+        Self { folder, redis: None, coordinator: None, agents: Vec::new(), is_up: false }
+    }
+
+    /// Where the data are.
+    pub(super) fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// The data folder, when nothing runs any more.
+    pub(super) fn into_folder(self) -> DataFolder {
+        self.folder
+    }
+
+    /// Whether everything that was to be done at the start is done.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Notes that it is.
+    pub(super) fn note_up(&mut self) {
+        self.is_up = true;
+    }
+
+    /// Redis, once it runs.
+    pub(super) fn redis(&self) -> Option<&Redis> {
+        self.redis.as_ref()
+    }
+
+    /// The coordinator and the agents that run.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &Child> {
+        self.coordinator.iter().chain(&self.agents)
+    }
+
+    /// Starts Redis, the coordinator and the agents, each when the one before is ready.
+    pub(super) async fn start(&mut self, options: &Options) -> Result<Running, Failure> {
+        let program = find_redis::here()?;
+        redis::end_orphan(&self.folder).await?;
+        eprintln!("starting {}", program.display());
+        let redis = redis::start(&program, &self.folder).await?;
+        let redis_url = redis.url.clone();
+        self.redis = Some(redis);
+        let url = self.start_coordinator(&redis_url, options.port).await?;
+        eprintln!("the coordinator listens on {url}");
+        let admin = Admin::new(&self.folder, &url)?;
+        self.wait_until("the coordinator is ready", async || Ok(admin.client.ready().await.is_ok_and(|r| r.ready)))
+            .await?;
+        eprintln!("starting {} agents", options.agents);
+        let token = admin.join_token(u32::from(options.agents)).await?;
+        for number in 1..=options.agents {
+            self.agents.push(servers::agent(&self.folder, &url, number, &token)?);
+        }
+        let running = Running { api_key: admin.api_key(&self.folder).await?, url };
+        let client = connect(&running.url)?.with_bearer(running.api_key.as_str());
+        self.wait_until("all agents are registered", async || all_registered(&client, options.agents).await).await?;
+        Ok(running)
+    }
+
+    /// Starts the coordinator on the port that was asked for, else on 8080, else on any. Gives its URL.
+    async fn start_coordinator(&mut self, redis_url: &str, port: Option<u16>) -> anyhow::Result<String> {
+        let started = self.try_port(redis_url, port.unwrap_or(USUAL_PORT)).await;
+        match (started, port) {
+            (Err(error), None) if error.to_string().contains("cannot listen on") => {
+                eprintln!("port {USUAL_PORT} is taken, so the coordinator gets another one");
+                self.try_port(redis_url, 0).await
+            }
+            (Err(error), Some(port)) => Err(error.context(format!("port {port} was asked for with --port"))),
+            (started, _) => started,
+        }
+    }
+
+    /// Whether a port is free shows only when the coordinator itself has it.
+    async fn try_port(&mut self, redis_url: &str, port: u16) -> anyhow::Result<String> {
+        let (coordinator, address_file) = servers::coordinator(&self.folder, redis_url, port)?;
+        self.coordinator = Some(coordinator);
+        self.wait_until("the coordinator listens", async || Ok(address_file.exists())).await?;
+        let address = std::fs::read_to_string(&address_file).context("the coordinator's address cannot be read")?;
+        Ok(format!("http://{}", address.trim()))
+    }
+
+    /// Asks until the answer is yes, every process having stayed alive.
+    async fn wait_until(&mut self, what: &str, is_so: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !is_so().await? {
+            for child in self.children() {
+                child.check_alive()?;
+            }
+            if Instant::now() > deadline {
+                let logs = self.folder.path().join("logs");
+                bail!("it took more than {} s until {what}; the logs are in {}", START_LIMIT.as_secs(), logs.display());
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Returns when any process has ended, with what there is to say about it.
+    pub(super) async fn first_death(&mut self) -> Failure {
+        let deaths = self.children().map(|child| Box::pin(child.death()));
+        Failure::Other(select_all(deaths).await.0)
+    }
+
+    /// Stops the agents, then the coordinator, then Redis. If asked to stop again meanwhile, kills what is left.
+    pub(super) async fn stop(&mut self, stop: &mut Stop) {
+        let in_order = tokio::select! {
+            () = self.stop_in_order() => true,
+            () = stop.asked() => false,
+        };
+        if !in_order {
+            eprintln!("killing what is left");
+            self.children().for_each(|child| child.kill());
+        }
+        if let Err(error) = redis::end_orphan(&self.folder).await {
+            eprintln!("{error:#}");
+        }
+    }
+
+    async fn stop_in_order(&mut self) {
+        if !self.agents.is_empty() {
+            eprintln!("stopping the agents (Ctrl-C again kills everything at once)");
+        }
+        join_all(self.agents.iter_mut().map(|agent| agent.stop(AGENT_GRACE))).await;
+        if let Some(coordinator) = &mut self.coordinator {
+            eprintln!("stopping the coordinator");
+            coordinator.stop(SERVER_GRACE).await;
+        }
+        if let Some(redis) = &mut self.redis {
+            eprintln!("stopping redis");
+            redis.child.stop(SERVER_GRACE).await;
+        }
+    }
+
+    fn children(&mut self) -> impl Iterator<Item = &mut Child> {
+        let redis = self.redis.as_mut().map(|redis| &mut redis.child);
+        redis.into_iter().chain(self.coordinator.as_mut()).chain(&mut self.agents)
+    }
+}
+
+/// Whether that many agents are registered and hear of new work.
+async fn all_registered(client: &Client, wanted: u16) -> anyhow::Result<bool> {
+    let page = client.agents(None, None).await.context("the coordinator does not list its agents")?;
+    let healthy = page.agents.iter().filter(|agent| agent.state == AgentState::Healthy && !agent.draining);
+    Ok(healthy.count() >= usize::from(wanted))
+}

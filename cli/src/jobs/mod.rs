@@ -1,0 +1,41 @@
+//! `titan jobs …`: looking at jobs, following and cancelling them.
+
+pub mod cancel;
+pub mod ended;
+pub mod logs;
+pub mod ls;
+pub mod show;
+pub mod wait;
+
+use clap::Subcommand;
+
+use crate::{failure::Failure, session::Session};
+
+/// What to do with jobs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// List jobs, newest first.
+    Ls(ls::Options),
+    /// Show one job.
+    Show(show::Options),
+    /// Print what a job has written.
+    Logs(logs::Options),
+    /// Wait for a job to end.
+    Wait(wait::Options),
+    /// Cancel jobs.
+    Cancel(cancel::Options),
+}
+
+/// Does it.
+///
+/// # Errors
+/// [`Failure`], as for every command.
+pub async fn run(session: Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Ls(options) => ls::run(&session, options).await,
+        Command::Show(options) => show::run(&session, &options).await,
+        Command::Logs(options) => logs::run(&session, &options).await,
+        Command::Wait(options) => wait::run(&session, &options).await,
+        Command::Cancel(options) => cancel::run(&session, &options).await,
+    }
+}

@@ -1,0 +1,112 @@
+//! Puts a job's output where it belongs: its standard output here, its standard error there, nothing twice.
+
+use std::io::Write;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use titan_api::{
+    client::OutputNews,
+    output::{Chunk, Encoding, Output, Stream},
+};
+
+use crate::failure::Failure;
+
+/// Writes chunks to two streams and remembers how far it came. Marks of its own go to the second one.
+#[derive(Debug)]
+pub struct Printer<O, E> {
+    stdout: O,
+    stderr: E,
+    attempt: Option<u32>,
+    offset: u64,
+}
+
+impl<O: Write, E: Write> Printer<O, E> {
+    /// A printer that has written nothing yet.
+    pub fn new(stdout: O, stderr: E) -> Self {
+        Self { stdout, stderr, attempt: None, offset: 0 }
+    }
+
+    /// Writes what is new in an event.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be written or a chunk is malformed.
+    pub fn take(&mut self, news: &OutputNews) -> Result<(), Failure> {
+        match news {
+            OutputNews::Output(output) => self.take_output(output),
+            OutputNews::Attempt(attempt) => self.enter_attempt(attempt.attempt),
+            OutputNews::Gap(gap) => {
+                self.enter_attempt(gap.attempt)?;
+                self.skip_to(self.offset.saturating_add(gap.skipped_bytes))
+            }
+            OutputNews::End(_) => Ok(()),
+        }
+    }
+
+    /// Writes what is new in a piece of output.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be written or a chunk is malformed.
+    pub fn take_output(&mut self, output: &Output) -> Result<(), Failure> {
+        self.enter_attempt(output.attempt)?;
+        for chunk in &output.chunks {
+            self.take_chunk(chunk)?;
+        }
+        self.skip_to(output.next_offset)?;
+        self.stdout.flush()?;
+        Ok(self.stderr.flush()?)
+    }
+
+    /// The two streams.
+    pub fn into_streams(self) -> (O, E) {
+        (self.stdout, self.stderr)
+    }
+
+    /// A new attempt begins at byte 0. One that begins before any other wrote a byte needs no mark.
+    fn enter_attempt(&mut self, attempt: u32) -> Result<(), Failure> {
+        let before = self.attempt.replace(attempt);
+        if before == Some(attempt) {
+            return Ok(());
+        }
+        let wrote_before = std::mem::take(&mut self.offset) > 0;
+        if let Some(before) = before.filter(|_| wrote_before) {
+            writeln!(self.stderr, "[titan: attempt {before} is over; what follows is from attempt {attempt}]")?;
+        }
+        Ok(())
+    }
+
+    fn take_chunk(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let bytes = decode(chunk)?;
+        self.skip_to(chunk.offset)?;
+        // After a reconnection the first bytes may be known already.
+        let known = usize::try_from(self.offset - chunk.offset).unwrap_or(usize::MAX).min(bytes.len());
+        let new = &bytes[known..];
+        match chunk.stream {
+            Stream::Stdout => self.stdout.write_all(new)?,
+            Stream::Stderr => self.stderr.write_all(new)?,
+        }
+        self.offset += new.len() as u64;
+        Ok(())
+    }
+
+    /// Says so if bytes before `offset` are missing.
+    fn skip_to(&mut self, offset: u64) -> Result<(), Failure> {
+        if offset > self.offset {
+            let missing = offset - self.offset;
+            writeln!(self.stderr, "[titan: {missing} bytes of the output are missing here; they are kept no more]")?;
+            self.offset = offset;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a chunk.
+///
+/// # Errors
+/// If it is not what its encoding says.
+pub fn decode(chunk: &Chunk) -> Result<Vec<u8>, Failure> {
+    match chunk.encoding {
+        Encoding::Utf8 => Ok(chunk.data.as_bytes().to_vec()),
+        Encoding::Base64 => STANDARD
+            .decode(&chunk.data)
+            .map_err(|e| anyhow::anyhow!("the output at byte {} cannot be decoded: {e}", chunk.offset).into()),
+    }
+}

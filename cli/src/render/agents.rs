@@ -1,0 +1,125 @@
+//! Agents as people see them.
+
+use titan_api::{
+    agents::{Agent, AgentState},
+    time::Timestamp,
+};
+
+use super::{
+    jobs::labels,
+    style::{Style, Tone},
+    table::{Cell, Column, Table, pairs},
+    units::{age, megabytes},
+};
+
+/// The list of agents.
+#[must_use]
+pub fn list(agents: &[Agent], now: Timestamp, style: Style) -> String {
+    let mut table = Table::new(&[
+        Column::new("ID"),
+        Column::new("STATE"),
+        Column::new("SCORE").right(),
+        Column::new("JOBS").right(),
+        Column::new("CPUS").right(),
+        Column::new("RAM FREE").right(),
+        Column::new("GPUS").shrinks(),
+        Column::new("RTT").right(),
+        Column::new("SEEN").right(),
+        Column::new("HOST").shrinks(),
+    ]);
+    for agent in agents {
+        table.row(vec![
+            agent.id.as_str().into(),
+            state(agent),
+            format!("{:.3}", agent.score).into(),
+            format!("{}/{}", agent.live_attempts, agent.max_jobs).into(),
+            agent.facts.cpus.to_string().into(),
+            megabytes(agent.ram_free_mb).into(),
+            gpus_in_short(agent).into(),
+            agent.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms")).into(),
+            age(agent.last_seen_at, now).into(),
+            agent.facts.hostname.as_str().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// One agent, whole.
+#[must_use]
+pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
+    let facts = &agent.facts;
+    let since = |then: Timestamp| format!("{then} ({} ago)", age(then, now));
+    let ram = format!("{} free of {}", megabytes(agent.ram_free_mb), megabytes(facts.ram_mb));
+    let processes = if facts.accepts_processes { "yes" } else { "no (it was started without --allow-jobs)" };
+    let models = facts.models.iter().map(|m| m.name.clone()).collect::<Vec<_>>().join(" ");
+    let mut text = pairs(
+        &[
+            ("id", agent.id.as_str().into()),
+            ("state", state(agent)),
+            ("score", format!("{:.3}", agent.score).into()),
+            ("jobs", format!("{} of at most {}", agent.live_attempts, agent.max_jobs).into()),
+            ("takes processes", processes.into()),
+            ("host", facts.hostname.as_str().into()),
+            ("system", format!("{} {}", facts.os, facts.arch).into()),
+            ("processor", format!("{} × {}", facts.cpus, or_unknown(&facts.cpu_model)).into()),
+            ("memory", ram.into()),
+            ("models", models.into()),
+            ("labels", labels(&facts.labels).into()),
+            ("endpoint", facts.endpoint.as_deref().unwrap_or_default().into()),
+            ("round trip", agent.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into()),
+            ("version", facts.version.as_str().into()),
+            ("registered", since(agent.registered_at).into()),
+            ("last seen", since(agent.last_seen_at).into()),
+        ],
+        style,
+    );
+    if !agent.gpus.is_empty() {
+        text += "\n";
+        text += &gpus(agent, style);
+    }
+    text
+}
+
+fn gpus(agent: &Agent, style: Style) -> String {
+    let mut table = Table::new(&[
+        Column::new("GPU"),
+        Column::new("NAME"),
+        Column::new("MEMORY").right(),
+        Column::new("FREE").right(),
+    ]);
+    for gpu in &agent.gpus {
+        table.row(vec![
+            gpu.uuid.as_str().into(),
+            gpu.name.as_str().into(),
+            megabytes(gpu.vram_mb).into(),
+            megabytes(gpu.vram_free_mb).into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// How many GPUs, the first one's name, and the memory that is free on the freest.
+fn gpus_in_short(agent: &Agent) -> String {
+    let freest_mb = agent.gpus.iter().map(|g| g.vram_free_mb).max().unwrap_or_default();
+    match agent.gpus.first() {
+        None => "-".to_owned(),
+        Some(first) => {
+            format!("{} × {}, {} free", agent.gpus.len(), or_unknown(&first.name), megabytes(freest_mb))
+        }
+    }
+}
+
+fn or_unknown(name: &str) -> &str {
+    if name.is_empty() { "unknown" } else { name }
+}
+
+fn state(agent: &Agent) -> Cell {
+    let tone = match agent.state {
+        AgentState::Healthy if agent.draining => Tone::Warning,
+        AgentState::Healthy => Tone::Good,
+        AgentState::Degraded | AgentState::HalfOpen => Tone::Warning,
+        AgentState::Offline => Tone::Bad,
+    };
+    let draining = if agent.draining { ", draining" } else { "" };
+    Cell::toned(&format!("{}{draining}", agent.state), tone)
+}

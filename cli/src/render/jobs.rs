@@ -1,0 +1,181 @@
+//! Jobs as people see them.
+
+use titan_api::{
+    jobs::{AttemptFailure, Job, JobState, JobSummary, Reason, Requirements},
+    time::Timestamp,
+};
+
+use super::{
+    style::{Style, Tone},
+    table::{Cell, Column, Table, pairs},
+    units::{age, bytes, megabytes, took},
+};
+
+/// The list of jobs.
+#[must_use]
+pub fn list(jobs: &[JobSummary], now: Timestamp, style: Style) -> String {
+    let mut table = Table::new(&[
+        Column::new("ID"),
+        Column::new("STATE"),
+        Column::new("AGENT").shrinks(),
+        Column::new("TRY").right(),
+        Column::new("AGE").right(),
+        Column::new("TOOK").right(),
+        Column::new("ENDED WITH"),
+        Column::new("COMMAND").shrinks(),
+    ]);
+    for job in jobs {
+        table.row(vec![
+            job.id.as_str().into(),
+            state(job.state),
+            job.agent_id.as_ref().map_or("-", |id| id.as_str()).into(),
+            job.attempt.to_string().into(),
+            age(job.created_at, now).into(),
+            lasted(job.started_at, job.ended_at, job.state, now).into(),
+            ending(job.exit_code, None, job.reason.map(Reason::as_str)).into(),
+            job.command.as_str().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// One job, whole.
+#[must_use]
+pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
+    let cancelling = if job.cancelling { " (cancelling: its processes are being ended)" } else { "" };
+    let tone = tone(job.state);
+    let since = |then: Timestamp| format!("{then} ({} ago)", age(then, now));
+    let lines = [
+        ("id", job.id.as_str().into()),
+        ("state", Cell::toned(&format!("{}{cancelling}", job.state), tone)),
+        ("agent", job.agent_id.as_ref().map_or("", |id| id.as_str()).into()),
+        ("attempt", format!("{} of at most {}", job.attempt, job.max_attempts).into()),
+        ("ended with", ended_with(job).into()),
+        ("message", job.message.as_deref().unwrap_or_default().into()),
+        ("command", command_line(&job.process.command).into()),
+        ("working folder", job.process.working_dir.as_deref().unwrap_or_default().into()),
+        ("environment", job.process.env.keys().cloned().collect::<Vec<_>>().join(" ").into()),
+        ("needs", needs(&job.requirements).into()),
+        ("devices", job.devices.join(" ").into()),
+        ("priority", job.priority.to_string().into()),
+        ("labels", labels(&job.labels).into()),
+        ("output", bytes(job.output_bytes).into()),
+        ("created", since(job.created_at).into()),
+        ("started", job.started_at.map(since).unwrap_or_default().into()),
+        ("ended", job.ended_at.map(since).unwrap_or_default().into()),
+        ("took", lasted(job.started_at, job.ended_at, job.state, now).into()),
+    ];
+    let mut text = pairs(&lines, style);
+    if !job.failures.is_empty() {
+        text += "\nAttempts that ended other than well:\n";
+        text += &failures(&job.failures, now, style);
+    }
+    text
+}
+
+fn failures(failures: &[AttemptFailure], now: Timestamp, style: Style) -> String {
+    let mut table = Table::new(&[
+        Column::new("TRY").right(),
+        Column::new("AGENT"),
+        Column::new("AGE").right(),
+        Column::new("ENDED WITH"),
+        Column::new("MESSAGE").shrinks(),
+    ]);
+    for failure in failures {
+        table.row(vec![
+            failure.attempt.to_string().into(),
+            failure.agent_id.as_str().into(),
+            age(failure.at, now).into(),
+            ending(failure.exit_code, failure.signal, Some(failure.reason.as_str())).into(),
+            failure.message.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// How a job ended, for a sentence: `exit code 3`, `signal 9`, `timeout`.
+#[must_use]
+pub fn ended_with(job: &Job) -> String {
+    match ending(job.exit_code, job.signal, job.reason.map(Reason::as_str)) {
+        text if text == "-" => String::new(),
+        text => text,
+    }
+}
+
+fn ending(exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> String {
+    match (exit_code, signal, reason) {
+        (Some(code), _, None | Some("exit_code")) => format!("exit code {code}"),
+        (_, Some(signal), None | Some("signal")) => format!("signal {signal}"),
+        (_, _, Some(reason)) => reason.replace('_', " "),
+        (None, None, None) => "-".to_owned(),
+    }
+}
+
+fn lasted(started: Option<Timestamp>, ended: Option<Timestamp>, state: JobState, now: Timestamp) -> String {
+    match (started, ended) {
+        (Some(from), Some(until)) => took(from, until),
+        (Some(from), None) if state == JobState::Running => took(from, now),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A job's state in its colour.
+#[must_use]
+pub fn state(state: JobState) -> Cell {
+    Cell::toned(state.as_str(), tone(state))
+}
+
+fn tone(state: JobState) -> Tone {
+    match state {
+        JobState::Completed => Tone::Good,
+        JobState::Failed => Tone::Bad,
+        JobState::Pending | JobState::Cancelled => Tone::Warning,
+        JobState::Scheduled | JobState::Running => Tone::Plain,
+    }
+}
+
+/// What a job needs, in words; empty if it needs nothing in particular.
+#[must_use]
+pub fn needs(needs: &Requirements) -> String {
+    let mut parts = Vec::new();
+    match (needs.gpus, needs.vram_mb) {
+        (0, _) => {}
+        (gpus, 0) => parts.push(format!("{gpus} GPU{}", plural(gpus))),
+        (gpus, mb) => parts.push(format!("{gpus} GPU{} with {} each", plural(gpus), megabytes(mb))),
+    }
+    if needs.ram_mb > 0 {
+        parts.push(format!("{} of memory", megabytes(needs.ram_mb)));
+    }
+    if needs.cpus > 0.0 {
+        parts.push(format!("{} CPUs", needs.cpus));
+    }
+    if !needs.agent_labels.is_empty() {
+        parts.push(format!("an agent with {}", labels(&needs.agent_labels)));
+    }
+    parts.join(", ")
+}
+
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// Labels as `name=value`, separated by spaces.
+#[must_use]
+pub fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
+    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// An argument vector the way one would type it in a shell.
+#[must_use]
+pub fn command_line(command: &[String]) -> String {
+    command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

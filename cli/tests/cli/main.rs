@@ -1,0 +1,14 @@
+//! Tests of the command line, most of them against a coordinator that says what a test tells it to.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
+mod args;
+mod dev;
+mod docs;
+mod exit_codes;
+mod fleet;
+mod follow;
+mod render;
+mod settings;
+mod sse;
+mod support;

@@ -1,0 +1,131 @@
+//! Tables, ages and sizes as people see them.
+
+use crate::support::samples::{agent, ago, job, now, summary};
+use titan_api::jobs::JobState;
+use titan_cli::render::{
+    agents, clean, jobs,
+    style::{Style, Tone},
+    table::{Cell, Column, Table},
+    units::{age, bytes, megabytes, took},
+};
+
+fn narrow(width: usize) -> Style {
+    Style { width: Some(width), color: false }
+}
+
+#[test]
+fn ages_are_one_number_with_one_unit() {
+    let shown = [-5, 0, 59, 60, 3_599, 3_600, 86_399, 86_400, 3_000_000].map(|seconds| age(ago(seconds), now()));
+    assert_eq!(shown, ["0s", "0s", "59s", "1m", "59m", "1h", "23h", "1d", "34d"]);
+}
+
+#[test]
+fn durations_keep_three_figures() {
+    let shown = [0, 250, 9_990, 12_340, 59_999, 60_000, 185_000, 7_380_000].map(|ms| {
+        let from = titan_api::time::Timestamp::from_ms(0);
+        took(from, titan_api::time::Timestamp::from_ms(ms))
+    });
+    assert_eq!(shown, ["0.00s", "0.25s", "9.99s", "12.3s", "59.9s", "1m00s", "3m05s", "2h03m"]);
+}
+
+#[test]
+fn sizes_take_the_largest_unit_that_fits() {
+    assert_eq!([0, 1_023, 1_024, 15_974].map(megabytes), ["0 MB", "1023 MB", "1.0 GB", "15.5 GB"]);
+    assert_eq!([17, 1_024, 70_000, 5 << 20, 3 << 30].map(bytes), ["17 B", "1.0 KB", "68.3 KB", "5.0 MB", "3.0 GB"]);
+}
+
+#[test]
+fn the_list_of_jobs_is_aligned_and_not_cut_where_there_is_no_terminal() {
+    let long = "python train.py --with --many --arguments --that --do --not --fit --on --a --line --of --a --terminal";
+    let jobs = [summary("job-a", JobState::Completed, long), summary("job-bb", JobState::Running, "true"), {
+        let mut waiting = summary("job-c", JobState::Pending, "false");
+        (waiting.agent_id, waiting.started_at, waiting.attempt) = (None, None, 0);
+        waiting
+    }];
+    let expected = format!(
+        "\
+ID      STATE      AGENT  TRY  AGE   TOOK  ENDED WITH   COMMAND
+job-a   completed  box-1    1   3m  5.00s  exit code 0  {long}
+job-bb  running    box-1    1   3m  3m10s  -            true
+job-c   pending    -        0   3m      -  -            false
+"
+    );
+    assert_eq!(jobs::list(&jobs, now(), Style::PLAIN), expected);
+}
+
+#[test]
+fn a_narrow_terminal_cuts_the_last_column_and_wraps_nothing() {
+    let jobs = [summary("job-a", JobState::Cancelled, "a command that is too long for this terminal")];
+    let expected = "\
+ID     STATE      AGENT  TRY  AGE   TOOK  ENDED WITH  COMMAND
+job-a  cancelled  box-1    1   3m  5.00s  cancelled   a comma…
+";
+    assert_eq!(jobs::list(&jobs, now(), narrow(62)), expected);
+    assert!(expected.lines().all(|line| line.chars().count() <= 62));
+}
+
+#[test]
+fn wide_characters_count_as_two_columns() {
+    let mut table = Table::new(&[Column::new("A").shrinks(), Column::new("B")]);
+    table.row(vec!["計算機計算機計算機".into(), "x".into()]);
+    table.row(vec!["abc".into(), "y".into()]);
+    assert_eq!(table.render(Style::PLAIN), "A                   B\n計算機計算機計算機  x\nabc                 y\n");
+    assert_eq!(table.render(narrow(13)), "A           B\n計算機計…   x\nabc         y\n");
+}
+
+#[test]
+fn the_list_of_agents_shows_scores_and_free_memory() {
+    let mut drained = agent("box-2");
+    (drained.draining, drained.gpus, drained.rtt_ms) = (true, Vec::new(), None);
+    let expected = "\
+ID     STATE              SCORE  JOBS  CPUS  RAM FREE  GPUS                       RTT  SEEN  HOST
+box-1  healthy            0.812   1/4     8   15.5 GB  1 × A100, 40.0 GB free  1.2 ms    3s  attic
+box-2  healthy, draining  0.812   1/4     8   15.5 GB  -                            -    3s  attic
+";
+    assert_eq!(agents::list(&[agent("box-1"), drained], now(), Style::PLAIN), expected);
+}
+
+#[test]
+fn one_job_is_shown_whole_with_the_attempts_that_failed() {
+    let shown = jobs::whole(&job("job-a", JobState::Failed), now(), Style::PLAIN);
+    let expected = "\
+id:          job-a
+state:       failed
+agent:       box-1
+attempt:     2 of at most 3
+ended with:  exit code 3
+command:     sh -c 'exit 3'
+needs:       1 GPU with 8.0 GB each
+priority:    0
+output:      68.3 KB
+created:     2027-01-15T07:56:40Z (3m ago)
+started:     2027-01-15T07:56:50Z (3m ago)
+ended:       2027-01-15T07:57:55Z (2m ago)
+took:        1m05s
+
+Attempts that ended other than well:
+TRY  AGENT  AGE  ENDED WITH  MESSAGE
+  1  box-2   3m  signal 9    killed by someone
+";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn what_others_wrote_cannot_steer_the_terminal() {
+    assert_eq!(clean("a\u{1b}[2Jb\u{9b}c\td\ne\u{7f}\u{202e}f\u{200b}"), "abc d ef");
+    assert_eq!(clean("\u{1b}[1;31mred\u{1b}[0m \u{1b}x \u{1b}[1é \u{1b}[2"), "red x [1é [2");
+    let mut evil = agent("box-1");
+    evil.facts.hostname = "\u{1b}]0;owned\u{7}name\r\nbox-9 healthy".to_owned();
+    let shown = agents::list(&[evil.clone()], now(), Style::PLAIN) + &agents::whole(&evil, now(), Style::PLAIN);
+    assert!(!shown.contains(['\u{1b}', '\u{7}', '\r']), "{shown:?}");
+    assert!(!shown.contains("\nbox-9"), "{shown:?}");
+}
+
+#[test]
+fn colours_come_only_where_they_are_wanted_and_take_no_room() {
+    let mut table = Table::new(&[Column::new("STATE"), Column::new("X")]);
+    table.row(vec![Cell::toned("failed", Tone::Bad), "y".into()]);
+    assert_eq!(table.render(Style::PLAIN), "STATE   X\nfailed  y\n");
+    let colored = Style { width: None, color: true };
+    assert_eq!(table.render(colored), "\u{1b}[2mSTATE\u{1b}[0m   \u{1b}[2mX\u{1b}[0m\n\u{1b}[31mfailed\u{1b}[0m  y\n");
+}

@@ -1,0 +1,169 @@
+//! The extractors by which a handler says whom it serves. Whoever else calls never reaches it.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use titan_api::{
+    credentials::Scope,
+    ids::{AgentId, CredentialId, PoolName},
+};
+use titan_lua::Pool;
+
+use super::{
+    bearer::unauthorized,
+    principal::{self, Principal},
+    tokens::AgentClaims,
+};
+use crate::{error::ApiError, state::AppState};
+
+/// The administrator.
+#[derive(Debug)]
+pub(crate) struct AdminCaller {
+    /// The pool that is meant.
+    pub(crate) pool: PoolName,
+}
+
+impl FromRequestParts<AppState> for AdminCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match principal::identify(state, &parts.headers).await? {
+            Principal::Admin => Ok(Self { pool: principal::pool(&parts.headers, None)? }),
+            other => Err(turned_down(&other, "this is for the administrator")),
+        }
+    }
+}
+
+/// A scope that a handler asks for, as a type.
+pub(crate) trait Needs {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+macro_rules! scopes {
+    ($($name:ident)*) => { $(
+        /// The handler asks for the scope of the same name.
+        #[derive(Debug)]
+        pub(crate) struct $name;
+        impl Needs for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )* };
+}
+
+scopes!(JobsWrite JobsRead AgentsRead AgentsWrite);
+
+/// The holder of an API key with scope `S`, or the administrator, who has every scope.
+pub(crate) struct KeyCaller<S> {
+    /// A handle on the pool that is meant.
+    pub(crate) pool: Pool,
+    /// Who it is, for fairness: the key's id, or `admin`.
+    pub(crate) owner: String,
+    /// Whether names of agents may be shown.
+    pub(crate) sees_agents: bool,
+    scope: PhantomData<S>,
+}
+
+impl<S> fmt::Debug for KeyCaller<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyCaller").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let (owner, scopes, own) = match principal::identify(state, &parts.headers).await? {
+            Principal::Admin => ("admin".to_owned(), Scope::ALL.to_vec(), None),
+            Principal::Key(key) => {
+                (key.record.id.to_string(), key.record.scopes.clone(), Some(key.record.pool.clone()))
+            }
+            other => return Err(turned_down(&other, "this is for API keys")),
+        };
+        if !scopes.contains(&S::SCOPE) {
+            return Err(ApiError::Forbidden(format!("the API key lacks the scope {}", S::SCOPE.as_str())));
+        }
+        let pool = principal::pool(&parts.headers, own.as_ref())?;
+        state.pace.client_called(&pool);
+        let sees_agents = scopes.contains(&Scope::AgentsRead);
+        Ok(Self { pool: state.store.pool(&pool), owner, sees_agents, scope: PhantomData })
+    }
+}
+
+/// The agent whose id is in the path.
+#[derive(Debug)]
+pub(crate) struct AgentCaller {
+    /// A handle on its pool.
+    pub(crate) pool: Pool,
+    claims: Arc<AgentClaims>,
+}
+
+impl AgentCaller {
+    /// The agent.
+    pub(crate) fn id(&self) -> &AgentId {
+        &self.claims.sub
+    }
+
+    /// The pool's name.
+    pub(crate) fn pool_name(&self) -> &PoolName {
+        &self.claims.pool
+    }
+
+    /// Its incarnation.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.claims.epoch
+    }
+
+    /// Whether it is time for a fresh token.
+    pub(crate) fn needs_token(&self, now_s: i64) -> bool {
+        self.claims.is_ageing(now_s)
+    }
+}
+
+impl FromRequestParts<AppState> for AgentCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let claims = match principal::identify(state, &parts.headers).await? {
+            Principal::Agent(claims) => claims,
+            other => return Err(turned_down(&other, "this is for agents")),
+        };
+        let path = RawPathParams::from_request_parts(parts, state).await;
+        let named = path.map_err(|_| ApiError::BadRequest("the path is malformed".to_owned()))?;
+        if !named.iter().any(|(name, value)| name == "id" && value == claims.sub.as_str()) {
+            return Err(ApiError::Forbidden("the token is another agent's".to_owned()));
+        }
+        principal::pool(&parts.headers, Some(&claims.pool))?;
+        Ok(Self { pool: state.store.pool(&claims.pool), claims })
+    }
+}
+
+/// The holder of a join token that is not checked yet.
+#[derive(Debug)]
+pub(crate) struct JoinCaller {
+    /// The token's id.
+    pub(crate) id: CredentialId,
+    /// The hash of its secret.
+    pub(crate) secret_sha256: String,
+}
+
+impl FromRequestParts<AppState> for JoinCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match principal::identify(state, &parts.headers).await? {
+            Principal::Joiner { id, secret_sha256 } => Ok(Self { id, secret_sha256 }),
+            other => Err(turned_down(&other, "joining needs a join token")),
+        }
+    }
+}
+
+/// A join token that is used for anything but joining was never checked, so it counts as no credential at all.
+fn turned_down(caller: &Principal, whom: &str) -> ApiError {
+    match caller {
+        Principal::Joiner { .. } => unauthorized("a join token is good for joining only"),
+        _ => ApiError::Forbidden(format!("the credential is good, but {whom}")),
+    }
+}

@@ -1,0 +1,124 @@
+//! Who a bearer belongs to, whatever it is used for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::HeaderMap;
+use titan_api::ids::{CredentialId, PoolName};
+use titan_lua::credentials::api_keys::{self, StoredKey};
+
+use super::{
+    bearer::{self, unauthorized},
+    cache::Cache,
+    secrets::{self, API_KEY, JOIN_TOKEN},
+    tokens::{self, AgentClaims},
+};
+use crate::{error::ApiError, state::AppState};
+
+/// How long an API key is believed without asking Redis: a revoked one works this long at most.
+const KEY_BELIEVED: Duration = Duration::from_secs(5);
+/// How many API keys and how many agent tokens are remembered.
+const REMEMBERED: usize = 20_000;
+
+/// Credentials that were found good a short while ago.
+#[derive(Debug)]
+pub(crate) struct Known {
+    keys: Cache<CredentialId, Arc<StoredKey>>,
+    agents: Cache<[u8; 32], Arc<AgentClaims>>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { keys: Cache::new(REMEMBERED), agents: Cache::new(REMEMBERED) }
+    }
+}
+
+impl Known {
+    /// Forgets an API key that this copy has revoked.
+    pub(crate) fn forget_key(&self, id: &CredentialId) {
+        self.keys.forget(id);
+    }
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub(crate) enum Principal {
+    /// The administrator.
+    Admin,
+    /// The holder of an API key.
+    Key(Arc<StoredKey>),
+    /// An agent.
+    Agent(Arc<AgentClaims>),
+    /// The holder of something that looks like a join token; using it is the only way to check it.
+    Joiner { id: CredentialId, secret_sha256: String },
+}
+
+/// Finds out who calls.
+pub(crate) async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let token = bearer::of(headers)?;
+    if state.admin.is(token) {
+        return Ok(Principal::Admin);
+    }
+    if let Some((id, secret_sha256)) = secrets::take_apart(API_KEY, token) {
+        return api_key(state, id, &secret_sha256).await.map(Principal::Key);
+    }
+    if let Some((id, secret_sha256)) = secrets::take_apart(JOIN_TOKEN, token) {
+        return Ok(Principal::Joiner { id, secret_sha256 });
+    }
+    agent(state, token).map(Principal::Agent).ok_or_else(not_good)
+}
+
+async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Result<Arc<StoredKey>, ApiError> {
+    let key = match state.known.keys.get(&id) {
+        Some(key) => key,
+        None => Arc::new(api_keys::get(&state.store, &id).await?.ok_or_else(not_good)?),
+    };
+    let expired = key.record.expires_at.is_some_and(|at| at.as_ms() <= state.clock.now_ms());
+    if expired || !secrets::same_hash(&key.secret_sha256, secret_sha256) {
+        return Err(not_good());
+    }
+    if state.known.keys.get(&id).is_none() {
+        state.known.keys.put(id, Arc::clone(&key), Instant::now() + KEY_BELIEVED);
+    }
+    Ok(key)
+}
+
+/// Checking a signature costs 50 µs, so what was good stays good until it expires.
+fn agent(state: &AppState, token: &str) -> Option<Arc<AgentClaims>> {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    if let Some(claims) = state.known.agents.get(&hash) {
+        return Some(claims);
+    }
+    let claims = Arc::new(tokens::verify_agent_token(&state.keys, &state.clock, token)?);
+    let left_s = u64::try_from(claims.exp - state.clock.now_s()).unwrap_or(0);
+    state.known.agents.put(hash, Arc::clone(&claims), Instant::now() + Duration::from_secs(left_s));
+    Some(claims)
+}
+
+/// One answer for every bearer that is not good: why would help only those who guess.
+fn not_good() -> ApiError {
+    unauthorized("the credential is wrong, expired or revoked")
+}
+
+/// The pool that a call is about: the one that the credential is for, or, for the administrator, the one that
+/// `X-Titan-Pool` names.
+pub(crate) fn pool(headers: &HeaderMap, own: Option<&PoolName>) -> Result<PoolName, ApiError> {
+    let mut values = headers.get_all("x-titan-pool").iter();
+    let named = values.next().map(|value| value.to_str().ok().and_then(|text| text.parse::<PoolName>().ok()));
+    if values.next().is_some() || named == Some(None) {
+        return Err(ApiError::BadRequest(
+            "X-Titan-Pool must be one name of 1 to 63 characters of a-z 0-9 -".to_owned(),
+        ));
+    }
+    match (own, named.flatten()) {
+        (None, named) => Ok(named.unwrap_or_default()),
+        (Some(own), Some(named)) if *own != named => {
+            Err(ApiError::Forbidden("the credential is for another pool than X-Titan-Pool names".to_owned()))
+        }
+        (Some(own), _) => Ok(own.clone()),
+    }
+}

@@ -1,0 +1,148 @@
+//! Settings: read once from flags and environment, checked as a whole, passed down.
+
+mod check;
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use http::HeaderValue;
+use titan_lua::PoolSettings;
+
+pub use self::check::ConfigError;
+use crate::{
+    auth::{admin::AdminToken, keys::KeyRing},
+    secret::Secret,
+};
+
+/// How a coordinator is set up. The secrets `ADMIN_TOKEN` and `SIGNING_KEY` come from the environment or from files,
+/// never from flags, since every user of a machine can read the flags of a process.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = SECRETS_HELP)]
+pub struct RunArgs {
+    /// Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port`
+    #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
+    pub redis_url: Secret,
+
+    /// Port to listen on; 0 takes any free one
+    #[arg(long, alias = "port", env = "COORDINATOR_HTTP_PORT", default_value_t = 8080)]
+    pub coordinator_http_port: u16,
+
+    /// Address to listen on; 127.0.0.1 keeps the coordinator to this machine
+    #[arg(long, alias = "bind", env = "COORDINATOR_HTTP_BIND", default_value = "0.0.0.0")]
+    pub coordinator_http_bind: IpAddr,
+
+    /// File to write the bound address to (one line, `address:port`), once the coordinator listens
+    #[arg(long, env = "PORT_FILE")]
+    pub port_file: Option<PathBuf>,
+
+    /// How often agents are heard
+    #[arg(long, env = "HEARTBEAT_INTERVAL", default_value = "10s", value_parser = duration)]
+    pub heartbeat_interval: Duration,
+
+    /// How much later than announced a heartbeat may be; at least twice the interval
+    #[arg(long, env = "HEARTBEAT_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub heartbeat_timeout: Duration,
+
+    /// How long an agent's right to an attempt lasts unless it is renewed
+    #[arg(long, env = "LEASE_TTL", default_value = "60s", value_parser = duration)]
+    pub lease_ttl: Duration,
+
+    /// How long an attempt's processes get between SIGTERM and SIGKILL
+    #[arg(long, env = "KILL_GRACE", default_value = "10s", value_parser = duration)]
+    pub kill_grace: Duration,
+
+    /// How long an offline agent is remembered
+    #[arg(long, env = "AGENT_RETENTION", default_value = "7d", value_parser = duration)]
+    pub agent_retention: Duration,
+
+    /// How long an ended job is remembered
+    #[arg(long, env = "JOB_RETENTION", default_value = "24h", value_parser = duration)]
+    pub job_retention: Duration,
+
+    /// How often this copy settles what is overdue in all pools
+    #[arg(long, env = "CLEANUP_INTERVAL", default_value = "60s", value_parser = duration)]
+    pub cleanup_interval: Duration,
+
+    /// Whether agents hold a request open until there is work (`off` where a held request costs money)
+    #[arg(long, env = "PARKING", default_value = "on")]
+    pub parking: Parking,
+
+    /// With `PARKING=off`: the longest that an agent of an idle pool waits between two calls, milliseconds
+    #[arg(long, env = "IDLE_POLL_MS", default_value_t = 30_000)]
+    pub idle_poll_ms: u64,
+
+    /// How long a ticket for a direct call of an agent is good for
+    #[arg(long, env = "TOKEN_TTL", default_value = "300s", value_parser = duration)]
+    pub token_ttl: Duration,
+
+    /// File with the administrator's token, instead of `ADMIN_TOKEN`
+    #[arg(long, env = "ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// File with the signing keys, instead of `SIGNING_KEY`
+    #[arg(long, env = "SIGNING_KEY_FILE")]
+    pub signing_key_file: Option<PathBuf>,
+
+    /// Origins whose web pages may call the coordinator, separated by commas; `*` for all
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
+    pub cors_allowed_origins: Vec<String>,
+
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,titan_lua=debug`
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+const SECRETS_HELP: &str = "\
+Secrets (from the environment or a file, never a flag):
+  ADMIN_TOKEN  the administrator's token, at least 16 characters
+  SIGNING_KEY  PEM blocks of the signing keys; `titan-coordinator keygen` makes some";
+
+/// Whether agents hold a request open until there is work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Parking {
+    /// They do.
+    On,
+    /// They poll.
+    Off,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Settings that fit together; made by [`RunArgs::check`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Redis.
+    pub redis_url: Secret,
+    /// What scripts need.
+    pub pool: PoolSettings,
+    /// How often agents that park are told to heartbeat, milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// Whether agents hold a request open until there is work.
+    pub parking: bool,
+    /// The longest pause between two calls of an agent where nobody parks, milliseconds.
+    pub idle_poll_ms: u64,
+    /// How long a ticket is good for.
+    pub token_ttl: Duration,
+    /// How often what is overdue gets settled.
+    pub cleanup_interval: Duration,
+    /// The administrator's token.
+    pub admin: AdminToken,
+    /// The signing keys.
+    pub keys: KeyRing,
+    /// Origins whose web pages may call.
+    pub cors_allowed_origins: Vec<HeaderValue>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write a number and a unit, for example 30s or 7d"))
+}

@@ -1,0 +1,204 @@
+//! Whether settings fit together, and where the secrets come from.
+
+use std::{fs, path::Path, time::Duration};
+
+use http::HeaderValue;
+use titan_lua::PoolSettings;
+
+use super::{Parking, RunArgs, Settings};
+use crate::{
+    auth::{
+        admin::AdminToken,
+        keys::{KeyError, KeyRing},
+    },
+    secret::Secret,
+};
+
+/// Where bound jobs that nobody claimed go elsewhere, while agents park.
+const CLAIM_TIMEOUT_MS: u64 = 5_000;
+/// Shortest duration that any setting may have.
+const SHORTEST: Duration = Duration::from_millis(50);
+/// Longest duration that any setting may have: 10 years.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// A setting that is missing or does not fit; the message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no administrator's token.
+    #[error(
+        "ADMIN_TOKEN is missing: set it (for example to the output of `openssl rand -hex 32`), or ADMIN_TOKEN_FILE"
+    )]
+    NoAdminToken,
+    /// The administrator's token is too short to be secret.
+    #[error("ADMIN_TOKEN has {0} characters and needs 16 or more: use the output of `openssl rand -hex 32`")]
+    ShortAdminToken(usize),
+    /// The administrator's token can't be sent in a header.
+    #[error("ADMIN_TOKEN may only hold visible ASCII characters, since it is sent in a header")]
+    UnsendableAdminToken,
+    /// There are no signing keys.
+    #[error(
+        "SIGNING_KEY is missing: run `titan-coordinator keygen` once, keep what it prints, and set SIGNING_KEY or SIGNING_KEY_FILE to it"
+    )]
+    NoSigningKey,
+    /// The signing keys can't be used.
+    #[error("SIGNING_KEY cannot be used: {0}")]
+    SigningKey(KeyError),
+    /// A file with a secret can't be read.
+    #[error("{setting} names {path}, which cannot be read: {cause}")]
+    UnreadableFile {
+        /// The setting.
+        setting: &'static str,
+        /// The path.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Both the secret and the file that should hold it are set.
+    #[error("{0} and {0}_FILE are both set: unset one of them")]
+    Twice(&'static str),
+    /// A duration that makes no sense.
+    #[error("{setting} is {value}: it must be between 50ms and 10 years")]
+    Duration {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: humantime::FormattedDuration,
+    },
+    /// The interval is too long for the timeout.
+    #[error(
+        "HEARTBEAT_INTERVAL ({interval}) must be at most half of HEARTBEAT_TIMEOUT ({timeout}), so that one lost heartbeat makes nobody look dead"
+    )]
+    Heartbeat {
+        /// The interval.
+        interval: humantime::FormattedDuration,
+        /// The timeout.
+        timeout: humantime::FormattedDuration,
+    },
+    /// The idle pause is out of bounds.
+    #[error("IDLE_POLL_MS is {0}: it must be between 1000 and 3600000")]
+    IdlePoll(u64),
+    /// An origin that no browser sends.
+    #[error("CORS_ALLOWED_ORIGINS holds {0:?}: write origins such as https://example.org, without a path, or * alone")]
+    Origin(String),
+}
+
+impl RunArgs {
+    /// Checks the settings as a whole. `environment` looks up `ADMIN_TOKEN` and `SIGNING_KEY`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is wrong and what to do.
+    pub fn check(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, ConfigError> {
+        self.check_durations()?;
+        let admin = read_secret("ADMIN_TOKEN", &environment, self.admin_token_file.as_deref())?
+            .ok_or(ConfigError::NoAdminToken)?;
+        let admin = admin_token(&admin)?;
+        let keys = read_secret("SIGNING_KEY", &environment, self.signing_key_file.as_deref())?
+            .ok_or(ConfigError::NoSigningKey)?;
+        Ok(Settings {
+            redis_url: self.redis_url.clone(),
+            pool: self.pool_settings(),
+            heartbeat_interval_ms: ms(self.heartbeat_interval),
+            parking: self.parking == Parking::On,
+            idle_poll_ms: self.idle_poll_ms,
+            token_ttl: self.token_ttl,
+            cleanup_interval: self.cleanup_interval,
+            admin,
+            keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
+            cors_allowed_origins: self.origins()?,
+        })
+    }
+
+    fn check_durations(&self) -> Result<(), ConfigError> {
+        for (setting, value) in [
+            ("HEARTBEAT_INTERVAL", self.heartbeat_interval),
+            ("HEARTBEAT_TIMEOUT", self.heartbeat_timeout),
+            ("LEASE_TTL", self.lease_ttl),
+            ("KILL_GRACE", self.kill_grace),
+            ("AGENT_RETENTION", self.agent_retention),
+            ("JOB_RETENTION", self.job_retention),
+            ("CLEANUP_INTERVAL", self.cleanup_interval),
+            ("TOKEN_TTL", self.token_ttl),
+        ] {
+            if !(SHORTEST..=LONGEST).contains(&value) {
+                return Err(ConfigError::Duration { setting, value: humantime::format_duration(value) });
+            }
+        }
+        if self.heartbeat_interval * 2 > self.heartbeat_timeout {
+            return Err(ConfigError::Heartbeat {
+                interval: humantime::format_duration(self.heartbeat_interval),
+                timeout: humantime::format_duration(self.heartbeat_timeout),
+            });
+        }
+        if !(1_000..=3_600_000).contains(&self.idle_poll_ms) {
+            return Err(ConfigError::IdlePoll(self.idle_poll_ms));
+        }
+        Ok(())
+    }
+
+    /// Where nobody parks, an agent of an idle pool is heard every `IDLE_POLL_MS` only, and may claim that late.
+    fn pool_settings(&self) -> PoolSettings {
+        let interval_ms = ms(self.heartbeat_interval);
+        let (heartbeat_interval_ms, claim_timeout_ms) = match self.parking {
+            Parking::On => (interval_ms, CLAIM_TIMEOUT_MS),
+            Parking::Off => (interval_ms.max(self.idle_poll_ms), interval_ms.max(self.idle_poll_ms)),
+        };
+        PoolSettings {
+            heartbeat_interval_ms,
+            heartbeat_timeout_ms: ms(self.heartbeat_timeout),
+            lease_ttl_ms: ms(self.lease_ttl),
+            kill_grace_ms: ms(self.kill_grace),
+            claim_timeout_ms,
+            agent_retention_ms: ms(self.agent_retention),
+            job_retention_ms: ms(self.job_retention),
+        }
+    }
+
+    fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
+        let origins: Vec<_> = self.cors_allowed_origins.iter().map(|o| o.trim()).filter(|o| !o.is_empty()).collect();
+        origins
+            .iter()
+            .map(|origin| {
+                let good = if *origin == "*" { origins.len() == 1 } else { is_origin(origin) };
+                let value = HeaderValue::from_str(origin).ok().filter(|_| good);
+                value.ok_or_else(|| ConfigError::Origin((*origin).to_owned()))
+            })
+            .collect()
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '*', ' ', '@']))
+}
+
+fn admin_token(text: &Secret) -> Result<AdminToken, ConfigError> {
+    let token = text.reveal().trim();
+    if token.chars().count() < 16 {
+        return Err(ConfigError::ShortAdminToken(token.chars().count()));
+    }
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(ConfigError::UnsendableAdminToken);
+    }
+    Ok(AdminToken::new(token))
+}
+
+fn read_secret(
+    name: &'static str,
+    environment: &impl Fn(&str) -> Option<String>,
+    file: Option<&Path>,
+) -> Result<Option<Secret>, ConfigError> {
+    let value = environment(name).filter(|v| !v.trim().is_empty());
+    match (value, file) {
+        (Some(_), Some(_)) => Err(ConfigError::Twice(name)),
+        (Some(value), None) => Ok(Some(Secret::new(value))),
+        (None, None) => Ok(None),
+        (None, Some(path)) => fs::read_to_string(path).map(|text| Some(Secret::new(text))).map_err(|cause| {
+            let setting = if name == "ADMIN_TOKEN" { "ADMIN_TOKEN_FILE" } else { "SIGNING_KEY_FILE" };
+            ConfigError::UnreadableFile { setting, path: path.display().to_string(), cause }
+        }),
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

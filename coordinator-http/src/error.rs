@@ -1,0 +1,160 @@
+//! Everything that a request can be refused for, and the one table from that to a problem document.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use titan_api::{
+    problem::{FieldError, Problem, ProblemType},
+    scheduler::RuledOut,
+};
+use titan_lua::{StoreError, agents::TurnedAway};
+
+use crate::jitter;
+
+/// A refused request. Texts go to the caller; the inside of `Store` and `Internal` goes to the log only.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{0}")]
+    Unauthorized(String),
+    #[error("the proof's `iat` is more than 60 s from the coordinator's time")]
+    ClockSkew { server_time_ms: i64 },
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    #[error("the body took too long to arrive")]
+    BodyTimeout,
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the agent was turned away: {0:?}")]
+    TurnedAway(TurnedAway),
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("{0}")]
+    MediaType(String),
+    #[error("{} fields are wrong", .0.len())]
+    Invalid(Vec<FieldError>),
+    #[error("no registered agent could ever run the job")]
+    Unserved(Vec<RuledOut>),
+    #[error("{0}")]
+    Overloaded(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<TurnedAway> for ApiError {
+    fn from(why: TurnedAway) -> Self {
+        Self::TurnedAway(why)
+    }
+}
+
+impl ApiError {
+    /// One wrong field.
+    pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    /// The table: the problem type, and with it status and title.
+    fn kind(&self) -> ProblemType {
+        match self {
+            Self::BadRequest(_) => ProblemType::BadRequest,
+            Self::Unauthorized(_) => ProblemType::Unauthorized,
+            Self::ClockSkew { .. } => ProblemType::ClockSkew,
+            Self::Forbidden(_) => ProblemType::Forbidden,
+            Self::NotFound(_) => ProblemType::NotFound,
+            Self::MethodNotAllowed => ProblemType::MethodNotAllowed,
+            Self::BodyTimeout => ProblemType::RequestTimeout,
+            Self::Conflict(_) => ProblemType::Conflict,
+            Self::TurnedAway(TurnedAway::Unknown) => ProblemType::UnknownAgent,
+            Self::TurnedAway(TurnedAway::Superseded) => ProblemType::Superseded,
+            Self::TurnedAway(TurnedAway::Removed) => ProblemType::AgentRemoved,
+            Self::TooLarge => ProblemType::TooLarge,
+            Self::MediaType(_) => ProblemType::UnsupportedMediaType,
+            Self::Invalid(_) => ProblemType::Invalid,
+            Self::Unserved(_) => ProblemType::Unserved,
+            Self::Overloaded(_) => ProblemType::Overloaded,
+            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => ProblemType::StoreUnavailable,
+            Self::Store(StoreError::Full(_)) => ProblemType::StoreFull,
+            Self::Store(StoreError::Corrupt(_)) | Self::Internal(_) => ProblemType::Internal,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        let text = match self {
+            Self::BadRequest(text)
+            | Self::Unauthorized(text)
+            | Self::Forbidden(text)
+            | Self::NotFound(text)
+            | Self::Conflict(text)
+            | Self::MediaType(text)
+            | Self::Overloaded(text) => text,
+            Self::ClockSkew { .. } => "make the proof again with the time in `server_time_ms`",
+            Self::MethodNotAllowed => "the header `Allow` lists the methods of this route",
+            Self::BodyTimeout => "send the whole body without pauses of more than 10 s, within a minute",
+            Self::TurnedAway(TurnedAway::Unknown) => "register again",
+            Self::TurnedAway(TurnedAway::Superseded) => "another process runs under this agent's id; this one must end",
+            Self::TurnedAway(TurnedAway::Removed) => "join again with a new join token, if the box is still wanted",
+            Self::TooLarge => "send less in one request",
+            Self::Unserved(_) => "change `requirements`, or set `allow_unserved` if a fitting agent will come",
+            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
+                "nothing was changed, or a repeat of the request is harmless; try again"
+            }
+            Self::Store(StoreError::Full(_)) => "nothing was changed; what runs goes on, new work must wait for memory",
+            Self::Store(StoreError::Corrupt(_)) | Self::Internal(_) => "the log has the cause, under the request's id",
+            Self::Invalid(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    fn problem(&self) -> Problem {
+        let mut problem = Problem::new(self.kind());
+        problem.detail = self.detail();
+        match self {
+            Self::Invalid(errors) => problem.errors.clone_from(errors),
+            Self::Unserved(ruled_out) => problem.ruled_out.clone_from(ruled_out),
+            Self::ClockSkew { server_time_ms } => problem.server_time_ms = Some(*server_time_ms),
+            _ => {}
+        }
+        problem
+    }
+}
+
+/// When to come back, in seconds: spread, so that not all come back at once.
+pub(crate) fn retry_after() -> HeaderValue {
+    HeaderValue::from(1 + jitter::random_below(3))
+}
+
+/// A failure on its way out: [`crate::observe`] adds the request's id, logs the cause, and writes the body.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// What the caller is told.
+    pub(crate) problem: Problem,
+    /// What only the log is told: why the store or the coordinator failed.
+    pub(crate) cause: Option<String>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let cause = status.is_server_error().then(|| self.to_string());
+        let mut response = status.into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static(r#"Bearer realm="titancompute", error="invalid_token""#);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after());
+        }
+        if matches!(self, Self::BodyTimeout) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.extensions_mut().insert(Failure { problem, cause });
+        response
+    }
+}

@@ -1,0 +1,156 @@
+//! JSON bodies: 415 for another type, 413 for too much, 400 for what is no JSON, 422 with pointers for the wrong shape.
+
+use std::{error::Error, marker::PhantomData};
+
+use axum::extract::{FromRequest, Request, rejection::BytesRejection};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_path_to_error::{Path, Segment};
+
+use crate::{error::ApiError, server::BodyTimeout, state::AppState};
+
+/// A body that must be there.
+#[derive(Debug)]
+pub(crate) struct ApiJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_type(request.headers())?;
+        read(request, state).await.and_then(|bytes| parse(&bytes)).map(Self)
+    }
+}
+
+/// A body that says nothing and may be left out; if it is there it must be a `T`.
+#[derive(Debug)]
+pub(crate) struct OptionalJson<T>(PhantomData<T>);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for OptionalJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let typed = check_type(request.headers());
+        let bytes = read(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self(PhantomData));
+        }
+        typed?;
+        parse::<T>(&bytes).map(|_| Self(PhantomData))
+    }
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let essence = values.next().and_then(|v| v.to_str().ok()).map(|v| v.split(';').next().unwrap_or(v).trim());
+    let is_json = essence.is_some_and(|e| e.eq_ignore_ascii_case("application/json"));
+    if is_json && values.next().is_none() {
+        return Ok(());
+    }
+    Err(ApiError::MediaType("send `Content-Type: application/json`, once".to_owned()))
+}
+
+async fn read(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if let BytesRejection::FailedToBufferBody(cause) = &rejection
+            && cause.status() == http::StatusCode::PAYLOAD_TOO_LARGE
+        {
+            return ApiError::TooLarge;
+        }
+        if caused_by_timeout(&rejection) {
+            return ApiError::BodyTimeout;
+        }
+        ApiError::BadRequest("the body broke off".to_owned())
+    })
+}
+
+fn caused_by_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<BodyTimeout>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer);
+    value.map_err(|error| refuse(bytes, &error)).and_then(|value| match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(no_json(&error)),
+    })
+}
+
+/// A wrong shape is told only of what is JSON to its end.
+fn refuse(bytes: &[u8], error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
+        return no_json(&error);
+    }
+    let text = error.inner().to_string();
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    ApiError::field(pointer(error.path()), what)
+}
+
+fn no_json(error: &serde_json::Error) -> ApiError {
+    ApiError::BadRequest(format!("the body is no JSON: {error}"))
+}
+
+/// The place of a wrong value as a JSON pointer (RFC 6901).
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+            }
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_api::jobs::SubmitJob;
+
+    use super::*;
+
+    fn refusal(body: &str) -> ApiError {
+        parse::<SubmitJob>(body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_pointer() {
+        for (body, pointer, detail) in [
+            (r#"{"kind":"process","process":{"command":["a",1]}}"#, "/process/command/1", "expected a string"),
+            (r#"{"kind":"process","process":{"command":[]},"state":"x"}"#, "/state", "unknown field"),
+            (r#"{"kind":"process"}"#, "", "missing field `process`"),
+            (
+                r#"{"kind":"process","process":{"command":[],"env":{"a/b~":1}}}"#,
+                "/process/env/a~1b~0",
+                "expected a string",
+            ),
+        ] {
+            let ApiError::Invalid(errors) = refusal(body) else { panic!("{body}") };
+            assert_eq!(errors[0].pointer, pointer, "{body}");
+            assert!(errors[0].detail.contains(detail), "{}", errors[0].detail);
+            assert!(!errors[0].detail.contains("line"), "{}", errors[0].detail);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_a_bad_request() {
+        for body in ["", "{", "nonsense", "\u{feff}{}", r#"{"kind":"process","process":{"command":[]}} x"#, "[[[[[["] {
+            assert!(matches!(refusal(body), ApiError::BadRequest(_)), "{body}");
+        }
+    }
+}

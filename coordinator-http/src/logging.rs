@@ -1,0 +1,21 @@
+//! Where log lines go, and what they look like.
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, RunArgs};
+
+/// Sends log lines to the standard output. A program that has set up its own log keeps it.
+pub(crate) fn init(args: &RunArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_level)
+        .with_context(|| format!("LOG_LEVEL is {:?}: write `info`, or `info,titan_lua=debug`", args.log_level))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    let done = match args.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => lines.try_init(),
+    };
+    if done.is_err() {
+        tracing::debug!(component = "coordinator", "the log is set up already");
+    }
+    Ok(())
+}

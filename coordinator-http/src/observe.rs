@@ -1,0 +1,162 @@
+//! Around every request: its id, its line in the log, and the body of its problem, if it has one.
+
+use std::time::Instant;
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use titan_api::problem::{CONTENT_TYPE, Problem};
+use tracing::Instrument;
+
+use crate::{
+    error::{ApiError, Failure},
+    ids,
+};
+
+/// The header with a request's id, in requests and in replies.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that is taken from a request, and longest part of a path that is logged.
+const MAX_ID_BYTES: usize = 128;
+
+/// The middleware; the outermost but CORS.
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let line = Line::of(&request);
+    let span = tracing::info_span!("request", request.id = %id);
+    let response = next.run(request).instrument(span).await;
+    let (mut response, failure) = finish(response, &id);
+    line.log(&id, &response, began, failure.as_ref());
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    // Replies hold what is true only now, and some hold secrets.
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What a panic is answered with.
+#[expect(clippy::needless_pass_by_value, reason = "the layer gives the panic away")]
+pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref().cloned());
+    ApiError::Internal(format!("panic: {}", text.unwrap_or_default())).into_response()
+}
+
+/// The id that the caller chose, if it is a fit one, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let fit = |id: &&str| {
+        (1..=MAX_ID_BYTES).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    let chosen = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(fit);
+    chosen.map_or_else(ids::random_id, str::to_owned)
+}
+
+/// Writes the body of a problem.
+fn finish(mut response: Response, request_id: &str) -> (Response, Option<Failure>) {
+    let Some(failure) = response.extensions_mut().remove::<Failure>() else { return (response, None) };
+    let problem = Problem { request_id: Some(request_id.to_owned()), ..failure.problem.clone() };
+    let Ok(body) = serde_json::to_vec(&problem) else { return (response, Some(failure)) };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    headers.remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
+    (response, Some(failure))
+}
+
+/// One request in the log. It never holds headers, the query or a body, so it can hold no secret.
+struct Line {
+    method: Method,
+    route: String,
+    agent: Option<String>,
+    job: Option<String>,
+}
+
+impl Line {
+    fn of(request: &Request) -> Self {
+        let template = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let id_after = |noun: &str| template.and_then(|template| id_after(noun, template, request.uri().path()));
+        Self {
+            method: request.method().clone(),
+            route: template.unwrap_or("(none)").to_owned(),
+            agent: id_after("agents"),
+            job: id_after("jobs"),
+        }
+    }
+
+    fn log(&self, request_id: &str, response: &Response, began: Instant, failure: Option<&Failure>) {
+        let status = response.status();
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    component = "http",
+                    request.id = request_id,
+                    method = %self.method,
+                    route = self.route,
+                    status = status.as_u16(),
+                    latency_ms = began.elapsed().as_secs_f64() * 1_000.0,
+                    agent.id = self.agent,
+                    job.id = self.job,
+                    problem = failure.map(|f| f.problem.kind.as_str()),
+                    cause = failure.and_then(|f| f.cause.as_deref()),
+                    "request"
+                )
+            };
+        }
+        match status {
+            status if status.is_server_error() => line!(error),
+            status if status.is_client_error() || self.is_chatter() => line!(debug),
+            _ => line!(info),
+        }
+    }
+
+    /// What agents and probes send all day.
+    fn is_chatter(&self) -> bool {
+        let probe = matches!(self.route.as_str(), "/api/v1/health" | "/api/v1/ready");
+        let talk = ["/heartbeat", "/claim", "/report"].iter().any(|verb| self.route.ends_with(verb));
+        probe || talk
+    }
+}
+
+/// The id that stands in `path` where the template has `{id}` after `noun`.
+fn id_after(noun: &str, template: &str, path: &str) -> Option<String> {
+    let mut pairs = template.split('/').zip(path.split('/'));
+    pairs.find(|(t, _)| *t == noun)?;
+    let (placeholder, id) = pairs.next()?;
+    (placeholder == "{id}" && id.len() <= MAX_ID_BYTES).then(|| id.to_owned())
+}
+
+/// What an unknown path is answered with.
+pub(crate) async fn not_found() -> ApiError {
+    ApiError::NotFound("there is no such route; /openapi.json lists them".to_owned())
+}
+
+/// What a known path with another method is answered with.
+pub(crate) async fn method_not_allowed() -> (StatusCode, ApiError) {
+    (StatusCode::METHOD_NOT_ALLOWED, ApiError::MethodNotAllowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_in_the_path_is_found_by_the_route() {
+        assert_eq!(id_after("jobs", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/j-1/cancel").as_deref(), Some("j-1"));
+        assert_eq!(id_after("agents", "/api/v1/jobs/{id}", "/api/v1/jobs/j-1"), None);
+        assert_eq!(id_after("agents", "/api/v1/agents/join", "/api/v1/agents/join"), None);
+    }
+
+    #[test]
+    fn only_a_fit_request_id_is_taken() {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_static("trace.1-a"));
+        assert_eq!(request_id(&headers), "trace.1-a");
+        headers.insert(REQUEST_ID, HeaderValue::from_static("a b"));
+        assert_ne!(request_id(&headers), "a b");
+    }
+}

@@ -1,0 +1,81 @@
+//! `openapi.json` (`OpenAPI` 3.1), made from the handlers and the types that they take and give.
+
+use titan_api::{
+    output::{OutputAttempt, OutputEnd, OutputGap},
+    problem::Problem,
+};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        Components, Content, ObjectBuilder, Ref, ResponseBuilder,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::Type,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+/// The credentials that routes ask for, by the name that `security` uses.
+const SCHEMES: [(&str, &str); 4] = [
+    (
+        "admin",
+        "The administrator's token. It may use every route of clients in every pool; X-Titan-Pool names the pool.",
+    ),
+    ("api_key", "An API key, which is for one pool. The scopes that a route needs are listed with it."),
+    ("agent", "An agent's token: it may act as that one agent."),
+    ("join_token", "A join token: it lets one agent, or a counted number, join one pool."),
+];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "TitanCompute coordinator",
+        description = "One pool of GPU boxes: jobs in, output out. Failures are problem documents (RFC 9457) with stable types.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    components(schemas(Problem, OutputAttempt, OutputGap, OutputEnd))
+)]
+struct Base;
+
+/// The document without any route.
+pub(crate) fn base() -> utoipa::openapi::OpenApi {
+    let mut document = Base::openapi();
+    let components = document.components.get_or_insert_with(Components::new);
+    for (name, text) in SCHEMES {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build();
+        components.add_security_scheme(name, SecurityScheme::Http(scheme));
+    }
+    document
+}
+
+/// Says of every route that whatever else it answers is a problem, and of those that serve the administrator that
+/// `X-Titan-Pool` names the pool.
+pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
+            let content = Content::new(Some(Ref::from_schema_name("Problem")));
+            let problem = ResponseBuilder::new()
+                .description("What went wrong")
+                .content(titan_api::problem::CONTENT_TYPE, content);
+            operation.responses.responses.insert("default".to_owned(), problem.build().into());
+            if matches!(operation.tags.as_deref(), Some([tag, ..]) if tag == "clients" || tag == "administrators") {
+                operation.parameters.get_or_insert_default().push(pool_parameter().into());
+            }
+        }
+    }
+    document
+}
+
+fn pool_parameter() -> Parameter {
+    ParameterBuilder::new()
+        .name("X-Titan-Pool")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("The administrator names the pool by it; `default` without it. An API key is for one pool"))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+/// The whole document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    crate::routes::table().1
+}

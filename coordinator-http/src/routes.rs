@@ -1,0 +1,135 @@
+//! The table of routes, and what lies around all of them.
+
+mod agents;
+mod jobs;
+mod join_tokens;
+mod keys;
+mod meta;
+mod page;
+mod pool;
+
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
+use http::{HeaderName, Method, header};
+use titan_api::limits;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, Any, CorsLayer},
+};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt},
+    routes,
+};
+
+use crate::{
+    observe, openapi,
+    state::AppState,
+    strict::{self, KnownParameters},
+};
+
+/// All routes, and the document that describes them.
+pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
+    let long = |route| limited(route, limits::LONG_BODY_BYTES);
+    let report = |route| limited(route, limits::REPORT_BODY_BYTES);
+    let (router, document) = OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(meta::health::handler))
+        .routes(routes!(meta::ready::handler))
+        .routes(routes!(meta::jwks::handler))
+        .routes(routes!(meta::public_key::handler))
+        .routes(routes!(pool::status::handler))
+        .routes(routes!(pool::scheduler::get, pool::scheduler::set))
+        .routes(routes!(pool::sweep::handler))
+        .routes(routes!(keys::create::handler, keys::list::handler))
+        .routes(routes!(keys::delete::handler))
+        .routes(routes!(join_tokens::create::handler, join_tokens::list::handler))
+        .routes(routes!(join_tokens::delete::handler))
+        .routes(long(routes!(jobs::submit::handler, jobs::list::handler)))
+        .routes(routes!(jobs::get::handler))
+        .routes(routes!(jobs::output::handler))
+        .routes(routes!(jobs::cancel::handler))
+        .routes(routes!(agents::list::handler))
+        .routes(routes!(agents::get::handler, agents::remove::handler))
+        .routes(routes!(agents::drain::handler))
+        .routes(routes!(agents::resume::handler))
+        .routes(routes!(agents::join::handler))
+        .routes(long(routes!(agents::register::handler)))
+        .routes(report(routes!(agents::heartbeat::handler)))
+        .routes(long(routes!(agents::claim::handler)))
+        .routes(report(routes!(agents::report::handler)))
+        .routes(routes!(meta::openapi::handler))
+        .split_for_parts();
+    (router, openapi::completed(document))
+}
+
+fn limited(route: UtoipaMethodRouter<AppState>, bytes: usize) -> UtoipaMethodRouter<AppState> {
+    route.layer(DefaultBodyLimit::max(bytes))
+}
+
+/// The whole HTTP interface.
+pub fn router(state: AppState) -> Router {
+    let (router, document) = table();
+    let known = KnownParameters::of(&document);
+    let document = meta::openapi::Document(document.to_json().unwrap_or_default().into());
+    layered(router.layer(Extension(document)), known, &state).with_state(state)
+}
+
+/// What lies around all routes, from the outside: CORS, then the request's id, log line and problem, then panics, then
+/// what is refused before any handler.
+fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -> Router<AppState> {
+    router
+        .fallback(observe::not_found)
+        .method_not_allowed_fallback(observe::method_not_allowed)
+        .layer(middleware::from_fn_with_state(known, strict::layer))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(middleware::from_fn(observe::layer))
+        .layer(cors(state))
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+}
+
+fn cors(state: &AppState) -> CorsLayer {
+    let origins = &state.cors_allowed_origins;
+    let allowed = if origins.iter().any(|o| o == "*") { Any.into() } else { AllowOrigin::list(origins.clone()) };
+    let headers = ["authorization", "content-type", "last-event-id", "x-request-id", "x-titan-pool"];
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
+        .allow_headers(headers.map(HeaderName::from_static))
+        .expose_headers([header::LOCATION, header::RETRY_AFTER, observe::REQUEST_ID])
+}
+
+/// The body of a call that says all by its path: nothing, or an empty object.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use clap::Parser;
+    use http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{config::RunArgs, keygen::generate_signing_keys};
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_as_an_internal_problem_that_tells_nothing_of_it() {
+        let keys = generate_signing_keys().unwrap();
+        let secret =
+            |name: &str| Some(if name == "ADMIN_TOKEN" { "0123456789abcdef" } else { keys.as_str() }.to_owned());
+        let state = AppState::new(Flags::parse_from(["test"]).run.check(secret).unwrap()).unwrap();
+        let broken = Router::new().route("/broken", get(async || -> &'static str { panic!("the inside of it") }));
+        let router = layered(broken, KnownParameters::of(&openapi::document()), &state).with_state(state);
+        let reply = router.oneshot(Request::get("/broken").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(reply.status(), 500);
+        assert_eq!(reply.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let body = axum::body::to_bytes(reply.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("/problems/internal") && !text.contains("the inside"), "{text}");
+    }
+}

@@ -1,0 +1,48 @@
+//! `POST /api/v1/agents/register`: a run of an agent takes its place in the registry, and gets its first token.
+
+use axum::{Json, extract::State};
+use titan_api::agents::{RegisterReply, RegisterRequest};
+use titan_lua::agents::{RegisterAgent, RegisterOutcome, TurnedAway};
+
+use super::join::taken;
+use crate::{
+    auth::{proof, tokens},
+    error::ApiError,
+    extract::ApiJson,
+    state::AppState,
+    validate::Validate,
+};
+
+#[utoipa::path(
+    post,
+    path = "/api/v1/agents/register",
+    operation_id = "register_agent",
+    tag = "agents",
+    request_body = RegisterRequest,
+    security(()),
+    responses((status = 200, body = RegisterReply))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    ApiJson(request): ApiJson<RegisterRequest>,
+) -> Result<Json<RegisterReply>, ApiError> {
+    request.validate()?;
+    let credential = tokens::verify_credential(&state.keys, &state.clock, &request.credential)?;
+    proof::verify(&request.proof, &credential, &request.instance_id, &state.clock)?;
+    let (agent, pool) = (credential.sub, credential.pool);
+    let register = RegisterAgent {
+        agent: &agent,
+        public_key: &credential.public_key,
+        instance_id: &request.instance_id,
+        facts: &request.facts,
+        running: &request.running,
+    };
+    let (epoch, stop) = match register.run(&state.store.pool(&pool)).await? {
+        RegisterOutcome::Registered { epoch, stop } => (epoch, stop),
+        RegisterOutcome::Removed => return Err(TurnedAway::Removed.into()),
+        RegisterOutcome::Taken => return Err(taken(&agent)),
+    };
+    let token = tokens::issue_agent_token(&state.keys, &state.clock, &agent, &pool, epoch)?;
+    tracing::info!(component = "agents", agent.id = %agent, pool = %pool, epoch, "an agent registered");
+    Ok(Json(RegisterReply { agent_id: agent, pool, token, settings: state.agent_settings(), stop }))
+}

@@ -1,0 +1,36 @@
+//! `POST /api/v1/agents/{id}/report`: what happened to an agent's attempts. Repeats are harmless.
+
+use axum::{Json, extract::State};
+use titan_api::work::{Report, ReportReply, ReportRequest};
+use titan_lua::agents::{ReportBatch, ReportOutcome, Reported};
+
+use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
+
+#[utoipa::path(
+    post,
+    path = "/api/v1/agents/{id}/report",
+    operation_id = "agent_report",
+    tag = "agents",
+    request_body = ReportRequest,
+    params(("id" = String, Path, description = "The agent's id")),
+    security(("agent" = [])),
+    responses((status = 200, body = ReportReply))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    agent: AgentCaller,
+    ApiJson(request): ApiJson<ReportRequest>,
+) -> Result<Json<ReportReply>, ApiError> {
+    request.validate()?;
+    let reported = run(&agent, &request.reports).await?;
+    let flush_ms = state.pace.flush_ms(reported.watched);
+    Ok(Json(ReportReply { answers: reported.answers, cancel: reported.cancel, flush_ms }))
+}
+
+/// Takes in a batch.
+pub(super) async fn run(agent: &AgentCaller, reports: &[Report]) -> Result<Reported, ApiError> {
+    match (ReportBatch { agent: agent.id(), epoch: agent.epoch(), reports }).run(&agent.pool).await? {
+        ReportOutcome::Reported(reported) => Ok(reported),
+        ReportOutcome::TurnedAway(why) => Err(why.into()),
+    }
+}

@@ -1,0 +1,50 @@
+//! `GET /api/v1/jobs/{id}`: one job; with `wait_ms`, as soon as it has ended.
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use titan_api::{ids::JobId, jobs::Job};
+use titan_lua::{Pool, jobs::GetJob, watch::Topic};
+use utoipa::IntoParams;
+
+use super::{no_such_job, read_wait};
+use crate::{
+    auth::callers::{JobsRead, KeyCaller},
+    error::ApiError,
+    extract::{ApiPath, ApiQuery},
+    state::AppState,
+    waiters::Look,
+};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WaitQuery {
+    /// How long to wait for the job's end, milliseconds, at most 20,000; 2,000 where nobody parks.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{id}",
+    operation_id = "get_job",
+    tag = "clients",
+    params(("id" = String, Path, description = "The job's id"), WaitQuery),
+    security(("api_key" = ["jobs:read"]), ("admin" = [])),
+    responses((status = 200, body = Job))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: KeyCaller<JobsRead>,
+    ApiPath(id): ApiPath<JobId>,
+    ApiQuery(query): ApiQuery<WaitQuery>,
+) -> Result<Json<Job>, ApiError> {
+    let wait = read_wait(&state, query.wait_ms)?;
+    let topic = Topic::Job(id.clone());
+    let job = state.waiters.until_found(&caller.pool, topic, wait, |_| look(&caller.pool, &id)).await?;
+    Ok(Json(job))
+}
+
+async fn look(pool: &Pool, id: &JobId) -> Result<Look<Job>, ApiError> {
+    let job = GetJob { job: id }.run(pool).await?.ok_or_else(|| no_such_job(id))?;
+    Ok(if job.state.is_ended() { Look::Found(job) } else { Look::Nothing(job) })
+}

@@ -1,0 +1,83 @@
+//! `GET /api/v1/jobs/{id}/output`: what a job writes: a piece as JSON, or all of it as it comes, by SSE.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header};
+use serde::Deserialize;
+use titan_api::{ids::JobId, output::Output};
+use titan_lua::{Pool, output::ReadOutput, watch::Topic};
+use utoipa::IntoParams;
+
+use super::{no_such_job, read_wait};
+use crate::{
+    auth::callers::{JobsRead, KeyCaller},
+    error::ApiError,
+    extract::{ApiPath, ApiQuery},
+    output_stream::{self, Place},
+    state::AppState,
+    waiters::Look,
+};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OutputQuery {
+    /// The attempt that was read before; a later one is read from its beginning.
+    attempt: Option<u32>,
+    /// From which byte on, both streams counted together: `next_offset` of the piece before.
+    #[serde(default)]
+    offset: u64,
+    /// How long to wait for more, milliseconds, at most 20,000; 2,000 where nobody parks. Not for SSE.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{id}/output",
+    operation_id = "job_output",
+    tag = "clients",
+    params(
+        ("id" = String, Path, description = "The job's id"),
+        OutputQuery,
+        ("Accept" = Option<String>, Header, description = "`text/event-stream` for SSE: events `output` (data: Output), `attempt` (OutputAttempt), `gap` (OutputGap) and at last `end` (OutputEnd)"),
+        ("Last-Event-ID" = Option<String>, Header, description = "With SSE: the id of the last event that was read, `attempt-offset`")
+    ),
+    security(("api_key" = ["jobs:read"]), ("admin" = [])),
+    responses((status = 200, content((Output = "application/json"), (String = "text/event-stream"))))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: KeyCaller<JobsRead>,
+    ApiPath(id): ApiPath<JobId>,
+    ApiQuery(query): ApiQuery<OutputQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wait = read_wait(&state, query.wait_ms)?;
+    let asked = Place { attempt: query.attempt, offset: query.offset };
+    if wants_stream(&headers) {
+        let place = Place::from_last_event(&headers)?.unwrap_or(asked);
+        return Ok(output_stream::follow(state, caller.pool, id, place).await?.into_response());
+    }
+    let topic = Topic::Job(id.clone());
+    let look = |_| look(&caller.pool, &id, asked, !wait.is_zero());
+    let output = state.waiters.until_found(&caller.pool, topic, wait, look).await?;
+    Ok(Json(output).into_response())
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut types = accepted.flat_map(|value| value.split(','));
+    types.any(|t| t.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("text/event-stream")))
+}
+
+async fn look(pool: &Pool, id: &JobId, place: Place, follow: bool) -> Result<Look<Output>, ApiError> {
+    let read = ReadOutput { job: id, attempt: place.attempt, offset: place.offset, follow };
+    let slice = read.run(pool).await?.ok_or_else(|| no_such_job(id))?;
+    let other_attempt = place.attempt.is_some_and(|attempt| attempt != slice.attempt);
+    let found = slice.complete || other_attempt || !slice.chunks.is_empty() || slice.skipped_bytes > 0;
+    let output = output_stream::shown(slice);
+    Ok(if found { Look::Found(output) } else { Look::Nothing(output) })
+}

@@ -1,0 +1,5 @@
+//! Join tokens of a pool.
+
+pub(super) mod create;
+pub(super) mod delete;
+pub(super) mod list;

@@ -1,0 +1,34 @@
+//! `GET /api/v1/join-tokens`: the pool's join tokens, without their secrets.
+
+use axum::{Json, extract::State};
+use titan_api::credentials::JoinTokenList;
+use titan_lua::credentials::join_tokens;
+
+use crate::{
+    auth::callers::AdminCaller,
+    cursor::List,
+    error::ApiError,
+    extract::ApiQuery,
+    routes::page::{self, Page},
+    state::AppState,
+};
+
+#[utoipa::path(
+    get,
+    path = "/api/v1/join-tokens",
+    operation_id = "list_join_tokens",
+    tag = "administrators",
+    params(Page),
+    security(("admin" = [])),
+    responses((status = 200, body = JoinTokenList))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: AdminCaller,
+    ApiQuery(page): ApiQuery<Page>,
+) -> Result<Json<JoinTokenList>, ApiError> {
+    let (limit, after) = (page.limit()?, page.after(List::JoinTokens)?);
+    let join_tokens = join_tokens::list(&state.store, &caller.pool, after.as_ref(), limit).await?;
+    let next_cursor = page::next(List::JoinTokens, &join_tokens, limit, |token| token.id.clone());
+    Ok(Json(JoinTokenList { join_tokens, next_cursor }))
+}

@@ -1,0 +1,49 @@
+//! `POST /api/v1/keys`: makes an API key and shows it, this once.
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use titan_api::{
+    credentials::{ApiKey, CreateKey, CreatedKey},
+    time::Timestamp,
+};
+use titan_lua::credentials::api_keys::{self, StoredKey};
+
+use crate::{
+    auth::{
+        callers::AdminCaller,
+        secrets::{self, API_KEY},
+    },
+    error::ApiError,
+    extract::ApiJson,
+    state::AppState,
+    validate::Validate,
+};
+
+#[utoipa::path(
+    post,
+    path = "/api/v1/keys",
+    operation_id = "create_key",
+    tag = "administrators",
+    request_body = CreateKey,
+    security(("admin" = [])),
+    responses((status = 201, body = CreatedKey))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: AdminCaller,
+    ApiJson(request): ApiJson<CreateKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
+    request.validate()?;
+    let fresh = secrets::fresh(API_KEY)?;
+    let now_ms = state.clock.now_ms();
+    let record = ApiKey {
+        id: fresh.id,
+        name: request.name,
+        pool: caller.pool,
+        scopes: request.scopes,
+        created_at: Timestamp::from_ms(now_ms),
+        expires_at: request.expires_in_ms.map(|life_ms| Timestamp::from_ms(now_ms.saturating_add_unsigned(life_ms))),
+    };
+    api_keys::create(&state.store, &StoredKey { record: record.clone(), secret_sha256: fresh.secret_sha256 }).await?;
+    Ok((StatusCode::CREATED, Json(CreatedKey { key: fresh.text, record })))
+}

@@ -1,0 +1,34 @@
+//! `GET /api/v1/keys`: the pool's API keys, without their secrets.
+
+use axum::{Json, extract::State};
+use titan_api::credentials::KeyList;
+use titan_lua::credentials::api_keys;
+
+use crate::{
+    auth::callers::AdminCaller,
+    cursor::List,
+    error::ApiError,
+    extract::ApiQuery,
+    routes::page::{self, Page},
+    state::AppState,
+};
+
+#[utoipa::path(
+    get,
+    path = "/api/v1/keys",
+    operation_id = "list_keys",
+    tag = "administrators",
+    params(Page),
+    security(("admin" = [])),
+    responses((status = 200, body = KeyList))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: AdminCaller,
+    ApiQuery(page): ApiQuery<Page>,
+) -> Result<Json<KeyList>, ApiError> {
+    let (limit, after) = (page.limit()?, page.after(List::Keys)?);
+    let keys = api_keys::list(&state.store, &caller.pool, after.as_ref(), limit).await?;
+    let next_cursor = page::next(List::Keys, &keys, limit, |key| key.id.clone());
+    Ok(Json(KeyList { keys, next_cursor }))
+}

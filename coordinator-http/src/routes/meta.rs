@@ -1,0 +1,7 @@
+//! What everybody may ask.
+
+pub(super) mod health;
+pub(super) mod jwks;
+pub(super) mod openapi;
+pub(super) mod public_key;
+pub(super) mod ready;

@@ -1,0 +1,29 @@
+//! `GET /api/v1/ready`: whether this copy can do its work, check by check.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use titan_api::health::{Readiness, Verdict};
+
+use crate::{error, state::AppState};
+
+#[utoipa::path(
+    get,
+    path = "/api/v1/ready",
+    operation_id = "ready",
+    tag = "everyone",
+    security(()),
+    responses((status = 200, body = Readiness), (status = 503, description = "A check failed", body = Readiness))
+)]
+pub(crate) async fn handler(State(state): State<AppState>) -> Response {
+    let checks = state.store.checks().await;
+    let ready = checks.iter().all(|check| check.verdict != Verdict::Failed);
+    let readiness = Json(Readiness { ready, checks });
+    if ready {
+        return readiness.into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, error::retry_after())], readiness).into_response()
+}

@@ -1,0 +1,96 @@
+//! The server around the router: HTTP/1.1 with a limit on everything that a slow or hostile peer could draw out.
+//!
+//! `axum::serve` never closes a connection whose request is half sent. Here a request's head, its body, an idle
+//! connection and a reader that does not read have their times, and so does the shutdown.
+
+mod body;
+mod connection;
+mod head;
+mod meter;
+mod wire;
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::{body::BodyTimeout, connection::Ambiguous};
+
+/// The limits of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; more wait in the system's queue.
+    pub connections: usize,
+    /// From the first byte of a request (or the connection's beginning) to the end of its head.
+    pub head: Duration,
+    /// Between two parts of a body.
+    pub body_pause: Duration,
+    /// For a whole body.
+    pub body: Duration,
+    /// From a reply to the next request on the same connection.
+    pub idle: Duration,
+    /// For how long a peer may take nothing of a reply that waits to be sent.
+    pub write_stall: Duration,
+    /// For requests in progress when the server shuts down.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            head: Duration::from_secs(10),
+            body_pause: Duration::from_secs(10),
+            body: Duration::from_mins(1),
+            idle: Duration::from_secs(75),
+            write_stall: Duration::from_secs(30),
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves until `closing` is cancelled: then takes no more connections, lets requests in progress finish, and returns.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, closing: CancellationToken) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    let abandoned = CancellationToken::new();
+    let accepting = async {
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            let stream = accept(&listener).await;
+            let served = connection::serve(stream, router.clone(), limits, closing.clone());
+            let abandoned = abandoned.clone();
+            connections.spawn(async move {
+                abandoned.run_until_cancelled(served).await;
+                drop(place);
+            });
+        }
+    };
+    closing.run_until_cancelled(accepting).await;
+    drop(listener);
+    connections.close();
+    if timeout(limits.shutdown, connections.wait()).await.is_err() {
+        tracing::warn!(component = "http", connections = connections.len(), "requests in progress are abandoned");
+        abandoned.cancel();
+        connections.wait().await;
+    }
+}
+
+/// The next connection. When the system has none to give (too many open files), others must end first.
+async fn accept(listener: &TcpListener) -> tokio::net::TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_about_one_peer(&error) => {}
+            Err(error) => {
+                tracing::warn!(component = "http", error = %error, "no connection can be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

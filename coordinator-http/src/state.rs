@@ -1,0 +1,87 @@
+//! What every handler can reach. It holds connections, keys and caches, and nothing that another copy would miss.
+
+use std::{ops::Deref, sync::Arc};
+
+use http::HeaderValue;
+use titan_api::{agents::AgentSettings, limits};
+use titan_lua::{PoolSettings, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{admin::AdminToken, keys::KeyRing, principal::Known},
+    clock::Clock,
+    config::Settings,
+    pace::Pace,
+    waiters::Waiters,
+};
+
+/// The state of one copy of the coordinator. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Inner>);
+
+/// What is in it, for the handlers.
+#[derive(Debug)]
+pub struct Inner {
+    pub(crate) store: Store,
+    pub(crate) keys: KeyRing,
+    pub(crate) admin: AdminToken,
+    pub(crate) known: Known,
+    pub(crate) clock: Clock,
+    pub(crate) pace: Pace,
+    pub(crate) waiters: Waiters,
+    pub(crate) cors_allowed_origins: Vec<HeaderValue>,
+    pool_settings: PoolSettings,
+}
+
+impl Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// Prepares the state. Redis need not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the URL of Redis is malformed.
+    pub fn new(settings: Settings) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Inner {
+            store: Store::new(settings.redis_url.reveal(), settings.pool)?,
+            pace: Pace::new(&settings),
+            keys: settings.keys,
+            admin: settings.admin,
+            known: Known::default(),
+            clock: Clock::default(),
+            waiters: Waiters::default(),
+            cors_allowed_origins: settings.cors_allowed_origins,
+            pool_settings: settings.pool,
+        })))
+    }
+
+    /// Reads the clock of Redis, which tokens are made and checked on. The program does so at start and regularly.
+    ///
+    /// # Errors
+    /// [`StoreError`] if Redis does not answer; the time known so far stays in use.
+    pub async fn refresh_clock(&self) -> Result<(), StoreError> {
+        self.clock.refresh(&self.store).await
+    }
+
+    /// Cancelled when the coordinator shuts down: whoever waits then answers with what there is.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.waiters.closing()
+    }
+
+    /// How agents should behave.
+    pub(crate) fn agent_settings(&self) -> AgentSettings {
+        AgentSettings {
+            heartbeat_interval_ms: self.pace.heartbeat_interval_ms(),
+            lease_ttl_ms: self.pool_settings.lease_ttl_ms,
+            kill_grace_ms: self.pool_settings.kill_grace_ms,
+            parking: self.pace.parking(),
+            max_wait_ms: if self.pace.parking() { limits::CLAIM_WAIT_MS } else { 0 },
+        }
+    }
+}

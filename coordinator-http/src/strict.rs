@@ -1,0 +1,76 @@
+//! What is refused before any handler: requests that two servers could read in two ways, and unknown parameters.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, header};
+use utoipa::openapi::{OpenApi, RefOr, path::ParameterIn};
+
+use crate::{auth::bearer::unauthorized, error::ApiError, server::Ambiguous};
+
+/// Parameters that people put credentials in; URLs end up in logs.
+const CREDENTIALS: [&str; 7] = ["access_token", "token", "api_key", "apikey", "key", "authorization", "bearer"];
+
+/// The parameters that each route takes, by method and path, as `openapi.json` has them.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownParameters(Arc<HashMap<(Method, String), BTreeSet<String>>>);
+
+impl KnownParameters {
+    pub(crate) fn of(document: &OpenApi) -> Self {
+        let mut known = HashMap::new();
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in operations(item) {
+                let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+                    RefOr::T(p) if p.parameter_in == ParameterIn::Query => Some(p.name.clone()),
+                    _ => None,
+                });
+                known.insert((method, path.clone()), parameters.collect());
+            }
+        }
+        Self(Arc::new(known))
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let Some(query) = request.uri().query().filter(|q| !q.is_empty()) else { return Ok(()) };
+        let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
+        let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+        let known = self.0.get(&(method, path.as_str().to_owned()));
+        for parameter in query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()) {
+            if known.is_some_and(|known| known.contains(parameter)) {
+                continue;
+            }
+            if CREDENTIALS.contains(&parameter.to_ascii_lowercase().as_str()) {
+                return Err(unauthorized("a credential goes into the Authorization header, never into the URL"));
+            }
+            return Err(ApiError::BadRequest("the query holds a parameter that this route does not have".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn operations(item: &utoipa::openapi::PathItem) -> impl Iterator<Item = (Method, &utoipa::openapi::path::Operation)> {
+    [(Method::GET, &item.get), (Method::PUT, &item.put), (Method::POST, &item.post), (Method::DELETE, &item.delete)]
+        .into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// The middleware.
+pub(crate) async fn layer(State(known): State<KnownParameters>, request: Request, next: Next) -> Response {
+    if request.extensions().get::<Ambiguous>().is_some() || request.headers().get_all(header::HOST).iter().count() > 1 {
+        let refusal = ApiError::BadRequest("the request's framing or Host can be read in two ways".to_owned());
+        let mut response = refusal.into_response();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
+    match known.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}

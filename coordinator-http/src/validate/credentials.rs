@@ -1,0 +1,33 @@
+//! Credentials as an administrator asks for them.
+
+use titan_api::{
+    credentials::{CreateJoinToken, CreateKey},
+    limits,
+};
+
+use super::{Findings, Validate};
+
+/// Longest life of an API key that has an end: 10 years, in milliseconds.
+const KEY_LIFE_MS: u64 = 10 * 365 * 24 * 3_600_000;
+/// Longest life of a join token: 30 days, in milliseconds.
+const JOIN_LIFE_MS: u64 = 30 * 24 * 3_600_000;
+/// Most agents that one join token lets in.
+const JOIN_USES: u32 = 10_000;
+
+impl Validate for CreateKey {
+    fn check(&self, f: &mut Findings) {
+        f.text("name", &self.name, limits::TEXT_BYTES);
+        f.require(!self.scopes.is_empty(), "scopes", || "names no scope; a key without any can do nothing".to_owned());
+        f.distinct("scopes", self.scopes.iter().map(|scope| scope.as_str()));
+        if let Some(life_ms) = self.expires_in_ms {
+            f.within("expires_in_ms", life_ms, 1..=KEY_LIFE_MS);
+        }
+    }
+}
+
+impl Validate for CreateJoinToken {
+    fn check(&self, f: &mut Findings) {
+        f.within("uses", self.uses, 1..=JOIN_USES);
+        f.within("expires_in_ms", self.expires_in_ms, 1..=JOIN_LIFE_MS);
+    }
+}

@@ -1,0 +1,153 @@
+//! Jobs as clients submit them.
+
+use titan_api::{
+    jobs::{ProcessSpec, Requirements, SubmitJob},
+    limits,
+    scheduler::{Profile, SetScheduler},
+};
+
+use super::{Findings, Validate};
+
+impl Validate for SubmitJob {
+    fn check(&self, f: &mut Findings) {
+        f.inside("process", |f| self.process.check(f));
+        f.inside("requirements", |f| self.requirements.check(f));
+        f.within("priority", self.priority, limits::PRIORITY);
+        f.within("max_attempts", self.max_attempts, limits::MAX_ATTEMPTS);
+        if let Some(timeout_ms) = self.timeout_ms {
+            f.within("timeout_ms", timeout_ms, 1..=limits::TIMEOUT_MS);
+        }
+        f.labels("labels", &self.labels);
+    }
+}
+
+impl Validate for ProcessSpec {
+    fn check(&self, f: &mut Findings) {
+        f.require(self.command.first().is_some_and(|c| !c.is_empty()), "command", || "names no program".to_owned());
+        f.at_most("command", self.command.len(), limits::COMMAND_ARGS);
+        let bytes: usize = self.command.iter().map(String::len).sum();
+        f.require(bytes <= limits::COMMAND_BYTES, "command", || too_long(bytes, limits::COMMAND_BYTES));
+        f.each("command", &self.command, |f, entry| f.without_nul("", entry));
+        check_env(self, f);
+        if let Some(dir) = &self.working_dir {
+            f.require(!dir.is_empty(), "working_dir", || {
+                "is empty; leave it out for a folder of the job's own".to_owned()
+            });
+            f.require(dir.len() <= limits::TEXT_BYTES, "working_dir", || too_long(dir.len(), limits::TEXT_BYTES));
+            f.without_nul("working_dir", dir);
+        }
+        let stdin_bytes = self.stdin.as_ref().map_or(0, String::len);
+        f.require(stdin_bytes <= limits::STDIN_BYTES, "stdin", || too_long(stdin_bytes, limits::STDIN_BYTES));
+    }
+}
+
+fn check_env(process: &ProcessSpec, f: &mut Findings) {
+    f.at_most("env", process.env.len(), limits::ENV_VARS);
+    let bytes: usize = process.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    f.require(bytes <= limits::ENV_BYTES, "env", || too_long(bytes, limits::ENV_BYTES));
+    f.inside("env", |f| {
+        for (name, value) in &process.env {
+            let good = !name.is_empty() && !name.contains(['=', '\0']) && !name.chars().any(char::is_control);
+            f.require(good, name, || {
+                "a variable's name is not empty and holds no = and no control character".to_owned()
+            });
+            f.without_nul(name, value);
+        }
+    });
+}
+
+impl Validate for Requirements {
+    fn check(&self, f: &mut Findings) {
+        let most_gpus = u32::try_from(limits::GPUS).unwrap_or(u32::MAX);
+        f.within("gpus", self.gpus, 0..=most_gpus);
+        f.within("vram_mb", self.vram_mb, 0..=limits::MEMORY_MB);
+        f.require(self.gpus > 0 || self.vram_mb == 0, "vram_mb", || "is memory of a GPU: set `gpus` too".to_owned());
+        f.within("ram_mb", self.ram_mb, 0..=limits::MEMORY_MB);
+        f.within("cpus", self.cpus, 0.0..=limits::CPUS);
+        f.labels("agent_labels", &self.agent_labels);
+    }
+}
+
+impl Validate for SetScheduler {
+    fn check(&self, f: &mut Findings) {
+        let Some(w) = self.weights else {
+            return f
+                .require(self.profile != Profile::Custom, "weights", || "profile `custom` needs weights".to_owned());
+        };
+        f.require(self.profile == Profile::Custom, "weights", || "only profile `custom` takes weights".to_owned());
+        let parts = [("vram", w.vram), ("load", w.load), ("rtt", w.rtt), ("performance", w.performance)];
+        f.inside("weights", |f| parts.iter().for_each(|(name, part)| f.within(name, *part, 0.0..=1.0)));
+        let sum: f64 = parts.iter().map(|(_, part)| part).sum();
+        f.require((sum - 1.0).abs() < 1e-6, "weights", || format!("sum to {sum} and must sum to 1"));
+    }
+}
+
+impl Findings {
+    fn without_nul(&mut self, field: &str, text: &str) {
+        self.require(!text.contains('\0'), field, || "holds a NUL character".to_owned());
+    }
+}
+
+fn too_long(bytes: usize, most: usize) -> String {
+    format!("has {bytes} bytes; at most {most} are taken")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pointers(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        let mut body = json!({"kind": "process", "process": {"command": ["true"]}});
+        change(&mut body);
+        let mut findings = Findings::default();
+        serde_json::from_value::<SubmitJob>(body).unwrap().check(&mut findings);
+        findings.errors.into_iter().map(|e| e.pointer).collect()
+    }
+
+    #[test]
+    fn a_job_within_all_bounds_is_taken() {
+        assert_eq!(pointers(|_| {}), [""; 0]);
+        assert_eq!(pointers(|b| b["requirements"] = json!({"gpus": 64, "vram_mb": 80_000, "cpus": 0.5})), [""; 0]);
+    }
+
+    #[test]
+    fn every_field_that_is_out_of_bounds_is_named() {
+        assert_eq!(pointers(|b| b["process"]["command"] = json!([])), ["/process/command"]);
+        assert_eq!(pointers(|b| b["process"]["command"] = json!(["a", "b\u{0}"])), ["/process/command/1"]);
+        assert_eq!(pointers(|b| b["process"]["command"] = json!(vec!["a"; 1_025])), ["/process/command"]);
+        assert_eq!(pointers(|b| b["process"]["command"] = json!(["a".repeat(70_000)])), ["/process/command"]);
+        assert_eq!(
+            pointers(|b| b["process"]["env"] = json!({"A=B": "", "": "x"})),
+            ["/process/env", "/process/env/A=B"]
+        );
+        assert_eq!(pointers(|b| b["process"]["stdin"] = json!("a".repeat(65_537))), ["/process/stdin"]);
+        assert_eq!(pointers(|b| b["process"]["working_dir"] = json!("")), ["/process/working_dir"]);
+        assert_eq!(pointers(|b| b["priority"] = json!(1_001)), ["/priority"]);
+        assert_eq!(pointers(|b| b["max_attempts"] = json!(0)), ["/max_attempts"]);
+        assert_eq!(pointers(|b| b["timeout_ms"] = json!(0)), ["/timeout_ms"]);
+        assert_eq!(pointers(|b| b["labels"] = json!({"a{b}": "x", "c": "d\n"})), ["/labels/a{b}", "/labels/c"]);
+        assert_eq!(pointers(|b| b["requirements"] = json!({"vram_mb": 1})), ["/requirements/vram_mb"]);
+        assert_eq!(
+            pointers(|b| b["requirements"] = json!({"cpus": -1.0, "gpus": 65, "ram_mb": u64::MAX})),
+            ["/requirements/gpus", "/requirements/ram_mb", "/requirements/cpus"]
+        );
+    }
+
+    #[test]
+    fn weights_belong_to_the_custom_profile_and_sum_to_one() {
+        let find = |body: Value| {
+            let mut findings = Findings::default();
+            serde_json::from_value::<SetScheduler>(body).unwrap().check(&mut findings);
+            findings.errors.into_iter().map(|e| e.pointer).collect::<Vec<_>>()
+        };
+        let weights = |vram: f64| json!({"vram": vram, "load": 0.5, "rtt": 0.25, "performance": 0.0});
+        assert_eq!(find(json!({"profile": "latency"})), [""; 0]);
+        assert_eq!(find(json!({"profile": "custom", "weights": weights(0.25)})), [""; 0]);
+        assert_eq!(find(json!({"profile": "custom"})), ["/weights"]);
+        assert_eq!(find(json!({"profile": "memory", "weights": weights(0.25)})), ["/weights"]);
+        assert_eq!(find(json!({"profile": "custom", "weights": weights(0.5)})), ["/weights"]);
+        assert_eq!(find(json!({"profile": "custom", "weights": weights(-0.5)})), ["/weights/vram", "/weights"]);
+    }
+}

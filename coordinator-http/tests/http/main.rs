@@ -1,0 +1,18 @@
+//! The coordinator's HTTP interface over a real Redis: each test has its own.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+mod agent;
+mod authorization;
+mod bad_input;
+mod flow;
+mod observed;
+mod outage;
+mod output;
+mod polling;
+mod program;
+mod redis_server;
+mod settings;
+mod slow_peers;
+mod tokens;
+mod world;

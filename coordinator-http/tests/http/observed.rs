@@ -1,0 +1,75 @@
+//! What lies around every request: ids, problems, CORS.
+
+use http::header;
+use serde_json::{Value, json};
+use titan_api::problem::ProblemType;
+
+use crate::world::{ADMIN, World, request};
+
+#[tokio::test]
+async fn a_request_keeps_a_fit_id_and_is_given_another_for_one_that_is_not() {
+    let world = World::start().await;
+    let with = |id: &str| {
+        let mut request = request("GET", "", "/api/v1/nothing", None);
+        request.headers_mut().insert("x-request-id", id.parse().unwrap());
+        world.send(request)
+    };
+    let reply = with("my-trace.1").await;
+    assert_eq!(reply.problem(ProblemType::NotFound).request_id.as_deref(), Some("my-trace.1"));
+    for unfit in ["a b", "<script>", &"x".repeat(200)] {
+        let reply = with(unfit).await;
+        assert_ne!(reply.problem(ProblemType::NotFound).request_id.as_deref(), Some(unfit));
+    }
+    let health = world.get("", "/api/v1/health").await;
+    assert!(health.headers.contains_key("x-request-id"));
+    assert_eq!(health.ok(200)["service"], "titancompute-coordinator");
+}
+
+#[tokio::test]
+async fn pages_of_the_allowed_origins_may_call_and_others_may_not() {
+    let world = World::with(&["--cors-allowed-origins", "https://a.example,http://localhost:3000"]).await;
+    let preflight = |origin: &str| {
+        let mut request = request("OPTIONS", "", "/api/v1/jobs", None);
+        request.headers_mut().insert(header::ORIGIN, origin.parse().unwrap());
+        request.headers_mut().insert(header::ACCESS_CONTROL_REQUEST_METHOD, "POST".parse().unwrap());
+        world.send(request)
+    };
+    let allowed = preflight("https://a.example").await;
+    assert_eq!(allowed.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://a.example");
+    let refused = preflight("https://b.example").await;
+    assert!(!refused.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+    let closed = World::start().await;
+    let mut request = request("GET", ADMIN, "/api/v1/jobs", None);
+    request.headers_mut().insert(header::ORIGIN, "https://a.example".parse().unwrap());
+    assert!(!closed.send(request).await.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_and_every_reference_in_it_leads_somewhere() {
+    let world = World::start().await;
+    let document = world.get("", "/openapi.json").await.ok(200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name} is not described");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
+            assert_eq!(problem["schema"], json!({"$ref": "#/components/schemas/Problem"}), "{method} {path}");
+            let says_nothing =
+                ["sweep", "drain_agent", "resume_agent"].map(Value::from).contains(&operation["operationId"]);
+            let described = operation["requestBody"]["content"]["application/json"].is_object();
+            assert_eq!(described, ["post", "put"].contains(&method.as_str()) && !says_nothing, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_ready_coordinator_says_what_it_checked() {
+    let world = World::start().await;
+    let ready = world.get("", "/api/v1/ready").await.ok(200);
+    let names: Vec<_> = ready["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["reachable", "writable", "eviction_policy", "persistence", "scripts"]);
+}

@@ -1,0 +1,169 @@
+//! Output by SSE: from the beginning, from the middle, across attempts, to the end.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use futures_util::StreamExt;
+use http::{Request, header};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{
+    agent::{TestAgent, output},
+    world::{ADMIN, World},
+};
+
+/// One event as it came.
+#[derive(Debug)]
+struct Event {
+    name: String,
+    id: String,
+    data: Value,
+}
+
+/// A reader of server-sent events.
+struct Events {
+    body: BodyDataStream,
+    text: String,
+}
+
+impl Events {
+    async fn of(world: &World, job: &str, last: Option<&str>) -> Self {
+        let mut request = Request::get(format!("/api/v1/jobs/{job}/output"))
+            .header(header::AUTHORIZATION, format!("Bearer {ADMIN}"))
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = world.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        Self { body: response.into_body().into_data_stream(), text: String::new() }
+    }
+
+    /// The next event; none at the end of the stream.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.text.clone().split_once("\n\n") {
+                rest.clone_into(&mut self.text);
+                let field =
+                    |name: &str| event.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().to_owned();
+                let data = serde_json::from_str(&field("data: ")).unwrap_or_default();
+                return Some(Event { name: field("event: "), id: field("id: "), data });
+            }
+            let more = tokio::time::timeout(Duration::from_secs(10), self.body.next()).await.expect("no event came")?;
+            self.text.push_str(std::str::from_utf8(&more.unwrap()).unwrap());
+        }
+    }
+
+    async fn named(&mut self, name: &str) -> Event {
+        let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before an event {name}"));
+        assert_eq!(event.name, name, "{event:?}");
+        event
+    }
+}
+
+async fn running(world: &World, agent: &mut TestAgent) -> (String, Value) {
+    let job = world.submit(ADMIN).await;
+    let lease = agent.claim(world, 5_000).await.ok(200)["leases"][0].clone();
+    agent.report(world, &lease, vec![json!({"type": "started"})]).await.ok(200);
+    (job, lease)
+}
+
+#[tokio::test]
+async fn a_reader_sees_output_as_it_comes_and_then_the_end() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let (job, lease) = running(&world, &mut agent).await;
+    let mut events = Events::of(&world, &job, None).await;
+    assert_eq!(events.named("attempt").await.data, json!({"attempt": 1}));
+    let told = agent.report(&world, &lease, vec![output(0, "stdout", "one\n")]).await.ok(200);
+    assert_eq!(told["flush_ms"], 25, "somebody reads, so output should come at once");
+    let first = events.named("output").await;
+    assert_eq!((first.id.as_str(), &first.data["chunks"][0]["data"]), ("1-4", &json!("one\n")));
+    let rest = vec![output(4, "stderr", "two\n"), json!({"type": "failed", "reason": "exit_code", "exit_code": 3})];
+    agent.report(&world, &lease, rest).await.ok(200);
+    let second = events.named("output").await;
+    assert_eq!((second.id.as_str(), &second.data["chunks"][0]["stream"]), ("1-8", &json!("stderr")));
+    // Two attempts are left, so the job waits for the agent again.
+    let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
+    agent.report(&world, &lease, vec![output(0, "stdout", "again\n"), json!({"type": "completed"})]).await.ok(200);
+    assert_eq!(events.named("attempt").await.data, json!({"attempt": 2}));
+    assert_eq!(events.named("output").await.id, "2-6");
+    let end = events.named("end").await;
+    assert_eq!((&end.data["state"], &end.data["attempt"]), (&json!("completed"), &json!(2)));
+    assert!(events.next().await.is_none(), "nothing follows the end");
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_it_was_on_any_copy() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let (job, lease) = running(&world, &mut agent).await;
+    let events = vec![output(0, "stdout", "12345"), output(5, "stdout", "678"), json!({"type": "completed"})];
+    agent.report(&world, &lease, events).await.ok(200);
+    let mut resumed = Events::of(&world, &job, Some("1-5")).await;
+    let rest = resumed.named("output").await;
+    assert_eq!((rest.data["chunks"][0]["data"].as_str(), rest.id.as_str()), (Some("678"), "1-8"));
+    assert_eq!(resumed.named("end").await.data["state"], "completed");
+    let mut from_the_end = Events::of(&world, &job, Some("1-8")).await;
+    from_the_end.named("end").await;
+    let mut other_attempt = Events::of(&world, &job, Some("7-3")).await;
+    other_attempt.named("attempt").await;
+    assert_eq!(other_attempt.named("output").await.data["chunks"][0]["offset"], 0);
+}
+
+#[tokio::test]
+async fn ten_megabytes_come_whole_or_with_a_gap_that_is_told() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let (job, lease) = running(&world, &mut agent).await;
+    let piece = "x".repeat(60_000);
+    let pieces = 170_u64;
+    for batch in (0..pieces).collect::<Vec<_>>().chunks(17) {
+        let events = batch.iter().map(|n| output(n * 60_000, "stdout", &piece)).collect();
+        agent.report(&world, &lease, events).await.ok(200);
+    }
+    agent.report(&world, &lease, vec![json!({"type": "completed"})]).await.ok(200);
+    let mut events = Events::of(&world, &job, None).await;
+    let (mut read, mut skipped) = (0, 0);
+    loop {
+        let event = events.next().await.unwrap();
+        match event.name.as_str() {
+            "output" => {
+                let chunks = event.data["chunks"].as_array().unwrap();
+                read += chunks.iter().map(|c| c["data"].as_str().unwrap().len() as u64).sum::<u64>();
+                assert_eq!(event.id, format!("1-{}", read + skipped), "the id says how far the reader is");
+            }
+            "gap" => skipped += event.data["skipped_bytes"].as_u64().unwrap(),
+            "end" => break,
+            _ => {}
+        }
+    }
+    assert_eq!(read + skipped, pieces * 60_000);
+    assert!(read >= 900_000 && skipped > 0, "read {read}, skipped {skipped}");
+}
+
+#[tokio::test]
+async fn a_reader_ends_without_an_end_when_the_coordinator_shuts_down() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let (job, _) = running(&world, &mut agent).await;
+    let mut events = Events::of(&world, &job, None).await;
+    events.named("attempt").await;
+    world.state.closing().cancel();
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
+async fn output_is_waited_for_and_read_piece_by_piece() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let (job, lease) = running(&world, &mut agent).await;
+    let path = format!("/api/v1/jobs/{job}/output?attempt=1&offset=0&wait_ms=10000");
+    let (piece, _) =
+        tokio::join!(world.get(ADMIN, &path), agent.report(&world, &lease, vec![output(0, "stdout", "héllo")]));
+    let piece = piece.ok(200);
+    assert_eq!((&piece["chunks"][0]["data"], &piece["next_offset"]), (&json!("héllo"), &json!(6)));
+    let nothing = world.get(ADMIN, &format!("/api/v1/jobs/{job}/output?attempt=1&offset=6&wait_ms=10")).await.ok(200);
+    assert_eq!((&nothing["chunks"], &nothing["complete"]), (&json!([]), &json!(false)));
+}

@@ -1,0 +1,123 @@
+//! The program itself: it starts, says where, answers, tells its log, and stops.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    redis_server::RedisServer,
+    world::{ADMIN, signing_keys},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_titan-coordinator");
+
+fn start(redis: &RedisServer, dir: &Path) -> Child {
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    Command::new(PROGRAM)
+        .args(["--bind", "127.0.0.1", "--port", "0", "--log-level", "debug", "--port-file"])
+        .arg(dir.join("port"))
+        .env("REDIS_URL", redis.url())
+        .env("ADMIN_TOKEN", ADMIN)
+        .env("SIGNING_KEY", signing_keys())
+        .stdout(log)
+        .spawn()
+        .unwrap()
+}
+
+async fn address(dir: &Path) -> String {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Ok(address) = std::fs::read_to_string(dir.join("port")) {
+            return address.trim().to_owned();
+        }
+        assert!(Instant::now() < give_up, "the program does not say where it listens");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn ask(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    reply
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).env_remove("ADMIN_TOKEN").stdin(Stdio::null()).output().unwrap()
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let give_up = Instant::now() + Duration::from_secs(15);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < give_up, "the program does not stop");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[tokio::test]
+async fn the_program_serves_logs_without_secrets_and_stops_on_sigterm() {
+    let redis = RedisServer::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = start(&redis, dir.path());
+    let address = address(dir.path()).await;
+    let head = format!("Host: x\r\nConnection: close\r\nX-Request-Id: find-me\r\nAuthorization: Bearer {ADMIN}\r\n");
+    let status = ask(&address, &format!("GET /api/v1/status HTTP/1.1\r\n{head}\r\n")).await;
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    let key_body = r#"{"scopes":["jobs:read"]}"#;
+    let made = ask(
+        &address,
+        &format!("POST /api/v1/keys HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{key_body}", key_body.len()),
+    )
+    .await;
+    let key = made.split("\"key\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let port = address.rsplit(':').next().unwrap();
+    assert!(run(&["healthcheck", "--port", port]).status.success());
+    assert!(run(&["healthcheck", "--ready", "--port", port]).status.success());
+
+    Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
+    assert!(wait(&mut program).success());
+    assert!(!run(&["healthcheck", "--port", port]).status.success());
+
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|l| l["request.id"] == "find-me" && l["route"] == "/api/v1/status").expect(&log);
+    assert_eq!((&line["method"], &line["status"], &line["level"]), (&"GET".into(), &200.into(), &"INFO".into()));
+    assert!(line["latency_ms"].as_f64().unwrap() > 0.0);
+    for secret in [ADMIN, key, key.rsplit('_').next().unwrap(), "PRIVATE KEY"] {
+        assert!(!log.contains(secret), "the log holds a secret");
+    }
+}
+
+#[test]
+fn the_program_refuses_wrong_settings_with_a_message() {
+    let refused = run(&[]);
+    assert!(!refused.status.success());
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("ADMIN_TOKEN is missing"), "{message}");
+}
+
+#[test]
+fn the_program_prints_its_document_and_makes_keys() {
+    let document: serde_json::Value = serde_json::from_slice(&run(&["openapi"]).stdout).unwrap();
+    assert!(document["paths"]["/api/v1/jobs"]["post"].is_object());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.pem");
+    assert!(run(&["keygen", "--out", file.to_str().unwrap()]).status.success());
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.matches("-----BEGIN PRIVATE KEY-----").count(), 2);
+    titan_coordinator::KeyRing::from_pem(&text).unwrap();
+    assert!(!run(&["keygen", "--out", file.to_str().unwrap()]).status.success(), "it overwrites no keys");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}

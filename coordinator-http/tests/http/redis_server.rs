@@ -1,0 +1,109 @@
+//! A Redis server of the test's own.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::AsyncCommands;
+
+/// The server; it ends with the value.
+pub(crate) struct RedisServer {
+    child: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl RedisServer {
+    pub(crate) async fn start() -> Self {
+        // Somebody may take the port between its choice and its use.
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let mut server = Self { child: spawn(port, &dir), port, dir };
+            if server.comes_up().await {
+                return server;
+            }
+        }
+        panic!("redis-server finds no port");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends the server as a power cut would, but for what the disk has.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Has the server hang, or go on.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Starts it again on the same port and data.
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.port, &self.dir);
+        assert!(self.comes_up().await, "redis-server does not come back on port {}", self.port);
+    }
+
+    /// All that it holds: the serialised value of every key.
+    pub(crate) async fn dump(&self) -> BTreeMap<String, Vec<u8>> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let keys: Vec<String> = connection.keys("*").await.unwrap();
+        let mut dump = BTreeMap::new();
+        for key in keys {
+            let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
+            dump.insert(key, value);
+        }
+        dump
+    }
+
+    /// Waits until this very server answers; `false` if it ended instead.
+    async fn comes_up(&mut self) -> bool {
+        let client = redis::Client::open(self.url()).unwrap();
+        let own = format!("process_id:{}\r", self.child.id());
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < give_up {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+                && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+            {
+                let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.unwrap();
+                return info.contains(&own);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, dir: &tempfile::TempDir) -> Child {
+    Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "yes", "--appendfsync", "always"])
+        .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A port that nobody had a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,73 @@
+//! Settings: what is refused, and whether the message says what to do.
+
+use clap::Parser;
+use titan_coordinator::ConfigError;
+
+use crate::world::{ADMIN, Flags, signing_keys};
+
+fn check(flags: &[&str], admin: Option<&str>, keys: Option<&str>) -> Result<(), ConfigError> {
+    let args = Flags::parse_from(["test"].iter().chain(flags)).run;
+    let secret = |name: &str| if name == "ADMIN_TOKEN" { admin } else { keys }.map(str::to_owned);
+    args.check(secret).map(drop)
+}
+
+#[test]
+fn settings_that_fit_together_are_taken() {
+    check(&[], Some(ADMIN), Some(signing_keys())).unwrap();
+    check(&["--heartbeat-interval", "15s"], Some(ADMIN), Some(signing_keys())).unwrap();
+    let one_line = signing_keys().replace('\n', "\\n");
+    check(&[], Some(ADMIN), Some(&one_line)).unwrap();
+}
+
+#[test]
+fn settings_that_do_not_fit_are_refused_with_what_to_do() {
+    let keys = Some(signing_keys());
+    let rsa_only = &signing_keys()[signing_keys().rfind("-----BEGIN").unwrap()..];
+    let pkcs1 = signing_keys().replace("PRIVATE KEY", "RSA PRIVATE KEY");
+    let cut = &signing_keys()[..signing_keys().len() - 30];
+    for (flags, admin, keys, says) in [
+        (&[][..], None, keys, "ADMIN_TOKEN"),
+        (&[], Some("short"), keys, "openssl rand"),
+        (&[], Some("a token with spaces in it"), keys, "ADMIN_TOKEN"),
+        (&[], Some(ADMIN), None, "titan-coordinator keygen"),
+        (&[], Some(ADMIN), Some("nonsense"), "titan-coordinator keygen"),
+        (&[], Some(ADMIN), Some(rsa_only), "titan-coordinator keygen"),
+        (&[], Some(ADMIN), Some(pkcs1.as_str()), "PKCS#8"),
+        (&[], Some(ADMIN), Some(cut), "damaged"),
+        (&["--heartbeat-interval", "16s"], Some(ADMIN), keys, "half"),
+        (&["--lease-ttl", "0s"], Some(ADMIN), keys, "LEASE_TTL"),
+        (&["--job-retention", "100years"], Some(ADMIN), keys, "JOB_RETENTION"),
+        (&["--idle-poll-ms", "10"], Some(ADMIN), keys, "IDLE_POLL_MS"),
+        (&["--cors-allowed-origins", "example.org"], Some(ADMIN), keys, "https://"),
+        (&["--cors-allowed-origins", "*,https://a.example"], Some(ADMIN), keys, "CORS_ALLOWED_ORIGINS"),
+        (&["--admin-token-file", "/nowhere"], None, keys, "/nowhere"),
+        (&["--admin-token-file", "/nowhere"], Some(ADMIN), keys, "unset one"),
+    ] {
+        let text = check(flags, admin, keys).unwrap_err().to_string();
+        assert!(text.contains(says), "{flags:?}: {text}");
+        assert!(!text.contains(ADMIN), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_file_is_read_without_its_line_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, format!("{ADMIN}\n")).unwrap();
+    check(&["--admin-token-file", file.to_str().unwrap()], None, Some(signing_keys())).unwrap();
+}
+
+#[test]
+fn durations_need_units() {
+    assert!(Flags::try_parse_from(["test", "--lease-ttl", "60"]).is_err());
+    assert!(Flags::try_parse_from(["test", "--parking", "maybe"]).is_err());
+}
+
+#[test]
+fn secrets_are_not_shown_when_settings_are() {
+    let args = Flags::parse_from(["test", "--redis-url", "redis://:hunter2@127.0.0.1"]).run;
+    let settings =
+        args.check(|name| Some(if name == "ADMIN_TOKEN" { ADMIN } else { signing_keys() }.to_owned())).unwrap();
+    let shown = format!("{args:?} {settings:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains(ADMIN) && !shown.contains("PRIVATE"), "{shown}");
+}
