@@ -7,4 +7,4 @@ mod credentials;
 mod output;
 mod placing;
 mod races;
-mod world;
+pub(crate) mod world;

@@ -1,0 +1,308 @@
+//! What each call does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use titan_api::{
+    agents::{AgentState, Facts},
+    ids::{AgentId, JobId, LeaseId},
+    jobs::{JobState, Reason, SubmitJob},
+    work::HeldLease,
+};
+use titan_lua::agents::TurnedAway;
+
+use super::{
+    room::could_ever,
+    state::{Agent, Job, Model, Outcome, Phase},
+    words::{Call, From, Given, Reply},
+};
+
+/// How long an agent that just got work counts as due to call again.
+const CALLS_AGAIN_WITHIN_MS: i64 = 1_000;
+
+impl Model {
+    /// Does a call at a time.
+    pub(super) fn call(&mut self, call: &Call, now_ms: i64) -> Reply {
+        let before = self.clock;
+        let is_repeat = matches!(call, Call::Submit { job, .. } if self.jobs.contains_key(job.as_str()));
+        self.open(now_ms);
+        let reply = self.dispatch(call);
+        if matches!(reply, Reply::TurnedAway(_) | Reply::Taken | Reply::NotFound)
+            || reply == Reply::Removed && matches!(call, Call::Register { .. })
+            || is_repeat
+        {
+            // A call that is turned away, and a job that is there already: nothing is written, not even the time.
+            self.clock = before;
+            return reply;
+        }
+        match call {
+            Call::Join { .. } => {}
+            Call::Sweep => while self.settle() {},
+            _ if reply == Reply::Unserved => {}
+            _ => drop(self.settle()),
+        }
+        reply
+    }
+
+    fn dispatch(&mut self, call: &Call) -> Reply {
+        match call {
+            Call::Join { agent } => self.join(agent),
+            Call::Register { agent, instance, facts, running } => self.register(agent, instance, facts, running),
+            Call::Beat { from, .. } | Call::Claim { from, .. } | Call::Report { from, .. } => {
+                if let Some(why) = self.turned_away(from) {
+                    return Reply::TurnedAway(why);
+                }
+                self.clock.heard_ms = self.now();
+                self.of_an_agent(from.agent.as_str(), call)
+            }
+            Call::Drain { agent, draining } => self.drain(agent.as_str(), *draining),
+            Call::Remove { agent } => self.remove(agent.as_str()),
+            Call::Submit { job, spec } => self.submit(job.as_str(), spec),
+            Call::Cancel { job } => self.cancelled(job.as_str()),
+            Call::Sweep => Reply::Swept,
+        }
+    }
+
+    /// Only the current incarnation is heard.
+    fn turned_away(&self, from: &From) -> Option<TurnedAway> {
+        let agent = self.agents.get(from.agent.as_str());
+        match (self.identities.get(from.agent.as_str()), agent) {
+            (Some(None), _) => Some(TurnedAway::Removed),
+            (_, None) => Some(TurnedAway::Unknown),
+            (_, Some(a)) if from.epoch > a.epoch => Some(TurnedAway::Unknown),
+            (_, Some(a)) if from.epoch < a.epoch => Some(TurnedAway::Superseded),
+            _ => None,
+        }
+    }
+
+    fn join(&mut self, agent: &AgentId) -> Reply {
+        // In this test every agent has the key that is its name.
+        self.identities.insert(agent.to_string(), Some(agent.to_string()));
+        Reply::Joined
+    }
+
+    fn register(&mut self, id: &AgentId, instance: &str, facts: &Facts, running: &[HeldLease]) -> Reply {
+        let (name, now) = (id.as_str(), self.now());
+        if self.identities.get(name) == Some(&None) {
+            return Reply::Removed;
+        }
+        self.clock.heard_ms = now;
+        let before = self.agents.get(name);
+        if let Some(same) = before.filter(|a| a.instance == instance) {
+            return Reply::Registered { epoch: same.epoch, stop: Vec::new() };
+        }
+        let epoch = before.map_or(now, |a| now.max(a.epoch + 1));
+        let is_kept = |l: &HeldLease| before.is_some() && self.is_current_lease(name, l);
+        let (kept, stop): (Vec<_>, Vec<_>) = running.iter().cloned().partition(is_kept);
+        if before.is_some() {
+            self.agent(name).reach_ms = 0;
+            self.settle_attempts(name, &kept);
+        }
+        let state = match self.agents.get(name).map(|a| a.state) {
+            None => AgentState::Healthy,
+            Some(AgentState::Offline) => AgentState::Degraded,
+            Some(other) => other,
+        };
+        self.enter(name, instance, facts, epoch, state);
+        Reply::Registered { epoch, stop }
+    }
+
+    fn is_current_lease(&self, name: &str, lease: &HeldLease) -> bool {
+        self.is_current(name, lease.job_id.as_str(), lease.attempt, lease.lease_id.as_str())
+    }
+
+    /// Puts a new incarnation in the place of the one before, whose attempts were settled.
+    fn enter(&mut self, name: &str, instance: &str, facts: &Facts, epoch: i64, state: AgentState) {
+        let now = self.now();
+        self.identities.insert(name.to_owned(), Some(name.to_owned()));
+        let before = self.agents.remove(name);
+        let on_time = before.as_ref().filter(|b| b.state == state).map_or(0, |b| b.on_time);
+        let agent = Agent {
+            facts: facts.clone(),
+            instance: instance.to_owned(),
+            epoch,
+            state,
+            draining: before.as_ref().is_some_and(|b| b.draining),
+            leaving: false,
+            reach_ms: 0,
+            next_ms: now + Self::ms(self.settings.heartbeat_interval_ms),
+            seen_ms: now,
+            offline_ms: 0,
+            on_time,
+            seq: 0,
+            claim: 0,
+            used: before.as_ref().map_or(0, |b| b.used),
+            rtt_ms: before.as_ref().and_then(|b| b.rtt_ms),
+            measured: None,
+            live: before.map_or_else(BTreeMap::new, |b| b.live),
+        };
+        self.agents.insert(name.to_owned(), agent);
+        self.watch(name);
+    }
+
+    /// What the run before held, and this one has not taken over, is gone.
+    fn settle_attempts(&mut self, name: &str, kept: &[HeldLease]) {
+        let held: Vec<_> = self.agents[name].live.iter().map(|(id, l)| (id.clone(), l.phase)).collect();
+        for (id, phase) in self.choices.in_some_order(held) {
+            let is_kept = kept.iter().any(|l| l.job_id.as_str() == id);
+            match phase {
+                Phase::Bound => {
+                    self.unbind(&id, name);
+                    self.place(&id);
+                }
+                _ if is_kept => {
+                    self.job(&id).lease_until_ms = self.now() + Self::ms(self.settings.lease_ttl_ms);
+                    // It was not brought by any claim of this run.
+                    self.agent(name).live.get_mut(&id).unwrap().claim = 0;
+                }
+                Phase::Running => {
+                    self.avoid(&id, name);
+                    let why = Outcome { reason: Some(Reason::AgentRestarted), ..Outcome::default() };
+                    self.attempt_failed(&id, name, why, false);
+                }
+                Phase::Ending => self.bury(&id, name),
+            }
+        }
+    }
+
+    fn drain(&mut self, name: &str, draining: bool) -> Reply {
+        if !self.agents.contains_key(name) {
+            return Reply::NotFound;
+        }
+        self.agent(name).draining = draining;
+        if draining {
+            self.send_away_bound(name);
+        }
+        self.fill(name, None);
+        Reply::Done
+    }
+
+    fn remove(&mut self, name: &str) -> Reply {
+        if !self.identities.contains_key(name) {
+            return Reply::NotFound;
+        }
+        if let Some(agent) = self.agents.get(name) {
+            let bound = agent.live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
+            self.forget_agent(name);
+            for id in self.choices.in_some_order::<String>(bound) {
+                self.place(&id);
+            }
+        }
+        self.identities.insert(name.to_owned(), None);
+        Reply::Removed
+    }
+
+    fn submit(&mut self, id: &str, spec: &SubmitJob) -> Reply {
+        if !self.jobs.contains_key(id) {
+            if !spec.allow_unserved && !self.agents.values().any(|a| could_ever(&a.facts, spec)) {
+                return Reply::Unserved;
+            }
+            let job = self.new_job(spec);
+            self.jobs.insert(id.to_owned(), job);
+            self.place(id);
+        }
+        match &self.jobs[id].agent {
+            Some(name) => Reply::Scheduled { agent: AgentId::new(name.clone()).unwrap() },
+            None => Reply::Pending,
+        }
+    }
+
+    fn new_job(&mut self, spec: &SubmitJob) -> Job {
+        Job {
+            spec: spec.clone(),
+            state: JobState::Pending,
+            order: (-spec.priority, self.next_count()),
+            created_ms: self.now(),
+            agent: None,
+            attempt: 0,
+            free: 0,
+            lease: None,
+            lease_until_ms: 0,
+            bound_until_ms: 0,
+            started_ms: None,
+            ended_ms: None,
+            cancelling: false,
+            done: None,
+            written: 0,
+            devices: Vec::new(),
+            outcome: Outcome::default(),
+            failures: Vec::new(),
+            avoid: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    fn cancelled(&mut self, id: &str) -> Reply {
+        if !self.jobs.contains_key(id) {
+            return Reply::NotFound;
+        }
+        self.cancel(id);
+        let job = &self.jobs[id];
+        Reply::Cancelled { state: job.state, cancelling: job.cancelling }
+    }
+
+    /// Jobs that the agent has to cancel.
+    pub(super) fn to_cancel(&self, name: &str) -> BTreeSet<JobId> {
+        let ending = self.agents[name].live.iter().filter(|(_, l)| l.phase == Phase::Ending);
+        ending.map(|(id, _)| JobId::new(id.clone()).unwrap()).collect()
+    }
+
+    /// Hands an agent what waits for it. A repeated number gets what it got, a lower one nothing.
+    pub(super) fn claim(&mut self, name: &str, number: u64, most: usize, reachable_ms: i64) -> BTreeSet<Given> {
+        let (now, agent) = (self.now(), self.agent(name));
+        let (mut given, reach_before) = (Vec::new(), agent.claim);
+        debug_assert!(number >= reach_before);
+        agent.claim = number;
+        agent.reach_ms = now;
+        let in_service = agent.takes_work(now);
+        if in_service {
+            given = self.hand_out_queue(name, number, most);
+            let more = if given.len() < most { self.fill(name, Some(most - given.len())) } else { Vec::new() };
+            for id in more {
+                self.begin_attempt(&id, name, number);
+                given.push(id);
+            }
+        }
+        let reach = if given.is_empty() { reachable_ms } else { CALLS_AGAIN_WITHIN_MS };
+        let is_reachable = in_service && most > given.len() && reach > 0;
+        self.agent(name).reach_ms = if is_reachable { now + reach } else { 0 };
+        given.into_iter().map(|id| self.given(&id, None)).collect()
+    }
+
+    /// The agent's queue in its order; what it does not want goes elsewhere.
+    fn hand_out_queue(&mut self, name: &str, number: u64, most: usize) -> Vec<String> {
+        let live = &self.agents[name].live;
+        let mut bound: Vec<_> = live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
+        bound.sort_by_key(|id| self.jobs[id].order);
+        let surplus = bound.split_off(most.min(bound.len()));
+        for id in &bound {
+            self.begin_attempt(id, name, number);
+        }
+        for id in surplus {
+            self.unbind(&id, name);
+            self.agent(name).reach_ms = 0;
+            self.place(&id);
+        }
+        bound
+    }
+
+    pub(super) fn given(&self, id: &str, lease: Option<&str>) -> Given {
+        let job = &self.jobs[id];
+        Given {
+            job: JobId::new(id).unwrap(),
+            attempt: job.attempt,
+            devices: job.devices.clone(),
+            lease: lease.map(|l| LeaseId::new(l).unwrap()),
+        }
+    }
+
+    /// The model learns the ids of leases that the store gave out.
+    pub(super) fn learn(&mut self, name: &str, leases: &BTreeSet<Given>) {
+        for given in leases {
+            let lease = given.lease.as_ref().expect("a real lease").as_str();
+            if let Some(live) = self.agent(name).live.get_mut(given.job.as_str()) {
+                lease.clone_into(&mut live.lease);
+            }
+            self.job(given.job.as_str()).lease = Some(lease.to_owned());
+        }
+    }
+}

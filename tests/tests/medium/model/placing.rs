@@ -1,0 +1,128 @@
+//! Which agent a job goes to, and which job an agent takes when it has room.
+
+use super::{
+    room::{cpus_milli, is_of_class, mb},
+    state::{Live, Model, Name, Phase, Thing},
+};
+use titan_api::jobs::{JobState, Requirements};
+
+/// An agent that is reachable for longer than this is parked, and has only the claim timeout to come for a job.
+const PARKED_MS: i64 = 1_000;
+/// Pending jobs of one class that are looked at when an agent has room.
+const LOOKED_AT_IN_A_CLASS: usize = 8;
+/// Jobs that are bound to an agent at once when it has room.
+const FILLED_AT_ONCE: usize = 16;
+
+impl Model {
+    /// Gives a job to the best agent that has room for it, or lets it wait.
+    pub(super) fn place(&mut self, id: &str) {
+        match self.best_agent(id) {
+            Some(agent) => self.bind(id, &agent),
+            None => self.pend(id),
+        }
+    }
+
+    /// The best by score, of equals the one used least recently. One that the job avoids only if no other has room.
+    pub(super) fn best_agent(&mut self, id: &str) -> Option<Name> {
+        let (now, job) = (self.now(), &self.jobs[id]);
+        let (gpus, weights) = (job.spec.requirements.gpus, self.weights);
+        let mut fitting: Vec<_> = (self.agents.iter())
+            .filter(|(name, a)| a.takes_work(now) && !job.refused.contains(name))
+            .filter(|(_, a)| is_of_class(&a.facts, &job.spec.requirements) && a.devices_for(&job.spec).is_some())
+            .map(|(name, a)| (job.avoid.contains(name), -a.score_step(gpus, &weights), a.used, name))
+            .collect();
+        fitting.sort();
+        let equals = fitting.iter().take_while(|f| (f.0, f.1, f.2) == (fitting[0].0, fitting[0].1, fitting[0].2));
+        let equals: Vec<Name> = equals.map(|f| f.3.clone()).collect();
+        let way = self.choices.choose(equals.len());
+        equals.get(way).cloned()
+    }
+
+    /// Reserves what the job needs and puts it into the agent's queue.
+    pub(super) fn bind(&mut self, id: &str, name: &str) {
+        let (now, count) = (self.now(), self.next_count());
+        let (claim_timeout, interval) = (self.settings.claim_timeout_ms, self.settings.heartbeat_interval_ms);
+        let job = self.jobs.get_mut(id).unwrap();
+        let agent = self.agents.get_mut(name).unwrap();
+        let devices = agent.devices_for(&job.spec).expect("room");
+        let r = &job.spec.requirements;
+        let live = Live {
+            phase: Phase::Bound,
+            attempt: job.attempt,
+            lease: String::new(),
+            devices,
+            vram_mb: mb(r.vram_mb),
+            ram_mb: mb(r.ram_mb),
+            cpus_milli: cpus_milli(r),
+            since_ms: now,
+            claim: 0,
+        };
+        let is_parked = agent.reach_ms - now > PARKED_MS;
+        let patience = if is_parked { claim_timeout } else { claim_timeout.max(interval) };
+        agent.used = count;
+        agent.live.insert(id.to_owned(), live);
+        job.agent = Some(name.to_owned());
+        job.bound_until_ms = now + Self::ms(patience);
+        job.state = JobState::Scheduled;
+        let until = job.bound_until_ms;
+        self.wake(Thing::Job(id.to_owned()), until);
+    }
+
+    /// Takes a bound job out of its agent's queue.
+    pub(super) fn unbind(&mut self, id: &str, name: &str) {
+        self.agent(name).live.remove(id);
+        self.job(id).agent = None;
+    }
+
+    pub(super) fn pend(&mut self, id: &str) {
+        let job = self.job(id);
+        job.agent = None;
+        job.state = JobState::Pending;
+        self.due.remove(&Thing::Job(id.to_owned()));
+    }
+
+    /// The pending jobs that would be looked at for a box, in their order: of each class the first few.
+    pub(super) fn waiting_for(&self, name: &str) -> Vec<&String> {
+        let agent = &self.agents[name];
+        let mut pending: Vec<_> = self.jobs.iter().filter(|(_, j)| j.state == JobState::Pending).collect();
+        pending.sort_by_key(|(_, j)| j.order);
+        let mut looked_at: Vec<(&Requirements, usize)> = Vec::new();
+        let mut waiting = Vec::new();
+        for (id, job) in pending {
+            let r = &job.spec.requirements;
+            let same_class = |other: &Requirements| other.gpus == r.gpus && other.agent_labels == r.agent_labels;
+            let at = looked_at.iter().position(|(other, _)| same_class(other)).unwrap_or_else(|| {
+                looked_at.push((r, 0));
+                looked_at.len() - 1
+            });
+            looked_at[at].1 += 1;
+            if looked_at[at].1 <= LOOKED_AT_IN_A_CLASS && is_of_class(&agent.facts, r) {
+                waiting.push(id);
+            }
+        }
+        waiting
+    }
+
+    /// The first pending job that the agent has room for.
+    pub(super) fn first_fitting(&self, name: &str) -> Option<String> {
+        let agent = &self.agents[name];
+        let fits = |id: &&String| {
+            let job = &self.jobs[id.as_str()];
+            !job.refused.iter().any(|r| r == name) && agent.devices_for(&job.spec).is_some()
+        };
+        self.waiting_for(name).into_iter().find(fits).cloned()
+    }
+
+    /// Binds pending jobs to an agent as long as one fits, at most `most`.
+    pub(super) fn fill(&mut self, name: &str, most: Option<usize>) -> Vec<String> {
+        let mut bound = Vec::new();
+        while self.agents[name].takes_work(self.now())
+            && bound.len() < most.unwrap_or(FILLED_AT_ONCE)
+            && let Some(id) = self.first_fitting(name)
+        {
+            self.bind(&id, name);
+            bound.push(id);
+        }
+        bound
+    }
+}

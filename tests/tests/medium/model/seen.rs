@@ -1,0 +1,150 @@
+//! What the store shows, compared with what the model holds.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use futures_util::future::try_join_all;
+use titan_api::{
+    agents,
+    ids::JobId,
+    jobs::{self, JobState, JobSummary},
+    status::{AgentCounts, JobCounts},
+};
+use titan_lua::{
+    Pool, StoreError,
+    agents::ListAgents,
+    jobs::{GetJob, ListJobs},
+    pool::ReadStatus,
+};
+
+use super::state::{Agent, Job, Model, Name};
+
+/// Everything that can be read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) agents: Vec<agents::Agent>,
+    pub(super) summaries: BTreeMap<String, JobSummary>,
+    /// Jobs in full: those that changed with the last call.
+    pub(super) changed: Vec<jobs::Job>,
+    pub(super) agent_counts: AgentCounts,
+    pub(super) job_counts: JobCounts,
+}
+
+impl Seen {
+    /// Reads it. A job is read in full if its summary is another than `before`, or if a call named it.
+    pub(super) async fn read(pool: &Pool, before: &Self, named: &[JobId]) -> Result<Self, StoreError> {
+        let agents = ListAgents { after: None, limit: 500 };
+        let page = ListJobs { state: None, agent: None, after: None, limit: 500 };
+        let (agents, page, status) = tokio::try_join!(agents.run(pool), page.run(pool), ReadStatus.run(pool))?;
+        let summaries: BTreeMap<_, _> = page.jobs.into_iter().map(|j| (j.id.to_string(), j)).collect();
+        let is_news = |(id, now): &(&String, &JobSummary)| before.summaries.get(*id) != Some(now) || named.contains(&now.id);
+        let news = summaries.iter().filter(is_news).map(|(_, job)| GetJob { job: &job.id });
+        let reading: Vec<_> = news.collect();
+        let changed = try_join_all(reading.iter().map(|get| get.run(pool))).await?.into_iter().flatten().collect();
+        Ok(Self { agents, summaries, changed, agent_counts: status.0, job_counts: status.1 })
+    }
+}
+
+/// Collects what differs.
+#[derive(Debug, Default)]
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn compare<T: PartialEq + Debug>(&mut self, what: impl Fn() -> String, model: &T, store: &T) {
+        if model != store {
+            self.0.push(format!("{}: {model:?} by the rules, {store:?} in the store", what()));
+        }
+    }
+}
+
+impl Model {
+    /// What the store shows otherwise than the model; nothing if they agree.
+    pub(super) fn differences(&self, seen: &Seen) -> Vec<String> {
+        let mut d = Differences::default();
+        let ids = |ids: &mut dyn Iterator<Item = &String>| ids.cloned().collect::<Vec<_>>();
+        d.compare(|| "jobs".into(), &ids(&mut self.jobs.keys()), &ids(&mut seen.summaries.keys()));
+        let names: Vec<Name> = seen.agents.iter().map(|a| a.id.to_string()).collect();
+        d.compare(|| "agents".into(), &ids(&mut self.agents.keys()), &names);
+        for (id, job) in &self.jobs {
+            if let Some(summary) = seen.summaries.get(id) {
+                compare_summary(&mut d, id, job, summary);
+            }
+        }
+        for full in &seen.changed {
+            if let Some(job) = self.jobs.get(full.id.as_str()) {
+                compare_job(&mut d, job, full);
+            }
+        }
+        for real in &seen.agents {
+            if let Some(agent) = self.agents.get(real.id.as_str()) {
+                self.compare_agent(&mut d, agent, real);
+            }
+        }
+        d.compare(|| "counts of jobs".into(), &self.job_counts(), &seen.job_counts);
+        d.compare(|| "counts of agents".into(), &self.agent_counts(), &seen.agent_counts);
+        d.0
+    }
+
+    fn compare_agent(&self, d: &mut Differences, agent: &Agent, real: &agents::Agent) {
+        let of = |what: &str| format!("agent {}: {what}", real.id);
+        d.compare(|| of("state"), &agent.state, &real.state);
+        d.compare(|| of("draining"), &(agent.draining || agent.leaving), &real.draining);
+        d.compare(|| of("live attempts"), &agent.live.len(), &(real.live_attempts as usize));
+        d.compare(|| of("free memory"), &agent.ram_left(), &real.ram_free_mb.cast_signed());
+        let gpus: Vec<_> = agent.facts.gpus.iter().map(|g| (g.uuid.clone(), agent.vram_left(&g.uuid))).collect();
+        let really: Vec<_> = real.gpus.iter().map(|g| (g.uuid.clone(), g.vram_free_mb.cast_signed())).collect();
+        d.compare(|| of("free GPU memory"), &gpus, &really);
+        d.compare(|| of("last seen"), &agent.seen_ms, &real.last_seen_at.as_ms());
+        d.compare(|| of("round-trip time"), &agent.rtt_ms, &real.rtt_ms);
+        let score = agent.score(0, &self.weights);
+        if (score - real.score).abs() > 1e-3 {
+            d.compare(|| of("score"), &score, &real.score);
+        }
+    }
+
+    fn job_counts(&self) -> JobCounts {
+        let count = |is: fn(JobState) -> bool| self.jobs.values().filter(|j| is(j.state)).count() as u64;
+        JobCounts {
+            pending: count(|s| s == JobState::Pending),
+            scheduled: count(|s| s == JobState::Scheduled),
+            running: count(|s| s == JobState::Running),
+            ended: count(JobState::is_ended),
+        }
+    }
+
+    fn agent_counts(&self) -> AgentCounts {
+        let count = |state| self.agents.values().filter(|a| a.state == state).count() as u64;
+        AgentCounts {
+            total: self.agents.len() as u64,
+            healthy: count(agents::AgentState::Healthy),
+            degraded: count(agents::AgentState::Degraded),
+            half_open: 0,
+            offline: count(agents::AgentState::Offline),
+            draining: self.agents.values().filter(|a| a.draining).count() as u64,
+        }
+    }
+}
+
+fn compare_summary(d: &mut Differences, id: &str, job: &Job, seen: &JobSummary) {
+    let of = |what: &str| format!("{id}: {what}");
+    d.compare(|| of("state"), &job.state, &seen.state);
+    d.compare(|| of("agent"), &job.agent.as_deref(), &seen.agent_id.as_ref().map(titan_api::ids::AgentId::as_str));
+    d.compare(|| of("attempt"), &job.attempt, &seen.attempt);
+    d.compare(|| of("created"), &job.created_ms, &seen.created_at.as_ms());
+    d.compare(|| of("started"), &job.started_ms, &seen.started_at.map(titan_api::time::Timestamp::as_ms));
+    d.compare(|| of("ended"), &job.ended_ms, &seen.ended_at.map(titan_api::time::Timestamp::as_ms));
+    d.compare(|| of("exit code"), &job.outcome.exit_code, &seen.exit_code);
+    d.compare(|| of("reason"), &job.outcome.reason, &seen.reason);
+}
+
+fn compare_job(d: &mut Differences, job: &Job, seen: &jobs::Job) {
+    let of = |what: &str| format!("{}: {what}", seen.id);
+    d.compare(|| of("cancelling"), &job.cancelling, &seen.cancelling);
+    d.compare(|| of("devices"), &job.devices, &seen.devices);
+    d.compare(|| of("output"), &job.written, &seen.output_bytes);
+    d.compare(|| of("signal"), &job.outcome.signal, &seen.signal);
+    d.compare(|| of("message"), &job.outcome.message, &seen.message);
+    let failures: Vec<_> = job.failures.iter().map(|f| (f.attempt, f.agent.as_str(), f.at_ms, f.outcome.reason)).collect();
+    let really: Vec<_> =
+        seen.failures.iter().map(|f| (f.attempt, f.agent_id.as_str(), f.at.as_ms(), Some(f.reason))).collect();
+    d.compare(|| of("failures"), &failures, &really);
+}

@@ -1,0 +1,196 @@
+//! How an agent's state moves by silence and by being heard again, and what falls due.
+
+use titan_api::{
+    agents::AgentState,
+    jobs::{JobState, Reason},
+};
+
+use super::state::{Model, Outcome, Phase, Thing};
+
+/// Things settled with one call.
+const UNITS: usize = 16;
+/// Heartbeats in time that make a degraded agent healthy.
+const ON_TIME_TO_HEAL: u32 = 3;
+/// How much longer than an interval everybody must be silent for an amnesty.
+const SILENCE_SLACK_MS: i64 = 5_000;
+
+impl Model {
+    /// Takes the time in; it never runs backwards. If nobody was heard for longer than anybody's interval, nothing is
+    /// settled for one timeout, once for each silence.
+    pub(super) fn open(&mut self, given_ms: i64) {
+        let clock = &mut self.clock;
+        clock.now_ms = clock.now_ms.max(given_ms);
+        let silence = clock.now_ms - clock.heard_ms;
+        let usual = Self::ms(self.settings.heartbeat_interval_ms) + SILENCE_SLACK_MS;
+        if silence > usual && clock.forgiven_ms != clock.heard_ms {
+            clock.amnesty_ms = clock.now_ms + Self::ms(self.settings.heartbeat_timeout_ms);
+            clock.forgiven_ms = clock.heard_ms;
+        }
+    }
+
+    fn timeout(&self) -> i64 {
+        Self::ms(self.settings.heartbeat_timeout_ms)
+    }
+
+    pub(super) fn move_agent(&mut self, name: &str, state: AgentState) {
+        let now = self.now();
+        let agent = self.agent(name);
+        if agent.state != state {
+            (agent.state, agent.on_time, agent.offline_ms) = (state, 0, now);
+        }
+    }
+
+    /// Sets when the agent's silence is looked at next.
+    pub(super) fn watch(&mut self, name: &str) {
+        let (agent, timeout) = (&self.agents[name], self.timeout());
+        let at = match agent.state {
+            AgentState::Offline => agent.offline_ms + Self::ms(self.settings.agent_retention_ms),
+            AgentState::Healthy => agent.next_ms + timeout / 2,
+            _ => agent.next_ms + timeout,
+        };
+        self.wake(Thing::Agent(name.to_owned()), at);
+    }
+
+    /// A heartbeat came.
+    pub(super) fn heard(&mut self, name: &str) {
+        let (now, timeout, amnesty) = (self.now(), self.timeout(), self.clock.amnesty_ms);
+        let interval = Self::ms(self.settings.heartbeat_interval_ms);
+        let agent = self.agent(name);
+        let (was, is_late) = (agent.state, now - agent.next_ms >= timeout / 2);
+        agent.next_ms = now + interval;
+        agent.seen_ms = now;
+        let is = match (was, is_late) {
+            (AgentState::Offline, _) => AgentState::Degraded,
+            (AgentState::Healthy, true) if now >= amnesty => AgentState::Degraded,
+            (AgentState::Degraded, false) => {
+                agent.on_time += 1;
+                if agent.on_time >= ON_TIME_TO_HEAL { AgentState::Healthy } else { was }
+            }
+            _ => was,
+        };
+        self.move_agent(name, is);
+        if is != was {
+            self.watch(name);
+        }
+    }
+
+    /// The agent's bound jobs go elsewhere as soon as something is settled.
+    pub(super) fn send_away_bound(&mut self, name: &str) {
+        let now = self.now();
+        let bound: Vec<_> = self.agents[name].live.iter().filter(|(_, l)| l.phase == Phase::Bound).collect();
+        for id in bound.into_iter().map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.job(&id).bound_until_ms = now;
+            self.wake(Thing::Job(id), now);
+        }
+    }
+
+    /// Settles what is overdue, the oldest first; returns whether more is.
+    pub(super) fn settle(&mut self) -> bool {
+        let now = self.now();
+        if now < self.clock.amnesty_ms {
+            return false;
+        }
+        let mut overdue: Vec<_> = self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
+        overdue.sort();
+        for (_, thing) in overdue.iter().take(UNITS) {
+            match thing {
+                Thing::Agent(name) => self.settle_agent(name),
+                Thing::Job(id) => self.settle_job(id),
+            }
+        }
+        overdue.len() > UNITS
+    }
+
+    fn settle_agent(&mut self, name: &str) {
+        let (now, timeout) = (self.now(), self.timeout());
+        let Some(agent) = self.agents.get(name) else {
+            self.due.remove(&Thing::Agent(name.to_owned()));
+            return;
+        };
+        if agent.state == AgentState::Offline {
+            if now >= agent.offline_ms + Self::ms(self.settings.agent_retention_ms) {
+                return self.forget_agent(name);
+            }
+        } else if now >= agent.next_ms + timeout {
+            self.move_agent(name, AgentState::Offline);
+            self.agent(name).reach_ms = 0;
+            self.send_away_bound(name);
+        } else if agent.state == AgentState::Healthy && now >= agent.next_ms + timeout / 2 {
+            self.move_agent(name, AgentState::Degraded);
+        }
+        self.watch(name);
+    }
+
+    pub(super) fn forget_agent(&mut self, name: &str) {
+        self.agents.remove(name);
+        self.due.remove(&Thing::Agent(name.to_owned()));
+    }
+
+    fn settle_job(&mut self, id: &str) {
+        let Some(job) = self.jobs.get(id) else {
+            self.due.remove(&Thing::Job(id.to_owned()));
+            return;
+        };
+        let after_lease = job.lease_until_ms + Self::ms(self.settings.kill_grace_ms);
+        let deadline = match job.state {
+            JobState::Pending => {
+                self.due.remove(&Thing::Job(id.to_owned()));
+                return;
+            }
+            JobState::Scheduled => job.bound_until_ms,
+            JobState::Running => after_lease,
+            _ if job.cancelling => after_lease,
+            _ => job.ended_ms.unwrap() + Self::ms(self.settings.job_retention_ms),
+        };
+        if self.now() < deadline {
+            return self.wake(Thing::Job(id.to_owned()), deadline);
+        }
+        match job.state {
+            JobState::Scheduled => self.unclaimed(id),
+            JobState::Running => self.lease_lost(id),
+            _ => self.ended_is_due(id),
+        }
+    }
+
+    /// Nobody came for a bound job: it goes elsewhere, and its agent is not asked again before it calls.
+    fn unclaimed(&mut self, id: &str) {
+        let name = self.jobs[id].agent.clone().expect("bound");
+        if self.agents.contains_key(&name) {
+            self.unbind(id, &name);
+            self.avoid(id, &name);
+            self.agent(&name).reach_ms = 0;
+        }
+        self.place(id);
+    }
+
+    fn lease_lost(&mut self, id: &str) {
+        let name = self.jobs[id].agent.clone().expect("running");
+        let because = |reason| Outcome { reason: Some(reason), ..Outcome::default() };
+        if self.agents.contains_key(&name) {
+            self.avoid(id, &name);
+            self.attempt_failed(id, &name, because(Reason::LeaseLost), false);
+            self.fill(&name, None);
+        } else {
+            self.attempt_failed(id, &name, because(Reason::AgentRemoved), false);
+        }
+    }
+
+    fn ended_is_due(&mut self, id: &str) {
+        let job = &self.jobs[id];
+        if job.cancelling {
+            let name = job.agent.clone().expect("cancelled while it ran");
+            self.job(id).cancelling = false;
+            if self.agents.contains_key(&name) {
+                self.bury(id, &name);
+                self.fill(&name, None);
+            }
+        }
+        let until = self.jobs[id].ended_ms.unwrap() + Self::ms(self.settings.job_retention_ms);
+        if self.now() >= until {
+            self.jobs.remove(id);
+            self.due.remove(&Thing::Job(id.to_owned()));
+        } else {
+            self.wake(Thing::Job(id.to_owned()), until);
+        }
+    }
+}

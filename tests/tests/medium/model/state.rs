@@ -1,0 +1,208 @@
+//! What a pool holds, said plainly: maps of agents and jobs, and times.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use titan_api::{
+    agents::{AgentState, Facts},
+    jobs::{JobState, Reason, SubmitJob},
+    scheduler::Weights,
+};
+use titan_lua::PoolSettings;
+
+use super::choices::Choices;
+
+pub(super) type Name = String;
+pub(super) type JobName = String;
+
+/// A pool.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) settings: PoolSettings,
+    pub(super) weights: Weights,
+    pub(super) clock: Clock,
+    /// Orders submissions and uses of agents.
+    pub(super) counter: i64,
+    /// Who joined: the public key, or none once removed.
+    pub(super) identities: BTreeMap<Name, Option<String>>,
+    pub(super) agents: BTreeMap<Name, Agent>,
+    pub(super) jobs: BTreeMap<JobName, Job>,
+    /// When things are next looked at.
+    pub(super) due: BTreeMap<Thing, i64>,
+    pub(super) choices: Choices,
+}
+
+/// The pool's time, and whom it has heard.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clock {
+    pub(super) now_ms: i64,
+    pub(super) heard_ms: i64,
+    /// Until when nothing is settled.
+    pub(super) amnesty_ms: i64,
+    /// The silence that the last amnesty was for.
+    pub(super) forgiven_ms: i64,
+}
+
+/// Something that falls due.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Thing {
+    Agent(Name),
+    Job(JobName),
+}
+
+/// A registered agent.
+#[derive(Debug, Clone)]
+pub(super) struct Agent {
+    pub(super) facts: Facts,
+    pub(super) instance: String,
+    pub(super) epoch: i64,
+    pub(super) state: AgentState,
+    pub(super) draining: bool,
+    pub(super) leaving: bool,
+    /// Until when a job reaches it at once.
+    pub(super) reach_ms: i64,
+    /// When its next heartbeat is expected.
+    pub(super) next_ms: i64,
+    pub(super) seen_ms: i64,
+    pub(super) offline_ms: i64,
+    pub(super) on_time: u32,
+    pub(super) seq: u64,
+    pub(super) claim: u64,
+    /// The counter when it was last given a job.
+    pub(super) used: i64,
+    pub(super) rtt_ms: Option<f64>,
+    pub(super) measured: Option<Measured>,
+    pub(super) live: BTreeMap<JobName, Live>,
+}
+
+/// The last measurement, in the steps that are kept.
+#[derive(Debug, Clone)]
+pub(super) struct Measured {
+    pub(super) at_ms: i64,
+    pub(super) ram_mb: Option<i64>,
+    /// By GPU: free, and used by our attempts.
+    pub(super) gpus: BTreeMap<String, (i64, Option<i64>)>,
+    pub(super) seen: BTreeSet<JobName>,
+}
+
+/// Something that an agent holds.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) phase: Phase,
+    pub(super) attempt: u32,
+    pub(super) lease: String,
+    pub(super) devices: Vec<String>,
+    pub(super) vram_mb: i64,
+    pub(super) ram_mb: i64,
+    pub(super) cpus_milli: i64,
+    pub(super) since_ms: i64,
+    /// The number of the claim that brought it.
+    pub(super) claim: u64,
+}
+
+/// How far a live attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// In the agent's queue.
+    Bound,
+    /// Under a lease.
+    Running,
+    /// Cancelled, its processes not known to be gone.
+    Ending,
+}
+
+/// A job.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) spec: SubmitJob,
+    pub(super) state: JobState,
+    /// Lower goes first: by priority, then by age.
+    pub(super) order: (i32, i64),
+    pub(super) created_ms: i64,
+    pub(super) agent: Option<Name>,
+    pub(super) attempt: u32,
+    /// Attempts that do not count.
+    pub(super) free: u32,
+    pub(super) lease: Option<String>,
+    pub(super) lease_until_ms: i64,
+    pub(super) bound_until_ms: i64,
+    pub(super) started_ms: Option<i64>,
+    pub(super) ended_ms: Option<i64>,
+    pub(super) cancelling: bool,
+    /// The lease whose end was reported last.
+    pub(super) done: Option<String>,
+    pub(super) written: u64,
+    pub(super) devices: Vec<String>,
+    pub(super) outcome: Outcome,
+    pub(super) failures: Vec<Failure>,
+    /// Agents to pass over while another fits, latest first.
+    pub(super) avoid: Vec<Name>,
+    /// Agents that refused it.
+    pub(super) refused: Vec<Name>,
+}
+
+/// How the latest attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Outcome {
+    pub(super) reason: Option<Reason>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) signal: Option<i32>,
+    pub(super) message: Option<String>,
+}
+
+/// One attempt that ended other than well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) attempt: u32,
+    pub(super) agent: Name,
+    pub(super) at_ms: i64,
+    pub(super) outcome: Outcome,
+}
+
+impl Model {
+    pub(super) fn new(settings: PoolSettings, weights: Weights, now_ms: i64) -> Self {
+        Self {
+            settings,
+            weights,
+            clock: Clock { now_ms, heard_ms: now_ms, ..Clock::default() },
+            counter: 0,
+            identities: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            due: BTreeMap::new(),
+            choices: Choices::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now_ms
+    }
+
+    /// A setting, milliseconds.
+    pub(super) fn ms(setting: u64) -> i64 {
+        i64::try_from(setting).unwrap()
+    }
+
+    pub(super) fn next_count(&mut self) -> i64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    pub(super) fn wake(&mut self, thing: Thing, at_ms: i64) {
+        self.due.insert(thing, at_ms);
+    }
+
+    pub(super) fn agent(&mut self, name: &str) -> &mut Agent {
+        self.agents.get_mut(name).expect("a known agent")
+    }
+
+    pub(super) fn job(&mut self, id: &str) -> &mut Job {
+        self.jobs.get_mut(id).expect("a known job")
+    }
+}
+
+impl Job {
+    /// Attempts that count against the most.
+    pub(super) fn spent(&self) -> u32 {
+        self.attempt - self.free
+    }
+}

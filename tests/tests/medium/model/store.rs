@@ -1,0 +1,104 @@
+//! The same calls on the real store, through its wrappers.
+
+use titan_api::work::Claim;
+use titan_lua::{
+    Pool, StoreError,
+    agents::{
+        ClaimJobs, ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, RegisterAgent,
+        RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining,
+    },
+    jobs::{CancelJob, CancelOutcome, Submit, SubmitOutcome},
+    pool::Sweep,
+};
+
+use super::words::{Call, From, Given, Reply};
+
+/// Does a call on the store.
+pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
+    match call {
+        Call::Join { agent } => Ok(match (JoinAgent { agent, public_key: agent.as_str() }).run(pool).await? {
+            JoinOutcome::Joined => Reply::Joined,
+            JoinOutcome::Taken => Reply::Taken,
+        }),
+        Call::Register { .. } => register(pool, call).await,
+        Call::Beat { from, .. } => beat(pool, from, call).await,
+        Call::Claim { from, .. } => claim(pool, from, call).await,
+        Call::Report { from, reports } => {
+            let batch = ReportBatch { agent: &from.agent, epoch: from.epoch, reports };
+            Ok(match batch.run(pool).await? {
+                ReportOutcome::Reported(r) => {
+                    Reply::Reported { answers: r.answers, cancel: r.cancel.into_iter().collect() }
+                }
+                ReportOutcome::TurnedAway(why) => Reply::TurnedAway(why),
+            })
+        }
+        Call::Drain { agent, draining } => Ok(match (SetDraining { agent, draining: *draining }).run(pool).await? {
+            DrainOutcome::Done => Reply::Done,
+            DrainOutcome::NotFound => Reply::NotFound,
+        }),
+        Call::Remove { agent } => Ok(match (RemoveAgent { agent }).run(pool).await? {
+            RemoveOutcome::Removed => Reply::Removed,
+            RemoveOutcome::NotFound => Reply::NotFound,
+        }),
+        Call::Submit { job, spec } => {
+            Ok(match (Submit { job, spec, owner: "test", explain: false }).run(pool).await? {
+                SubmitOutcome::Scheduled { agent, .. } => Reply::Scheduled { agent },
+                SubmitOutcome::Pending { .. } => Reply::Pending,
+                SubmitOutcome::Unserved { .. } => Reply::Unserved,
+            })
+        }
+        Call::Cancel { job } => Ok(match (CancelJob { job }).run(pool).await? {
+            CancelOutcome::Done { state, cancelling } => Reply::Cancelled { state, cancelling },
+            CancelOutcome::NotFound => Reply::NotFound,
+        }),
+        Call::Sweep => {
+            while Sweep.run(pool).await?.more {}
+            Ok(Reply::Swept)
+        }
+    }
+}
+
+async fn register(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
+    let Call::Register { agent, instance, facts, running } = call else { unreachable!() };
+    let register = RegisterAgent { agent, public_key: agent.as_str(), instance_id: instance, facts, running };
+    Ok(match register.run(pool).await? {
+        RegisterOutcome::Registered { epoch, stop } => Reply::Registered { epoch, stop },
+        RegisterOutcome::Removed => Reply::Removed,
+        RegisterOutcome::Taken => Reply::Taken,
+    })
+}
+
+async fn beat(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreError> {
+    let Call::Beat { seq, last_claim, measures, leases, leaving, .. } = call else { unreachable!() };
+    let (seq, last_claim, draining) = (*seq, *last_claim, *leaving);
+    let beat = Heartbeat { agent: &from.agent, epoch: from.epoch, seq, last_claim, measures, leases, draining };
+    Ok(match beat.run(pool).await? {
+        HeartbeatOutcome::Heard(h) => {
+            Reply::Heard { stop: h.stop, cancel: h.cancel.into_iter().collect(), draining: h.draining }
+        }
+        HeartbeatOutcome::TurnedAway(why) => Reply::TurnedAway(why),
+    })
+}
+
+async fn claim(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreError> {
+    let Call::Claim { number, slots, measures, reachable_ms, .. } = call else { unreachable!() };
+    let claim = ClaimJobs {
+        agent: &from.agent,
+        epoch: from.epoch,
+        claim: Claim { claim: *number, free_slots: *slots },
+        measures: measures.as_ref(),
+        reachable_ms: *reachable_ms,
+    };
+    Ok(match claim.run(pool).await? {
+        ClaimOutcome::Claimed(claimed) => {
+            let given = claimed.leases.into_iter().map(|l| Given {
+                job: l.job_id,
+                attempt: l.attempt,
+                devices: l.devices,
+                lease: Some(l.lease_id),
+            });
+            Reply::Claimed { leases: given.collect(), cancel: claimed.cancel.into_iter().collect() }
+        }
+        ClaimOutcome::TurnedAway(why) => Reply::TurnedAway(why),
+    })
+}

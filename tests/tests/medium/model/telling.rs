@@ -1,0 +1,258 @@
+//! Turns steps into calls, as boxes and clients make them.
+
+use titan_api::{
+    ids::JobId,
+    jobs::{Reason, SubmitJob},
+    output::{Encoding, Stream},
+    work::{Happening, HeldLease, Report},
+};
+
+use super::{
+    boxes::{box_facts, box_name, measures, need},
+    steps::{BOXES, Beat, Event, Measuring, Number, Run, Step, Which},
+    story::{Story, id},
+    words::{Call, Reply},
+};
+
+/// How long a parked agent is reachable.
+const PARKED_MS: u64 = 20_000;
+
+impl Story {
+    pub(super) async fn tell(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Pass { ms } => {
+                self.now_ms += ms;
+                self.call(Call::Sweep).await.map(drop)
+            }
+            Step::Wait { ms } => {
+                self.now_ms += ms;
+                Ok(())
+            }
+            Step::Rounds { times, ms, silent } => {
+                for _ in 0..*times {
+                    self.round(*ms, *silent).await?;
+                }
+                Ok(())
+            }
+            Step::Submit { need: number, priority, max_attempts, allow_unserved } => {
+                self.submitted += 1;
+                let job = JobId::new(format!("job-{:03}", self.submitted)).unwrap();
+                let (priority, max_attempts, allow_unserved) = (*priority, *max_attempts, *allow_unserved);
+                let spec = SubmitJob { priority, max_attempts, allow_unserved, ..need(*number) };
+                self.call(Call::Submit { job, spec }).await.map(drop)
+            }
+            Step::SubmitAgain { job } => match self.nth_job(*job) {
+                Some(job) => {
+                    let spec = self.model.jobs[job.as_str()].spec.clone();
+                    self.call(Call::Submit { job, spec }).await.map(drop)
+                }
+                None => Ok(()),
+            },
+            Step::Cancel { job } => match self.nth_job(*job) {
+                Some(job) => self.call(Call::Cancel { job }).await.map(drop),
+                None => Ok(()),
+            },
+            Step::Register { agent, run } => self.register(*agent, run).await,
+            Step::Beat(beat) => self.beat(beat).await,
+            Step::Claim { agent, number, slots, reach_ms, is_lost, measures } => {
+                self.claim(*agent, *number, *slots, *reach_ms, *is_lost, measures.as_ref()).await
+            }
+            Step::Report { agent, reports } => self.report(*agent, reports).await,
+            Step::Drain { agent, draining } => {
+                self.call(Call::Drain { agent: id(box_name(*agent)), draining: *draining }).await.map(drop)
+            }
+            Step::Remove { agent } => self.call(Call::Remove { agent: id(box_name(*agent)) }).await.map(drop),
+            Step::Join { agent } => {
+                self.call(Call::Join { agent: id(box_name(*agent)) }).await?;
+                self.register(*agent, &Run::New { kept: 0, is_smaller: false }).await
+            }
+        }
+    }
+
+    fn nth_job(&self, number: usize) -> Option<JobId> {
+        let jobs = self.model.jobs.len().max(1);
+        self.model.jobs.keys().nth(number % jobs).map(|id| JobId::new(id.clone()).unwrap())
+    }
+
+    /// Every box that is not silent sends a heartbeat and parks.
+    pub(super) async fn round(&mut self, ms: i64, silent: u8) -> Result<(), String> {
+        self.now_ms += ms;
+        let is_removed = |story: &Self, n: usize| story.model.identities.get(box_name(n)) == Some(&None);
+        for agent in (0..BOXES).filter(|n| silent & (1 << n) == 0) {
+            if is_removed(self, agent) {
+                continue;
+            }
+            if self.boxes[box_name(agent)].runs == 0 {
+                self.register(agent, &Run::New { kept: 0, is_smaller: false }).await?;
+            }
+            self.beat(&Beat::usual(agent)).await?;
+            self.claim(agent, Number::Next, 4, PARKED_MS, false, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn register(&mut self, number: usize, run: &Run) -> Result<(), String> {
+        let name = box_name(number);
+        let before = self.boxes[name].clone();
+        let (facts, running) = match run {
+            Run::Same => (box_facts(number, false), Vec::new()),
+            Run::New { kept, is_smaller } => {
+                self.a_box(name).runs += 1;
+                (box_facts(number, *is_smaller), picked(&before.holds, *kept))
+            }
+        };
+        let instance = format!("run-{}", self.boxes[name].runs);
+        let call = Call::Register { agent: id(name), instance, facts, running: running.clone() };
+        if let Reply::Registered { epoch, stop } = self.call(call).await? {
+            let a_box = self.a_box(name);
+            if epoch != a_box.epoch {
+                a_box.epoch_before = a_box.epoch;
+                (a_box.epoch, a_box.seq, a_box.claim, a_box.read) = (epoch, 0, 0, 0);
+                a_box.holds = running.into_iter().filter(|l| !stop.contains(l)).collect();
+            }
+        }
+        Ok(())
+    }
+
+    async fn beat(&mut self, beat: &Beat) -> Result<(), String> {
+        let name = box_name(beat.agent);
+        let a_box = self.a_box(name);
+        a_box.seq += u64::from(!beat.is_late);
+        if beat.has_read {
+            a_box.read = a_box.claim;
+        }
+        let a_box = a_box.clone();
+        let mut leases = picked(&a_box.holds, !beat.unlisted);
+        let besides = beat.besides.and_then(|n| self.nth_given(n)).filter(|l| !leases.contains(l));
+        leases.extend(besides);
+        let mut from = self.from(name);
+        if beat.is_of_the_run_before {
+            from.epoch = a_box.epoch_before;
+        }
+        let seen = leases.iter().map(|l| l.job_id.clone()).collect();
+        let call = Call::Beat {
+            from,
+            seq: a_box.seq,
+            last_claim: a_box.read,
+            measures: measures(&box_facts(beat.agent, false), &beat.measures, seen),
+            leases,
+            leaving: beat.leaving,
+        };
+        if let Reply::Heard { stop, .. } = self.call(call).await? {
+            stop.iter().for_each(|lease| self.a_box(name).drop_lease(lease));
+        }
+        Ok(())
+    }
+
+    fn nth_given(&self, number: usize) -> Option<HeldLease> {
+        self.given.get(number % self.given.len().max(1)).map(|(_, lease)| lease.clone())
+    }
+
+    async fn claim(
+        &mut self,
+        agent: usize,
+        number: Number,
+        slots: u32,
+        reachable_ms: u64,
+        is_lost: bool,
+        m: Option<&Measuring>,
+    ) -> Result<(), String> {
+        let name = box_name(agent);
+        let a_box = self.a_box(name);
+        let number = match number {
+            Number::Next => a_box.claim + 1,
+            Number::Same => a_box.claim.max(1),
+            Number::Lower => a_box.claim.saturating_sub(1).max(1),
+        };
+        a_box.claim = a_box.claim.max(number);
+        let measures = m.map(|m| measures(&box_facts(agent, false), m, Vec::new()));
+        let call = Call::Claim { from: self.from(name), number, slots, measures, reachable_ms };
+        if let Reply::Claimed { leases, .. } = self.call(call).await? {
+            for given in leases {
+                let lease = given.lease.expect("a real lease");
+                let lease = HeldLease { job_id: given.job, attempt: given.attempt, lease_id: lease };
+                if !self.given.iter().any(|(_, other)| *other == lease) {
+                    self.given.push((name, lease.clone()));
+                }
+                let holds = &mut self.a_box(name).holds;
+                if !is_lost && !holds.contains(&lease) {
+                    holds.push(lease);
+                }
+            }
+            if !is_lost {
+                self.a_box(name).read = self.boxes[name].read.max(number);
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self, agent: usize, reports: &[(Which, Event)]) -> Result<(), String> {
+        // One that holds something, if there is one.
+        let holder = (agent..BOXES).chain(0..agent).find(|n| !self.boxes[box_name(*n)].holds.is_empty());
+        let name = box_name(holder.unwrap_or(agent));
+        let reports: Vec<Report> = reports.iter().filter_map(|(which, event)| self.one_report(name, *which, *event)).collect();
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let call = Call::Report { from: self.from(name), reports: reports.clone() };
+        if let Reply::Reported { .. } = self.call(call).await? {
+            let ends = |event: &Happening| !matches!(event, Happening::Started {} | Happening::Output { .. });
+            for report in reports.iter().filter(|r| ends(&r.event)) {
+                self.a_box(name).drop_lease(&report.lease);
+            }
+        }
+        Ok(())
+    }
+
+    fn one_report(&self, name: &str, which: Which, event: Event) -> Option<Report> {
+        let holds = &self.boxes[name].holds;
+        let lease = match which {
+            Which::Held(n) => holds.get(n % holds.len().max(1)).cloned(),
+            Which::Any(n) => self.nth_given(n),
+        }?;
+        let written = self.model.jobs.get(lease.job_id.as_str()).map_or(0, |j| j.written);
+        Some(Report { lease, event: happening(event, written) })
+    }
+}
+
+impl Beat {
+    /// What a box in good order sends.
+    fn usual(agent: usize) -> Self {
+        let measures = Measuring { free: 8, used: Some(0), has_ram: false, has_seen: false, rtt_ms: None };
+        Self {
+            agent,
+            is_late: false,
+            is_of_the_run_before: false,
+            has_read: true,
+            unlisted: 0,
+            besides: None,
+            leaving: false,
+            measures,
+        }
+    }
+}
+
+fn picked(leases: &[HeldLease], bits: u8) -> Vec<HeldLease> {
+    leases.iter().enumerate().filter(|(n, _)| bits & (1 << (n % 8)) != 0).map(|(_, l)| l.clone()).collect()
+}
+
+fn happening(event: Event, written: u64) -> Happening {
+    match event {
+        Event::Started => Happening::Started {},
+        Event::Output { gap, bytes } => Happening::Output {
+            offset: written.saturating_add_signed(gap),
+            stream: Stream::Stdout,
+            data: "x".repeat(bytes),
+            encoding: Encoding::Utf8,
+        },
+        Event::Completed => Happening::Completed {},
+        Event::Failed(reason) => Happening::Failed {
+            reason,
+            exit_code: (reason == Reason::ExitCode).then_some(3),
+            signal: (reason == Reason::Signal).then_some(9),
+            message: (reason == Reason::Refused).then(|| "the box does not allow it".to_owned()),
+        },
+        Event::Released => Happening::Released {},
+        Event::Cancelled => Happening::Cancelled {},
+    }
+}

@@ -1,0 +1,105 @@
+//! The calls that a store takes and what it answers, in a form that model and store share.
+
+use std::collections::BTreeSet;
+
+use titan_api::{
+    agents::{Facts, Measures},
+    ids::{AgentId, JobId, LeaseId},
+    jobs::{JobState, SubmitJob},
+    work::{Answer, HeldLease, Report},
+};
+use titan_lua::agents::TurnedAway;
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    Join { agent: AgentId },
+    Register { agent: AgentId, instance: String, facts: Facts, running: Vec<HeldLease> },
+    Beat { from: From, seq: u64, last_claim: u64, measures: Measures, leases: Vec<HeldLease>, leaving: bool },
+    Claim { from: From, number: u64, slots: u32, measures: Option<Measures>, reachable_ms: u64 },
+    Report { from: From, reports: Vec<Report> },
+    Drain { agent: AgentId, draining: bool },
+    Remove { agent: AgentId },
+    Submit { job: JobId, spec: SubmitJob },
+    Cancel { job: JobId },
+    /// Repeated until nothing is overdue.
+    Sweep,
+}
+
+impl Call {
+    /// For a person to read: without what is the same every time.
+    pub(super) fn in_short(&self) -> String {
+        match self {
+            Self::Register { agent, instance, facts, running } => {
+                format!("register {agent} {instance} max_jobs {} taking over {running:?}", facts.max_jobs)
+            }
+            Self::Submit { job, spec } => {
+                let SubmitJob { requirements: r, priority, max_attempts, allow_unserved, .. } = spec;
+                format!("submit {job} {r:?} priority {priority} attempts {max_attempts} unserved {allow_unserved}")
+            }
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// An agent and its incarnation.
+#[derive(Debug, Clone)]
+pub(super) struct From {
+    pub(super) agent: AgentId,
+    pub(super) epoch: i64,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Reply {
+    Joined,
+    Registered { epoch: i64, stop: Vec<HeldLease> },
+    Taken,
+    Removed,
+    NotFound,
+    TurnedAway(TurnedAway),
+    Heard { stop: Vec<HeldLease>, cancel: BTreeSet<JobId>, draining: bool },
+    Claimed { leases: BTreeSet<Given>, cancel: BTreeSet<JobId> },
+    Reported { answers: Vec<Answer>, cancel: BTreeSet<JobId> },
+    Done,
+    Scheduled { agent: AgentId },
+    Pending,
+    Unserved,
+    Cancelled { state: JobState, cancelling: bool },
+    Swept,
+}
+
+/// A lease that was given. The model does not know the ids of new ones.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Given {
+    pub(super) job: JobId,
+    pub(super) attempt: u32,
+    pub(super) devices: Vec<String>,
+    pub(super) lease: Option<LeaseId>,
+}
+
+impl Reply {
+    /// What kind of reply it is, for counting.
+    pub(super) fn word(&self) -> String {
+        let text = format!("{self:?}");
+        let end = text.find([' ', '{']).unwrap_or(text.len());
+        text[..end].to_owned()
+    }
+
+    /// Whether the store's reply is what the model expects.
+    pub(super) fn is_met_by(&self, real: &Self) -> bool {
+        match (self, real) {
+            (Self::Claimed { leases, cancel }, Self::Claimed { leases: real, cancel: really_cancel }) => {
+                cancel == really_cancel && leases.len() == real.len() && leases.iter().zip(real).all(|(a, b)| a.is_met_by(b))
+            }
+            (expected, real) => expected == real,
+        }
+    }
+}
+
+impl Given {
+    fn is_met_by(&self, real: &Self) -> bool {
+        let same_lease = self.lease.is_none() || self.lease == real.lease;
+        same_lease && (&self.job, self.attempt, &self.devices) == (&real.job, real.attempt, &real.devices)
+    }
+}
