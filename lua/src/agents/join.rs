@@ -26,6 +26,8 @@ pub enum JoinOutcome {
     Joined,
     /// Another key has the id.
     Taken,
+    /// An operator removed the agent with this key; another key may have the id.
+    Removed,
 }
 
 impl JoinAgent<'_> {
@@ -39,6 +41,7 @@ impl JoinAgent<'_> {
         match pool.call(&SCRIPT, &args).await?.0.as_str() {
             "joined" => Ok(JoinOutcome::Joined),
             "taken" => Ok(JoinOutcome::Taken),
+            "removed" => Ok(JoinOutcome::Removed),
             other => Err(unknown_word("agents/join", other)),
         }
     }

@@ -75,7 +75,10 @@ impl Model {
     }
 
     fn join(&mut self, agent: &AgentId) -> Reply {
-        // In this test every agent has the key that is its name.
+        // In this test every agent has the key that is its name; a key that was removed does not come back.
+        if self.identities.get(agent.as_str()) == Some(&None) {
+            return Reply::Removed;
+        }
         self.identities.insert(agent.to_string(), Some(agent.to_string()));
         Reply::Joined
     }
@@ -84,6 +87,10 @@ impl Model {
         let (name, now) = (id.as_str(), self.now());
         if self.identities.get(name) == Some(&None) {
             return Reply::Removed;
+        }
+        let before = self.agents.get(name);
+        if before.is_some_and(|a| a.past.iter().any(|run| run == instance)) {
+            return Reply::TurnedAway(TurnedAway::Superseded);
         }
         self.clock.heard_ms = now;
         let before = self.agents.get(name);
@@ -119,6 +126,7 @@ impl Model {
         let agent = Agent {
             facts: facts.clone(),
             instance: instance.to_owned(),
+            past: before.iter().flat_map(|b| b.past.iter().chain([&b.instance]).cloned()).collect(),
             epoch,
             state,
             draining: before.as_ref().is_some_and(|b| b.draining),
@@ -271,7 +279,8 @@ impl Model {
     /// The agent's queue in its order; what it does not want goes elsewhere.
     fn hand_out_queue(&mut self, name: &str, number: u64, most: usize) -> Vec<String> {
         let live = &self.agents[name].live;
-        let mut bound: Vec<_> = live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
+        let mut bound: Vec<_> =
+            live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
         bound.sort_by_key(|id| self.jobs[id].order);
         let surplus = bound.split_off(most.min(bound.len()));
         for id in &bound {
