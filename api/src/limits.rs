@@ -44,6 +44,8 @@ pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1_024;
 pub const LEASES: usize = 256;
 /// Bytes of a text that explains something (`message`, `name`).
 pub const TEXT_BYTES: usize = 1_024;
+/// Bytes of a job's command in a list of jobs; short, so that a job's record stays compact.
+pub const TITLE_BYTES: usize = 60;
 /// Bytes of a request's body on routes that name no other bound.
 pub const BODY_BYTES: usize = 64 * 1_024;
 /// Bytes of the body of `POST /api/v1/jobs`, of a registration, and of a claim.

@@ -1,4 +1,5 @@
-//! `agents/get`: agents as clients see them: one by its id, or a page of the registry.
+//! `agents/get`: agents as clients see them. One script serves both wrappers: [`GetAgent`] reads one by its id,
+//! [`ListAgents`] a page of the registry.
 
 use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Facts},

@@ -10,7 +10,7 @@ use crate::{
 
 script!(Writes, "agents/join", uses ["key", "clock", "pool"]);
 
-/// Reserves `agent` for the key with this thumbprint. Repeating it is harmless.
+/// Reserves `agent` for its public key. Repeating it is harmless.
 #[derive(Debug, Clone, Copy)]
 pub struct JoinAgent<'a> {
     /// The id to reserve.

@@ -3,6 +3,7 @@
 use titan_api::{
     ids::{AgentId, JobId},
     jobs::SubmitJob,
+    limits::TITLE_BYTES,
     scheduler::{Explanation, RuledOut},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 
 script!(Writes, "jobs/submit", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "explain"]);
 
-/// Submits a job. Repeating it with the same id is harmless.
+/// Submits a job (`SubmitJob` is what the client sends). Repeating it with the same id is harmless.
 #[derive(Debug, Clone, Copy)]
 pub struct Submit<'a> {
     /// The id that the caller made for it.
@@ -107,9 +108,9 @@ impl Submit<'_> {
     }
 }
 
-/// The command in one line, cut to the 60 bytes that keep the job's hash compact.
+/// The command in one line, cut to what lists of jobs show.
 fn title(command: &[String]) -> String {
     let mut line = command.join(" ");
-    line.truncate(line.floor_char_boundary(60));
+    line.truncate(line.floor_char_boundary(TITLE_BYTES));
     line
 }
