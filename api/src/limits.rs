@@ -24,6 +24,8 @@ pub const MEMORY_MB: u64 = 16 * 1_024 * 1_024;
 pub const CPUS: f64 = 4_096.0;
 /// Jobs that one agent may run at once.
 pub const MAX_JOBS: u32 = 64;
+/// Jobs of a pool that have not ended; past that, submissions are refused.
+pub const UNENDED_JOBS: u64 = 200_000;
 /// Lowest and highest priority; higher goes first.
 pub const PRIORITY: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 /// Attempts that a job may be given.

@@ -132,6 +132,6 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// Why the others could not, most agents first.
     pub ruled_out: Vec<RuledOut>,
-    /// How many agents were looked at for `ruled_out`, at most 400.
+    /// How many agents were looked at for `ruled_out`, at most 200.
     pub examined: u64,
 }

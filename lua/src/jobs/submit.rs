@@ -3,7 +3,7 @@
 use titan_api::{
     ids::{AgentId, JobId},
     jobs::SubmitJob,
-    limits::TITLE_BYTES,
+    limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
 };
 
@@ -88,7 +88,7 @@ impl Submit<'_> {
         args.push(self.job.as_str()).push(class).push(kind_word(self.spec.kind)).push("");
         args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
         args.push(self.spec.priority).push(self.spec.max_attempts).push(title(&self.spec.process.command));
-        args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(pool.now());
+        args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(UNENDED_JOBS).push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "scheduled" => Ok(Some(SubmitOutcome::Scheduled {
@@ -97,6 +97,7 @@ impl Submit<'_> {
                 explanation: explanation(reply.list()?)?,
             })),
             "pending" => Ok(Some(SubmitOutcome::Pending { explanation: explanation(reply.list()?)? })),
+            "full" => Err(StoreError::Full(format!("the pool holds {UNENDED_JOBS} jobs that have not ended"))),
             "survey" => Ok(None),
             other => Err(unknown_word("jobs/submit", other)),
         }
