@@ -29,6 +29,8 @@ fn build() -> PathBuf {
     let target = folder.parent().unwrap();
     let profile = match folder.file_name().and_then(|n| n.to_str()) {
         Some("debug") | None => "dev",
+        // Only benches are built there.
+        Some("release") => "bench",
         Some(other) => other,
     };
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

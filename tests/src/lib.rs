@@ -18,6 +18,7 @@ pub mod coordinator;
 pub mod fleet;
 pub mod ports;
 pub mod process;
+pub mod protocol_agent;
 pub mod proxy;
 pub mod redis;
 pub mod skip;

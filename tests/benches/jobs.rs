@@ -1,0 +1,185 @@
+//! Jobs through a real coordinator over HTTP, with agents that run nothing: from submission to their end, singly and in
+//! batches of claims and reports; how long a job takes to a parked agent; how many Redis commands a job and an idle agent
+//! cost.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a bench fails by panicking, and its figures are rounded anyway"
+)]
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use futures_util::{StreamExt, stream};
+use titan_api::{
+    agents::Facts,
+    client::Client,
+    jobs::{JobKind, ProcessSpec, Requirements, SubmitJob, SubmittedJob},
+};
+use titan_tests::{
+    coordinator::{Coordinator, CoordinatorOptions},
+    protocol_agent::ProtocolAgent,
+    redis::RedisServer,
+};
+
+const JOBS: usize = 4_000;
+const AGENTS: usize = 4;
+const SUBMITTERS: usize = 32;
+const WAIT_MS: u64 = 5_000;
+
+struct Bench {
+    redis: RedisServer,
+    coordinator: Coordinator,
+    _folder: tempfile::TempDir,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let bench = start().await;
+    println!("jobs over HTTP, no-op body (Redis, coordinator and this program on the cores of one machine)");
+    println!("{:<28} {:>10} {:>22}", "", "jobs/s", "Redis commands a job");
+    let single = throughput(&bench, "single", 1).await;
+    let batched = throughput(&bench, "batch", 64).await;
+    println!("batches to singly: {:.2}", batched / single);
+    latency(&bench).await;
+    idle(&bench).await;
+}
+
+async fn start() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
+    let options = CoordinatorOptions {
+        redis_url: redis.url(),
+        admin_token: "an admin token for benches".into(),
+        settings: BTreeMap::from([("LOG_LEVEL".to_owned(), "warn".to_owned())]),
+    };
+    let coordinator = Coordinator::start("coordinator", folder.path(), options).await;
+    Bench { redis, coordinator, _folder: folder }
+}
+
+impl Bench {
+    async fn agent(&self, name: &str) -> ProtocolAgent {
+        let token = self.coordinator.join_token().await;
+        ProtocolAgent::enter(&self.coordinator.anyone(), &token, name, &facts(name)).await
+    }
+}
+
+fn facts(group: &str) -> Facts {
+    Facts {
+        hostname: "bench".into(),
+        os: "linux".into(),
+        arch: "x86_64".into(),
+        cpu_model: String::new(),
+        cpus: 64,
+        ram_mb: 65_536,
+        gpus: Vec::new(),
+        models: Vec::new(),
+        accepts_processes: true,
+        max_jobs: 64,
+        endpoint: None,
+        labels: BTreeMap::from([("group".to_owned(), group.split('-').next().unwrap_or_default().to_owned())]),
+        boot_id: String::new(),
+        version: "bench".into(),
+    }
+}
+
+async fn submit(client: &Client, group: &str) {
+    let job = SubmitJob {
+        kind: JobKind::Process,
+        process: ProcessSpec { command: vec!["true".into()], ..ProcessSpec::default() },
+        requirements: Requirements {
+            agent_labels: BTreeMap::from([("group".to_owned(), group.to_owned())]),
+            ..Requirements::default()
+        },
+        priority: 0,
+        max_attempts: 3,
+        timeout_ms: None,
+        labels: BTreeMap::new(),
+        allow_unserved: false,
+    };
+    let _: SubmittedJob = client.post("/api/v1/jobs", &job).await.unwrap();
+}
+
+/// Jobs a second from the first submission to the last end; an agent reports `at_once` jobs in a call.
+async fn throughput(bench: &Bench, group: &'static str, at_once: usize) -> f64 {
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut workers = Vec::new();
+    for i in 0..AGENTS {
+        let mut agent = bench.agent(&format!("{group}-{i}")).await;
+        let done = Arc::clone(&done);
+        workers.push(tokio::spawn(async move {
+            let slots = if at_once == 1 { 8 } else { 64 };
+            while done.load(Ordering::Relaxed) < JOBS {
+                let leases = agent.claim(slots, WAIT_MS.min(500)).await;
+                for some in leases.chunks(at_once) {
+                    agent.complete(some).await;
+                    done.fetch_add(some.len(), Ordering::Relaxed);
+                }
+            }
+        }));
+    }
+    let client = bench.coordinator.client().await;
+    let before = bench.redis.command_counts().await;
+    let begun = Instant::now();
+    stream::iter(0..JOBS).for_each_concurrent(SUBMITTERS, |_| submit(&client, group)).await;
+    while done.load(Ordering::Relaxed) < JOBS {
+        tokio::task::yield_now().await;
+    }
+    let rate = JOBS as f64 / begun.elapsed().as_secs_f64();
+    let counts = bench.redis.command_counts().await.since(&before);
+    let scripts = counts.of("evalsha").calls as f64 / JOBS as f64;
+    let all: u64 = counts.0.values().map(|c| c.calls).sum();
+    println!("{group:<28} {rate:>10.0} {scripts:>8.2} scripts, {:>5.1} in all", all as f64 / JOBS as f64);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    rate
+}
+
+/// How long it takes from the call that submits a job until a parked agent has its lease.
+async fn latency(bench: &Bench) {
+    let mut agent = bench.agent("near-0").await;
+    let client = bench.coordinator.client().await;
+    let (parked, mut to_submit) = tokio::sync::mpsc::channel::<()>(1);
+    let (tell_start, mut start_of) = tokio::sync::mpsc::channel::<Instant>(1);
+    let submitter = tokio::spawn(async move {
+        while to_submit.recv().await.is_some() {
+            // The claim is under way; give it the time to be parked.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let _ = tell_start.send(Instant::now()).await;
+            submit(&client, "near").await;
+        }
+    });
+    let mut times_ms = Vec::new();
+    for _ in 0..300 {
+        parked.send(()).await.unwrap();
+        let leases = agent.claim(1, WAIT_MS).await;
+        times_ms.push(start_of.recv().await.unwrap().elapsed().as_secs_f64() * 1e3);
+        agent.complete(&leases).await;
+    }
+    drop(parked);
+    submitter.await.unwrap();
+    times_ms.sort_by(f64::total_cmp);
+    println!("submit to a parked agent's lease: p50 {:.2} ms, p99 {:.2} ms", times_ms[150], times_ms[297]);
+}
+
+/// Redis commands of an agent that has nothing to do: six heartbeats and three claims of 20 s a minute.
+async fn idle(bench: &Bench) {
+    let mut agent = bench.agent("idle-0").await;
+    let before = bench.redis.command_counts().await;
+    for _ in 0..6 {
+        agent.beat().await;
+    }
+    for _ in 0..3 {
+        agent.claim(1, 50).await;
+    }
+    let counts = bench.redis.command_counts().await.since(&before);
+    let all: u64 = counts.0.iter().filter(|(command, _)| *command != "info").map(|(_, c)| c.calls).sum();
+    println!("idle agent-minute, parked: {} scripts, {all} Redis commands in all", counts.of("evalsha").calls);
+}

@@ -1,0 +1,91 @@
+//! An agent that only speaks the protocol: it joins, registers, claims and reports, and runs nothing.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::json;
+use titan_api::{
+    PROTOCOL,
+    agents::{Facts, JoinReply, JoinRequest, RegisterReply, RegisterRequest},
+    client::Client,
+    ids::AgentId,
+    work::{
+        Claim, ClaimReply, ClaimRequest, Happening, HeartbeatReply, HeartbeatRequest, HeldLease, Lease, Report,
+        ReportReply, ReportRequest,
+    },
+};
+
+/// An agent that has registered.
+#[derive(Debug)]
+pub struct ProtocolAgent {
+    /// Its id.
+    pub id: AgentId,
+    client: Client,
+    claims: u64,
+    beats: u64,
+}
+
+impl ProtocolAgent {
+    /// Joins with a token and registers, through a client without credentials.
+    pub async fn enter(anyone: &Client, join_token: &str, name: &str, facts: &Facts) -> Self {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let join = JoinRequest {
+            protocol: PROTOCOL,
+            public_key: URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()),
+            agent_id: Some(AgentId::new(name).unwrap()),
+        };
+        let joined: JoinReply =
+            anyone.clone().with_bearer(join_token).post("/api/v1/agents/join", &join).await.unwrap();
+        let register = RegisterRequest {
+            protocol: PROTOCOL,
+            credential: joined.credential,
+            proof: proof(&pair, &joined.agent_id),
+            instance_id: "run-1".into(),
+            facts: facts.clone(),
+            running: Vec::new(),
+        };
+        let registered: RegisterReply = anyone.post("/api/v1/agents/register", &register).await.unwrap();
+        let client = anyone.clone().with_bearer(registered.token.token);
+        Self { id: joined.agent_id, client, claims: 0, beats: 0 }
+    }
+
+    /// The next claim, parked for so long.
+    pub async fn claim(&mut self, free_slots: u32, wait_ms: u64) -> Vec<Lease> {
+        self.claims += 1;
+        let claim = Claim { claim: self.claims, free_slots };
+        let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
+        let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
+        reply.leases
+    }
+
+    /// Reports all of these as completed, in one call.
+    pub async fn complete(&self, leases: &[Lease]) {
+        let report = |l: &Lease| Report {
+            lease: HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() },
+            event: Happening::Completed {},
+        };
+        let request = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(report).collect() };
+        let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
+    }
+
+    /// A heartbeat of an agent that holds nothing.
+    pub async fn beat(&mut self) {
+        self.beats += 1;
+        let request = HeartbeatRequest {
+            protocol: PROTOCOL,
+            seq: self.beats,
+            last_claim: self.claims,
+            ..HeartbeatRequest::default()
+        };
+        let _: HeartbeatReply =
+            self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await.unwrap();
+    }
+}
+
+fn proof(pair: &Ed25519KeyPair, id: &AgentId) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let header = json!({ "alg": "EdDSA", "typ": "titan-proof+jwt" });
+    let claims = json!({ "sub": id.as_str(), "aud": "titan-coordinator/register", "jti": "run-1", "iat": now });
+    let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()));
+    format!("{signed}.{signature}")
+}
