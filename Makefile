@@ -40,7 +40,7 @@ deny:
 	@sh scripts/setup.sh --checks
 	@sh scripts/deny.sh
 
-bench: setup ## Print what the budgets in docs/ are held against (an optimised build: minutes the first time)
+bench: setup ## Measure how fast jobs are placed (an optimised build: minutes the first time)
 	cargo bench --package titan-tests $(ARGS)
 
 clean: ## Remove what was built and fetched in this folder

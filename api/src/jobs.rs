@@ -160,7 +160,7 @@ pub enum Reason {
     AgentRemoved,
     /// The policy of the agent's box does not allow the job.
     Refused,
-    /// The agent handed the job back before it began, or while it drained.
+    /// The agent handed the job back before it began, or when it left.
     Released,
     /// Somebody cancelled the job.
     Cancelled,

@@ -1,6 +1,8 @@
 //! Each header against the body below it and the wrapper beside it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
+
+use titan_tests::binaries::workspace;
 
 use super::{
     reach::Functions,
@@ -76,4 +78,13 @@ fn a_script_brings_every_part_that_it_may_come_to_and_no_other() {
         let brought: BTreeSet<_> = s.header.uses.iter().filter(|u| *u != "key" || needed.contains(u)).collect();
         (needed != brought).then(|| format!("needs {needed:?}, brings {brought:?}"))
     });
+}
+
+#[test]
+fn the_sample_in_contributing_is_the_header_of_a_real_script() {
+    let text = fs::read_to_string(workspace().join("CONTRIBUTING.md")).unwrap();
+    let sample = text.split_once("```lua\n").and_then(|(_, rest)| rest.split_once("\n]]\n")).unwrap().0;
+    let name = sample.strip_prefix("--[[ ").and_then(|rest| rest.split_once(": ")).unwrap().0;
+    let script = fs::read_to_string(workspace().join(format!("lua/scripts/{name}.lua"))).unwrap();
+    assert!(script.starts_with(sample), "CONTRIBUTING.md shows another header of {name} than the script has");
 }
