@@ -14,9 +14,9 @@ if refused then
   return refused
 end
 local owner = redis.call('HGET', key('identities'), ARGV[1])
-if owner == '-' .. ARGV[2] then
+if owner == '!' .. ARGV[2] then
   return { 'removed' }
-elseif owner and string.sub(owner, 1, 1) ~= '-' and owner ~= ARGV[2] then
+elseif owner and string.sub(owner, 1, 1) ~= '!' and owner ~= ARGV[2] then
   return { 'taken' }
 end
 redis.call('HSET', key('identities'), ARGV[1], ARGV[2])

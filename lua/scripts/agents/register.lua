@@ -22,7 +22,7 @@ if refused then
 end
 local id = ARGV[1]
 local owner = redis.call('HGET', key('identities'), id)
-if owner and string.sub(owner, 1, 1) == '-' then
+if owner and string.sub(owner, 1, 1) == '!' then
   return { 'removed' }
 elseif owner and owner ~= ARGV[2] then
   return { 'taken' }

@@ -33,8 +33,8 @@ if a then
     queue.put(j)
   end
 end
-if string.sub(owner, 1, 1) ~= '-' then
-  redis.call('HSET', key('identities'), id, '-' .. owner)
+if string.sub(owner, 1, 1) ~= '!' then
+  redis.call('HSET', key('identities'), id, '!' .. owner)
 end
 pool.announce('agent', id)
 return due.finish({ 'removed' })

@@ -188,7 +188,7 @@ end
 function agent.caller(id, epoch)
   local a = agent:load(id)
   local owner = redis.call('HGET', key('identities'), id)
-  if owner and string.sub(owner, 1, 1) == '-' then
+  if owner and string.sub(owner, 1, 1) == '!' then
     return nil, { 'removed' }
   end
   if not a or epoch > a.epoch then

@@ -6,7 +6,7 @@
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
 --   ended          zset  ended jobs by the time of their end
 --   agents         zset  all agents, score 0         agents:<state>, agents:draining  set
---   identities     hash  agent id to public key, after "-" once removed
+--   identities     hash  agent id to public key, after "!" (which no base64url holds) once removed
 --   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
 --   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON
 --   output:<id>:<attempt>:<segment>  string, see lib/output
