@@ -50,8 +50,9 @@ struct Held {
     orders: watch::Sender<Orders>,
     /// Rises from lease to lease.
     order: u64,
-    /// Whether heartbeats list it: not once the coordinator has disowned it or it ran out.
-    listed: bool,
+    /// Whether the coordinator has disowned it. Heartbeats list it all the same until its processes are gone: what is not
+    /// listed counts as freed.
+    disowned: bool,
     /// Whether processes of it may exist.
     running: bool,
 }
@@ -66,8 +67,8 @@ pub(crate) enum Revoked {
     Ending,
     /// Nothing of it ran any more; it is forgotten.
     Gone,
-    /// It was not held.
-    Unknown,
+    /// It is not held, or that was known.
+    Known,
 }
 
 impl Attempts {
@@ -122,16 +123,16 @@ impl Attempts {
         }
     }
 
-    /// The last claim whose answer was read, and the leases to renew.
+    /// The last claim whose answer was read, and everything that is held.
     pub(crate) fn snapshot(&self) -> (u64, Vec<HeldLease>) {
         let inner = self.lock();
-        (inner.last_claim, inner.held.values().filter(|h| h.listed).map(|h| h.lease.clone()).collect())
+        (inner.last_claim, inner.held.values().map(|h| h.lease.clone()).collect())
     }
 
     /// The coordinator renewed `leases`: they last until `deadline_ms` on the box's clock.
     pub(crate) fn renew<'a>(&self, leases: impl IntoIterator<Item = &'a HeldLease>, deadline_ms: u64) {
         let inner = self.lock();
-        for held in leases.into_iter().filter_map(|lease| inner.held.get(&lease.lease_id)).filter(|h| h.listed) {
+        for held in leases.into_iter().filter_map(|lease| inner.held.get(&lease.lease_id)).filter(|h| !h.disowned) {
             held.orders.send_if_modified(|orders| orders.extend(deadline_ms));
         }
     }
@@ -144,11 +145,11 @@ impl Attempts {
         }
     }
 
-    /// The lease is lost: its processes end and nothing of it is reported any more.
+    /// The coordinator has disowned the lease: its processes end and nothing of it is reported any more.
     pub(crate) fn revoke(&self, lease: &LeaseId) -> Revoked {
         let mut inner = self.lock();
-        let Some(held) = inner.held.get_mut(lease) else { return Revoked::Unknown };
-        held.listed = false;
+        let Some(held) = inner.held.get_mut(lease).filter(|held| !held.disowned) else { return Revoked::Known };
+        held.disowned = true;
         held.order(Stop::Revoke);
         if held.running {
             return Revoked::Ending;
@@ -220,7 +221,7 @@ impl Inner {
         }
         let (orders, receiver) = watch::channel(Orders::until(sent_ms.saturating_add(lease.lease_ttl_ms)));
         self.accepted += 1;
-        let held = Held { lease: held_lease(&lease), orders, order: self.accepted, listed: true, running: true };
+        let held = Held { lease: held_lease(&lease), orders, order: self.accepted, disowned: false, running: true };
         self.held.insert(lease.lease_id.clone(), held);
         Some((lease, receiver))
     }
