@@ -31,16 +31,16 @@ pub(crate) struct Attempts {
 struct Inner {
     held: BTreeMap<LeaseId, Held>,
     last_claim: u64,
-    open_claim: Option<OpenClaim>,
+    /// The number of the claim whose answer is not known.
+    open_claim: Option<u64>,
     accepted: u64,
 }
 
-/// A claim whose answer is not known.
+/// One sending of a claim whose answer is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenClaim {
     pub number: u64,
-    /// When it was first sent, on the box's clock. Its leases count from then, even if it is a repeat that is answered:
-    /// they may have been granted the first time.
+    /// When it is sent, on the box's clock. Its leases count from then: the answer to a repeat grants or renews them.
     pub sent_ms: u64,
 }
 
@@ -87,11 +87,11 @@ impl Attempts {
         self.count.subscribe()
     }
 
-    /// The claim to make: the one that got no answer yet, or else the next, which is sent at `now_ms`.
+    /// The claim to make, at `now_ms`: the one that got no answer yet, or else the next.
     pub(crate) fn open_claim(&self, now_ms: u64) -> OpenClaim {
         let mut inner = self.lock();
-        let next = OpenClaim { number: inner.last_claim + 1, sent_ms: now_ms };
-        *inner.open_claim.get_or_insert(next)
+        let next = inner.last_claim + 1;
+        OpenClaim { number: *inner.open_claim.get_or_insert(next), sent_ms: now_ms }
     }
 
     /// Whether a claim was made whose answer is not known.
@@ -118,8 +118,8 @@ impl Attempts {
     /// The open claim's answer will not be read any more: whatever it brought goes back with the next heartbeat.
     pub(crate) fn abandon_claim(&self) {
         let mut inner = self.lock();
-        if let Some(claim) = inner.open_claim.take() {
-            inner.last_claim = claim.number;
+        if let Some(number) = inner.open_claim.take() {
+            inner.last_claim = number;
         }
     }
 
