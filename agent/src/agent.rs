@@ -169,7 +169,7 @@ impl Agent {
             self.attempts.ended(id);
             self.outbox.end(id, how);
         } else {
-            warn!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its lease was lost");
+            info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its processes are gone");
             self.outbox.discard(id);
             self.attempts.remove(id);
         }
@@ -179,7 +179,6 @@ impl Agent {
         match sign {
             Sign::Started => self.outbox.started(lease),
             Sign::Output => self.outbox.output(lease),
-            Sign::LeaseLost => self.revoke(lease),
         }
     }
 
@@ -192,14 +191,11 @@ impl Agent {
     /// Attempts that are no longer this agent's: their processes end and nothing of them is reported.
     pub(crate) fn revoke_all(&self, leases: &[HeldLease]) {
         for lease in leases {
-            info!(job.id = %lease.job_id, attempt = lease.attempt, "the attempt is no longer this agent's");
-            self.revoke(&lease.lease_id);
-        }
-    }
-
-    fn revoke(&self, lease: &LeaseId) {
-        if self.attempts.revoke(lease) != Revoked::Unknown {
-            self.outbox.discard(lease);
+            // Heartbeats list it until its processes are gone, so this may be said many times.
+            if self.attempts.revoke(&lease.lease_id) != Revoked::Known {
+                info!(job.id = %lease.job_id, attempt = lease.attempt, "the attempt is no longer this agent's");
+                self.outbox.discard(&lease.lease_id);
+            }
         }
     }
 

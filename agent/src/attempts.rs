@@ -31,16 +31,16 @@ pub(crate) struct Attempts {
 struct Inner {
     held: BTreeMap<LeaseId, Held>,
     last_claim: u64,
-    open_claim: Option<OpenClaim>,
+    /// The number of the claim whose answer is not known.
+    open_claim: Option<u64>,
     accepted: u64,
 }
 
-/// A claim whose answer is not known.
+/// One sending of a claim whose answer is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenClaim {
     pub number: u64,
-    /// When it was first sent, on the box's clock. Its leases count from then, even if it is a repeat that is answered:
-    /// they may have been granted the first time.
+    /// When it is sent, on the box's clock. Its leases count from then: the answer to a repeat grants or renews them.
     pub sent_ms: u64,
 }
 
@@ -50,8 +50,9 @@ struct Held {
     orders: watch::Sender<Orders>,
     /// Rises from lease to lease.
     order: u64,
-    /// Whether heartbeats list it: not once the coordinator has disowned it or it ran out.
-    listed: bool,
+    /// Whether the coordinator has disowned it. Heartbeats list it all the same until its processes are gone: what is not
+    /// listed counts as freed.
+    disowned: bool,
     /// Whether processes of it may exist.
     running: bool,
 }
@@ -66,8 +67,8 @@ pub(crate) enum Revoked {
     Ending,
     /// Nothing of it ran any more; it is forgotten.
     Gone,
-    /// It was not held.
-    Unknown,
+    /// It is not held, or that was known.
+    Known,
 }
 
 impl Attempts {
@@ -86,11 +87,11 @@ impl Attempts {
         self.count.subscribe()
     }
 
-    /// The claim to make: the one that got no answer yet, or else the next, which is sent at `now_ms`.
+    /// The claim to make, at `now_ms`: the one that got no answer yet, or else the next.
     pub(crate) fn open_claim(&self, now_ms: u64) -> OpenClaim {
         let mut inner = self.lock();
-        let next = OpenClaim { number: inner.last_claim + 1, sent_ms: now_ms };
-        *inner.open_claim.get_or_insert(next)
+        let next = inner.last_claim + 1;
+        OpenClaim { number: *inner.open_claim.get_or_insert(next), sent_ms: now_ms }
     }
 
     /// Whether a claim was made whose answer is not known.
@@ -117,21 +118,21 @@ impl Attempts {
     /// The open claim's answer will not be read any more: whatever it brought goes back with the next heartbeat.
     pub(crate) fn abandon_claim(&self) {
         let mut inner = self.lock();
-        if let Some(claim) = inner.open_claim.take() {
-            inner.last_claim = claim.number;
+        if let Some(number) = inner.open_claim.take() {
+            inner.last_claim = number;
         }
     }
 
-    /// The last claim whose answer was read, and the leases to renew.
+    /// The last claim whose answer was read, and everything that is held.
     pub(crate) fn snapshot(&self) -> (u64, Vec<HeldLease>) {
         let inner = self.lock();
-        (inner.last_claim, inner.held.values().filter(|h| h.listed).map(|h| h.lease.clone()).collect())
+        (inner.last_claim, inner.held.values().map(|h| h.lease.clone()).collect())
     }
 
     /// The coordinator renewed `leases`: they last until `deadline_ms` on the box's clock.
     pub(crate) fn renew<'a>(&self, leases: impl IntoIterator<Item = &'a HeldLease>, deadline_ms: u64) {
         let inner = self.lock();
-        for held in leases.into_iter().filter_map(|lease| inner.held.get(&lease.lease_id)).filter(|h| h.listed) {
+        for held in leases.into_iter().filter_map(|lease| inner.held.get(&lease.lease_id)).filter(|h| !h.disowned) {
             held.orders.send_if_modified(|orders| orders.extend(deadline_ms));
         }
     }
@@ -144,11 +145,11 @@ impl Attempts {
         }
     }
 
-    /// The lease is lost: its processes end and nothing of it is reported any more.
+    /// The coordinator has disowned the lease: its processes end and nothing of it is reported any more.
     pub(crate) fn revoke(&self, lease: &LeaseId) -> Revoked {
         let mut inner = self.lock();
-        let Some(held) = inner.held.get_mut(lease) else { return Revoked::Unknown };
-        held.listed = false;
+        let Some(held) = inner.held.get_mut(lease).filter(|held| !held.disowned) else { return Revoked::Known };
+        held.disowned = true;
         held.order(Stop::Revoke);
         if held.running {
             return Revoked::Ending;
@@ -220,7 +221,7 @@ impl Inner {
         }
         let (orders, receiver) = watch::channel(Orders::until(sent_ms.saturating_add(lease.lease_ttl_ms)));
         self.accepted += 1;
-        let held = Held { lease: held_lease(&lease), orders, order: self.accepted, listed: true, running: true };
+        let held = Held { lease: held_lease(&lease), orders, order: self.accepted, disowned: false, running: true };
         self.held.insert(lease.lease_id.clone(), held);
         Some((lease, receiver))
     }

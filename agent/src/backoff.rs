@@ -31,7 +31,7 @@ impl Backoff {
     pub(crate) fn after_failure(&mut self, asked_for: Option<Duration>) -> Duration {
         let most = self.base.saturating_mul(1 << self.failures.min(20)).min(self.most);
         self.failures = self.failures.saturating_add(1);
-        asked_for.unwrap_or_default() + jitter(most)
+        asked_for.unwrap_or_default().saturating_add(jitter(most))
     }
 }
 
@@ -60,5 +60,6 @@ mod tests {
     fn the_other_side_is_never_asked_again_before_it_said() {
         let mut backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
         assert!(backoff.after_failure(Some(Duration::from_secs(3))) >= Duration::from_secs(3));
+        assert_eq!(backoff.after_failure(Some(Duration::MAX)), Duration::MAX);
     }
 }

@@ -4,8 +4,9 @@ mod key;
 mod proof;
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{Seek, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -84,8 +85,12 @@ fn lock(state_dir: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .read(true)
         .write(true)
+        .mode(0o600)
         .open(&path)
         .with_context(|| format!("{} cannot be opened", path.display()))?;
+    // Whoever may open it may lock it, and so keep the agent out.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .with_context(|| format!("{} cannot be made private", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => bail!(
@@ -109,8 +114,6 @@ fn owner(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use titan_api::ids::{AgentId, PoolName};
 
     use super::*;
@@ -122,8 +125,12 @@ mod tests {
     #[test]
     fn key_and_credential_are_readable_by_their_owner_alone_and_stay() {
         let state = tempfile::tempdir().unwrap();
+        let lock = state.path().join("lock");
+        std::fs::write(&lock, "").unwrap();
+        std::fs::set_permissions(&lock, Permissions::from_mode(0o666)).unwrap();
         let identity = Identity::open(state.path()).unwrap();
         assert!(identity.credential().unwrap().is_none());
+        assert_eq!(mode(&lock), 0o600);
         let credential =
             JoinReply { agent_id: AgentId::new("a").unwrap(), pool: PoolName::default(), credential: "c".into() };
         identity.keep(&credential).unwrap();

@@ -17,6 +17,7 @@ mod identity;
 mod join;
 mod link;
 mod logging;
+mod loops;
 mod outbox;
 mod reexec;
 mod register;

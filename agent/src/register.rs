@@ -48,12 +48,12 @@ impl Registration {
 
     /// Seconds since the epoch on the coordinator's clock, as far as it is known.
     fn now_s(&self) -> i64 {
-        (own_time_ms() + self.ahead_ms.load(Ordering::Relaxed)).div_euclid(1_000)
+        own_time_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)).div_euclid(1_000)
     }
 
     /// The coordinator said what time it is.
     fn set_time(&self, server_time_ms: i64) {
-        self.ahead_ms.store(server_time_ms - own_time_ms(), Ordering::Relaxed);
+        self.ahead_ms.store(server_time_ms.saturating_sub(own_time_ms()), Ordering::Relaxed);
     }
 }
 
@@ -170,4 +170,20 @@ async fn pause(backoff: &mut Backoff, error: &CallError) {
 fn own_time_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_that_a_coordinator_may_tell_is_too_far_off_to_count_with() {
+        let registration = Registration::new();
+        for time_ms in [i64::MIN, i64::MAX] {
+            registration.set_time(time_ms);
+            assert_eq!(registration.now_s().signum(), time_ms.signum());
+        }
+        registration.set_time(5_000_000);
+        assert!((5_000..5_060).contains(&registration.now_s()));
+    }
 }

@@ -15,7 +15,9 @@ use crate::{
     identity::Identity,
     join,
     link::{Fatal, Link},
-    logging, report,
+    logging,
+    loops::Loops,
+    report,
     shutdown::{self, Signals},
 };
 
@@ -58,11 +60,12 @@ async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode>
         registered = enter(&agent) => registered?,
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     }
-    tokio::spawn(heartbeat::run(Arc::clone(&agent)));
-    tokio::spawn(claim::run(Arc::clone(&agent)));
-    tokio::spawn(report::run(Arc::clone(&agent)));
-    tokio::spawn(sweep(Arc::clone(&agent)));
-    Ok(until_the_end(&agent, &mut signals).await)
+    let mut loops = Loops::default();
+    loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
+    loops.start("claim", claim::run(Arc::clone(&agent)));
+    loops.start("report", report::run(Arc::clone(&agent)));
+    loops.start("sweep", sweep(Arc::clone(&agent)));
+    Ok(until_the_end(&agent, &mut signals, &mut loops).await)
 }
 
 fn assemble(config: Config, reexec: Vec<OsString>) -> anyhow::Result<Agent> {
@@ -106,7 +109,7 @@ async fn enter(agent: &Agent) -> anyhow::Result<()> {
     agent.register_first(credential).await
 }
 
-async fn until_the_end(agent: &Arc<Agent>, signals: &mut Signals) -> ExitCode {
+async fn until_the_end(agent: &Arc<Agent>, signals: &mut Signals, loops: &mut Loops) -> ExitCode {
     let mut fatal = agent.fatal.subscribe();
     let leave = async {
         signals.next().await;
@@ -119,11 +122,19 @@ async fn until_the_end(agent: &Arc<Agent>, signals: &mut Signals) -> ExitCode {
         }
     };
     tokio::select! {
-        code = leave => code,
+        // Loops end because of what is fatal, so that goes first.
+        biased;
         Ok(fatal) = async { fatal.wait_for(Option::is_some).await.map(|fatal| *fatal) } => {
             let code = fatal.map_or(ExitCode::FAILURE, not_wanted);
             shutdown::abandon(agent).await;
             code
+        }
+        code = leave => code,
+        why = loops.first_end() => {
+            // Half an agent would hold jobs that it cannot renew or report.
+            error!("{why}; this is a fault of titan-agent. What it runs is ended, and so is it: start it again");
+            shutdown::kill(agent).await;
+            ExitCode::FAILURE
         }
     }
 }
@@ -138,5 +149,48 @@ async fn sweep(agent: Arc<Agent>) {
         let sweeping = Arc::clone(&agent);
         let _ = tokio::task::spawn_blocking(move || sweeping.executor.sweep()).await;
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idle_agent(state: &tempfile::TempDir) -> Arc<Agent> {
+        let args = RunArgs {
+            coordinators: vec!["http://127.0.0.1:1".into()],
+            state_dir: Some(state.path().into()),
+            ..RunArgs::default()
+        };
+        Arc::new(assemble(Config::check(&args).unwrap(), Vec::new()).unwrap())
+    }
+
+    async fn end_with(agent: &Arc<Agent>, mut loops: Loops) -> String {
+        let mut signals = Signals::listen().unwrap();
+        format!("{:?}", until_the_end(agent, &mut signals, &mut loops).await)
+    }
+
+    #[tokio::test]
+    async fn an_agent_whose_loop_panics_or_ends_fails() {
+        let state = tempfile::tempdir().unwrap();
+        let agent = idle_agent(&state);
+        let mut loops = Loops::default();
+        loops.start("idle", std::future::pending());
+        loops.start("panicking", async { panic!("a fault") });
+        assert_eq!(end_with(&agent, loops).await, format!("{:?}", ExitCode::FAILURE));
+        let mut loops = Loops::default();
+        loops.start("ending", async {});
+        assert_eq!(end_with(&agent, loops).await, format!("{:?}", ExitCode::FAILURE));
+    }
+
+    #[tokio::test]
+    async fn what_is_fatal_is_the_reason_even_if_it_ends_the_loops() {
+        let state = tempfile::tempdir().unwrap();
+        let agent = idle_agent(&state);
+        let (mut loops, ending) = (Loops::default(), Arc::clone(&agent));
+        loops.start("heartbeat", async move {
+            ending.fatal.send_replace(Some(Fatal::Removed));
+        });
+        assert_eq!(end_with(&agent, loops).await, format!("{:?}", ExitCode::from(NOT_WANTED)));
     }
 }

@@ -26,6 +26,8 @@ use crate::problem::Problem;
 
 /// Longest reply that is read into memory: 16 MiB.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
+/// No answer makes a caller wait longer than this, whatever its `Retry-After` says.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 /// How long a call of a client or an administrator may take beside the time that it asks the coordinator to wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,7 +39,7 @@ pub enum ClientError {
     Refused {
         /// What it said.
         problem: Box<Problem>,
-        /// When to come back, from `Retry-After`.
+        /// When to come back, from `Retry-After`; 5 minutes at most.
         retry_after: Option<Duration>,
     },
     /// Something answered, but not as a coordinator would.
@@ -176,11 +178,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let retry_after = response
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|v| v.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
+        let retry_after = retry_after(response.headers());
         let (url, status) = (response.url().to_string(), response.status());
         let body = bounded_body(response).await?;
         match serde_json::from_slice::<Problem>(&body) {
@@ -188,6 +186,13 @@ impl Client {
             Err(_) => Err(ClientError::Unexpected { url, status: status.to_string() }),
         }
     }
+}
+
+/// The seconds of `Retry-After`; a number too large for them still asks for a wait. Dates are not understood.
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)).min(MAX_RETRY_AFTER))
 }
 
 async fn read<R: DeserializeOwned>(response: Response) -> Result<R, ClientError> {
@@ -220,4 +225,19 @@ fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
         cause = inner;
     }
     ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_makes_a_caller_wait_for_more_than_five_minutes() {
+        let wait =
+            |text: &str| retry_after(&header::HeaderMap::from_iter([(header::RETRY_AFTER, text.try_into().unwrap())]));
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("18446744073709551615"), Some(MAX_RETRY_AFTER));
+        assert_eq!(wait("99999999999999999999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!((wait("-1"), wait(""), wait("soon")), (None, None, None));
+    }
 }

@@ -7,7 +7,7 @@ pub(crate) enum Stop {
     Release,
     /// Somebody cancelled the job.
     Cancel,
-    /// Its lease is lost; nothing of it is to be reported.
+    /// The coordinator has disowned its lease; nothing of it is to be reported.
     Revoke,
 }
 

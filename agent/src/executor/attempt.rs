@@ -34,12 +34,10 @@ pub(crate) enum Sign {
     Started,
     /// It wrote something.
     Output,
-    /// Its lease ended, so it is being ended.
-    LeaseLost,
 }
 
 impl Executor {
-    /// Runs one attempt and gives what is to be reported of its end; `None` if its lease was lost.
+    /// Runs one attempt and gives what is to be reported of its end; `None` if it was disowned.
     ///
     /// When this comes back, no process of the attempt is left.
     pub(crate) async fn run(
@@ -120,7 +118,8 @@ impl Executor {
             error!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "the shim's end was not seen: {e}");
         }
         let exit = self.read_exit(folder, spec).await;
-        if watch.lost { None } else { outcome::of(exit, orders.borrow().stop) }
+        let stop = orders.borrow().stop;
+        if watch.lost { outcome::lease_lost(stop) } else { outcome::of(exit, stop) }
     }
 
     /// How it ended; the shim's last words if it did not write that down. In that case what it left is ended.
@@ -168,7 +167,7 @@ impl Watch<'_> {
         let mut told = true;
         loop {
             let current = *orders.borrow_and_update();
-            self.act(shim, current, &see);
+            self.act(shim, current);
             tokio::select! {
                 signs = shim.signs() => match signs {
                     Some(signs) => tell(&signs, &see),
@@ -180,7 +179,7 @@ impl Watch<'_> {
         }
     }
 
-    fn act(&mut self, shim: &Shim, orders: Orders, see: &impl Fn(Sign)) {
+    fn act(&mut self, shim: &Shim, orders: Orders) {
         let now_ms = clock::now_ms();
         if orders.deadline_ms > self.told_ms {
             self.told_ms = orders.deadline_ms;
@@ -189,7 +188,8 @@ impl Watch<'_> {
         // Once it is being ended for another reason, that reason is what is reported.
         if now_ms >= orders.deadline_ms && !self.stopping {
             self.lost = true;
-            see(Sign::LeaseLost);
+            let lease = &self.spec.lease;
+            warn!(job.id = %lease.job_id, attempt = lease.attempt, "the lease was not renewed in time; the attempt is ended");
         }
         if (orders.stop.is_some() || self.lost) && !self.stopping {
             self.stopping = true;

@@ -19,6 +19,17 @@ pub(super) fn unstarted(stop: Stop) -> Option<Happening> {
     }
 }
 
+/// The end of an attempt that was ended because nobody renewed its lease.
+pub(super) fn lease_lost(stop: Option<Stop>) -> Option<Happening> {
+    match stop {
+        Some(Stop::Revoke) => None,
+        Some(Stop::Cancel) => Some(Happening::Cancelled {}),
+        Some(Stop::Release) | None => {
+            Some(failed(Reason::LeaseLost, "the lease was not renewed in time, so the agent ended the attempt"))
+        }
+    }
+}
+
 /// The end of an attempt whose processes are gone. `exit` is what its shim wrote down, or else its last words.
 pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happening> {
     match (stop, exit) {
@@ -33,18 +44,18 @@ pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happe
                 .trim_end()
                 .to_owned())),
         }),
-        (Some(Stop::Release) | None, Ok(exit)) => ended(exit),
+        (stop, Ok(exit)) => ended(exit, stop),
     }
 }
 
-fn ended(exit: Exit) -> Option<Happening> {
+fn ended(exit: Exit, stop: Option<Stop>) -> Option<Happening> {
     if let Some(why) = exit.start_error {
         return Some(failed(Reason::StartFailed, why));
     }
     let (exit_code, signal) = (exit.code, exit.signal);
     let failed = |reason, message| Some(Happening::Failed { reason, exit_code, signal, message });
     match (exit.ended_by, exit_code) {
-        (EndedBy::Lease, _) => None,
+        (EndedBy::Lease, _) => lease_lost(stop),
         // Whoever ended the shim wanted the box, not the end of the job.
         (EndedBy::Agent | EndedBy::Signal, _) => Some(Happening::Released {}),
         (EndedBy::Timeout, _) => failed(Reason::Timeout, None),
@@ -91,7 +102,14 @@ mod tests {
         assert_eq!(of(killed(), Some(Stop::Revoke)), None);
         let by_itself = Ok(exit(EndedBy::Itself, Some(0), None));
         assert_eq!(of(by_itself, Some(Stop::Release)), Some(Happening::Completed {}));
-        assert_eq!(of(Ok(exit(EndedBy::Lease, None, Some(15))), None), None);
+    }
+
+    #[test]
+    fn a_lost_lease_is_told_unless_the_coordinator_has_disowned_it() {
+        assert_eq!(reason(exit(EndedBy::Lease, None, Some(15))), Some(Reason::LeaseLost));
+        assert_eq!(of(Ok(exit(EndedBy::Lease, None, Some(15))), Some(Stop::Revoke)), None);
+        assert_eq!(lease_lost(Some(Stop::Cancel)), Some(Happening::Cancelled {}));
+        assert_eq!(lease_lost(Some(Stop::Revoke)), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use titan_api::{
     limits,
     work::{Answer, Happening, HeldLease, Report},
 };
+use tokio::time::Instant;
 use tracing::error;
 
 use super::{Inner, Outbox};
@@ -89,13 +90,22 @@ impl Inner {
         let is_end = !is_output && event != Happening::Started {};
         match answer {
             Answer::Accepted {} if is_output => queue.output_accepted(),
-            Answer::OffsetMismatch { expected_offset } if is_output => queue.send_from(expected_offset),
+            Answer::OffsetMismatch { expected_offset } => {
+                let now = Instant::now();
+                queue.send_from(expected_offset, now);
+                if event == (Happening::Started {}) {
+                    queue.start = Some(now);
+                }
+                // What follows the gap would be answered the same; it is read again.
+                self.unanswered.retain(|report| report.lease.lease_id != lease.lease_id);
+                return;
+            }
             Answer::StaleAttempt {} => {
                 self.forget(&lease);
                 settled.stale.push(lease);
                 return;
             }
-            Answer::Invalid {} | Answer::OffsetMismatch { .. } => {
+            Answer::Invalid {} => {
                 error!(job.id = %lease.job_id, attempt = lease.attempt, "the coordinator cannot make sense of a report");
             }
             Answer::Accepted {} => {}

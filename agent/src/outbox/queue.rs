@@ -10,6 +10,8 @@ use crate::executor::LogReader;
 
 /// So often in a row may the coordinator ask for output from elsewhere; then its end alone is reported.
 const MISMATCHES: u32 = 8;
+/// How long an end waits if the coordinator still asks for output that is not sent any more.
+const END_WAITS: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -28,6 +30,8 @@ pub(super) struct Queue {
     pub end: Option<Happening>,
     /// Whether the end is on its way.
     end_sent: bool,
+    /// When the end may go.
+    end_at: Option<Instant>,
 }
 
 impl Queue {
@@ -42,12 +46,13 @@ impl Queue {
             mismatches: 0,
             end: None,
             end_sent: false,
+            end_at: None,
         }
     }
 
     /// When the next report of this attempt should go; output after the first is gathered for `flush`.
     pub(super) fn due(&self, flush: Duration, now: Instant) -> Option<Instant> {
-        let end = (self.end.is_some() && !self.end_sent).then_some(now);
+        let end = (self.end.is_some() && !self.end_sent).then(|| self.end_at.unwrap_or(now));
         let output = self.has_output.then(|| self.output_at.map_or(now, |at| at + flush));
         [self.start, output, end].into_iter().flatten().min()
     }
@@ -86,12 +91,18 @@ impl Queue {
         self.mismatches = 0;
     }
 
-    /// The coordinator's output ends elsewhere. Of several answers in one call the first counts.
-    pub(super) fn send_from(&mut self, offset: u64) {
+    /// The coordinator's output ends elsewhere: everything from there on is sent again, and the end after it. Of
+    /// several answers in one call the first counts.
+    pub(super) fn send_from(&mut self, offset: u64, now: Instant) {
+        self.end_sent = false;
         if self.wanted_from.is_none() {
             self.wanted_from = Some(offset);
-            self.mismatches += 1;
+            self.mismatches = self.mismatches.saturating_add(1);
         }
-        (self.has_output, self.output_at) = (true, None);
+        if self.log.is_none() {
+            self.end_at = Some(now + END_WAITS);
+        } else {
+            (self.has_output, self.output_at) = (true, None);
+        }
     }
 }

@@ -122,6 +122,48 @@ async fn output_is_sent_again_from_where_the_coordinator_wants_it() {
 }
 
 #[tokio::test]
+async fn an_end_behind_a_gap_waits_until_the_output_was_sent_again() {
+    let f = fixture();
+    let a = f.open("a");
+    f.write(&a, Stdout, b"abc");
+    f.write(&a, Stderr, b"def");
+    f.end(&a);
+    let (parcel, words) = f.next().await;
+    assert_eq!(words, ["a out 0:abc", "a err 3:def", "a completed"]);
+    assert_eq!(parcel.settle(&[Answer::OffsetMismatch { expected_offset: 1 }; 3]), Settled::default());
+    let (words, settled) = f.accept_next().await;
+    assert_eq!(words, ["a out 1:bc", "a err 3:def", "a completed"]);
+    assert_eq!(settled.finished, [a]);
+}
+
+#[tokio::test]
+async fn an_end_alone_that_meets_a_gap_brings_the_output_again() {
+    let f = fixture();
+    let a = f.open("a");
+    f.write(&a, Stdout, b"abc");
+    f.accept_next().await;
+    f.end(&a);
+    let (parcel, words) = f.next().await;
+    assert_eq!(words, ["a completed"]);
+    assert_eq!(parcel.settle(&[Answer::OffsetMismatch { expected_offset: 0 }]), Settled::default());
+    assert_eq!(f.accept_next().await.0, ["a out 0:abc", "a completed"]);
+}
+
+#[tokio::test]
+async fn an_end_whose_output_cannot_be_had_again_is_neither_forgotten_nor_repeated_at_once() {
+    let f = fixture();
+    let a = f.open("a");
+    f.end(&a);
+    for _ in 0..2 {
+        let (parcel, words) = f.next().await;
+        assert_eq!(words, ["a completed"]);
+        assert_eq!(parcel.settle(&[Answer::OffsetMismatch { expected_offset: 99 }]), Settled::default());
+    }
+    assert!(f.outbox.take().await.is_none(), "it waits");
+    assert!(f.outbox.lock().due(Instant::now()).is_some(), "but it goes again");
+}
+
+#[tokio::test]
 async fn a_coordinator_that_wants_what_was_never_written_gets_the_end_alone() {
     let f = fixture();
     let a = f.open("a");

@@ -33,21 +33,33 @@ async fn when_the_agent_is_killed_its_jobs_end_with_their_leases() {
 }
 
 #[tokio::test]
-async fn when_nobody_renews_the_lease_the_job_ends_and_nothing_is_reported() {
+async fn when_nobody_renews_the_lease_the_job_ends_and_the_loss_is_reported_once_it_is_gone() {
     let coordinator = Coordinator::start().await;
     let agent = Agent::start(&coordinator);
     let (id, escaped, main) = stubborn(&coordinator, &agent, 1_500).await;
     coordinator.with(|s| (0..1_000).for_each(|_| s.misbehave("heartbeat", Misbehave::HangUp)));
     gone(main).await;
     gone(escaped).await;
-    coordinator.with(|s| {
-        s.misbehave.clear();
-        s.flush_ms = 21;
-    });
-    // Once it is heard again, it holds nothing.
-    let first = coordinator.next("heartbeat").await;
-    let empty = if first.body["leases"] == json!([]) { first } else { coordinator.next("heartbeat").await };
-    assert_eq!(empty.body["leases"], json!([]));
+    coordinator.with(|s| s.misbehave.clear());
+    let end = coordinator.ended(&id).await.end.unwrap();
+    assert_eq!((&end["type"], &end["reason"]), (&json!("failed"), &json!("lease_lost")));
+    until_unlisted(&coordinator).await;
+}
+
+async fn until_unlisted(coordinator: &Coordinator) {
+    let empty = |s: &mut crate::coordinator::State| (s.last("heartbeat")?.body["leases"] == json!([])).then_some(());
+    coordinator.until("it is not listed any more", empty).await;
+}
+
+#[tokio::test]
+async fn a_disowned_attempt_is_listed_until_its_processes_are_gone() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let (id, escaped, main) = stubborn(&coordinator, &agent, 20_000).await;
+    coordinator.until("it is listed", |s| (s.last("heartbeat")?.body["leases"] != json!([])).then_some(())).await;
+    coordinator.with(|s| s.stale.push(id.clone()));
+    until_unlisted(&coordinator).await;
+    assert!(!lives(main) && !lives(escaped), "what is not listed counts as freed");
     assert!(coordinator.with(|s| s.attempt(&id).end.is_none()));
 }
 
@@ -78,11 +90,10 @@ async fn a_stale_report_ends_the_job_silently() {
     let work = agent.work().join(format!("job-of-{id}/1"));
     let main = number_in(&work.join("main")).await;
     coordinator.wrote(&id, "first").await;
-    coordinator.with(|s| {
-        s.next_heartbeat_ms = 60_000;
-        s.stale.push(id.clone());
-    });
+    coordinator.with(|s| s.next_heartbeat_ms = 60_000);
     coordinator.next("heartbeat").await;
+    // So that it is a report that gets to know it first.
+    coordinator.with(|s| s.stale.push(id.clone()));
     std::fs::write(work.join("go"), "").unwrap();
     gone(main).await;
     let attempt = coordinator.with(|s| s.attempt(&id));
@@ -143,5 +154,5 @@ async fn an_agent_that_is_stopped_past_a_lease_finds_its_job_ended() {
     agent.signal(Signal::SIGCONT);
     let next = coordinator.give(sh("echo alive"));
     assert_eq!(coordinator.ended(&next).await.output, b"alive\n");
-    assert!(coordinator.with(|s| s.attempt(&id).end.is_none()));
+    assert_eq!(coordinator.ended(&id).await.end.unwrap()["reason"], "lease_lost");
 }
