@@ -271,7 +271,8 @@ impl Model {
     /// The agent's queue in its order; what it does not want goes elsewhere.
     fn hand_out_queue(&mut self, name: &str, number: u64, most: usize) -> Vec<String> {
         let live = &self.agents[name].live;
-        let mut bound: Vec<_> = live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
+        let mut bound: Vec<_> =
+            live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
         bound.sort_by_key(|id| self.jobs[id].order);
         let surplus = bound.split_off(most.min(bound.len()));
         for id in &bound {

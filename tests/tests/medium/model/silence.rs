@@ -90,7 +90,8 @@ impl Model {
         if now < self.clock.amnesty_ms {
             return false;
         }
-        let mut overdue: Vec<_> = self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
+        let mut overdue: Vec<_> =
+            self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
         overdue.sort();
         for (_, thing) in overdue.iter().take(UNITS) {
             match thing {

@@ -190,7 +190,8 @@ impl Story {
         // One that holds something, if there is one.
         let holder = (agent..BOXES).chain(0..agent).find(|n| !self.boxes[box_name(*n)].holds.is_empty());
         let name = box_name(holder.unwrap_or(agent));
-        let reports: Vec<Report> = reports.iter().filter_map(|(which, event)| self.one_report(name, *which, *event)).collect();
+        let reports: Vec<Report> =
+            reports.iter().filter_map(|(which, event)| self.one_report(name, *which, *event)).collect();
         if reports.is_empty() {
             return Ok(());
         }
