@@ -110,6 +110,8 @@ pub(super) async fn run(target: Target, topics: Arc<Topics>, mut requests: mpsc:
     let mut pause = Duration::from_millis(50);
     let mut waiting = Vec::new();
     while !requests.is_closed() {
+        take_up(&mut requests, &mut waiting);
+        topics.drop_unwatched();
         let (sender, pushes) = mpsc::unbounded_channel();
         let begun = Instant::now();
         if let Ok(mut link) = Link::connect(&target, sender).await {
@@ -120,12 +122,9 @@ pub(super) async fn run(target: Target, topics: Arc<Topics>, mut requests: mpsc:
             }
             tracing::debug!(component = "watch", "the subscription connection was lost");
         }
-        take_up(&mut requests, &mut waiting);
-        topics.drop_unwatched();
         pause = if begun.elapsed() > Duration::from_secs(5) { Duration::from_millis(50) } else { pause * 2 };
         pause = pause.min(Duration::from_secs(1));
         sleep(pause).await;
-        take_up(&mut requests, &mut waiting);
     }
 }
 
