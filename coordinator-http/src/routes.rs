@@ -8,6 +8,8 @@ mod meta;
 mod page;
 mod pool;
 
+pub(crate) use self::jobs::no_such_job;
+
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use http::{HeaderName, Method, header};
 use titan_api::limits;
