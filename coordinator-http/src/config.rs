@@ -19,7 +19,7 @@ use crate::{
 #[command(after_help = SECRETS_HELP)]
 pub struct RunArgs {
     /// Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port` (`rediss+cluster://` with TLS); with a
-    /// password only from the environment or a file [default: redis://127.0.0.1:6379]
+    /// password only from the environment or a file [default: `redis://127.0.0.1:6379`]
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
     pub redis_url: Option<Secret>,
 

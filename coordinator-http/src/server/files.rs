@@ -8,8 +8,8 @@ const SLACK: u64 = 256;
 /// Raises the bound as far as the system lets a process do itself, and warns if it is too low for so many connections.
 pub(crate) fn raise_open_files(connections: usize) {
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SLACK);
-    let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { Ok(hard) } else { Ok(soft) }
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, hard)| {
+        if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
     });
     match allowed {
         Ok(allowed) if allowed >= wanted => {}
