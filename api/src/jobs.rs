@@ -248,7 +248,7 @@ pub struct Job {
     pub cancelling: bool,
     /// Bytes that the latest attempt has written, both streams together.
     pub output_bytes: u64,
-    /// The program.
+    /// The program. Only who submitted it, and the administrator, see the values of `env` and `stdin`; others see `***`.
     pub process: ProcessSpec,
     /// What it needs.
     pub requirements: Requirements,
@@ -261,6 +261,9 @@ pub struct Job {
     /// GPUs that the latest attempt was given, by UUID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<String>,
+    /// Who submitted it: the id of an API key, or `admin`.
+    #[serde(default)]
+    pub submitted_by: String,
     /// Attempts that ended other than well, oldest first, the latest 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<AttemptFailure>,

@@ -18,9 +18,14 @@ use crate::{
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = SECRETS_HELP)]
 pub struct RunArgs {
-    /// Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port`
-    #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
-    pub redis_url: Secret,
+    /// Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port` (`rediss+cluster://` with TLS); with a
+    /// password only from the environment or a file [default: `redis://127.0.0.1:6379`]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
+    pub redis_url: Option<Secret>,
+
+    /// File with the URL of Redis, instead of `REDIS_URL`
+    #[arg(long, env = "REDIS_URL_FILE")]
+    pub redis_url_file: Option<PathBuf>,
 
     /// Port to listen on; 0 takes any free one
     #[arg(long, alias = "port", env = "COORDINATOR_HTTP_PORT", default_value_t = 8080)]
@@ -34,7 +39,7 @@ pub struct RunArgs {
     #[arg(long, env = "PORT_FILE")]
     pub port_file: Option<PathBuf>,
 
-    /// How often agents are heard
+    /// How often agents are heard; at most a quarter of `LEASE_TTL`
     #[arg(long, env = "HEARTBEAT_INTERVAL", default_value = "10s", value_parser = duration)]
     pub heartbeat_interval: Duration,
 

@@ -41,6 +41,9 @@ pub(crate) enum ApiError {
     Unserved(Vec<RuledOut>),
     #[error("{0}")]
     Overloaded(String),
+    /// Redis did not answer a call that makes something new each time.
+    #[error("{cause}")]
+    Unsure { advice: String, cause: StoreError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -57,6 +60,15 @@ impl ApiError {
     /// One wrong field.
     pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    /// For calls that make something new each time: if it is not known whether it was made, `advice` says where to
+    /// look.
+    pub(crate) fn unsure(cause: StoreError, advice: impl FnOnce() -> String) -> Self {
+        match cause {
+            StoreError::Unavailable(_) => Self::Unsure { advice: advice(), cause },
+            other => Self::Store(other),
+        }
     }
 
     /// The table: the problem type, and with it status and title.
@@ -78,7 +90,9 @@ impl ApiError {
             Self::Invalid(_) => ProblemType::Invalid,
             Self::Unserved(_) => ProblemType::Unserved,
             Self::Overloaded(_) => ProblemType::Overloaded,
-            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => ProblemType::StoreUnavailable,
+            Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
+                ProblemType::StoreUnavailable
+            }
             Self::Store(StoreError::Full(_)) => ProblemType::StoreFull,
             Self::Store(StoreError::Corrupt(_)) | Self::Internal(_) => ProblemType::Internal,
         }
@@ -92,7 +106,8 @@ impl ApiError {
             | Self::NotFound(text)
             | Self::Conflict(text)
             | Self::MediaType(text)
-            | Self::Overloaded(text) => text,
+            | Self::Overloaded(text)
+            | Self::Unsure { advice: text, .. } => text,
             Self::ClockSkew { .. } => "make the proof again with the time in `server_time_ms`",
             Self::MethodNotAllowed => "the header `Allow` lists the methods of this route",
             Self::BodyTimeout => "send the whole body without pauses of more than 10 s, within a minute",

@@ -19,6 +19,7 @@ mod observe;
 mod openapi;
 mod output_stream;
 mod pace;
+mod readiness;
 mod routes;
 mod secret;
 mod serve;

@@ -20,12 +20,15 @@ use titan_lua::{
     output::{ReadOutput, Slice, StoredChunk},
     watch::{Topic, Watch},
 };
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-use crate::{error::ApiError, state::AppState};
+use crate::{
+    auth::callers::{JobsRead, KeyCaller},
+    error::ApiError,
+    routes::no_such_job,
+    state::AppState,
+    waiters::Seat,
+};
 
 /// How long one stream lasts; its reader then comes back with `Last-Event-ID`.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -81,11 +84,16 @@ fn chunk(stored: StoredChunk) -> Chunk {
 /// The stream. A job that does not exist, or a store that is away, is refused before it begins.
 pub(crate) async fn follow(
     state: AppState,
-    pool: Pool,
+    caller: KeyCaller<JobsRead>,
     job: JobId,
     place: Place,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let seat = state.waiters.reader()?;
+    let seat = state.waiters.reader(&caller.owner)?;
+    let pool = caller.pool;
+    // Whoever names jobs that do not exist must not leave a channel for each.
+    if (GetJob { job: &job }).run(&pool).await?.is_none() {
+        return Err(no_such_job(&job));
+    }
     let watch = pool.watch(Topic::Job(job.clone())).await?;
     let mut reader = Reader {
         state,
@@ -101,7 +109,7 @@ pub(crate) async fn follow(
     };
     let begun = reader.look().await?;
     if !begun {
-        return Err(ApiError::NotFound(format!("there is no job {} in this pool", reader.job)));
+        return Err(no_such_job(&reader.job));
     }
     let events = stream::unfold(reader, |mut reader| async move { Some((Ok(reader.next().await?), reader)) });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -119,7 +127,7 @@ struct Reader {
     /// Whether the last piece may not have been the last one that is there.
     more: bool,
     over: bool,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Reader {

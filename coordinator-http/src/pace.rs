@@ -28,6 +28,8 @@ pub(crate) struct Pace {
     parking: bool,
     heartbeat_interval_ms: u64,
     idle_poll_ms: u64,
+    /// The longest pause of an agent that holds attempts: three of its heartbeats may be lost before a lease ends.
+    holding_pause_ms: u64,
     called: Mutex<HashMap<PoolName, Instant>>,
 }
 
@@ -37,6 +39,7 @@ impl Pace {
             parking: settings.parking,
             heartbeat_interval_ms: settings.heartbeat_interval_ms,
             idle_poll_ms: settings.idle_poll_ms,
+            holding_pause_ms: settings.pool.lease_ttl_ms / 4,
             called: Mutex::default(),
         }
     }
@@ -62,9 +65,10 @@ impl Pace {
         called.insert(pool.clone(), Instant::now());
     }
 
-    /// When an agent should heartbeat next, milliseconds from now.
-    pub(crate) fn next_heartbeat_ms(&self, pool: &PoolName) -> u64 {
-        if self.parking { jitter::ten_percent(self.heartbeat_interval_ms) } else { self.poll_ms(pool) }
+    /// When an agent should heartbeat next, milliseconds from now; `holds` is whether it has attempts.
+    pub(crate) fn next_heartbeat_ms(&self, pool: &PoolName, holds: bool) -> u64 {
+        let pause_ms = if self.parking { jitter::ten_percent(self.heartbeat_interval_ms) } else { self.poll_ms(pool) };
+        if holds { pause_ms.min(self.holding_pause_ms) } else { pause_ms }
     }
 
     /// When an agent should claim next, milliseconds from now.

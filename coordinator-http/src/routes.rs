@@ -8,6 +8,8 @@ mod meta;
 mod page;
 mod pool;
 
+pub(crate) use self::jobs::no_such_job;
+
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use http::{HeaderName, Method, header};
 use titan_api::limits;
@@ -25,6 +27,11 @@ use crate::{
     state::AppState,
     strict::{self, KnownParameters},
 };
+
+/// Bytes of the body of a join, which is a key and a name: whoever sends it is not known yet.
+const JOIN_BODY_BYTES: usize = 4 * 1_024;
+/// Bytes of the body of a registration, whose credential is in it: 64 GPUs, 256 models and 256 attempts fit.
+const REGISTER_BODY_BYTES: usize = 128 * 1_024;
 
 /// All routes, and the document that describes them.
 pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
@@ -50,8 +57,8 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(agents::get::handler, agents::remove::handler))
         .routes(routes!(agents::drain::handler))
         .routes(routes!(agents::resume::handler))
-        .routes(routes!(agents::join::handler))
-        .routes(long(routes!(agents::register::handler)))
+        .routes(limited(routes!(agents::join::handler), JOIN_BODY_BYTES))
+        .routes(limited(routes!(agents::register::handler), REGISTER_BODY_BYTES))
         .routes(report(routes!(agents::heartbeat::handler)))
         .routes(long(routes!(agents::claim::handler)))
         .routes(report(routes!(agents::report::handler)))

@@ -34,9 +34,11 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write PORT_FILE {}", path.display()))?;
     }
     tracing::info!(component = "coordinator", version = env!("CARGO_PKG_VERSION"), address = %address, "listening");
+    let limits = Limits::default();
+    server::raise_open_files(limits.connections);
     stop_on_signal(state.closing())?;
     let sweeping = tokio::spawn(timer::run(state.clone(), cleanup_interval));
-    server::serve(listener, router(state.clone()), Limits::default(), state.closing()).await;
+    server::serve(listener, router(state.clone()), limits, state.closing()).await;
     sweeping.await.context("the timer failed")?;
     tracing::info!(component = "coordinator", "stopped");
     Ok(())

@@ -4,24 +4,40 @@
 //! connection and a reader that does not read have their times, and so does the shutdown.
 
 mod body;
+mod budget;
 mod connection;
+mod crowd;
+mod files;
 mod head;
 mod meter;
 mod wire;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::{body::BodyTimeout, connection::Ambiguous};
+use self::crowd::Crowd;
+pub(crate) use self::{body::BodyTimeout, budget::BodyBudget, connection::Ambiguous, files::raise_open_files};
+
+/// When one in so many places is left, connections that wait for their next request are closed, the longest idle first,
+const NEARLY_FULL: usize = 20;
+/// one in so many at once.
+const AT_ONCE: usize = 100;
 
 /// The limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Connections at once; more wait in the system's queue.
     pub connections: usize,
+    /// Connections from one address at once; more are closed. Loopback and private networks, where proxies are that
+    /// bring many peers from one address, have no such limit.
+    pub per_address: usize,
     /// From the first byte of a request (or the connection's beginning) to the end of its head.
     pub head: Duration,
     /// Between two parts of a body.
@@ -40,6 +56,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            per_address: 5_000,
             head: Duration::from_secs(10),
             body_pause: Duration::from_secs(10),
             body: Duration::from_mins(1),
@@ -53,16 +70,22 @@ impl Default for Limits {
 /// Serves until `closing` is cancelled: then takes no more connections, lets requests in progress finish, and returns.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, closing: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let crowd = Crowd::new(limits.per_address);
     let connections = TaskTracker::new();
     let abandoned = CancellationToken::new();
     let accepting = async {
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let stream = accept(&listener).await;
-            let served = connection::serve(stream, router.clone(), limits, closing.clone());
+        loop {
+            let place = place(&places, &crowd, &limits).await;
+            let (stream, peer) = accept(&listener).await;
+            let Some(member) = crowd.admit(peer.ip(), &closing) else { continue };
+            if places.available_permits() <= limits.connections / NEARLY_FULL {
+                make_room(&crowd, &limits);
+            }
+            let served = connection::serve(stream, router.clone(), limits, member.meter.clone(), member.end.clone());
             let abandoned = abandoned.clone();
             connections.spawn(async move {
                 abandoned.run_until_cancelled(served).await;
-                drop(place);
+                drop((member, place));
             });
         }
     };
@@ -76,11 +99,25 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, closin
     }
 }
 
+/// A place for a connection; while there is none, those that idle have to go.
+async fn place(places: &Arc<Semaphore>, crowd: &Crowd, limits: &Limits) -> Option<OwnedSemaphorePermit> {
+    loop {
+        match timeout(Duration::from_secs(1), Arc::clone(places).acquire_owned()).await {
+            Ok(place) => return place.ok(),
+            Err(_) => make_room(crowd, limits),
+        }
+    }
+}
+
+fn make_room(crowd: &Crowd, limits: &Limits) {
+    crowd.close_idle((limits.connections / AT_ONCE).max(1));
+}
+
 /// The next connection. When the system has none to give (too many open files), others must end first.
-async fn accept(listener: &TcpListener) -> tokio::net::TcpStream {
+async fn accept(listener: &TcpListener) -> (tokio::net::TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) if is_about_one_peer(&error) => {}
             Err(error) => {
                 tracing::warn!(component = "http", error = %error, "no connection can be accepted");

@@ -12,6 +12,8 @@ use crate::{
     clock::Clock,
     config::Settings,
     pace::Pace,
+    readiness::Checked,
+    server::BodyBudget,
     waiters::Waiters,
 };
 
@@ -29,6 +31,8 @@ pub struct Inner {
     pub(crate) clock: Clock,
     pub(crate) pace: Pace,
     pub(crate) waiters: Waiters,
+    pub(crate) checked: Checked,
+    pub(crate) bodies: BodyBudget,
     pub(crate) cors_allowed_origins: Vec<HeaderValue>,
     pool_settings: PoolSettings,
 }
@@ -55,6 +59,8 @@ impl AppState {
             known: Known::default(),
             clock: Clock::default(),
             waiters: Waiters::default(),
+            checked: Checked::default(),
+            bodies: BodyBudget::default(),
             cors_allowed_origins: settings.cors_allowed_origins,
             pool_settings: settings.pool,
         })))

@@ -3,18 +3,22 @@
 //! A waiter registers before it looks, so no change falls in between. It answers when there is something, when its
 //! time is over, or when the coordinator shuts down.
 
-use std::{sync::Arc, time::Duration};
+mod parked;
+mod seats;
+
+use std::time::Duration;
+
+use titan_api::ids::{AgentId, PoolName};
 
 use titan_lua::{
     Pool,
     watch::{Topic, Watch},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::seats::Seat;
+use self::{parked::Parked, seats::Seats};
 use crate::error::ApiError;
 
 /// How many requests of one copy may wait at once.
@@ -25,16 +29,30 @@ const READERS: usize = 2_000;
 /// The waiting requests of this copy.
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    places: Arc<Semaphore>,
-    readers: Arc<Semaphore>,
+    places: Seats,
+    readers: Seats,
+    parked: Parked,
     closing: CancellationToken,
 }
 
 impl Default for Waiters {
     fn default() -> Self {
-        let places = |count| Arc::new(Semaphore::new(count));
-        Self { places: places(PLACES), readers: places(READERS), closing: CancellationToken::new() }
+        Self {
+            places: Seats::new(PLACES, "requests wait"),
+            readers: Seats::new(READERS, "streams of output are read"),
+            parked: Parked::default(),
+            closing: CancellationToken::new(),
+        }
     }
+}
+
+/// Whose request waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Holder<'a> {
+    /// A client's, by its key's id.
+    Key(&'a str),
+    /// An agent's, whose newer claims end its older ones.
+    Agent(&'a PoolName, &'a AgentId),
 }
 
 /// What a look found.
@@ -61,14 +79,15 @@ impl Waiters {
     }
 
     /// A seat for a stream of output, if there is one.
-    pub(crate) fn reader(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        seat(&self.readers, "too many streams of output are read here already")
+    pub(crate) fn reader(&self, key: &str) -> Result<Seat, ApiError> {
+        self.readers.take(key)
     }
 
     /// Looks again whenever `topic` changes, until something is found or `wait` is over.
     pub(crate) async fn until_found<T, F>(
         &self,
         pool: &Pool,
+        holder: Holder<'_>,
         topic: Topic,
         wait: Duration,
         mut look: impl FnMut(Visit) -> F,
@@ -81,16 +100,35 @@ impl Waiters {
                 look(Visit { first: true, left: Duration::ZERO }).await?;
             return Ok(answer);
         }
-        let _place = seat(&self.places, "too many requests wait here already")?;
+        let (name, ended) = match holder {
+            Holder::Key(key) => (key.to_owned(), None),
+            Holder::Agent(pool, agent) => (format!("{pool}/{agent}"), Some(self.parked.park(pool, agent))),
+        };
+        let _place = self.places.take(&name)?;
         let deadline = Instant::now() + wait;
+        if matches!(topic, Topic::Job(_)) {
+            // A job that does not exist must cost no channel.
+            if let Look::Found(answer) = look(Visit { first: true, left: wait }).await? {
+                return Ok(answer);
+            }
+        }
         let mut watch = pool.watch(topic).await?;
         let mut first = true;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match look(Visit { first, left }).await? {
                 Look::Found(answer) => return Ok(answer),
-                Look::Nothing(answer) if !self.has_changed(&mut watch, deadline).await => return Ok(answer),
-                Look::Nothing(_) => first = false,
+                Look::Nothing(answer) => {
+                    let changed = self.has_changed(&mut watch, deadline);
+                    let changed = match &ended {
+                        None => changed.await,
+                        Some(ended) => ended.token.run_until_cancelled(changed).await.unwrap_or(false),
+                    };
+                    if !changed {
+                        return Ok(answer);
+                    }
+                    first = false;
+                }
             }
         }
     }
@@ -104,8 +142,4 @@ impl Waiters {
             () = sleep_until(deadline) => false,
         }
     }
-}
-
-fn seat(seats: &Arc<Semaphore>, full: &str) -> Result<OwnedSemaphorePermit, ApiError> {
-    Arc::clone(seats).try_acquire_owned().map_err(|_| ApiError::Overloaded(full.to_owned()))
 }

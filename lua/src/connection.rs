@@ -1,21 +1,33 @@
 //! The connection that carries all commands of a process: multiplexed, lazily made, re-made when it breaks.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{
-    Client, Cmd, ProtocolVersion, RedisError, Value,
+    Client, Cmd, IntoConnectionInfo, ProtocolVersion, RedisError, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use tokio::sync::OnceCell;
 
 use crate::StoreError;
 
 /// A command that takes longer is given up, so that a request is answered within a second.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(700);
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(700);
 /// A connection that is not made by then is given up.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+/// A peer that acknowledges nothing for this long is taken for gone by the system.
+const SILENCE: Duration = Duration::from_secs(5);
+/// After so many time-outs in a row the connection is replaced: its other end may be gone without a word, and then
+/// nothing else ends it while commands go on being written to it.
+const TIMEOUTS_IN_A_ROW: u32 = 3;
 
 /// Where Redis is.
 #[derive(Debug, Clone)]
@@ -27,17 +39,19 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Reads `redis://`, `rediss://` or `redis+cluster://[user:password@]host:port[,host:port…]`.
+    /// Reads `redis://`, `rediss://`, or `redis+cluster://[user:password@]host:port[,host:port…]`, which is
+    /// `rediss+cluster://` with TLS.
     pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         let malformed = |e: RedisError| StoreError::Unavailable(format!("the Redis URL is malformed: {e}"));
-        if let Some(rest) = url.strip_prefix("redis+cluster://") {
-            let (auth, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(a, h)| (format!("{a}@"), h));
-            let nodes: Vec<String> =
-                hosts.trim_end_matches('/').split(',').map(|host| format!("redis://{auth}{host}")).collect();
-            ClusterClient::new(nodes.clone()).map_err(malformed)?;
-            return Ok(Self::Cluster(nodes));
+        for (prefix, scheme) in [("redis+cluster://", "redis"), ("rediss+cluster://", "rediss")] {
+            if let Some(rest) = url.strip_prefix(prefix) {
+                let nodes = cluster_nodes(scheme, rest);
+                ClusterClient::new(nodes.clone()).map_err(malformed)?;
+                return Ok(Self::Cluster(nodes));
+            }
         }
-        Client::open(url).map(|client| Self::Node(Box::new(client))).map_err(malformed)
+        let info = url.into_connection_info().map_err(malformed)?.set_tcp_settings(tcp_settings());
+        Client::open(info).map(|client| Self::Node(Box::new(client))).map_err(malformed)
     }
 
     /// Whether it is a cluster.
@@ -54,15 +68,37 @@ impl Target {
             .max_retry_wait(100)
             .connection_timeout(CONNECT_TIMEOUT)
             .response_timeout(RESPONSE_TIMEOUT)
+            .tcp_settings(tcp_settings())
     }
+}
+
+fn cluster_nodes(scheme: &str, rest: &str) -> Vec<String> {
+    let (auth, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(a, h)| (format!("{a}@"), h));
+    hosts.trim_end_matches('/').split(',').map(|host| format!("{scheme}://{auth}{host}")).collect()
+}
+
+/// An idle connection whose other end is gone is found by probes, a busy one by what stays unacknowledged.
+fn tcp_settings() -> TcpSettings {
+    let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 5);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(SILENCE);
+    settings
 }
 
 /// The shared connection. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Connection {
     target: Target,
-    node: Arc<OnceCell<ConnectionManager>>,
-    cluster: Arc<OnceCell<ClusterConnection>>,
+    link: Arc<Mutex<Arc<Link>>>,
+}
+
+/// A connection until it is replaced by another.
+#[derive(Default)]
+struct Link {
+    node: OnceCell<ConnectionManager>,
+    cluster: OnceCell<ClusterConnection>,
+    timeouts: AtomicU32,
 }
 
 impl std::fmt::Debug for Connection {
@@ -73,7 +109,7 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, node: Arc::default(), cluster: Arc::default() }
+        Self { target, link: Arc::default() }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -90,7 +126,36 @@ impl Connection {
     }
 
     async fn send_once(&self, cmd: &Cmd) -> Result<Value, RedisError> {
-        match &self.target {
+        let link = Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner));
+        let reply = link.send(&self.target, cmd).await;
+        match &reply {
+            Err(e) if e.is_timeout() => self.count_timeout(&link),
+            _ => link.timeouts.store(0, Ordering::Relaxed),
+        }
+        reply
+    }
+
+    fn count_timeout(&self, link: &Arc<Link>) {
+        if link.timeouts.fetch_add(1, Ordering::Relaxed) + 1 < TIMEOUTS_IN_A_ROW {
+            return;
+        }
+        let mut current = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, link) {
+            tracing::warn!(component = "store", "Redis does not answer on its connection: trying a new one");
+            *current = Arc::default();
+        }
+    }
+
+    /// Sends a command and reads its reply.
+    pub(crate) async fn query<T: redis::FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreError> {
+        let value = self.send(cmd).await?;
+        redis::from_redis_value(value).map_err(|e| StoreError::Corrupt(e.to_string()))
+    }
+}
+
+impl Link {
+    async fn send(&self, target: &Target, cmd: &Cmd) -> Result<Value, RedisError> {
+        match target {
             Target::Node(client) => {
                 let connection = self.node.get_or_try_init(|| async { manager(client) }).await?;
                 cmd.query_async(&mut connection.clone()).await
@@ -102,12 +167,6 @@ impl Connection {
                 cmd.query_async(&mut connection.clone()).await
             }
         }
-    }
-
-    /// Sends a command and reads its reply.
-    pub(crate) async fn query<T: redis::FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreError> {
-        let value = self.send(cmd).await?;
-        redis::from_redis_value(value).map_err(|e| StoreError::Corrupt(e.to_string()))
     }
 }
 
@@ -123,4 +182,20 @@ fn manager(client: &Client) -> Result<ConnectionManager, RedisError> {
 
 async fn cluster(nodes: &[String]) -> Result<ClusterConnection, RedisError> {
     Target::cluster_builder(nodes).build()?.get_async_connection().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_of_a_cluster_gets_the_scheme_and_the_credential_of_the_url() {
+        let nodes = |url: &str| match Target::parse(url).unwrap_or_else(|e| panic!("{url}: {e}")) {
+            Target::Cluster(nodes) => nodes,
+            Target::Node(_) => Vec::new(),
+        };
+        assert_eq!(nodes("redis+cluster://a:1,b:2/"), ["redis://a:1", "redis://b:2"]);
+        assert_eq!(nodes("rediss+cluster://u:p@a:1,b:2"), ["rediss://u:p@a:1", "rediss://u:p@b:2"]);
+        assert!(nodes("rediss://a:1").is_empty());
+    }
 }

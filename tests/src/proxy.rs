@@ -38,6 +38,7 @@ struct Faults {
     refusing: AtomicBool,
     frozen: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
+    stuck: watch::Sender<u64>,
     to_lose: Mutex<Option<ToLose>>,
     lost: AtomicU64,
 }
@@ -88,6 +89,12 @@ impl Proxy {
         self.faults.frozen.send_replace(false);
     }
 
+    /// Forwards nothing more on the connections that there are, for good, and serves new ones: as when a middlebox has
+    /// forgotten them.
+    pub fn freeze_existing(&self) {
+        self.faults.stuck.send_modify(|n| *n += 1);
+    }
+
     /// Cuts all connections now. New ones are taken.
     pub fn cut(&self) {
         self.faults.cuts.send_modify(|n| *n += 1);
@@ -135,6 +142,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, faults: Arc<Faults>
 
 async fn relay(client: TcpStream, upstream: SocketAddr, faults: Arc<Faults>) {
     let mut cuts = faults.cuts.subscribe();
+    let stuck = faults.stuck.subscribe();
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     // Without this the operating system would gather small pieces and add a delay of its own.
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
@@ -146,8 +154,8 @@ async fn relay(client: TcpStream, upstream: SocketAddr, faults: Arc<Faults>) {
     tokio::select! {
         _ = cuts.changed() => {}
         _ = async { tokio::try_join!(
-            forward(from_client, to_server, &faults, |bytes| faults.doom(bytes, &doomed)),
-            forward(from_server, to_client, &faults, |_| faults.check(&doomed)),
+            forward(from_client, to_server, &faults, &stuck, |bytes| faults.doom(bytes, &doomed)),
+            forward(from_server, to_client, &faults, &stuck, |_| faults.check(&doomed)),
         ) } => {}
     }
 }
@@ -156,6 +164,7 @@ async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     faults: &Faults,
+    stuck: &watch::Receiver<u64>,
     inspect: impl Fn(&[u8]) -> Result<(), Ended>,
 ) -> Result<(), Ended> {
     let mut frozen = faults.frozen.subscribe();
@@ -164,6 +173,9 @@ async fn forward(
         let length = from.read(&mut buffer).await.map_err(|_| Ended)?;
         sleep(Duration::from_millis(faults.delay_ms.load(Ordering::Relaxed))).await;
         frozen.wait_for(|frozen| !frozen).await.map_err(|_| Ended)?;
+        if stuck.has_changed().unwrap_or(true) {
+            std::future::pending::<()>().await;
+        }
         if length == 0 {
             return to.shutdown().await.map_err(|_| Ended);
         }

@@ -60,6 +60,8 @@ pub(crate) struct KeyCaller<S> {
     pub(crate) pool: Pool,
     /// Who it is, for fairness: the key's id, or `admin`.
     pub(crate) owner: String,
+    /// Whether it is the administrator.
+    pub(crate) is_admin: bool,
     /// Whether names of agents may be shown.
     pub(crate) sees_agents: bool,
     scope: PhantomData<S>,
@@ -75,7 +77,9 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let (owner, scopes, own) = match principal::identify(state, &parts.headers).await? {
+        let who = principal::identify(state, &parts.headers).await?;
+        let is_admin = matches!(who, Principal::Admin);
+        let (owner, scopes, own) = match who {
             Principal::Admin => ("admin".to_owned(), Scope::ALL.to_vec(), None),
             Principal::Key(key) => {
                 (key.record.id.to_string(), key.record.scopes.clone(), Some(key.record.pool.clone()))
@@ -88,7 +92,7 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
         let pool = principal::pool(&parts.headers, own.as_ref())?;
         state.pace.client_called(&pool);
         let sees_agents = scopes.contains(&Scope::AgentsRead);
-        Ok(Self { pool: state.store.pool(&pool), owner, sees_agents, scope: PhantomData })
+        Ok(Self { pool: state.store.pool(&pool), owner, is_admin, sees_agents, scope: PhantomData })
     }
 }
 

@@ -16,6 +16,8 @@ use crate::{
 
 /// Where bound jobs that nobody claimed go elsewhere, while agents park.
 const CLAIM_TIMEOUT_MS: u64 = 5_000;
+/// Where Redis is if nobody says.
+const USUAL_REDIS: &str = "redis://127.0.0.1:6379";
 /// Shortest duration that any setting may have.
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Longest duration that any setting may have: 10 years.
@@ -74,6 +76,21 @@ pub enum ConfigError {
         /// The timeout.
         timeout: humantime::FormattedDuration,
     },
+    /// The interval is too long for leases.
+    #[error(
+        "HEARTBEAT_INTERVAL ({interval}) must be at most a quarter of LEASE_TTL ({lease}), so that a lost heartbeat ends nobody's attempts"
+    )]
+    HeartbeatLease {
+        /// The interval.
+        interval: humantime::FormattedDuration,
+        /// How long a lease lasts.
+        lease: humantime::FormattedDuration,
+    },
+    /// The URL of Redis holds a password and came as a flag.
+    #[error(
+        "--redis-url holds a password, which every user of this machine can read there: set REDIS_URL in the environment, or REDIS_URL_FILE"
+    )]
+    PasswordInFlag,
     /// The idle pause is out of bounds.
     #[error("IDLE_POLL_MS is {0}: it must be between 1000 and 3600000")]
     IdlePoll(u64),
@@ -83,7 +100,7 @@ pub enum ConfigError {
 }
 
 impl RunArgs {
-    /// Checks the settings as a whole. `environment` looks up `ADMIN_TOKEN` and `SIGNING_KEY`.
+    /// Checks the settings as a whole. `environment` looks up `ADMIN_TOKEN`, `SIGNING_KEY` and `REDIS_URL`.
     ///
     /// # Errors
     /// [`ConfigError`] says what is wrong and what to do.
@@ -95,7 +112,7 @@ impl RunArgs {
         let keys = read_secret("SIGNING_KEY", &environment, self.signing_key_file.as_deref())?
             .ok_or(ConfigError::NoSigningKey)?;
         Ok(Settings {
-            redis_url: self.redis_url.clone(),
+            redis_url: self.redis_url(&environment)?,
             pool: self.pool_settings(),
             heartbeat_interval_ms: ms(self.heartbeat_interval),
             parking: self.parking == Parking::On,
@@ -105,6 +122,19 @@ impl RunArgs {
             keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
             cors_allowed_origins: self.origins()?,
         })
+    }
+
+    fn redis_url(&self, environment: &impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
+        let given = self.redis_url.as_ref().filter(|url| !url.reveal().trim().is_empty());
+        match (given, self.redis_url_file.as_deref()) {
+            (Some(_), Some(_)) => Err(ConfigError::Twice("REDIS_URL")),
+            (None, None) => Ok(Secret::new(USUAL_REDIS)),
+            (None, Some(path)) => read_file("REDIS_URL_FILE", path).map(|text| Secret::new(text.reveal().trim())),
+            (Some(url), None) => {
+                let from_flag = environment("REDIS_URL").as_deref() != Some(url.reveal());
+                if from_flag && has_password(url) { Err(ConfigError::PasswordInFlag) } else { Ok(url.clone()) }
+            }
+        }
     }
 
     fn check_durations(&self) -> Result<(), ConfigError> {
@@ -125,6 +155,12 @@ impl RunArgs {
             return Err(ConfigError::Heartbeat {
                 interval: humantime::format_duration(self.heartbeat_interval),
                 timeout: humantime::format_duration(self.heartbeat_timeout),
+            });
+        }
+        if self.heartbeat_interval * 4 > self.lease_ttl {
+            return Err(ConfigError::HeartbeatLease {
+                interval: humantime::format_duration(self.heartbeat_interval),
+                lease: humantime::format_duration(self.lease_ttl),
             });
         }
         if !(1_000..=3_600_000).contains(&self.idle_poll_ms) {
@@ -164,6 +200,12 @@ impl RunArgs {
     }
 }
 
+/// Whether there is a `:` in what comes before the host.
+fn has_password(url: &Secret) -> bool {
+    let rest = url.reveal().split_once("://").map_or(url.reveal(), |(_, rest)| rest);
+    rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
+}
+
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '*', ' ', '@']))
@@ -190,11 +232,15 @@ fn read_secret(
         (Some(_), Some(_)) => Err(ConfigError::Twice(name)),
         (Some(value), None) => Ok(Some(Secret::new(value))),
         (None, None) => Ok(None),
-        (None, Some(path)) => fs::read_to_string(path).map(|text| Some(Secret::new(text))).map_err(|cause| {
-            let setting = if name == "ADMIN_TOKEN" { "ADMIN_TOKEN_FILE" } else { "SIGNING_KEY_FILE" };
-            ConfigError::UnreadableFile { setting, path: path.display().to_string(), cause }
-        }),
+        (None, Some(path)) => {
+            read_file(if name == "ADMIN_TOKEN" { "ADMIN_TOKEN_FILE" } else { "SIGNING_KEY_FILE" }, path).map(Some)
+        }
     }
+}
+
+fn read_file(setting: &'static str, path: &Path) -> Result<Secret, ConfigError> {
+    let unreadable = |cause| ConfigError::UnreadableFile { setting, path: path.display().to_string(), cause };
+    fs::read_to_string(path).map(Secret::new).map_err(unreadable)
 }
 
 fn ms(duration: Duration) -> u64 {

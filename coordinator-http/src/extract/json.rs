@@ -2,11 +2,16 @@
 
 use std::{error::Error, marker::PhantomData};
 
-use axum::extract::{FromRequest, Request, rejection::BytesRejection};
-use bytes::Bytes;
+use axum::{
+    RequestExt,
+    extract::{FromRequest, Request},
+};
+use bytes::BytesMut;
 use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{error::ApiError, server::BodyTimeout, state::AppState};
 
@@ -19,7 +24,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_type(request.headers())?;
-        read(request, state).await.and_then(|bytes| parse(&bytes)).map(Self)
+        read(request, state).await.and_then(|held| parse(&held.bytes)).map(Self)
     }
 }
 
@@ -32,12 +37,12 @@ impl<T: DeserializeOwned> FromRequest<AppState> for OptionalJson<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let typed = check_type(request.headers());
-        let bytes = read(request, state).await?;
-        if bytes.is_empty() {
+        let held = read(request, state).await?;
+        if held.bytes.is_empty() {
             return Ok(Self(PhantomData));
         }
         typed?;
-        parse::<T>(&bytes).map(|_| Self(PhantomData))
+        parse::<T>(&held.bytes).map(|_| Self(PhantomData))
     }
 }
 
@@ -51,24 +56,41 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::MediaType("send `Content-Type: application/json`, once".to_owned()))
 }
 
-async fn read(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection| {
-        if let BytesRejection::FailedToBufferBody(cause) = &rejection
-            && cause.status() == http::StatusCode::PAYLOAD_TOO_LARGE
-        {
-            return ApiError::TooLarge;
-        }
-        if caused_by_timeout(&rejection) {
-            return ApiError::BodyTimeout;
-        }
-        ApiError::BadRequest("the body broke off".to_owned())
-    })
+/// A body, and its part of the memory for bodies, which it has until it is dropped.
+struct Held {
+    bytes: BytesMut,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
-fn caused_by_timeout(error: &(dyn Error + 'static)) -> bool {
+async fn read(request: Request, state: &AppState) -> Result<Held, ApiError> {
+    let mut body = request.into_limited_body();
+    let mut held = Held { bytes: BytesMut::new(), memory: None };
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        let memory = state.bodies.take(data.len())?;
+        match &mut held.memory {
+            Some(taken) => taken.merge(memory),
+            none => *none = Some(memory),
+        }
+        held.bytes.extend_from_slice(&data);
+    }
+    Ok(held)
+}
+
+fn broken(error: &axum::Error) -> ApiError {
+    if is_caused_by::<LengthLimitError>(error) {
+        return ApiError::TooLarge;
+    }
+    if is_caused_by::<BodyTimeout>(error) {
+        return ApiError::BodyTimeout;
+    }
+    ApiError::BadRequest("the body broke off".to_owned())
+}
+
+fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<BodyTimeout>() {
+        if error.is::<E>() {
             return true;
         }
         cause = error.source();

@@ -12,7 +12,7 @@ use titan_api::{ids::JobId, limits};
 
 use crate::{error::ApiError, state::AppState};
 
-fn no_such_job(id: &JobId) -> ApiError {
+pub(crate) fn no_such_job(id: &JobId) -> ApiError {
     ApiError::NotFound(format!("there is no job {id} in this pool; ended jobs are forgotten after a while"))
 }
 

@@ -33,11 +33,11 @@ const HEAD_BYTES: usize = 64 * 1_024;
 pub(crate) struct Ambiguous;
 
 /// Serves one connection until it ends, is closed for being slow, or has finished its request at a shutdown.
-pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, closing: CancellationToken) {
+/// When `closing` is cancelled it ends as soon as it serves no request.
+pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, meter: Meter, closing: CancellationToken) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let meter = Meter::new();
     let service = service_fn(|request| answer(request, router.clone(), &meter, &limits));
     let wire = TokioIo::new(Wire { stream, meter: meter.clone() });
     let connection = http1::Builder::new().max_buf_size(HEAD_BYTES).serve_connection(wire, service);

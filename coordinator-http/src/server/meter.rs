@@ -60,6 +60,14 @@ impl Meter {
         self.state().phase = Phase::Idle { since: Instant::now() };
     }
 
+    /// Since when the connection waits for another request, if it does.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self.state().phase {
+            Phase::Idle { since } => Some(since),
+            _ => None,
+        }
+    }
+
     /// The peer takes what is sent to it, or does not.
     pub(super) fn wrote(&self, stalled: bool) {
         let mut state = self.state();

@@ -5,6 +5,7 @@
 mod agent;
 mod authorization;
 mod bad_input;
+mod bounds;
 mod flow;
 mod observed;
 mod outage;

@@ -43,6 +43,9 @@ async fn an_outage_of_redis_is_told_within_a_second_and_ends_by_itself() {
     let mut agent = TestAgent::register(&world, "box-1").await;
     let id = world.submit(ADMIN).await;
     world.redis.kill();
+    let unsure = world.post(ADMIN, "/api/v1/jobs", job(&["true"])).await.problem(ProblemType::StoreUnavailable);
+    let detail = unsure.detail.unwrap();
+    assert!(detail.contains("may have been accepted") && !detail.contains("harmless"), "{detail}");
     let beat = json!({"protocol": 1, "seq": 9, "last_claim": 0});
     for _ in 0..3 {
         says_so_soon(&world.router, "POST", ADMIN, "/api/v1/jobs", Some(job(&["true"]))).await;

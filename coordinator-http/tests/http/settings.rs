@@ -35,6 +35,10 @@ fn settings_that_do_not_fit_are_refused_with_what_to_do() {
         (&[], Some(ADMIN), Some(pkcs1.as_str()), "PKCS#8"),
         (&[], Some(ADMIN), Some(cut), "damaged"),
         (&["--heartbeat-interval", "16s"], Some(ADMIN), keys, "half"),
+        (&["--lease-ttl", "39s"], Some(ADMIN), keys, "quarter of LEASE_TTL"),
+        (&["--redis-url", "redis://:hunter2@127.0.0.1"], Some(ADMIN), keys, "REDIS_URL_FILE"),
+        (&["--redis-url", "redis://127.0.0.1", "--redis-url-file", "/x"], Some(ADMIN), keys, "unset one"),
+        (&["--redis-url-file", "/nowhere"], Some(ADMIN), keys, "/nowhere"),
         (&["--lease-ttl", "0s"], Some(ADMIN), keys, "LEASE_TTL"),
         (&["--job-retention", "100years"], Some(ADMIN), keys, "JOB_RETENTION"),
         (&["--idle-poll-ms", "10"], Some(ADMIN), keys, "IDLE_POLL_MS"),
@@ -65,9 +69,13 @@ fn durations_need_units() {
 
 #[test]
 fn secrets_are_not_shown_when_settings_are() {
-    let args = Flags::parse_from(["test", "--redis-url", "redis://:hunter2@127.0.0.1"]).run;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("redis-url");
+    std::fs::write(&file, "redis://:hunter2@127.0.0.1\n").unwrap();
+    let args = Flags::parse_from(["test", "--redis-url-file", file.to_str().unwrap()]).run;
     let settings =
         args.check(|name| Some(if name == "ADMIN_TOKEN" { ADMIN } else { signing_keys() }.to_owned())).unwrap();
+    assert_eq!(settings.redis_url.reveal(), "redis://:hunter2@127.0.0.1");
     let shown = format!("{args:?} {settings:?}");
     assert!(!shown.contains("hunter2") && !shown.contains(ADMIN) && !shown.contains("PRIVATE"), "{shown}");
 }

@@ -22,6 +22,7 @@ fn limits() -> Limits {
     let full = Limits::default();
     Limits {
         connections: 8,
+        per_address: 8,
         head: full.head / 50,
         body_pause: full.body_pause / 50,
         body: full.body / 50,

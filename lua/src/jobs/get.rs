@@ -5,7 +5,7 @@ use std::{collections::HashMap, str::FromStr};
 use serde::Deserialize;
 use titan_api::{
     ids::{AgentId, JobId},
-    jobs::{AttemptFailure, Job, JobState, Reason, SubmitJob},
+    jobs::{AttemptFailure, Job, JobState, Reason},
     time::Timestamp,
 };
 
@@ -39,7 +39,7 @@ impl GetJob<'_> {
                 let spec = Spec::from_json(&reply.bytes()?)?;
                 let fields = reply.list()?.rest(|r| Ok((r.text()?, r.text()?)))?;
                 let failures = reply.list()?.rest(|r| failure(&r.bytes()?))?;
-                view(self.job.clone(), spec.job, &Fields(fields.into_iter().collect()), failures).map(Some)
+                view(self.job.clone(), spec, &Fields(fields.into_iter().collect()), failures).map(Some)
             }
             "not_found" => Ok(None),
             other => Err(unknown_word("jobs/get", other)),
@@ -69,7 +69,12 @@ impl Fields {
     }
 }
 
-fn view(id: JobId, spec: SubmitJob, f: &Fields, failures: Vec<AttemptFailure>) -> Result<Job, StoreError> {
+fn view(
+    id: JobId,
+    Spec { job: spec, owner }: Spec,
+    f: &Fields,
+    failures: Vec<AttemptFailure>,
+) -> Result<Job, StoreError> {
     let state: String = f.need("state")?;
     let devices = f.text("devices").unwrap_or_default();
     Ok(Job {
@@ -94,6 +99,7 @@ fn view(id: JobId, spec: SubmitJob, f: &Fields, failures: Vec<AttemptFailure>) -
         timeout_ms: spec.timeout_ms,
         labels: spec.labels,
         devices: devices.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect(),
+        submitted_by: owner,
         failures,
     })
 }

@@ -11,6 +11,9 @@ use crate::{
 
 script!(Frees, "output/read", uses ["key", "clock", "pool", "record", "segment", "job", "agent"]);
 
+/// Chunks in one slice. A program that writes byte by byte makes a frame of each, which is far longer as JSON.
+const MOST_CHUNKS: usize = 4_096;
+
 /// Reads output.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOutput<'a> {
@@ -24,7 +27,7 @@ pub struct ReadOutput<'a> {
     pub follow: bool,
 }
 
-/// A piece of output, at most 256 KiB.
+/// A piece of output, at most 256 KiB in at most 4,096 chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
     /// The attempt that wrote it: the latest.
@@ -89,11 +92,14 @@ fn slice(
 ) -> Result<Slice, StoreError> {
     let mut chunks: Vec<StoredChunk> = Vec::new();
     let (mut next_offset, mut skipped_bytes) = (offset, 0);
-    for (number, segment) in segments {
+    'all: for (number, segment) in segments {
         for frame in frames(*number, segment)? {
             let end = frame.offset + frame.data.len() as u64;
             if end <= next_offset {
                 continue;
+            }
+            if chunks.len() == MOST_CHUNKS {
+                break 'all;
             }
             skipped_bytes += frame.offset.saturating_sub(next_offset);
             let seen = usize::try_from(next_offset.saturating_sub(frame.offset)).unwrap_or(usize::MAX);
@@ -104,4 +110,26 @@ fn slice(
     }
     let complete = state.is_ended() && next_offset >= written;
     Ok(Slice { attempt, state, chunks, skipped_bytes, next_offset, complete })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_in_many_small_frames_is_read_piece_by_piece() {
+        let frames = (0..10_000_u32).map(|n| [if n % 2 == 0 { b'o' } else { b'e' }, 0, 1, b'x']);
+        let segments = [(0, frames.flatten().collect::<Vec<u8>>())];
+        let (mut offset, mut seen) = (0, Vec::new());
+        loop {
+            let piece = slice(JobState::Completed, 1, offset, 10_000, &segments).unwrap_or_else(|e| panic!("{e}"));
+            seen.push(piece.chunks.len());
+            assert_eq!((piece.next_offset, piece.skipped_bytes), (offset + piece.chunks.len() as u64, 0));
+            offset = piece.next_offset;
+            if piece.complete {
+                break;
+            }
+        }
+        assert_eq!(seen, [4_096, 4_096, 1_808]);
+    }
 }

@@ -14,6 +14,8 @@ use topics::Topics;
 
 /// A subscription that is not confirmed by then fails.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(700);
+/// Wishes that may wait to be taken up; one that finds no place fails at once.
+const WISHES: usize = 10_000;
 
 /// What can be waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,7 +56,7 @@ impl Pool {
 pub(crate) struct Watches {
     target: Target,
     topics: Arc<Topics>,
-    subscription: OnceCell<mpsc::UnboundedSender<Subscribe>>,
+    subscription: OnceCell<mpsc::Sender<Subscribe>>,
 }
 
 impl Watches {
@@ -63,7 +65,9 @@ impl Watches {
     }
 
     async fn watch(&self, channel: String) -> Result<watch::Receiver<()>, StoreError> {
-        let (receiver, confirmed) = self.topics.register(&channel);
+        let registered = self.topics.register(&channel);
+        let (receiver, confirmed) =
+            registered.ok_or_else(|| StoreError::Unavailable("too many things are waited for".to_owned()))?;
         if !confirmed {
             self.subscribe(channel).await?;
         }
@@ -74,15 +78,15 @@ impl Watches {
         let requests = self.subscription.get_or_init(|| async { self.start() }).await;
         let (done, confirmation) = oneshot::channel();
         let unavailable = || StoreError::Unavailable("the subscription for waiting could not be made".to_owned());
-        requests.send(Subscribe { channel, done }).map_err(|_| unavailable())?;
+        requests.try_send(Subscribe { channel, done }).map_err(|_| unavailable())?;
         match tokio::time::timeout(CONFIRM_TIMEOUT, confirmation).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(unavailable()),
         }
     }
 
-    fn start(&self) -> mpsc::UnboundedSender<Subscribe> {
-        let (sender, requests) = mpsc::unbounded_channel();
+    fn start(&self) -> mpsc::Sender<Subscribe> {
+        let (sender, requests) = mpsc::channel(WISHES);
         tokio::spawn(subscription::run(self.target.clone(), Arc::clone(&self.topics), requests));
         sender
     }

@@ -6,22 +6,34 @@ use std::{sync::Arc, time::Duration};
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisResult, Value};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::topics::Topics;
-use crate::connection::Target;
+use crate::connection::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Target};
 
 /// Channels in one command.
 const BATCH: usize = 256;
 /// After a reconnect all waiters are woken, spread over a second in this many steps.
 const WAKE_STEPS: usize = 20;
+/// How often idle channels are left, and the connection is asked whether it lives: nothing is written to it otherwise,
+/// so that its end may go unnoticed.
+const CLEAN_EVERY: Duration = Duration::from_secs(3);
+/// A connection that does not answer by then is lost.
+const PONG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A wish to have a channel subscribed.
 #[derive(Debug)]
 pub(super) struct Subscribe {
     pub(super) channel: String,
     pub(super) done: oneshot::Sender<()>,
+}
+
+impl Subscribe {
+    /// Tells the waiter, if it is still there.
+    fn confirm(self) {
+        let _ = self.done.send(());
+    }
 }
 
 enum Link {
@@ -36,7 +48,10 @@ impl Link {
                 let info = client.get_connection_info().clone();
                 let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
                 let client = redis::Client::open(info.set_redis_settings(settings))?;
-                let config = AsyncConnectionConfig::new().set_push_sender(pushes);
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(RESPONSE_TIMEOUT))
+                    .set_push_sender(pushes);
                 Ok(Self::Node(client.get_multiplexed_async_connection_with_config(&config).await?))
             }
             Target::Cluster(nodes) => {
@@ -55,6 +70,20 @@ impl Link {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Whether the connection answers. A cluster mends the connections that it sees break by itself.
+    async fn lives(&mut self) -> bool {
+        let ping = redis::cmd("PING");
+        let answer = match self {
+            Self::Node(connection) => timeout(PONG_TIMEOUT, ping.query_async::<Value>(connection)).await,
+            Self::Cluster(connection) => timeout(PONG_TIMEOUT, ping.query_async::<Value>(connection)).await,
+        };
+        match (answer, self) {
+            (Ok(Ok(_)), _) => true,
+            (Ok(Err(error)), Self::Cluster(_)) => !error.is_timeout(),
+            _ => false,
         }
     }
 
@@ -77,24 +106,34 @@ fn pool_of(channel: &str) -> &str {
 }
 
 /// Serves wishes until the store is dropped.
-pub(super) async fn run(target: Target, topics: Arc<Topics>, mut requests: mpsc::UnboundedReceiver<Subscribe>) {
+pub(super) async fn run(target: Target, topics: Arc<Topics>, mut requests: mpsc::Receiver<Subscribe>) {
     let mut pause = Duration::from_millis(50);
+    let mut waiting = Vec::new();
     while !requests.is_closed() {
+        take_up(&mut requests, &mut waiting);
+        topics.drop_unwatched();
         let (sender, pushes) = mpsc::unbounded_channel();
         let begun = Instant::now();
         if let Ok(mut link) = Link::connect(&target, sender).await {
-            let lost = serve(&mut link, &topics, &mut requests, pushes).await;
+            let lost = serve(&mut link, &topics, &mut requests, &mut waiting, pushes).await;
             topics.forget_confirmations();
             if lost.is_none() {
                 return;
             }
             tracing::debug!(component = "watch", "the subscription connection was lost");
         }
-        // Wishes that came meanwhile stay in the channel; whoever gave up waiting has dropped its end.
         pause = if begun.elapsed() > Duration::from_secs(5) { Duration::from_millis(50) } else { pause * 2 };
         pause = pause.min(Duration::from_secs(1));
         sleep(pause).await;
     }
+}
+
+/// Takes the wishes out of the channel while there is no connection, and drops those whose waiter gave up.
+fn take_up(requests: &mut mpsc::Receiver<Subscribe>, waiting: &mut Vec<Subscribe>) {
+    while let Ok(wish) = requests.try_recv() {
+        waiting.push(wish);
+    }
+    waiting.retain(|wish| !wish.done.is_closed());
 }
 
 struct Lost;
@@ -103,13 +142,20 @@ struct Lost;
 async fn serve(
     link: &mut Link,
     topics: &Topics,
-    requests: &mut mpsc::UnboundedReceiver<Subscribe>,
+    requests: &mut mpsc::Receiver<Subscribe>,
+    waiting: &mut Vec<Subscribe>,
     mut pushes: mpsc::UnboundedReceiver<PushInfo>,
 ) -> Option<Lost> {
     let Ok(mut to_wake) = resubscribe(link, topics).await else { return Some(Lost) };
+    // Their channels were registered before they were wished for, so they are subscribed now, all but a few newest.
+    let (known, new): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|wish| topics.is_confirmed(&wish.channel));
+    known.into_iter().for_each(Subscribe::confirm);
+    if !new.is_empty() && subscribe_all(link, topics, new).await.is_err() {
+        return Some(Lost);
+    }
     let step = to_wake.len().div_ceil(WAKE_STEPS).max(1);
     let mut waking = interval(Duration::from_millis(50));
-    let mut cleaning = interval(Duration::from_secs(10));
+    let mut cleaning = interval(CLEAN_EVERY);
     waking.set_missed_tick_behavior(MissedTickBehavior::Delay);
     cleaning.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -130,6 +176,7 @@ async fn serve(
                 to_wake = rest;
             }
             _ = cleaning.tick() => {
+                if !link.lives().await { return Some(Lost) }
                 let mut idle = topics.take_idle();
                 idle.sort();
                 for batch in idle.chunks(BATCH) {
@@ -155,7 +202,7 @@ async fn subscribe(
     link: &mut Link,
     topics: &Topics,
     first: Subscribe,
-    requests: &mut mpsc::UnboundedReceiver<Subscribe>,
+    requests: &mut mpsc::Receiver<Subscribe>,
 ) -> RedisResult<()> {
     let mut batch = vec![first];
     while batch.len() < BATCH
@@ -163,13 +210,19 @@ async fn subscribe(
     {
         batch.push(more);
     }
+    subscribe_all(link, topics, batch).await
+}
+
+async fn subscribe_all(link: &mut Link, topics: &Topics, mut batch: Vec<Subscribe>) -> RedisResult<()> {
+    batch.retain(|wish| !wish.done.is_closed());
+    if batch.is_empty() {
+        return Ok(());
+    }
     batch.sort_by(|a, b| a.channel.cmp(&b.channel));
-    let (channels, waiting): (Vec<String>, Vec<_>) = batch.into_iter().map(|s| (s.channel, s.done)).unzip();
+    let channels: Vec<String> = batch.iter().map(|wish| wish.channel.clone()).collect();
     link.subscribe(&channels).await?;
     topics.confirm(&channels);
-    for done in waiting {
-        let _ = done.send(());
-    }
+    batch.into_iter().for_each(Subscribe::confirm);
     Ok(())
 }
 

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 /// How long a channel stays subscribed after its last waiter left: an agent that parks again then costs no command.
 const LINGER: Duration = Duration::from_secs(30);
+/// Channels at once. Each costs memory here and in Redis, so whoever names more is refused.
+const MOST: usize = 100_000;
 
 #[derive(Debug)]
 struct Entry {
@@ -27,16 +29,19 @@ impl Topics {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A receiver for a channel, and whether the channel is subscribed already.
-    pub(super) fn register(&self, channel: &str) -> (watch::Receiver<()>, bool) {
+    /// A receiver for a channel, and whether the channel is subscribed already; none if there are too many channels.
+    pub(super) fn register(&self, channel: &str) -> Option<(watch::Receiver<()>, bool)> {
         let mut topics = self.lock();
         if let Some(entry) = topics.get_mut(channel) {
             entry.used = Instant::now();
-            return (entry.changes.subscribe(), entry.confirmed);
+            return Some((entry.changes.subscribe(), entry.confirmed));
+        }
+        if topics.len() >= MOST {
+            return None;
         }
         let (changes, receiver) = watch::channel(());
         topics.insert(channel.to_owned(), Entry { changes, confirmed: false, used: Instant::now() });
-        (receiver, false)
+        Some((receiver, false))
     }
 
     /// Notes that channels are subscribed.
@@ -52,6 +57,11 @@ impl Topics {
     /// Notes that the connection is gone, and with it every subscription.
     pub(super) fn forget_confirmations(&self) {
         self.lock().values_mut().for_each(|entry| entry.confirmed = false);
+    }
+
+    /// Forgets the channels that nobody waits for. Only while there is no connection: there is nothing to unsubscribe.
+    pub(super) fn drop_unwatched(&self) {
+        self.lock().retain(|_, entry| entry.changes.receiver_count() > 0);
     }
 
     /// Whether the channel counts as subscribed.
@@ -80,5 +90,30 @@ impl Topics {
             topics.remove(channel);
         }
         channels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_of_waiters_that_gave_up_are_forgotten_while_there_is_no_connection() {
+        let topics = Topics::default();
+        let kept = topics.register("kept");
+        drop(topics.register("left"));
+        topics.drop_unwatched();
+        assert_eq!(topics.channels(), ["kept"]);
+        drop(kept);
+    }
+
+    #[test]
+    fn more_channels_than_the_bound_are_refused_and_known_ones_are_not() {
+        let topics = Topics::default();
+        for n in 0..MOST {
+            assert!(topics.register(&n.to_string()).is_some());
+        }
+        assert!(topics.register("one more").is_none());
+        assert!(topics.register("0").is_some());
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     pace::Pace,
     state::AppState,
     validate::Validate,
-    waiters::{Look, Visit},
+    waiters::{Holder, Look, Visit},
 };
 
 /// An agent whose claim ends empty claims again at once; until then it still counts as at hand.
@@ -51,7 +51,8 @@ pub(crate) async fn handler(
         let measures = request.measures.as_ref().filter(|_| visit.first);
         look(&agent, request.claim, measures, reachable_ms)
     };
-    let claimed = state.waiters.until_found(&agent.pool, topic, wait, look).await?;
+    let holder = Holder::Agent(agent.pool_name(), agent.id());
+    let claimed = state.waiters.until_found(&agent.pool, holder, topic, wait, look).await?;
     Ok(Json(ClaimReply {
         leases: claimed.leases,
         cancel: claimed.cancel,

@@ -33,10 +33,13 @@ pub(crate) async fn handler(
     ApiJson(request): ApiJson<HeartbeatRequest>,
 ) -> Result<Json<HeartbeatReply>, ApiError> {
     request.validate()?;
-    let next_heartbeat_ms = state.pace.next_heartbeat_ms(agent.pool_name());
+    let next_heartbeat_ms = state.pace.next_heartbeat_ms(agent.pool_name(), !request.leases.is_empty());
     let reported = report(&agent, &request).await?;
     let heard = heartbeat(&agent, &request).await?;
     let claimed = claim(&agent, &request, state.pace.parking(), next_heartbeat_ms).await?;
+    let begins = !claimed.leases.is_empty();
+    let next_heartbeat_ms =
+        if begins { state.pace.next_heartbeat_ms(agent.pool_name(), true) } else { next_heartbeat_ms };
     let watched = reported.watched || heard.watched || claimed.watched;
     Ok(Json(HeartbeatReply {
         next_heartbeat_ms,

@@ -12,8 +12,11 @@ use crate::{
     error::ApiError,
     extract::{ApiPath, ApiQuery},
     state::AppState,
-    waiters::Look,
+    waiters::{Holder, Look},
 };
+
+/// Stands for a value that the caller may not see.
+const COVER: &str = "***";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -40,8 +43,19 @@ pub(crate) async fn handler(
 ) -> Result<Json<Job>, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
     let topic = Topic::Job(id.clone());
-    let job = state.waiters.until_found(&caller.pool, topic, wait, |_| look(&caller.pool, &id)).await?;
-    Ok(Json(job))
+    let job = state
+        .waiters
+        .until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, |_| look(&caller.pool, &id))
+        .await?;
+    Ok(Json(if caller.is_admin || caller.owner == job.submitted_by { job } else { covered(job) }))
+}
+
+/// The job without what may be secret of its submitter.
+fn covered(mut job: Job) -> Job {
+    for text in job.process.env.values_mut().chain(&mut job.process.stdin) {
+        COVER.clone_into(text);
+    }
+    job
 }
 
 async fn look(pool: &Pool, id: &JobId) -> Result<Look<Job>, ApiError> {

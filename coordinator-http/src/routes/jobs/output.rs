@@ -18,7 +18,7 @@ use crate::{
     extract::{ApiPath, ApiQuery},
     output_stream::{self, Place},
     state::AppState,
-    waiters::Look,
+    waiters::{Holder, Look},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -59,11 +59,11 @@ pub(crate) async fn handler(
     let asked = Place { attempt: query.attempt, offset: query.offset };
     if wants_stream(&headers) {
         let place = Place::from_last_event(&headers)?.unwrap_or(asked);
-        return Ok(output_stream::follow(state, caller.pool, id, place).await?.into_response());
+        return Ok(output_stream::follow(state, caller, id, place).await?.into_response());
     }
     let topic = Topic::Job(id.clone());
     let look = |_| look(&caller.pool, &id, asked, !wait.is_zero());
-    let output = state.waiters.until_found(&caller.pool, topic, wait, look).await?;
+    let output = state.waiters.until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, look).await?;
     Ok(Json(output).into_response())
 }
 

@@ -56,7 +56,10 @@ pub(crate) async fn handler(
     spec.validate()?;
     let id = ids::new_job_id(state.clock.now_ms())?;
     let explain = query.explain || tracing::enabled!(target: SCHEDULER, tracing::Level::DEBUG);
-    let outcome = Submit { job: &id, spec: &spec, owner: &caller.owner, explain }.run(&caller.pool).await?;
+    let outcome = Submit { job: &id, spec: &spec, owner: &caller.owner, explain }.run(&caller.pool).await;
+    let outcome = outcome.map_err(|e| {
+        ApiError::unsure(e, || format!("the job may have been accepted, as {id}: look for it before repeating"))
+    })?;
     let (job_state, agent_id, explanation) = match outcome {
         SubmitOutcome::Scheduled { agent, score, explanation } => {
             log_choice(&id, &agent, score, explanation.as_ref());

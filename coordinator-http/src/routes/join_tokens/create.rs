@@ -45,6 +45,9 @@ pub(crate) async fn handler(
         expires_at: Timestamp::from_ms(now_ms.saturating_add_unsigned(request.expires_in_ms)),
     };
     let stored = StoredJoinToken { record: record.clone(), secret_sha256: fresh.secret_sha256 };
-    join_tokens::create(&state.store, &stored).await?;
+    join_tokens::create(&state.store, &stored).await.map_err(|e| {
+        let id = &record.id;
+        ApiError::unsure(e, || format!("the token may have been made, as {id}: delete it if it is listed, then repeat"))
+    })?;
     Ok((StatusCode::CREATED, Json(CreatedJoinToken { token: fresh.text, record })))
 }

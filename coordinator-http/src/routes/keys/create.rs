@@ -44,6 +44,10 @@ pub(crate) async fn handler(
         created_at: Timestamp::from_ms(now_ms),
         expires_at: request.expires_in_ms.map(|life_ms| Timestamp::from_ms(now_ms.saturating_add_unsigned(life_ms))),
     };
-    api_keys::create(&state.store, &StoredKey { record: record.clone(), secret_sha256: fresh.secret_sha256 }).await?;
+    let stored = StoredKey { record: record.clone(), secret_sha256: fresh.secret_sha256 };
+    api_keys::create(&state.store, &stored).await.map_err(|e| {
+        let id = &record.id;
+        ApiError::unsure(e, || format!("the key may have been made, as {id}: delete it if it is listed, then repeat"))
+    })?;
     Ok((StatusCode::CREATED, Json(CreatedKey { key: fresh.text, record })))
 }
