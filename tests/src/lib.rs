@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod rewriter;
 pub mod skip;
 pub mod snapshot;
 pub mod wait;

@@ -74,7 +74,8 @@ impl Model {
     fn take_back_unlisted(&mut self, name: &str, last_claim: u64, kept: &[HeldLease]) {
         let is_unlisted = |id: &str| kept.iter().all(|l| l.job_id.as_str() != id);
         let live = &self.agents[name].live;
-        let unlisted = live.iter().filter(|(id, l)| l.phase != Phase::Bound && l.claim <= last_claim && is_unlisted(id));
+        let unlisted =
+            live.iter().filter(|(id, l)| l.phase != Phase::Bound && l.claim <= last_claim && is_unlisted(id));
         let unlisted: Vec<_> = unlisted.map(|(id, l)| (id.clone(), l.phase)).collect();
         for (id, phase) in self.choices.in_some_order(unlisted) {
             match phase {
@@ -167,13 +168,13 @@ impl Model {
             }
             Happening::Failed { reason, exit_code, signal, message } => {
                 let is_refusal = *reason == Reason::Refused;
-                if is_refusal { self.note_refusal(id, name) } else { self.avoid(id, name) }
-                let outcome = Outcome {
-                    reason: Some(*reason),
-                    exit_code: *exit_code,
-                    signal: *signal,
-                    message: message.clone(),
-                };
+                if is_refusal {
+                    self.note_refusal(id, name);
+                } else {
+                    self.avoid(id, name);
+                }
+                let outcome =
+                    Outcome { reason: Some(*reason), exit_code: *exit_code, signal: *signal, message: message.clone() };
                 self.attempt_failed(id, name, outcome, is_refusal);
             }
             _ => {

@@ -36,9 +36,11 @@ impl Model {
         }
         match call {
             Call::Join { .. } => {}
-            Call::Sweep => while self.settle() {},
+            Call::Sweep => while self.settle() > 0 {},
             _ if reply == Reply::Unserved => {}
-            _ => drop(self.settle()),
+            _ => {
+                self.settle();
+            }
         }
         reply
     }
@@ -271,7 +273,8 @@ impl Model {
     /// The agent's queue in its order; what it does not want goes elsewhere.
     fn hand_out_queue(&mut self, name: &str, number: u64, most: usize) -> Vec<String> {
         let live = &self.agents[name].live;
-        let mut bound: Vec<_> = live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
+        let mut bound: Vec<_> =
+            live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
         bound.sort_by_key(|id| self.jobs[id].order);
         let surplus = bound.split_off(most.min(bound.len()));
         for id in &bound {

@@ -36,7 +36,11 @@ impl History {
         let reached = std::iter::once(reply.word())
             .chain(failures.map(|f| format!("failure {}", f.reason.as_str())))
             .chain(seen.agents.iter().map(|a| format!("agent {}", a.state)))
-            .chain(seen.changed.iter().map(|j| format!("job {}{}", j.state, if j.cancelling { ", cancelling" } else { "" })))
+            .chain(
+                seen.changed
+                    .iter()
+                    .map(|j| format!("job {}{}", j.state, if j.cancelling { ", cancelling" } else { "" })),
+            )
             .chain(answers);
         for what in reached {
             *self.reached.entry(what).or_default() += 1;
@@ -116,7 +120,9 @@ fn one_place_each(seen: &Seen, broken: &mut Vec<String>) {
         count(JobState::is_ended),
     ];
     if counted != listed {
-        broken.push(format!("jobs pending, scheduled, running, ended: {listed:?} by the list, {counted:?} by the counts"));
+        broken.push(format!(
+            "jobs pending, scheduled, running, ended: {listed:?} by the list, {counted:?} by the counts"
+        ));
     }
 }
 

@@ -44,7 +44,12 @@ impl Model {
         let job = self.job(id);
         job.free += u32::from(is_free);
         if why.reason.is_some() {
-            job.failures.push(Failure { attempt: job.attempt, agent: name.to_owned(), at_ms: now, outcome: why.clone() });
+            job.failures.push(Failure {
+                attempt: job.attempt,
+                agent: name.to_owned(),
+                at_ms: now,
+                outcome: why.clone(),
+            });
             let forgotten = job.failures.len().saturating_sub(FAILURES_KEPT);
             job.failures.drain(..forgotten);
             job.outcome = why;

@@ -10,6 +10,7 @@ mod choices;
 mod history;
 mod life;
 mod placing;
+mod regressions;
 mod room;
 mod seen;
 mod silence;
@@ -93,9 +94,8 @@ fn the_store_does_what_the_rules_say_in_random_stories() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(RedisServer::start());
     let teller = runtime.block_on(async { Teller::new(&redis.url()) });
-    let told = runner().run(&case(), |(profile, steps)| {
-        runtime.block_on(teller.tell(profile, &steps)).map_err(TestCaseError::fail)
-    });
+    let told = runner()
+        .run(&case(), |(profile, steps)| runtime.block_on(teller.tell(profile, &steps)).map_err(TestCaseError::fail));
     match told {
         Ok(()) => println!("reached: {:#?}", teller.reached.borrow()),
         Err(TestError::Fail(why, (profile, steps))) => {

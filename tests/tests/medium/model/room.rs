@@ -114,7 +114,8 @@ impl Agent {
         if gpus == 0 {
             return ratio(self.ram_left(), mb(self.facts.ram_mb));
         }
-        let lefts = self.facts.gpus.iter().enumerate().map(|(i, g)| (self.vram_left(&g.uuid), Reverse(i), mb(g.vram_mb)));
+        let lefts =
+            self.facts.gpus.iter().enumerate().map(|(i, g)| (self.vram_left(&g.uuid), Reverse(i), mb(g.vram_mb)));
         lefts.max().map_or(0.0, |(left, _, total)| ratio(left, total))
     }
 

@@ -36,7 +36,8 @@ impl Seen {
         let page = ListJobs { state: None, agent: None, after: None, limit: 500 };
         let (agents, page, status) = tokio::try_join!(agents.run(pool), page.run(pool), ReadStatus.run(pool))?;
         let summaries: BTreeMap<_, _> = page.jobs.into_iter().map(|j| (j.id.to_string(), j)).collect();
-        let is_news = |(id, now): &(&String, &JobSummary)| before.summaries.get(*id) != Some(now) || named.contains(&now.id);
+        let is_news =
+            |(id, now): &(&String, &JobSummary)| before.summaries.get(*id) != Some(now) || named.contains(&now.id);
         let news = summaries.iter().filter(is_news).map(|(_, job)| GetJob { job: &job.id });
         let reading: Vec<_> = news.collect();
         let changed = try_join_all(reading.iter().map(|get| get.run(pool))).await?.into_iter().flatten().collect();
@@ -143,7 +144,8 @@ fn compare_job(d: &mut Differences, job: &Job, seen: &jobs::Job) {
     d.compare(|| of("output"), &job.written, &seen.output_bytes);
     d.compare(|| of("signal"), &job.outcome.signal, &seen.signal);
     d.compare(|| of("message"), &job.outcome.message, &seen.message);
-    let failures: Vec<_> = job.failures.iter().map(|f| (f.attempt, f.agent.as_str(), f.at_ms, f.outcome.reason)).collect();
+    let failures: Vec<_> =
+        job.failures.iter().map(|f| (f.attempt, f.agent.as_str(), f.at_ms, f.outcome.reason)).collect();
     let really: Vec<_> =
         seen.failures.iter().map(|f| (f.attempt, f.agent_id.as_str(), f.at.as_ms(), Some(f.reason))).collect();
     d.compare(|| of("failures"), &failures, &really);

@@ -11,23 +11,60 @@ pub(super) const BOXES: usize = 5;
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// Time passes, and the timer settles what is overdue.
-    Pass { ms: i64 },
+    Pass {
+        ms: i64,
+    },
     /// Time passes and nothing happens.
-    Wait { ms: i64 },
+    Wait {
+        ms: i64,
+    },
     /// Time passes, and all boxes but the silent ones send a heartbeat and park; so several times.
-    Rounds { times: usize, ms: i64, silent: u8 },
-    Submit { need: usize, priority: i32, max_attempts: u32, allow_unserved: bool },
-    SubmitAgain { job: usize },
-    Cancel { job: usize },
-    Register { agent: usize, run: Run },
+    Rounds {
+        times: usize,
+        ms: i64,
+        silent: u8,
+    },
+    Submit {
+        need: usize,
+        priority: i32,
+        max_attempts: u32,
+        allow_unserved: bool,
+    },
+    SubmitAgain {
+        job: usize,
+    },
+    Cancel {
+        job: usize,
+    },
+    Register {
+        agent: usize,
+        run: Run,
+    },
     Beat(Beat),
-    Claim { agent: usize, number: Number, slots: u32, reach_ms: u64, is_lost: bool, measures: Option<Measuring> },
+    Claim {
+        agent: usize,
+        number: Number,
+        slots: u32,
+        reach_ms: u64,
+        is_lost: bool,
+        measures: Option<Measuring>,
+    },
     /// Each report is of a lease by its number and one of two reporters: its owner, or `agent`.
-    Report { agent: usize, reports: Vec<(Which, Event)> },
-    Drain { agent: usize, draining: bool },
-    Remove { agent: usize },
+    Report {
+        agent: usize,
+        reports: Vec<(Which, Event)>,
+    },
+    Drain {
+        agent: usize,
+        draining: bool,
+    },
+    Remove {
+        agent: usize,
+    },
     /// A box joins, if need be again, and a new run of it registers.
-    Join { agent: usize },
+    Join {
+        agent: usize,
+    },
 }
 
 /// Which run of an agent registers.
@@ -40,6 +77,7 @@ pub(super) enum Run {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Beat {
     pub(super) agent: usize,
     pub(super) is_late: bool,
@@ -85,7 +123,10 @@ pub(super) enum Which {
 pub(super) enum Event {
     Started,
     /// Output that begins so many bytes after the end of what was written.
-    Output { gap: i64, bytes: usize },
+    Output {
+        gap: i64,
+        bytes: usize,
+    },
     Completed,
     Failed(Reason),
     Released,
@@ -155,8 +196,13 @@ fn claim() -> impl Strategy<Value = Step> {
     let number = prop_oneof![8 => Just(Number::Next), 2 => Just(Number::Same), 1 => Just(Number::Lower)];
     let reach = select(vec![20_000, 20_000, 500, 0]);
     (0..BOXES, number, 0..4_u32, reach, prop::bool::weighted(0.2), option::weighted(0.3, measuring())).prop_map(
-        |(agent, number, slots, reach_ms, is_lost, measures)| {
-            Step::Claim { agent, number, slots, reach_ms, is_lost, measures }
+        |(agent, number, slots, reach_ms, is_lost, measures)| Step::Claim {
+            agent,
+            number,
+            slots,
+            reach_ms,
+            is_lost,
+            measures,
         },
     )
 }
@@ -164,13 +210,8 @@ fn claim() -> impl Strategy<Value = Step> {
 fn measuring() -> impl Strategy<Value = Measuring> {
     let used = option::weighted(0.7, 0..5_u64);
     let rtt_ms = option::of(select(vec![0.4, 7.0, 52.0, 130.0, 400.0]));
-    (0..9_u64, used, any::<bool>(), any::<bool>(), rtt_ms).prop_map(|(free, used, has_ram, has_seen, rtt_ms)| Measuring {
-        free,
-        used,
-        has_ram,
-        has_seen,
-        rtt_ms,
-    })
+    (0..9_u64, used, any::<bool>(), any::<bool>(), rtt_ms)
+        .prop_map(|(free, used, has_ram, has_seen, rtt_ms)| Measuring { free, used, has_ram, has_seen, rtt_ms })
 }
 
 fn which() -> impl Strategy<Value = Which> {

@@ -139,7 +139,9 @@ impl Story {
             leaving: beat.leaving,
         };
         if let Reply::Heard { stop, .. } = self.call(call).await? {
-            stop.iter().for_each(|lease| self.a_box(name).drop_lease(lease));
+            for lease in &stop {
+                self.a_box(name).drop_lease(lease);
+            }
         }
         Ok(())
     }
@@ -190,7 +192,8 @@ impl Story {
         // One that holds something, if there is one.
         let holder = (agent..BOXES).chain(0..agent).find(|n| !self.boxes[box_name(*n)].holds.is_empty());
         let name = box_name(holder.unwrap_or(agent));
-        let reports: Vec<Report> = reports.iter().filter_map(|(which, event)| self.one_report(name, *which, *event)).collect();
+        let reports: Vec<Report> =
+            reports.iter().filter_map(|(which, event)| self.one_report(name, *which, *event)).collect();
         if reports.is_empty() {
             return Ok(());
         }

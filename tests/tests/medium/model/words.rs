@@ -13,15 +13,48 @@ use titan_lua::agents::TurnedAway;
 /// One call.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
-    Join { agent: AgentId },
-    Register { agent: AgentId, instance: String, facts: Facts, running: Vec<HeldLease> },
-    Beat { from: From, seq: u64, last_claim: u64, measures: Measures, leases: Vec<HeldLease>, leaving: bool },
-    Claim { from: From, number: u64, slots: u32, measures: Option<Measures>, reachable_ms: u64 },
-    Report { from: From, reports: Vec<Report> },
-    Drain { agent: AgentId, draining: bool },
-    Remove { agent: AgentId },
-    Submit { job: JobId, spec: SubmitJob },
-    Cancel { job: JobId },
+    Join {
+        agent: AgentId,
+    },
+    Register {
+        agent: AgentId,
+        instance: String,
+        facts: Facts,
+        running: Vec<HeldLease>,
+    },
+    Beat {
+        from: From,
+        seq: u64,
+        last_claim: u64,
+        measures: Measures,
+        leases: Vec<HeldLease>,
+        leaving: bool,
+    },
+    Claim {
+        from: From,
+        number: u64,
+        slots: u32,
+        measures: Option<Measures>,
+        reachable_ms: u64,
+    },
+    Report {
+        from: From,
+        reports: Vec<Report>,
+    },
+    Drain {
+        agent: AgentId,
+        draining: bool,
+    },
+    Remove {
+        agent: AgentId,
+    },
+    Submit {
+        job: JobId,
+        spec: SubmitJob,
+    },
+    Cancel {
+        job: JobId,
+    },
     /// Repeated until nothing is overdue.
     Sweep,
 }
@@ -90,7 +123,9 @@ impl Reply {
     pub(super) fn is_met_by(&self, real: &Self) -> bool {
         match (self, real) {
             (Self::Claimed { leases, cancel }, Self::Claimed { leases: real, cancel: really_cancel }) => {
-                cancel == really_cancel && leases.len() == real.len() && leases.iter().zip(real).all(|(a, b)| a.is_met_by(b))
+                cancel == really_cancel
+                    && leases.len() == real.len()
+                    && leases.iter().zip(real).all(|(a, b)| a.is_met_by(b))
             }
             (expected, real) => expected == real,
         }
