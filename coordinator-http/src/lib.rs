@@ -21,6 +21,7 @@ mod output_stream;
 mod pace;
 mod routes;
 mod secret;
+mod serve;
 pub mod server;
 mod state;
 mod strict;

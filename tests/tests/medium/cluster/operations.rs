@@ -97,7 +97,7 @@ async fn heartbeat(scene: &Scene) -> Result<(), StoreError> {
         last_claim: 0,
         measures: &Measures::default(),
         leases: &leases,
-        draining: false,
+        leaving: false,
     };
     beat.run(&scene.pool()).await.map(drop)
 }

@@ -203,7 +203,7 @@ impl<R> World<R> {
             last_claim,
             measures,
             leases,
-            draining: false,
+            leaving: false,
         };
         call.run(&self.pool()).await.unwrap()
     }
