@@ -21,6 +21,7 @@ pub mod process;
 pub mod protocol_agent;
 pub mod proxy;
 pub mod redis;
+pub mod rewriter;
 pub mod skip;
 pub mod snapshot;
 pub mod wait;

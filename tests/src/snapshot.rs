@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redis::{AsyncCommands, FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
+use redis::{FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
 
 /// Every key with its value, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,14 +35,16 @@ pub enum Value {
 }
 
 impl Snapshot {
-    /// Reads all keys of one server.
+    /// Reads all keys of one server: on a cluster those, too, of a slot that is on its way to it.
     pub async fn take(connection: &mut MultiplexedConnection) -> Self {
-        let mut keys: Vec<Vec<u8>> = connection.keys("*").await.unwrap();
+        let info: String = redis::cmd("INFO").arg("cluster").query_async(connection).await.unwrap();
+        let mut reader = Reader { connection, asking: info.contains("cluster_enabled:1") };
+        let mut keys: Vec<Vec<u8>> = reader.ask("KEYS", &["*"]).await;
         keys.sort();
         let mut entries = BTreeMap::new();
         for key in keys {
             // A key may be gone by now if something else is at work.
-            if let Some(entry) = read(connection, &key).await {
+            if let Some(entry) = reader.read(&key).await {
                 entries.insert(printable(&key), entry);
             }
         }
@@ -100,31 +102,44 @@ impl Snapshot {
     }
 }
 
-async fn read(connection: &mut MultiplexedConnection, key: &[u8]) -> Option<Entry> {
-    let kind: String = redis::cmd("TYPE").arg(key).query_async(connection).await.unwrap();
-    let value = match kind.as_str() {
-        "string" => Value::Text(printable(&ask::<Vec<u8>>(connection, "GET", &[key]).await?)),
-        "hash" => Value::Hash(pairs(ask(connection, "HGETALL", &[key]).await?).collect()),
-        "list" => Value::List(texts(ask(connection, "LRANGE", &[key, b"0", b"-1"]).await?).collect()),
-        "set" => Value::Set(texts(ask(connection, "SMEMBERS", &[key]).await?).collect()),
-        "zset" => Value::Sorted(pairs(ask(connection, "ZRANGE", &[key, b"0", b"-1", b"WITHSCORES"]).await?).collect()),
-        "stream" => {
-            let entries: Vec<(Vec<u8>, Vec<Vec<u8>>)> = ask(connection, "XRANGE", &[key, b"-", b"+"]).await?;
-            Value::Stream(entries.into_iter().map(|(id, fields)| (printable(&id), texts(fields).collect())).collect())
-        }
-        "none" => return None,
-        other => panic!("a snapshot can't read a {other}"),
-    };
-    let expires: i64 = connection.pttl(key).await.unwrap();
-    Some(Entry { value, expires: expires >= 0 })
+/// Reads from one server.
+struct Reader<'a> {
+    connection: &'a mut MultiplexedConnection,
+    /// Whether each command is to be preceded by ASKING.
+    asking: bool,
 }
 
-async fn ask<T: FromRedisValue>(
-    connection: &mut MultiplexedConnection,
-    command: &str,
-    args: &[impl ToRedisArgs],
-) -> Option<T> {
-    redis::cmd(command).arg(args).query_async(connection).await.unwrap()
+impl Reader<'_> {
+    /// One key; none if it is gone by now.
+    async fn read(&mut self, key: &[u8]) -> Option<Entry> {
+        let kind: String = self.ask("TYPE", &[key]).await;
+        let value = match kind.as_str() {
+            "string" => Value::Text(printable(&self.ask::<Option<Vec<u8>>>("GET", &[key]).await?)),
+            "hash" => Value::Hash(pairs(self.ask("HGETALL", &[key]).await).collect()),
+            "list" => Value::List(texts(self.ask("LRANGE", &[key, b"0", b"-1"]).await).collect()),
+            "set" => Value::Set(texts(self.ask("SMEMBERS", &[key]).await).collect()),
+            "zset" => Value::Sorted(pairs(self.ask("ZRANGE", &[key, b"0", b"-1", b"WITHSCORES"]).await).collect()),
+            "stream" => {
+                let entries: Vec<(Vec<u8>, Vec<Vec<u8>>)> = self.ask("XRANGE", &[key, b"-", b"+"]).await;
+                let entries = entries.into_iter().map(|(id, fields)| (printable(&id), texts(fields).collect()));
+                Value::Stream(entries.collect())
+            }
+            "none" => return None,
+            other => panic!("a snapshot can't read a {other}"),
+        };
+        let expires_in_ms: i64 = self.ask("PTTL", &[key]).await;
+        Some(Entry { value, expires: expires_in_ms >= 0 })
+    }
+
+    async fn ask<T: FromRedisValue>(&mut self, command: &str, args: &[impl ToRedisArgs]) -> T {
+        let mut pipe = redis::pipe();
+        if self.asking {
+            pipe.cmd("ASKING").ignore();
+        }
+        pipe.cmd(command).arg(args);
+        let (reply,): (T,) = pipe.query_async(self.connection).await.unwrap();
+        reply
+    }
 }
 
 fn printable(bytes: &[u8]) -> String {

@@ -73,6 +73,7 @@ pub(crate) fn summary(id: &str, state: JobState, command: &str) -> JobSummary {
 pub(crate) fn job(id: &str, state: JobState) -> Job {
     let failed = state == JobState::Failed;
     Job {
+        submitted_by: "admin".into(),
         id: id.parse().unwrap(),
         kind: JobKind::Process,
         state,

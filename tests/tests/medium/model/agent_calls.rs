@@ -192,9 +192,9 @@ impl Model {
             Happening::Failed { reason, exit_code, signal, message } => {
                 let is_refusal = *reason == Reason::Refused;
                 if is_refusal {
-                    self.note_refusal(id, name)
+                    self.note_refusal(id, name);
                 } else {
-                    self.avoid(id, name)
+                    self.avoid(id, name);
                 }
                 let outcome =
                     Outcome { reason: Some(*reason), exit_code: *exit_code, signal: *signal, message: message.clone() };

@@ -36,9 +36,11 @@ impl Model {
         }
         match call {
             Call::Join { .. } => {}
-            Call::Sweep => while self.settle() {},
+            Call::Sweep => while self.settle() > 0 {},
             _ if reply == Reply::Unserved => {}
-            _ => drop(self.settle()),
+            _ => {
+                self.settle();
+            }
         }
         reply
     }

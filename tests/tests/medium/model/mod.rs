@@ -10,6 +10,7 @@ mod choices;
 mod history;
 mod life;
 mod placing;
+mod regressions;
 mod room;
 mod seen;
 mod silence;

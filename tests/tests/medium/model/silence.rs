@@ -84,11 +84,11 @@ impl Model {
         }
     }
 
-    /// Settles what is overdue, the oldest first; returns whether more is.
-    pub(super) fn settle(&mut self) -> bool {
+    /// Settles what is overdue, the oldest first; returns how many things it settled.
+    pub(super) fn settle(&mut self) -> usize {
         let now = self.now();
         if now < self.clock.amnesty_ms {
-            return false;
+            return 0;
         }
         let mut overdue: Vec<_> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
@@ -99,7 +99,7 @@ impl Model {
                 Thing::Job(id) => self.settle_job(id),
             }
         }
-        overdue.len() > UNITS
+        overdue.len().min(UNITS)
     }
 
     fn settle_agent(&mut self, name: &str) {

@@ -33,6 +33,7 @@ pub(super) struct Model {
 
 /// The pool's time, and whom it has heard.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_field_names, reason = "units in names")]
 pub(super) struct Clock {
     pub(super) now_ms: i64,
     pub(super) heard_ms: i64,

@@ -77,6 +77,7 @@ pub(super) enum Run {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Beat {
     pub(super) agent: usize,
     pub(super) is_late: bool,

@@ -139,7 +139,9 @@ impl Story {
             leaving: beat.leaving,
         };
         if let Reply::Heard { stop, .. } = self.call(call).await? {
-            stop.iter().for_each(|lease| self.a_box(name).drop_lease(lease));
+            for lease in &stop {
+                self.a_box(name).drop_lease(lease);
+            }
         }
         Ok(())
     }

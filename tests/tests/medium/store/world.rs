@@ -10,15 +10,15 @@ use titan_api::{
     work::{Answer, Claim, Happening, HeldLease, Lease, Report},
 };
 use titan_lua::{Pool, PoolSettings, Store, agents as a, jobs as j, pool as p};
-use titan_tests::redis::RedisServer;
+use titan_tests::{cluster::Cluster, redis::RedisServer};
 
 /// The time at which every world begins, milliseconds.
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
 /// How long parked agents are reachable.
 pub(crate) const PARKED_MS: u64 = 20_000;
 
-pub(crate) struct World {
-    pub(crate) redis: RedisServer,
+pub(crate) struct World<R = RedisServer> {
+    pub(crate) redis: R,
     pool: Pool,
     now_ms: Cell<i64>,
     jobs: Cell<u64>,
@@ -100,8 +100,22 @@ impl World {
 
     pub(crate) async fn with(settings: PoolSettings) -> Self {
         let redis = RedisServer::start().await;
-        let pool = Store::new(&redis.url(), settings).unwrap().pool(&PoolName::default());
-        Self { redis, pool, now_ms: Cell::new(START_MS), jobs: Cell::new(0) }
+        let store = Store::new(&redis.url(), settings).unwrap();
+        Self::on(redis, &store)
+    }
+}
+
+impl World<Cluster> {
+    pub(crate) async fn on_a_cluster() -> Self {
+        let cluster = Cluster::start().await;
+        let store = Store::new(&cluster.url(), PoolSettings::default()).unwrap();
+        Self::on(cluster, &store)
+    }
+}
+
+impl<R> World<R> {
+    fn on(redis: R, store: &Store) -> Self {
+        Self { redis, pool: store.pool(&PoolName::default()), now_ms: Cell::new(START_MS), jobs: Cell::new(0) }
     }
 
     /// The pool at the world's time.

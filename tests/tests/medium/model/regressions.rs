@@ -1,0 +1,70 @@
+//! Stories that once showed that the store was wrong.
+
+use proptest::test_runner::TestCaseError;
+use titan_api::scheduler::Profile;
+use titan_tests::redis::RedisServer;
+
+use super::{
+    Teller,
+    steps::{Event, Number, Run, Step, Which},
+};
+
+async fn tell(steps: &[Step]) {
+    let redis = RedisServer::start().await;
+    let told = Teller::new(&redis.url()).tell(Profile::Balanced, steps).await;
+    told.map_err(TestCaseError::fail).unwrap();
+}
+
+fn submit(need: usize, priority: i32) -> Step {
+    Step::Submit { need, priority, max_attempts: 2, allow_unserved: true }
+}
+
+/// All boxes send a heartbeat and park.
+const ROUND: Step = Step::Rounds { times: 1, ms: 0, silent: 0 };
+/// The box that is alone in having one slot.
+const SMALL: usize = 4;
+
+fn claim(agent: usize, number: Number) -> Step {
+    Step::Claim { agent, number, slots: 4, reach_ms: 20_000, is_lost: false, measures: None }
+}
+
+fn take_over(agent: usize) -> Step {
+    Step::Register { agent, run: Run::New { kept: u8::MAX, is_smaller: false } }
+}
+
+#[tokio::test]
+async fn a_job_that_an_agent_gives_back_is_placed_by_the_room_that_it_leaves() {
+    // Need 6 fits the box with one slot and one with GPUs, which is busier.
+    let back = Step::Report { agent: SMALL, reports: vec![(Which::Held(0), Event::Released)] };
+    tell(&[submit(3, 0), submit(6, 0), ROUND, back]).await;
+}
+
+#[tokio::test]
+async fn a_class_whose_best_job_fits_nobody_does_not_go_ahead_of_others() {
+    let drained = |draining| Step::Drain { agent: 2, draining };
+    let alone = Step::Rounds { times: 1, ms: 0, silent: 0 };
+    let others: Vec<_> = [0, 1, 3, 4].map(|agent| Step::Remove { agent }).into_iter().collect();
+    let jobs = [submit(8, 7), submit(3, -5), submit(0, 0), submit(0, 0), submit(0, 0)];
+    tell(&[&others[..], &[drained(true)], &jobs, &[drained(false), alone]].concat()).await;
+}
+
+#[tokio::test]
+async fn a_taken_over_attempt_is_of_no_claim_of_the_new_run() {
+    let again = [claim(2, Number::Next), claim(2, Number::Next), claim(2, Number::Same)];
+    tell(&[&[submit(4, 0), ROUND, take_over(2)], &again[..], &[ROUND]].concat()).await;
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_though_its_agent_was_removed_and_is_back() {
+    let back = [Step::Remove { agent: 2 }, Step::Join { agent: 2 }];
+    tell(&[&[submit(4, 0), ROUND], &back[..], &[Step::Cancel { job: 0 }]].concat()).await;
+}
+
+#[tokio::test]
+async fn sweeping_ends_only_when_nothing_is_due() {
+    // Box 2 parks with a job in its queue and falls silent; nothing else is due when its silence is.
+    let silent = Step::Rounds { times: 3, ms: 10_000, silent: 0b00100 };
+    let parks =
+        Step::Claim { agent: 2, number: Number::Next, slots: 1, reach_ms: 40_000, is_lost: false, measures: None };
+    tell(&[silent, parks, submit(4, 0), Step::Pass { ms: 10_000 }, Step::Pass { ms: 10_000 }]).await;
+}
