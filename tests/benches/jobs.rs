@@ -56,7 +56,7 @@ async fn start() -> Bench {
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
     let options = CoordinatorOptions {
         redis_url: redis.url(),
-        admin_token: "an admin token for benches".into(),
+        admin_token: "admin-token-for-benches".into(),
         settings: BTreeMap::from([("LOG_LEVEL".to_owned(), "warn".to_owned())]),
     };
     let coordinator = Coordinator::start("coordinator", folder.path(), options).await;
