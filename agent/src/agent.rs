@@ -172,6 +172,10 @@ impl Agent {
             info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its processes are gone");
             self.outbox.discard(id);
             self.attempts.remove(id);
+            if !self.settings.borrow().parking {
+                // Its slot is free, and only a heartbeat can claim for it.
+                self.beat_now.notify_one();
+            }
         }
     }
 

@@ -64,6 +64,7 @@ async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode>
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));
     loops.start("report", report::run(Arc::clone(&agent)));
+    loops.start("reading", report::fill(Arc::clone(&agent)));
     loops.start("sweep", sweep(Arc::clone(&agent)));
     Ok(until_the_end(&agent, &mut signals, &mut loops).await)
 }
