@@ -253,6 +253,22 @@ async fn measures_hold_memory_load_and_the_round_trip_time() {
 }
 
 #[tokio::test]
+async fn no_job_is_claimed_while_the_disk_has_too_little_room() {
+    for parking in [true, false] {
+        let coordinator = Coordinator::start().await;
+        coordinator.set("parking", parking);
+        let agent = Start::of(&coordinator).args(&["--min-free-disk-mb", "18446744073709551615"]).spawn();
+        coordinator.give(sh("true"));
+        for _ in 0..3 {
+            let beat = coordinator.next("heartbeat").await;
+            assert_eq!(beat.body.get("claim").filter(|claim| !claim.is_null()), None);
+        }
+        assert_eq!(coordinator.with(|s| s.calls_of("claim").len()), 0);
+        assert!(agent.log().contains("no jobs are taken below"), "{}", agent.log());
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_takes_no_jobs_never_asks_for_any() {
     let coordinator = Coordinator::start().await;
     let state = tempfile::tempdir().unwrap();
