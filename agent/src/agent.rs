@@ -42,6 +42,8 @@ pub(crate) struct Agent {
     pub settings: watch::Sender<AgentSettings>,
     /// Whether an operator of the pool drains this agent.
     pub draining: watch::Sender<bool>,
+    /// Whether the disk has room for jobs.
+    pub has_room: watch::Sender<bool>,
     /// Whether the agent is on its way out.
     pub leaving: watch::Sender<bool>,
     /// Why the agent cannot go on.
@@ -68,6 +70,7 @@ impl Agent {
             meter: Mutex::new(meter),
             settings: watch::Sender::new(until_told()),
             draining: watch::Sender::new(false),
+            has_room: watch::Sender::new(true),
             leaving: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
@@ -129,7 +132,7 @@ impl Agent {
 
     /// Whether the agent should ask for work at all.
     pub(crate) fn wants_work(&self) -> bool {
-        self.config.allow_jobs && !*self.draining.borrow() && !*self.leaving.borrow()
+        self.config.allow_jobs && *self.has_room.borrow() && !*self.draining.borrow() && !*self.leaving.borrow()
     }
 
     /// How the coordinator wants the agent to behave.
@@ -172,6 +175,10 @@ impl Agent {
             info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its processes are gone");
             self.outbox.discard(id);
             self.attempts.remove(id);
+            if !self.settings.borrow().parking {
+                // Its slot is free, and only a heartbeat can claim for it.
+                self.beat_now.notify_one();
+            }
         }
     }
 

@@ -76,6 +76,7 @@ fn wait_ms(agent: &Agent) -> u64 {
 async fn until_wanted(agent: &Agent) {
     let (mut settings, mut draining) = (agent.settings.subscribe(), agent.draining.subscribe());
     let (mut leaving, mut count) = (agent.leaving.subscribe(), agent.attempts.count());
+    let mut has_room = agent.has_room.subscribe();
     while !(settings.borrow().parking && agent.wants_work() && agent.attempts.free_slots() > 0) {
         // The senders live as long as the agent, so none of these fails.
         tokio::select! {
@@ -83,6 +84,7 @@ async fn until_wanted(agent: &Agent) {
             _ = draining.changed() => {}
             _ = leaving.changed() => {}
             _ = count.changed() => {}
+            _ = has_room.changed() => {}
         }
     }
 }

@@ -63,6 +63,11 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_WORK_DIR", value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
 
+    /// Take no jobs while the disk with the working folders, or that with the state folder, has less than this free, in
+    /// MiB.
+    #[arg(long, env = "TITAN_MIN_FREE_DISK_MB", value_name = "MIB", default_value_t = 512)]
+    pub min_free_disk_mb: u64,
+
     /// Certificates (PEM) to trust beside the system's, for a coordinator with a certificate of one's own.
     #[arg(long, env = "TITAN_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,

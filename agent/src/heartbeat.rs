@@ -33,7 +33,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = agent.beat_now.notified() => {}
-            () = agent.outbox.due(), if carries => {}
+            () = agent.outbox.filled(), if carries => {}
         }
     }
 }
@@ -60,7 +60,7 @@ impl Heart {
     /// One heartbeat. Gives how long to wait for the next; `None` if there is to be none.
     async fn beat(&mut self) -> Option<Duration> {
         let agent = Arc::clone(&self.agent);
-        let cargo = self.cargo(&agent).await;
+        let cargo = self.cargo(&agent);
         let request = self.request(&cargo);
         let (sent_ms, sent) = (clock::now_ms(), Instant::now());
         let answer = agent.call::<_, HeartbeatReply>("heartbeat", &request, self.limit()).await;
@@ -82,11 +82,12 @@ impl Heart {
         }
     }
 
-    async fn cargo<'a>(&self, agent: &'a Agent) -> Cargo<'a> {
+    /// Only what was read already: a heartbeat waits for no disk.
+    fn cargo<'a>(&self, agent: &'a Agent) -> Cargo<'a> {
         if !self.carries() {
             return Cargo { parcel: None, claim: None };
         }
-        let parcel = agent.outbox.take().await;
+        let parcel = agent.outbox.take_filled();
         let claims = agent.wants_work() && (agent.attempts.free_slots() > 0 || agent.attempts.has_open_claim());
         Cargo { parcel, claim: claims.then(|| agent.attempts.open_claim(clock::now_ms())) }
     }
@@ -112,20 +113,20 @@ impl Heart {
         agent.farewell.send_if_modified(|said| request.leaving && !std::mem::replace(said, true));
         let renewed = request.leases.iter().filter(|lease| !reply.stop.contains(lease));
         agent.attempts.renew(renewed, sent_ms.saturating_add(reply.settings.lease_ttl_ms));
-        agent.revoke_all(&known(&reply.stop, &request.leases));
         if let Some(token) = reply.token {
             agent.link.refresh_token(token.token);
         }
         agent.draining.send_if_modified(|draining| std::mem::replace(draining, reply.draining) != reply.draining);
         agent.apply(reply.settings);
         agent.heed(&reply.cancel, reply.flush_ms);
-        let full = cargo.claim.is_none();
-        let settled = cargo.parcel.map(|parcel| parcel.settle(&reply.answers)).unwrap_or_default();
-        agent.settled(&settled);
+        let claimed = cargo.claim.is_some();
+        // Before `stop`, which names those too whose ends this very heartbeat has brought.
+        agent.settled(&cargo.parcel.map(|parcel| parcel.settle(&reply.answers)).unwrap_or_default());
+        agent.revoke_all(&known(&reply.stop, &request.leases));
         if let Some(claim) = cargo.claim {
             agent.begin(claim, reply.leases);
         }
-        if self.carries() && full && agent.wants_work() && !settled.finished.is_empty() {
+        if self.carries() && !claimed && agent.wants_work() && agent.attempts.free_slots() > 0 {
             // There was no slot to claim for, and now there is.
             return Duration::ZERO;
         }

@@ -24,6 +24,7 @@ mod register;
 mod report;
 mod run;
 mod shutdown;
+mod space;
 
 use std::{ffi::OsString, process::ExitCode};
 

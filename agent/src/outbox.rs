@@ -48,6 +48,8 @@ struct Inner {
     unanswered: VecDeque<Report>,
     /// Whether a call is being made.
     calling: bool,
+    /// Whether logs are being read for the next one.
+    filling: bool,
     /// Reports in one call; fewer after one was refused as a whole.
     most: usize,
     flush: Duration,
@@ -62,6 +64,7 @@ impl Outbox {
             queues: BTreeMap::new(),
             unanswered: VecDeque::new(),
             calling: false,
+            filling: false,
             most: limits::REPORTS,
             flush: Duration::from_secs(1),
             turn: 0,
@@ -104,10 +107,55 @@ impl Outbox {
 
     /// Waits until there is something to send.
     pub(crate) async fn due(&self) {
+        self.until(Inner::due).await;
+    }
+
+    /// Waits until there is something to read before it can be sent.
+    pub(crate) async fn unfilled(&self) {
+        self.until(|inner, now| inner.due(now).filter(|_| inner.unanswered.is_empty())).await;
+    }
+
+    /// Waits until [`Outbox::take_filled`] gives something.
+    pub(crate) async fn filled(&self) {
+        self.until(|inner, now| inner.has_filled().then_some(now)).await;
+    }
+
+    /// The reports for the next call; `None` if nothing is due or a call is being made already.
+    ///
+    /// Not to be cancelled half-way: the logs being read would be forgotten.
+    pub(crate) async fn take(&self) -> Option<Parcel<'_>> {
+        self.fill().await;
+        self.take_filled()
+    }
+
+    /// Reads what is due, so that [`Outbox::take_filled`] gives it. It may take as long as the disk does.
+    ///
+    /// Not to be cancelled half-way: the logs being read would be forgotten.
+    pub(crate) async fn fill(&self) {
+        let Some(filling) = self.lock().begin_filling(Instant::now()) else { return };
+        let filled = tokio::task::spawn_blocking(move || filling.fill(CALL_BYTES)).await.unwrap_or_default();
+        self.lock().end_filling(filled);
+        self.changed.send_replace(());
+    }
+
+    /// The reports for the next call, of what was read already; `None` if there are none or a call is being made.
+    pub(crate) fn take_filled(&self) -> Option<Parcel<'_>> {
+        let mut inner = self.lock();
+        if !inner.has_filled() {
+            return None;
+        }
+        inner.calling = true;
+        let most = inner.most.min(inner.unanswered.len());
+        let reports = inner.unanswered.drain(..most).collect();
+        drop(inner);
+        Some(Parcel::new(self, reports))
+    }
+
+    async fn until(&self, when: impl Fn(&Inner, Instant) -> Option<Instant>) {
         let mut changed = self.changed.subscribe();
         loop {
             let now = Instant::now();
-            let due = self.lock().due(now);
+            let due = when(&self.lock(), now);
             // The sender lives as long as `self`, so waiting for a change does not fail.
             match due {
                 Some(at) if at <= now => return,
@@ -115,30 +163,6 @@ impl Outbox {
                 None => drop(changed.changed().await),
             }
         }
-    }
-
-    /// The reports for the next call; `None` if nothing is due or a call is being made already.
-    ///
-    /// Not to be cancelled half-way: the logs being read would be forgotten.
-    pub(crate) async fn take(&self) -> Option<Parcel<'_>> {
-        let filling = {
-            let mut inner = self.lock();
-            let now = Instant::now();
-            if inner.calling || inner.due(now).is_none_or(|at| at > now) {
-                return None;
-            }
-            inner.calling = true;
-            if inner.unanswered.is_empty() { inner.begin_filling(now) } else { fill::Filling::default() }
-        };
-        let filled = tokio::task::spawn_blocking(move || filling.fill(CALL_BYTES)).await.unwrap_or_default();
-        let mut inner = self.lock();
-        inner.end_filling(filled);
-        let most = inner.most.min(inner.unanswered.len());
-        let reports: Vec<_> = inner.unanswered.drain(..most).collect();
-        drop(inner);
-        // Made even if it is empty, since it ends `calling` when it goes.
-        let parcel = Parcel::new(self, reports);
-        (!parcel.reports().is_empty()).then_some(parcel)
     }
 
     fn change(&self, lease: &LeaseId, change: impl FnOnce(&mut Queue)) {
@@ -154,9 +178,9 @@ impl Outbox {
 }
 
 impl Inner {
-    /// When there is something to send; `None` if nothing is known to come, or until the call being made has ended.
+    /// When there is something to send; `None` if nothing is known to come, or until what is under way has ended.
     fn due(&self, now: Instant) -> Option<Instant> {
-        if self.calling {
+        if self.calling || self.filling {
             return None;
         }
         if !self.unanswered.is_empty() {
@@ -165,7 +189,15 @@ impl Inner {
         self.queues.values().filter_map(|queue| queue.due(self.flush, now)).min()
     }
 
-    fn begin_filling(&mut self, now: Instant) -> fill::Filling {
+    fn has_filled(&self) -> bool {
+        !self.calling && !self.filling && !self.unanswered.is_empty()
+    }
+
+    fn begin_filling(&mut self, now: Instant) -> Option<fill::Filling> {
+        if !self.unanswered.is_empty() || self.due(now).is_none_or(|at| at > now) {
+            return None;
+        }
+        self.filling = true;
         let flush = self.flush;
         let mut items: Vec<_> = self
             .queues
@@ -177,10 +209,11 @@ impl Inner {
             self.turn = (self.turn + 1) % items.len();
             items.rotate_left(self.turn);
         }
-        fill::Filling { items }
+        Some(fill::Filling { items })
     }
 
     fn end_filling(&mut self, filled: fill::Filled) {
+        self.filling = false;
         for item in filled.items {
             if let Some(queue) = self.queues.get_mut(&item.lease.lease_id) {
                 queue.give_back(item);

@@ -1,4 +1,5 @@
-//! Reporting: where agents park, this loop sends what the outbox has, again and again until it is answered.
+//! Reporting: where agents park, a loop sends what the outbox has, again and again until it is answered. Elsewhere a
+//! loop reads what the heartbeats are to carry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,6 +32,23 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             Err(Setback::Later(asked_for)) => tokio::time::sleep(backoff.after_failure(asked_for)).await,
             Err(Setback::Refused) => tokio::time::sleep(backoff.after_failure(None)).await,
         }
+    }
+}
+
+/// Reads logs for the heartbeats until the agent stops: they carry what is read, and never wait for a disk.
+pub(crate) async fn fill(agent: Arc<Agent>) {
+    let mut settings = agent.settings.subscribe();
+    loop {
+        if settings.borrow_and_update().parking {
+            // Reports have calls of their own until that changes.
+            let _ = settings.changed().await;
+            continue;
+        }
+        tokio::select! {
+            () = agent.outbox.unfilled() => {}
+            _ = settings.changed() => continue,
+        }
+        agent.outbox.fill().await;
     }
 }
 

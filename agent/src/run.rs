@@ -19,6 +19,7 @@ use crate::{
     loops::Loops,
     report,
     shutdown::{self, Signals},
+    space,
 };
 
 /// The agent is not to be started again as it is; a service manager can be told to heed this.
@@ -60,10 +61,13 @@ async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode>
         registered = enter(&agent) => registered?,
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     }
+    space::look(&agent).await;
     let mut loops = Loops::default();
+    loops.start("space", space::run(Arc::clone(&agent)));
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));
     loops.start("report", report::run(Arc::clone(&agent)));
+    loops.start("reading", report::fill(Arc::clone(&agent)));
     loops.start("sweep", sweep(Arc::clone(&agent)));
     Ok(until_the_end(&agent, &mut signals, &mut loops).await)
 }

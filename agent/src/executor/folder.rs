@@ -6,7 +6,7 @@
 //! | `stdin` | the program's standard input, if it has any | the end |
 //! | `shim.json` | the shim and the program, named so that a later run of the agent can find them | a week |
 //! | `shim.err` | what the shim complained about | a week |
-//! | `log` | what the program wrote | a week |
+//! | `log` | what the program wrote, up to 1 GiB | a week |
 //! | `exit.json` | how it ended | a week |
 
 use std::{

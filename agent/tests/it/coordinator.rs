@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) claims: BTreeMap<u64, Vec<Value>>,
     /// Leases that are not current.
     pub(crate) stale: Vec<String>,
+    /// Whether heartbeats are told of leases whose end has come in, in the same call even, as of stale ones.
+    pub(crate) ended_is_stale: bool,
     /// Jobs to cancel.
     pub(crate) cancel: Vec<String>,
     /// What came of each lease, in order.
@@ -236,7 +238,13 @@ impl Shared {
         let leases = body["claim"]
             .as_object()
             .map(|claim| state.take(claim["claim"].as_u64().unwrap(), claim["free_slots"].as_u64().unwrap()));
-        let stop: Vec<_> = body["leases"].as_array().unwrap().iter().filter(|l| state.is_stale(l)).cloned().collect();
+        let stop: Vec<_> = body["leases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|l| state.is_stale(l) || state.has_ended(l))
+            .cloned()
+            .collect();
         let token = state.fresh_token.take().map(|token| json!({ "token": token, "expires_in_ms": 3_600_000 }));
         json!({
             "token": token, "next_heartbeat_ms": state.next_heartbeat_ms, "settings": state.settings, "stop": stop, "cancel": state.cancel,
@@ -276,6 +284,10 @@ impl State {
 
     fn is_stale(&self, lease: &Value) -> bool {
         self.stale.iter().any(|id| lease["lease_id"] == **id)
+    }
+
+    fn has_ended(&self, lease: &Value) -> bool {
+        self.ended_is_stale && self.attempt(lease["lease_id"].as_str().unwrap()).end.is_some()
     }
 
     fn report(&mut self, reports: &Value) -> Vec<Value> {

@@ -153,6 +153,40 @@ async fn where_nobody_parks_the_heartbeat_does_it_all() {
 }
 
 #[tokio::test]
+async fn where_nobody_parks_a_freed_slot_claims_at_once_even_if_the_ended_lease_is_named_to_stop() {
+    let coordinator = Coordinator::start().await;
+    coordinator.set("parking", false);
+    let agent = Start::of(&coordinator).args(&["--max-jobs", "1"]).spawn();
+    let first = coordinator.give(sh("until [ -e go ]; do sleep 0.05; done"));
+    coordinator.until("it runs", |s| s.attempt(&first).started.then_some(())).await;
+    coordinator.with(|s| (s.next_heartbeat_ms, s.ended_is_stale) = (3_600_000, true));
+    coordinator.next("heartbeat").await;
+    std::fs::write(agent.work().join(format!("job-of-{first}/1/go")), "").unwrap();
+    let second = coordinator.give(sh("echo second"));
+    assert_eq!(coordinator.ended(&second).await.output, b"second\n");
+}
+
+#[tokio::test]
+async fn heartbeats_go_on_while_the_disk_does_not_answer() {
+    let coordinator = Coordinator::start().await;
+    coordinator.set("parking", false);
+    let agent = Agent::start(&coordinator);
+    let id = coordinator.give(sh("echo one; until [ -e go ]; do sleep 0.05; done; echo two; echo > wrote; sleep 600"));
+    coordinator.wrote(&id, "one").await;
+    // Opening a pipe to read it waits for a writer.
+    let log = agent.folder(&id).join("log");
+    std::fs::remove_file(&log).unwrap();
+    nix::unistd::mkfifo(&log, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let work = agent.work().join(format!("job-of-{id}/1"));
+    std::fs::write(work.join("go"), "").unwrap();
+    until("there is more to read", || work.join("wrote").exists()).await;
+    for _ in 0..10 {
+        let beat = coordinator.next("heartbeat").await;
+        assert_eq!(beat.body["leases"][0]["lease_id"], json!(id));
+    }
+}
+
+#[tokio::test]
 async fn a_lost_heartbeat_loses_neither_its_claim_nor_its_reports() {
     let coordinator = Coordinator::start().await;
     coordinator.set("parking", false);
@@ -216,6 +250,22 @@ async fn measures_hold_memory_load_and_the_round_trip_time() {
         .await;
     assert!(measures["ram_free_mb"].as_u64().unwrap() > 0);
     assert!((0.0..1_000.0).contains(&measures["rtt_ms"].as_f64().unwrap()));
+}
+
+#[tokio::test]
+async fn no_job_is_claimed_while_the_disk_has_too_little_room() {
+    for parking in [true, false] {
+        let coordinator = Coordinator::start().await;
+        coordinator.set("parking", parking);
+        let agent = Start::of(&coordinator).args(&["--min-free-disk-mb", "18446744073709551615"]).spawn();
+        coordinator.give(sh("true"));
+        for _ in 0..3 {
+            let beat = coordinator.next("heartbeat").await;
+            assert_eq!(beat.body.get("claim").filter(|claim| !claim.is_null()), None);
+        }
+        assert_eq!(coordinator.with(|s| s.calls_of("claim").len()), 0);
+        assert!(agent.log().contains("no jobs are taken below"), "{}", agent.log());
+    }
 }
 
 #[tokio::test]

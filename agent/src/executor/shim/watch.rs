@@ -123,13 +123,13 @@ impl Watch {
 
     /// Takes what both streams hold; tells whether that was anything.
     fn read(&mut self, how: impl Fn(&mut Output, &mut Log, &mut [u8]) -> Read) -> bool {
-        let mut some = false;
+        let (mut some, was_full) = (false, self.log.is_full());
         for output in [&mut self.program.stdout, &mut self.program.stderr] {
             if self.log.has_room() && how(output, &mut self.log, &mut self.buffer) == Read::Some {
                 some = true;
             }
         }
-        if some {
+        if some && !was_full {
             self.signs.give(b'o');
         }
         some

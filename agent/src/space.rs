@@ -1,0 +1,58 @@
+//! Room on the disk: no job is claimed while there is too little of it, since a job that cannot write goes wrong in ways
+//! of its own and takes the other jobs of the box with it.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use tracing::{info, warn};
+
+use crate::agent::Agent;
+
+/// Disks fill up in minutes.
+const LOOK: Duration = Duration::from_secs(5);
+const MB: u128 = 1_024 * 1_024;
+
+/// Looks again and again until the agent stops.
+pub(crate) async fn run(agent: Arc<Agent>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        look(&agent).await;
+    }
+}
+
+/// Looks whether there is room for jobs.
+pub(crate) async fn look(agent: &Arc<Agent>) {
+    let looking = Arc::clone(agent);
+    let Ok(free) = tokio::task::spawn_blocking(move || least_free_mb(&looking)).await else { return };
+    let floor_mb = agent.config.min_free_disk_mb;
+    let (has_room, folder) = match &free {
+        Ok((free_mb, folder)) => (*free_mb >= u128::from(floor_mb), folder.as_path()),
+        // Better a job that fails than a box that idles because its disk cannot be asked.
+        Err(_) => (true, Path::new("")),
+    };
+    let changed = agent.has_room.send_if_modified(|had| std::mem::replace(had, has_room) != has_room);
+    match free {
+        Ok((free_mb, _)) if changed && !has_room => warn!(
+            "the disk of {} has {free_mb} MiB left: no jobs are taken below {floor_mb} MiB (--min-free-disk-mb). What \
+             runs goes on",
+            folder.display()
+        ),
+        Ok(_) if changed => {
+            info!("there is room on the disk again: jobs are taken");
+            // Where nobody parks only a heartbeat can claim.
+            agent.beat_now.notify_one();
+        }
+        _ => {}
+    }
+}
+
+/// The MiB left where jobs work or where their logs are kept, whichever has less.
+fn least_free_mb(agent: &Agent) -> io::Result<(u128, std::path::PathBuf)> {
+    let (work, state) = (&agent.config.work_dir, &agent.config.state_dir);
+    let (in_work, in_state) = (free_mb(work)?, free_mb(state)?);
+    Ok(if in_work <= in_state { (in_work, work.clone()) } else { (in_state, state.clone()) })
+}
+
+fn free_mb(folder: &Path) -> io::Result<u128> {
+    let disk = nix::sys::statvfs::statvfs(folder)?;
+    Ok(u128::from(disk.blocks_available()) * u128::from(disk.fragment_size()) / MB)
+}
