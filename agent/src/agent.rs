@@ -41,7 +41,7 @@ pub(crate) struct Agent {
     /// How the coordinator wants the agent to behave, as it said last.
     pub settings: watch::Sender<AgentSettings>,
     /// Whether an operator of the pool drains this agent.
-    pub drained: watch::Sender<bool>,
+    pub draining: watch::Sender<bool>,
     /// Whether the agent is on its way out.
     pub leaving: watch::Sender<bool>,
     /// Why the agent cannot go on.
@@ -67,7 +67,7 @@ impl Agent {
             outbox: Outbox::new(),
             meter: Mutex::new(meter),
             settings: watch::Sender::new(until_told()),
-            drained: watch::Sender::new(false),
+            draining: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
@@ -129,7 +129,7 @@ impl Agent {
 
     /// Whether the agent should ask for work at all.
     pub(crate) fn wants_work(&self) -> bool {
-        self.config.allow_jobs && !*self.drained.borrow() && !*self.leaving.borrow()
+        self.config.allow_jobs && !*self.draining.borrow() && !*self.leaving.borrow()
     }
 
     /// How the coordinator wants the agent to behave.

@@ -74,13 +74,13 @@ fn wait_ms(agent: &Agent) -> u64 {
 
 /// Waits until agents park, this one wants work, and a slot is free.
 async fn until_wanted(agent: &Agent) {
-    let (mut settings, mut drained) = (agent.settings.subscribe(), agent.drained.subscribe());
+    let (mut settings, mut draining) = (agent.settings.subscribe(), agent.draining.subscribe());
     let (mut leaving, mut count) = (agent.leaving.subscribe(), agent.attempts.count());
     while !(settings.borrow().parking && agent.wants_work() && agent.attempts.free_slots() > 0) {
         // The senders live as long as the agent, so none of these fails.
         tokio::select! {
             _ = settings.changed() => {}
-            _ = drained.changed() => {}
+            _ = draining.changed() => {}
             _ = leaving.changed() => {}
             _ = count.changed() => {}
         }

@@ -101,7 +101,7 @@ impl Heart {
             last_claim,
             measures: self.agent.measure(),
             leases,
-            draining: *self.agent.leaving.borrow(),
+            leaving: *self.agent.leaving.borrow(),
             reports: cargo.parcel.as_ref().map(|parcel| parcel.reports().to_vec()).unwrap_or_default(),
             claim: cargo.claim.map(|open| Claim { claim: open.number, free_slots: self.agent.attempts.free_slots() }),
         }
@@ -109,14 +109,14 @@ impl Heart {
 
     fn heard(&self, request: &HeartbeatRequest, reply: HeartbeatReply, cargo: Cargo<'_>, sent_ms: u64) -> Duration {
         let agent = &self.agent;
-        agent.farewell.send_if_modified(|said| request.draining && !std::mem::replace(said, true));
+        agent.farewell.send_if_modified(|said| request.leaving && !std::mem::replace(said, true));
         let renewed = request.leases.iter().filter(|lease| !reply.stop.contains(lease));
         agent.attempts.renew(renewed, sent_ms.saturating_add(reply.settings.lease_ttl_ms));
         agent.revoke_all(&known(&reply.stop, &request.leases));
         if let Some(token) = reply.token {
             agent.link.refresh_token(token.token);
         }
-        agent.drained.send_if_modified(|drained| std::mem::replace(drained, reply.draining) != reply.draining);
+        agent.draining.send_if_modified(|draining| std::mem::replace(draining, reply.draining) != reply.draining);
         agent.apply(reply.settings);
         agent.heed(&reply.cancel, reply.flush_ms);
         let full = cargo.claim.is_none();

@@ -321,7 +321,7 @@ pub struct JobSummary {
     /// Why the latest attempt ended other than well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The program and its arguments, cut to 256 bytes.
+    /// The program and its arguments, cut to 60 bytes ([`crate::limits::TITLE_BYTES`]).
     pub command: String,
 }
 

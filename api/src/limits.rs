@@ -24,6 +24,8 @@ pub const MEMORY_MB: u64 = 16 * 1_024 * 1_024;
 pub const CPUS: f64 = 4_096.0;
 /// Jobs that one agent may run at once.
 pub const MAX_JOBS: u32 = 64;
+/// Jobs of a pool that have not ended; past that, submissions are refused.
+pub const UNENDED_JOBS: u64 = 200_000;
 /// Lowest and highest priority; higher goes first.
 pub const PRIORITY: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 /// Attempts that a job may be given.
@@ -44,6 +46,8 @@ pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1_024;
 pub const LEASES: usize = 256;
 /// Bytes of a text that explains something (`message`, `name`).
 pub const TEXT_BYTES: usize = 1_024;
+/// Bytes of a job's command in a list of jobs; short, so that a job's record stays compact.
+pub const TITLE_BYTES: usize = 60;
 /// Bytes of a request's body on routes that name no other bound.
 pub const BODY_BYTES: usize = 64 * 1_024;
 /// Bytes of the body of `POST /api/v1/jobs`, of a registration, and of a claim.

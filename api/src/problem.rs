@@ -10,7 +10,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{title}{}", detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default())]
 pub struct Problem {
-    /// A stable relative URL such as `/problems/stale-attempt`; programs compare this and nothing else.
+    /// A stable relative URL such as `/problems/not-found`; programs compare this and nothing else.
     #[serde(rename = "type")]
     pub kind: String,
     /// What the type means, in a few words; the same for every problem of the type.
@@ -98,10 +98,6 @@ problem_types! {
     RequestTimeout = ("request-timeout", 408, "The request took too long to arrive"),
     /// The state of the thing does not allow this.
     Conflict = ("conflict", 409, "The state does not allow this"),
-    /// The report is about an attempt that is no longer the current one.
-    StaleAttempt = ("stale-attempt", 409, "The attempt is no longer current"),
-    /// The chunk of output does not begin where the output ends.
-    OffsetMismatch = ("offset-mismatch", 409, "The output does not continue there"),
     /// The registry does not know the agent; it should register again.
     UnknownAgent = ("unknown-agent", 410, "The agent is not registered"),
     /// A newer incarnation of the agent has registered; this one must stop.

@@ -15,7 +15,7 @@ pub struct Weights {
     pub load: f64,
     /// Closeness, by round-trip time.
     pub rtt: f64,
-    /// Measured speed.
+    /// Speed; counts the same for every agent until it is measured.
     pub performance: f64,
 }
 
@@ -96,7 +96,7 @@ pub struct ScoreParts {
     pub load: f64,
     /// 1 ÷ (1 + round-trip milliseconds ÷ 50).
     pub rtt: f64,
-    /// Tokens a second ÷ (tokens a second + 100); 0.5 before there is history.
+    /// 0.5 for every agent, until speed is measured.
     pub performance: f64,
 }
 
@@ -132,6 +132,6 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// Why the others could not, most agents first.
     pub ruled_out: Vec<RuledOut>,
-    /// How many agents were looked at for `ruled_out`, at most 1,000.
+    /// How many agents were looked at for `ruled_out`, at most 200.
     pub examined: u64,
 }

@@ -63,7 +63,7 @@ pub struct HeartbeatRequest {
     pub leases: Vec<HeldLease>,
     /// The agent wants no more work: it is shutting down.
     #[serde(default)]
-    pub draining: bool,
+    pub leaving: bool,
     /// Reports, where one call does all. Answered in order by `answers`.
     #[serde(default)]
     pub reports: Vec<Report>,

@@ -21,9 +21,10 @@ pub struct Global {
     /// The coordinator's URL. Without it: that of a running `titan dev`, else port 8080 of this machine.
     #[arg(long, global = true, env = "TITAN_URL", value_name = "URL")]
     pub url: Option<String>,
-    /// A file that holds the API key or admin token. Without it: the variable `TITAN_API_KEY`, else the key of a running
-    /// `titan dev`. A key is never given as a flag's value, since other users of a machine can see those.
-    #[arg(long, global = true, env = "TITAN_API_KEY_FILE", value_name = "FILE")]
+    /// A file that holds the API key or admin token. Without it: the variable `TITAN_API_KEY`, else the file that
+    /// `TITAN_API_KEY_FILE` names, else the key of a running `titan dev`. A key is never given as a flag's value, since
+    /// other users of a machine can see those.
+    #[arg(long, global = true, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// The pool to act in. Only an admin token may name one; a key belongs to its pool.
     #[arg(long, global = true, env = "TITAN_POOL", value_name = "POOL")]
@@ -103,22 +104,30 @@ impl Target {
     }
 }
 
-fn given_key(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let key = match file {
-        Some(file) => {
-            std::fs::read_to_string(file).with_context(|| format!("the key file {} cannot be read", file.display()))?
-        }
-        None => match std::env::var("TITAN_API_KEY") {
-            Ok(key) => key,
-            Err(_) => return Ok(None),
-        },
-    };
+/// The key that was set: by the flag, else by `TITAN_API_KEY`, else by the file that `TITAN_API_KEY_FILE` names.
+fn given_key(flag: Option<&Path>) -> Result<Option<String>, Failure> {
+    if let Some(file) = flag {
+        return key_of_file(file).map(Some);
+    }
+    if let Ok(key) = std::env::var("TITAN_API_KEY") {
+        return checked_key(&key, "TITAN_API_KEY").map(Some);
+    }
+    let file = std::env::var_os("TITAN_API_KEY_FILE").filter(|name| !name.is_empty());
+    file.map(|name| key_of_file(Path::new(&name))).transpose()
+}
+
+fn key_of_file(file: &Path) -> Result<String, Failure> {
+    let key = std::fs::read_to_string(file);
+    let key = key.with_context(|| format!("the key file {} cannot be read", file.display()))?;
+    checked_key(&key, &file.display().to_string())
+}
+
+fn checked_key(key: &str, source: &str) -> Result<String, Failure> {
     let key = key.trim();
     if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
-        let source = file.map_or("TITAN_API_KEY".to_owned(), |file| file.display().to_string());
         return Err(Failure::Usage(format!("{source} holds no key: it must be one line of visible ASCII characters")));
     }
-    Ok(Some(key.to_owned()))
+    Ok(key.to_owned())
 }
 
 fn checked_url(url: &str) -> Result<String, Failure> {

@@ -75,10 +75,6 @@ pub struct RunArgs {
     #[arg(long, env = "IDLE_POLL_MS", default_value_t = 30_000)]
     pub idle_poll_ms: u64,
 
-    /// How long a ticket for a direct call of an agent is good for
-    #[arg(long, env = "TOKEN_TTL", default_value = "300s", value_parser = duration)]
-    pub token_ttl: Duration,
-
     /// File with the administrator's token, instead of `ADMIN_TOKEN`
     #[arg(long, env = "ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
@@ -136,8 +132,6 @@ pub struct Settings {
     pub parking: bool,
     /// The longest pause between two calls of an agent where nobody parks, milliseconds.
     pub idle_poll_ms: u64,
-    /// How long a ticket is good for.
-    pub token_ttl: Duration,
     /// How often what is overdue gets settled.
     pub cleanup_interval: Duration,
     /// The administrator's token.

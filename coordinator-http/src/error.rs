@@ -113,7 +113,9 @@ impl ApiError {
             Self::BodyTimeout => "send the whole body without pauses of more than 10 s, within a minute",
             Self::TurnedAway(TurnedAway::Unknown) => "register again",
             Self::TurnedAway(TurnedAway::Superseded) => "another process runs under this agent's id; this one must end",
-            Self::TurnedAway(TurnedAway::Removed) => "join again with a new join token, if the box is still wanted",
+            Self::TurnedAway(TurnedAway::Removed) => {
+                "an operator removed this agent; to bring the box back, delete the agent's state folder and join anew"
+            }
             Self::TooLarge => "send less in one request",
             Self::Unserved(_) => "change `requirements`, or set `allow_unserved` if a fitting agent will come",
             Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {

@@ -22,6 +22,7 @@ mod pace;
 mod readiness;
 mod routes;
 mod secret;
+mod serve;
 pub mod server;
 mod state;
 mod strict;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 use titan_api::health::{Check, Verdict};
 
 use crate::{StoreError, connection::Connection};
@@ -59,50 +59,82 @@ async fn eviction_policy(on: &Connection) -> Finding {
     let Some(policy) = info(on, "memory", "maxmemory_policy").await? else {
         return Ok((Verdict::Unknown, "INFO does not tell maxmemory_policy".to_owned()));
     };
-    Ok(if policy == "noeviction" || policy.starts_with("volatile-") {
-        (Verdict::Ok, format!("maxmemory-policy is {policy}: nothing that matters is evicted"))
-    } else {
-        (Verdict::Warning, format!("maxmemory-policy is {policy}: Redis may evict jobs; set it to noeviction"))
-    })
+    let (verdict, consequence) = match policy.as_str() {
+        "noeviction" => (Verdict::Ok, "nothing is evicted"),
+        p if p.starts_with("volatile-") => (Verdict::Warning, "Redis may evict unused join tokens; set noeviction"),
+        _ => (Verdict::Warning, "Redis may evict jobs; set noeviction"),
+    };
+    Ok((verdict, format!("maxmemory-policy is {policy}: {consequence}")))
 }
 
 async fn persistence(on: &Connection) -> Finding {
     let Some(aof) = info(on, "persistence", "aof_enabled").await? else {
         return Ok((Verdict::Unknown, "INFO does not tell whether Redis has an append-only file".to_owned()));
     };
-    Ok(if aof == "1" {
-        (Verdict::Ok, "the append-only file is on: a crash of Redis loses nothing".to_owned())
-    } else {
-        (
+    if aof != "1" {
+        let detail =
+            "durability: none. The append-only file is off, so a crash of Redis loses jobs; set appendonly yes";
+        return Ok((Verdict::Warning, detail.to_owned()));
+    }
+    Ok(what_is_lost(setting(on, "appendfsync").await?.as_deref()))
+}
+
+/// What a Redis with an append-only file loses by how it syncs it; `docs/decisions/0002` has the measurements.
+fn what_is_lost(appendfsync: Option<&str>) -> (Verdict, String) {
+    let (verdict, consequence) = match appendfsync {
+        Some("always") => (Verdict::Ok, "a crash of Redis and a power cut lose nothing acknowledged"),
+        Some("everysec") => (
+            Verdict::Ok,
+            "a crash of Redis may lose what it took while a slow disk was syncing, a power cut the last two seconds",
+        ),
+        Some("no") => (
             Verdict::Warning,
-            "durability: none. The append-only file is off, so a crash of Redis loses jobs; set appendonly yes"
-                .to_owned(),
-        )
-    })
+            "a crash of Redis loses nothing acknowledged, a power cut half a minute or more; set everysec or always",
+        ),
+        _ => {
+            (Verdict::Unknown, "CONFIG GET does not tell how often it is synced, hence not what a crash of Redis loses")
+        }
+    };
+    let synced = appendfsync.map(|word| format!(", appendfsync is {word}")).unwrap_or_default();
+    (verdict, format!("the append-only file is on{synced}: {consequence}"))
 }
 
 /// One field of INFO; none where the service hides it.
 async fn info(on: &Connection, section: &str, field: &str) -> Result<Option<String>, StoreError> {
     let mut cmd = Cmd::new();
     cmd.arg("INFO").arg(section);
-    let value = match on.send(&cmd).await {
-        Ok(value) => value,
-        Err(e) if e.kind() == redis::ErrorKind::Io => return Err(e.into()),
-        Err(_) => return Ok(None),
-    };
+    let Some(value) = allowed(on, &cmd).await? else { return Ok(None) };
     Ok(texts(&value).iter().flat_map(|t| t.lines()).find_map(|line| {
         let (name, value) = line.split_once(':')?;
         (name == field).then(|| value.trim().to_owned())
     }))
 }
 
+/// One setting of Redis, in a cluster that of any node; none where the service hides it.
+async fn setting(on: &Connection, name: &str) -> Result<Option<String>, StoreError> {
+    let mut cmd = Cmd::new();
+    cmd.arg("CONFIG").arg("GET").arg(name);
+    let Some(value) = allowed(on, &cmd).await? else { return Ok(None) };
+    // A map in RESP3, name and value one after the other in RESP2.
+    Ok(texts(&value).into_iter().find(|text| text != name))
+}
+
+/// The reply to a command that services like to forbid; none if this one does.
+async fn allowed(on: &Connection, cmd: &Cmd) -> Result<Option<Value>, StoreError> {
+    match on.send(cmd).await {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == redis::ErrorKind::Io => Err(e.into()),
+        Err(_) => Ok(None),
+    }
+}
+
 /// The texts of a reply: one from a node, one of each node from a cluster.
-fn texts(value: &redis::Value) -> Vec<String> {
+fn texts(value: &Value) -> Vec<String> {
     match value {
-        redis::Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
-        redis::Value::VerbatimString { text, .. } | redis::Value::SimpleString(text) => vec![text.clone()],
-        redis::Value::Array(all) => all.iter().flat_map(texts).collect(),
-        redis::Value::Map(all) => all.iter().flat_map(|(_, v)| texts(v)).collect(),
+        Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => vec![text.clone()],
+        Value::Array(all) => all.iter().flat_map(texts).collect(),
+        Value::Map(all) => all.iter().flat_map(|(_, v)| texts(v)).collect(),
         _ => Vec::new(),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn absent(name: &PoolName) -> String {
     format!("titan:{{{name}}}:absent")
 }
 
-/// The channel on which scripts announce changes of a topic; `lib/notify.lua` spells it the same way.
+/// The channel on which scripts announce changes of a topic; `lib/pool.lua` spells it the same way.
 pub(crate) fn channel(pool: &PoolName, topic: &Topic) -> String {
     match topic {
         Topic::Agent(id) => format!("titan:{{{pool}}}:agent:{id}"),

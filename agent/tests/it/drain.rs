@@ -18,7 +18,7 @@ async fn an_idle_agent_says_that_it_leaves_and_exits_well() {
     // Its parked claim counts as read, so whatever it brought goes back at once.
     let claim = coordinator.with(|s| s.last("claim").unwrap().body["claim"].clone());
     let beat = coordinator.with(|s| s.last("heartbeat").unwrap().body.clone());
-    assert_eq!((&beat["draining"], &beat["last_claim"]), (&json!(true), &claim));
+    assert_eq!((&beat["leaving"], &beat["last_claim"]), (&json!(true), &claim));
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_running_job_may_end_in_the_time_of_grace() {
     let id = coordinator.give(sh("echo ready; until [ -e go ]; do sleep 0.05; done; echo finished"));
     coordinator.wrote(&id, "ready").await;
     agent.signal(Signal::SIGTERM);
-    coordinator.until("it drains", |s| (s.last("heartbeat")?.body["draining"] == json!(true)).then_some(())).await;
+    coordinator.until("it drains", |s| (s.last("heartbeat")?.body["leaving"] == json!(true)).then_some(())).await;
     let unwanted = coordinator.give(sh("true"));
     std::fs::write(agent.work().join(format!("job-of-{id}/1/go")), "").unwrap();
     assert!(agent.exit().await.success());
@@ -60,7 +60,7 @@ async fn a_second_signal_ends_everything_at_once() {
     let id = coordinator.give(sh("trap '' TERM; echo $$; while :; do sleep 600; done"));
     let pid = String::from_utf8(coordinator.wrote(&id, "\n").await.stdout).unwrap();
     agent.signal(Signal::SIGINT);
-    coordinator.until("it drains", |s| (s.last("heartbeat")?.body["draining"] == json!(true)).then_some(())).await;
+    coordinator.until("it drains", |s| (s.last("heartbeat")?.body["leaving"] == json!(true)).then_some(())).await;
     agent.signal(Signal::SIGINT);
     assert_eq!(agent.exit().await.code(), Some(130));
     assert!(!lives(pid.trim().parse().unwrap()));

@@ -50,6 +50,10 @@ fn a_flag_goes_before_the_environment_and_that_before_titan_dev() {
     assert_eq!(run(&["jobs", "ls"], &[("TITAN_API_KEY", "env-key")]).as_deref(), Some("Bearer env-key"));
     let both = run(&["jobs", "ls", "--key-file", key_file], &[("TITAN_API_KEY", "env-key")]);
     assert_eq!(both.as_deref(), Some("Bearer file-key"));
+    let named = run(&["jobs", "ls"], &[("TITAN_API_KEY_FILE", key_file)]);
+    assert_eq!(named.as_deref(), Some("Bearer file-key"));
+    let both = run(&["jobs", "ls"], &[("TITAN_API_KEY_FILE", "/nowhere"), ("TITAN_API_KEY", "env-key")]);
+    assert_eq!(both.as_deref(), Some("Bearer env-key"));
     let url = [("TITAN_URL", "http://127.0.0.1:1"), ("TITAN_API_KEY", "env-key")];
     assert_eq!(run(&["--url", &server.url, "jobs", "ls"], &url).as_deref(), Some("Bearer env-key"));
 }

@@ -41,8 +41,8 @@ pub enum KeyError {
     NoEd25519,
 }
 
-/// All signing keys. The first Ed25519 key signs agents' credentials and tokens, the first RSA key tickets; the others
-/// are only believed, so that keys can be replaced without a gap. Cloning is cheap.
+/// All signing keys. The first Ed25519 key signs agents' credentials and tokens; the other ones are only believed, so
+/// that keys can be replaced without a gap. RSA keys sign nothing; their public halves are published. Cloning is cheap.
 #[derive(Clone)]
 pub struct KeyRing(Arc<Keys>);
 
@@ -80,7 +80,7 @@ impl KeyRing {
         &self.0.jwks
     }
 
-    /// The public keys that belong to the keys that sign, as PEM.
+    /// The public keys of the first key of each kind, as PEM.
     pub(crate) fn signing_pem(&self) -> &str {
         &self.0.signing_pem
     }

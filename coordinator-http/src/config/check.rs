@@ -117,7 +117,6 @@ impl RunArgs {
             heartbeat_interval_ms: ms(self.heartbeat_interval),
             parking: self.parking == Parking::On,
             idle_poll_ms: self.idle_poll_ms,
-            token_ttl: self.token_ttl,
             cleanup_interval: self.cleanup_interval,
             admin,
             keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
@@ -147,7 +146,6 @@ impl RunArgs {
             ("AGENT_RETENTION", self.agent_retention),
             ("JOB_RETENTION", self.job_retention),
             ("CLEANUP_INTERVAL", self.cleanup_interval),
-            ("TOKEN_TTL", self.token_ttl),
         ] {
             if !(SHORTEST..=LONGEST).contains(&value) {
                 return Err(ConfigError::Duration { setting, value: humantime::format_duration(value) });

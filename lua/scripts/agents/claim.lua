@@ -36,12 +36,14 @@ local function reply(leases)
   return due.finish({ 'claimed', leases, agent.cancelled(a), agent.watched(a) })
 end
 
--- The leases that this number has got already.
+-- The leases that this number has got already, renewed: the agent counts from this call.
 local function given()
   local leases = {}
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state == 'running' and entry.claim == number then
-      leases[#leases + 1] = lease_of(job:load(job_id))
+      local j = job:load(job_id)
+      job:put(j, 'lease_until', pool.now + pool.lease)
+      leases[#leases + 1] = lease_of(j)
     end
   end
   return leases
@@ -67,8 +69,8 @@ local function bound()
   end
   table.sort(entries, function(x, y) return x.order < y.order end)
   local jobs = {}
-  for i, entry in ipairs(entries) do
-    jobs[i] = job:load(entry.id)
+  for _, entry in ipairs(entries) do
+    jobs[#jobs + 1] = job:load(entry.id)
   end
   return jobs
 end

@@ -49,7 +49,9 @@ local function take_back_unlisted(listed)
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state ~= 'bound' and not listed[job_id] and entry.claim <= last_claim then
       local j = job:load(job_id)
-      if entry.state == 'ending' then
+      if not j then
+        agent.release(a, job_id)
+      elseif entry.state == 'ending' then
         attempt.buried(j, a)
       else
         queue.retry(j, a, {}, true)

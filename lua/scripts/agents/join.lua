@@ -1,4 +1,4 @@
---[[ agents/join: reserves an agent's id for the key that joined. A removed id may join again with a new join token.
+--[[ agents/join: reserves an agent's id for the key that joined. A removed id may join again with another key.
 
   KEYS[1]  pool        hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent      none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -6,7 +6,7 @@
   ARGV[2]  public_key  string   base64url
   ARGV[3]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"joined"} | {"taken"} | {"no_pool"} | {"newer_schema"}
+  Returns  {"joined"} | {"taken"} | {"removed"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/clock lib/pool                          Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -14,7 +14,9 @@ if refused then
   return refused
 end
 local owner = redis.call('HGET', key('identities'), ARGV[1])
-if owner and owner ~= '-' and owner ~= ARGV[2] then
+if owner == '-' .. ARGV[2] then
+  return { 'removed' }
+elseif owner and string.sub(owner, 1, 1) ~= '-' and owner ~= ARGV[2] then
   return { 'taken' }
 end
 redis.call('HSET', key('identities'), ARGV[1], ARGV[2])

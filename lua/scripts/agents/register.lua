@@ -10,17 +10,19 @@
   ARGV[6]  running     JSON     [[job, attempt, lease]…] that this run has taken over
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"registered", epoch, {job, attempt, lease…}} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
+  Returns  {"registered", epoch, {job, attempt, lease…}} | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
   Cost     O(classes + attempts)
 ]]
+local PAST_BYTES = 512
+
 local refused = pool.enter(ARGV[7])
 if refused then
   return refused
 end
 local id = ARGV[1]
 local owner = redis.call('HGET', key('identities'), id)
-if owner == '-' then
+if owner and string.sub(owner, 1, 1) == '-' then
   return { 'removed' }
 elseif owner and owner ~= ARGV[2] then
   return { 'taken' }
@@ -37,6 +39,10 @@ local function flat(leases)
   return list
 end
 
+-- A run that was superseded stays so, whenever its call arrives.
+if a and string.find(',' .. (a.past or '') .. ',', ',' .. ARGV[3] .. ',', 1, true) then
+  return { 'superseded' }
+end
 if a and a.instance == ARGV[3] then
   return due.finish({ 'registered', a.epoch, {} })
 end
@@ -45,7 +51,9 @@ end
 local function settle_attempts(kept)
   for job_id, entry in pairs(agent.live(a)) do
     local j = job:load(job_id)
-    if entry.state == 'bound' then
+    if not j then
+      agent.release(a, job_id)
+    elseif entry.state == 'bound' then
       attempt.unbind(j, a)
       queue.put(j)
     elseif kept[job_id] then
@@ -67,6 +75,7 @@ if a then
   epoch = math.max(epoch, a.epoch + 1)
   class.expel(a)
   agent:put(a, 'reach_ms', 0)
+  agent:put(a, 'past', a.instance .. (a.past and ',' .. string.sub(a.past, 1, PAST_BYTES) or ''))
 else
   a = agent:adopt({ id = id, state = 'healthy' })
 end

@@ -15,7 +15,8 @@ if refused then
   return refused
 end
 local id = ARGV[1]
-if not redis.call('HGET', key('identities'), id) then
+local owner = redis.call('HGET', key('identities'), id)
+if not owner then
   return { 'not_found' }
 end
 local a = agent:load(id)
@@ -32,6 +33,8 @@ if a then
     queue.put(j)
   end
 end
-redis.call('HSET', key('identities'), id, '-')
+if string.sub(owner, 1, 1) ~= '-' then
+  redis.call('HSET', key('identities'), id, '-' .. owner)
+end
 pool.announce('agent', id)
 return due.finish({ 'removed' })

@@ -33,9 +33,10 @@ function events.started(j)
   return 'accepted'
 end
 
+-- What a cancelled job still writes is dropped; the attempt stays the agent's until its processes are gone.
 function events.output(j, offset, stream, data)
   if j.state ~= 'running' then
-    return 'stale'
+    return 'accepted'
   end
   local ends = output.append(j, tonumber(offset), stream, data)
   return ends or 'accepted'
@@ -78,14 +79,22 @@ end)
 
 events.cancelled = events.released
 
+-- Where the output of a lease ends, once a chunk came that begins after that: whatever the batch says of it later was said
+-- in the belief that the chunk was taken.
+local mismatched = {}
+
 -- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.
 local function answer(at)
   local job_id, number, lease = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
   local j = job:load(job_id)
   if not j then
     return 'stale'
+  elseif mismatched[lease] then
+    return mismatched[lease]
   elseif attempt.is_current(a, job_id, number, lease) then
-    return events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
+    local told = events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
+    mismatched[lease] = type(told) == 'number' and told or nil
+    return told
   end
   return j.done == lease and 'accepted' or 'stale'
 end

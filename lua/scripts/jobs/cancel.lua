@@ -38,9 +38,9 @@ end
 -- The reservation stays until the agent says that the processes are gone, or the lease and the grace are over.
 function cancel.running()
   local a = agent:load(j.agent)
+  local entry = a and agent.live(a)[j.id]
   job.finish(j, 'cancelled')
-  if a then
-    local entry = agent.live(a)[j.id]
+  if entry then
     entry.state = 'ending'
     agent.hold(a, j.id, entry)
     job:put(j, 'cancelling', '1')

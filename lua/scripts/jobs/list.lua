@@ -11,9 +11,9 @@
   Returns  {"jobs", the last job looked at or "" if none follow,
            {id, kind, state, agent, attempt, priority, created, started, ended, exit, reason, title}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/job       Cost  O(2000)
+  Uses     lib/key lib/clock lib/pool lib/record lib/job       Cost  O(500)
 ]]
-local LOOKED_AT = 2000
+local LOOKED_AT = 500
 local CHUNK = 250
 
 local refused = pool.enter(ARGV[5])

@@ -16,15 +16,16 @@
   ARGV[12]  spec      JSON     the job as it was submitted, with its owner
   ARGV[13]  unserved  string   "1" to accept it even if no agent could ever run it
   ARGV[14]  explain   string   "1" to explain the choice
-  ARGV[15]  now_ms    integer, or "" for Redis TIME (tests pass their own)
+  ARGV[15]  most      integer  unended jobs that the pool may hold
+  ARGV[16]  now_ms    integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
+  Returns  {"full"}: the pool holds as many jobs as it may | {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
            the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
            an explanation is {} or {weights, candidates, reasons, examined}
   Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/explain
   Cost     O(log N); O(256) for the first job of a class
 ]]
-local refused = pool.enter(ARGV[15])
+local refused = pool.enter(ARGV[16])
 if refused then
   return refused
 end
@@ -38,6 +39,9 @@ end
 
 if redis.call('EXISTS', key('job', ARGV[1])) == 1 then
   return placed(job:load(ARGV[1]), {})
+end
+if redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= tonumber(ARGV[15]) then
+  return { 'full' }
 end
 local cid = class.id_of(ARGV[2])
 local j = {

@@ -4,7 +4,7 @@
 local agent = record.kind('agent', {
   'state', 'epoch', 'instance', 'seq', 'claim', 'next_ms', 'seen_ms', 'registered_ms', 'reach_ms', 'used_seq', 'draining',
   'leaving', 'rtt', 'read_ms', 'on_time', 'offline_ms', 'caps_packed', 'measured_packed', 'places_packed',
-  'standing_packed',
+  'standing_packed', 'past',
 })
 
 local SEEN_AFTER_MS = 60000
@@ -187,7 +187,8 @@ end
 -- The agent of a call. Returns nil and a reply that turns it away if it is not the current incarnation.
 function agent.caller(id, epoch)
   local a = agent:load(id)
-  if redis.call('HGET', key('identities'), id) == '-' then
+  local owner = redis.call('HGET', key('identities'), id)
+  if owner and string.sub(owner, 1, 1) == '-' then
     return nil, { 'removed' }
   end
   if not a or epoch > a.epoch then

@@ -94,20 +94,33 @@ local function settle_agent(id)
   end
 end
 
-local SETTLE = { job = settle_job, agent = settle_agent, class = class.make_slice }
+local SETTLE = { job = settle_job, agent = settle_agent, class = class.settle }
 
--- Settles up to 16 things. Returns how many, and whether more is overdue. During an amnesty nothing is.
+-- Settles one thing. What can't be settled must not keep the rest from it: it is set aside, with the reason.
+local function settle_one(member)
+  local kind, id = string.match(member, '^(%a+):(.+)$')
+  local ok, problem = pcall(SETTLE[kind], id)
+  if not ok then
+    redis.call('ZREM', key('due'), member)
+    redis.call('HSET', key('broken'), member, tostring(problem))
+  end
+end
+
+-- Settles up to 16 things and returns how many. During an amnesty nothing is.
 function due.settle()
   if pool.now < pool.amnesty then
-    return 0, false
+    return 0
   end
-  local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', pool.now, 'LIMIT', 0, UNITS + 1)
-  local settled = math.min(#overdue, UNITS)
-  for i = 1, settled do
-    local kind, id = string.match(overdue[i], '^(%a+):(.+)$')
-    SETTLE[kind](id)
+  local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', pool.now, 'LIMIT', 0, UNITS)
+  for _, member in ipairs(overdue) do
+    settle_one(member)
   end
-  return settled, #overdue > UNITS
+  return #overdue
+end
+
+-- Whether anything is overdue still.
+function due.is_left()
+  return pool.now >= pool.amnesty and redis.call('ZCOUNT', key('due'), '-inf', pool.now) > 0
 end
 
 -- Writes every changed record and returns the reply.
@@ -117,8 +130,10 @@ function due.write(reply)
   return pool.finish(reply)
 end
 
--- Ends a script that writes: settles its share of what is overdue, then writes.
+-- Ends a script that writes: first its own changes, then its share of what is overdue.
 function due.finish(reply)
+  agent:flush()
+  job:flush()
   due.settle()
   return due.write(reply)
 end

@@ -1,7 +1,7 @@
 -- explain: why an agent was chosen: the best candidates with their parts, and what rules the others out.
 local explain = {}
 
-local EXAMINED = 400
+local EXAMINED = 200
 local CANDIDATES = 5
 
 local function verdict(a, c, j)

@@ -1,5 +1,6 @@
 -- pool: reads the pool's hash, keeps its clock, and ends every script that writes.
 local SILENCE_SLACK_MS = 5000
+local STEP_MS = 5000
 
 local pool = { SCHEMA = 1 }
 local channels = {}
@@ -14,8 +15,18 @@ function pool.hear()
   pool.heard_now = pool.now
 end
 
+-- Time never runs backwards for a pool, whichever node answers: after a step back of the clock the pool goes on from
+-- where it was, with an amnesty, and keeps the difference until the clock is ahead again.
+local function follow_clock(read, last, offset)
+  pool.offset = read >= last and 0 or offset
+  pool.now = read + pool.offset
+  if pool.now < last - STEP_MS then
+    pool.offset, pool.step = last - read, true
+  end
+  pool.now = math.max(read + pool.offset, last)
+end
+
 -- Reads settings, weights and clock into `pool`. Returns a reply that refuses the call, or nil.
--- Time never runs backwards for a pool, whichever node answers.
 function pool.enter(now_ms)
   local f = redis.call('HMGET', KEYS[1], 'schema', 'clock', 'settings', 'weights')
   if not f[1] then
@@ -25,8 +36,8 @@ function pool.enter(now_ms)
     return { 'newer_schema' }
   end
   local c, s, w = cmsgpack.unpack(f[2]), cmsgpack.unpack(f[3]), cmsgpack.unpack(f[4])
-  pool.now = math.max(clock.read(now_ms), c[1])
   pool.heard, pool.amnesty, pool.amnesty_for, pool.seq = c[2], c[3], c[4], c[5]
+  follow_clock(clock.read(now_ms), c[1], c[6])
   pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], s[4], s[5]
   pool.agent_keep, pool.job_keep, pool.publish = s[6], s[7], s[8]
   pool.weights = { vram = w[1], load = w[2], rtt = w[3], perf = w[4] }
@@ -35,6 +46,8 @@ function pool.enter(now_ms)
   if pool.now - pool.heard > pool.interval + SILENCE_SLACK_MS and pool.amnesty_for ~= pool.heard then
     pool.amnesty = pool.now + pool.timeout
     pool.amnesty_for = pool.heard
+  elseif pool.step then
+    pool.amnesty = pool.now + pool.timeout
   end
   return nil
 end
@@ -52,7 +65,8 @@ end
 
 -- Writes the clock, sends what was announced, and returns the reply.
 function pool.finish(reply)
-  local clock = cmsgpack.pack({ pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq })
+  local clock = cmsgpack.pack({ pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
+    pool.offset })
   redis.call('HSET', KEYS[1], 'clock', clock)
   for channel in pairs(channels) do
     redis.call(pool.publish, channel, '')

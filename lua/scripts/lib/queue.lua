@@ -2,7 +2,8 @@
 local queue = {}
 
 local FILLED_AT_ONCE = 16
-local LOOKED_AT_IN_A_CLASS = 32
+local LOOKED_AT_FIRST = 16
+local LOOKED_AT_MORE = 64
 
 -- Keeps `waiting` in step with the best pending job of a class.
 local function note_best(cid)
@@ -14,8 +15,31 @@ local function note_best(cid)
   end
 end
 
+-- Sees to it that the job's class is made, or made again: since the job was placed the class may have been dropped, or
+-- agents may have left it for others.
+local function need_class(j)
+  local found = redis.call('HMGET', key('class', j.class), 'spec', 'incomplete')
+  if found[1] and not found[2] then
+    return
+  end
+  local spec = found[1]
+  if not spec then
+    local requirements = cjson.decode(redis.call('GET', key('spec', j.id))).requirements
+    local labels = {}
+    for name, value in pairs(requirements.agent_labels) do
+      labels[#labels + 1] = { name, value }
+    end
+    spec = cjson.encode({ kind = j.kind, model = j.model or '', gpus = j.gpus, labels = labels })
+  end
+  redis.call('HSET', key('class', j.class), 'spec', spec, 'used_ms', pool.now, 'cursor', '')
+  redis.call('HDEL', key('class', j.class), 'incomplete')
+  redis.call('ZADD', key('classes'), pool.now, j.class)
+  redis.call('ZADD', key('due'), pool.now, 'class:' .. j.class)
+end
+
 -- Lets a job wait for an agent.
 function queue.pend(j)
+  need_class(j)
   redis.call('ZADD', key('pending', j.class), j.order, j.id)
   note_best(j.class)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
@@ -59,9 +83,20 @@ function queue.retry(j, a, why, free)
   end
 end
 
--- The best pending job of a class that the agent has room for, with its devices.
-local function first_fitting(a, cid)
-  for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, LOOKED_AT_IN_A_CLASS - 1)) do
+-- Binds the first pending jobs of a class to the best agents, for a class that has got new members.
+function queue.place_waiting(cid)
+  for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, FILLED_AT_ONCE - 1)) do
+    local j = job:load(id)
+    local a, devices = place.find(j)
+    if a then
+      queue.remove(j)
+      attempt.bind(j, a, devices)
+    end
+  end
+end
+
+local function fitting(a, ids)
+  for _, id in ipairs(ids) do
     local j = job:load(id)
     if j and not job.is_refused_by(j, a.id) then
       local devices = fit.now(a, j)
@@ -71,6 +106,21 @@ local function first_fitting(a, cid)
     end
   end
   return nil
+end
+
+-- The best pending job of a class that the agent has room for, with its devices. It looks at the first ones and, if none
+-- fits, goes on where it last stopped, so that jobs which nobody can take do not hide those behind them for long.
+local function first_fitting(a, cid)
+  local ids = redis.call('ZRANGE', key('pending', cid), 0, LOOKED_AT_FIRST - 1)
+  local j, devices = fitting(a, ids)
+  if j or #ids < LOOKED_AT_FIRST then
+    return j, devices
+  end
+  local from = redis.call('HGET', key('class', cid), 'looked_at') or '-inf'
+  local more = redis.call('ZRANGEBYSCORE', key('pending', cid), from, '+inf', 'LIMIT', 0, LOOKED_AT_MORE)
+  local last = #more == LOOKED_AT_MORE and '(' .. redis.call('ZSCORE', key('pending', cid), more[#more]) or '-inf'
+  redis.call('HSET', key('class', cid), 'looked_at', last)
+  return fitting(a, more)
 end
 
 -- The agent's classes that have pending jobs, the one with the best job first.

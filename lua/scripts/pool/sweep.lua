@@ -12,5 +12,5 @@ local refused = pool.enter(ARGV[1])
 if refused then
   return refused
 end
-local settled, more = due.settle()
-return due.write({ 'swept', settled, more and '1' or '0' })
+local settled = due.settle()
+return due.write({ 'swept', settled, due.is_left() and '1' or '0' })

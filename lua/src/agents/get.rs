@@ -1,4 +1,5 @@
-//! `agents/get`: agents as clients see them: one by its id, or a page of the registry.
+//! `agents/get`: agents as clients see them. One script serves both wrappers: [`GetAgent`] reads one by its id,
+//! [`ListAgents`] a page of the registry.
 
 use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Facts},
@@ -13,6 +14,9 @@ use crate::{
 };
 
 script!(Reads, "agents/get", uses ["key", "clock", "pool", "record", "agent", "rank"]);
+
+/// Agents in one run of the script.
+const AT_ONCE: u32 = 100;
 
 /// Reads one agent.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +45,21 @@ pub struct ListAgents<'a> {
 }
 
 impl ListAgents<'_> {
-    /// Runs the script. Fewer agents than `limit` means that none follow.
+    /// Runs the script, for 100 agents at a time. Fewer agents than `limit` means that none follow.
     ///
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<Vec<Agent>, StoreError> {
-        read(pool, "", self.after.map(AgentId::as_str).unwrap_or_default(), self.limit).await
+        let mut agents: Vec<Agent> = Vec::new();
+        let mut left = self.limit;
+        while left > 0 {
+            let after = agents.last().map(|a| &a.id).or(self.after).map(AgentId::as_str).unwrap_or_default();
+            let more = read(pool, "", after, left.min(AT_ONCE)).await?;
+            let is_last = more.len() < left.min(AT_ONCE) as usize;
+            agents.extend(more);
+            left = if is_last { 0 } else { left.saturating_sub(AT_ONCE) };
+        }
+        Ok(agents)
     }
 }
 

@@ -30,8 +30,8 @@ pub struct Heartbeat<'a> {
     pub measures: &'a Measures,
     /// What it holds; each is renewed.
     pub leases: &'a [HeldLease],
-    /// Whether it wants no more work.
-    pub draining: bool,
+    /// Whether it wants no more work, since it is shutting down.
+    pub leaving: bool,
 }
 
 /// What came of it.
@@ -69,7 +69,7 @@ impl Heartbeat<'_> {
             .push(self.last_claim)
             .push(measures_json(self.measures)?)
             .push(lease_list(self.leases))
-            .push(if self.draining { "1" } else { "" })
+            .push(if self.leaving { "1" } else { "" })
             .push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         if let Some(turned_away) = TurnedAway::from_word(&word) {

@@ -10,7 +10,7 @@ use crate::{
 
 script!(Writes, "agents/join", uses ["key", "clock", "pool"]);
 
-/// Reserves `agent` for the key with this thumbprint. Repeating it is harmless.
+/// Reserves `agent` for its public key. Repeating it is harmless.
 #[derive(Debug, Clone, Copy)]
 pub struct JoinAgent<'a> {
     /// The id to reserve.
@@ -26,6 +26,8 @@ pub enum JoinOutcome {
     Joined,
     /// Another key has the id.
     Taken,
+    /// An operator removed the agent with this key; another key may have the id.
+    Removed,
 }
 
 impl JoinAgent<'_> {
@@ -39,6 +41,7 @@ impl JoinAgent<'_> {
         match pool.call(&SCRIPT, &args).await?.0.as_str() {
             "joined" => Ok(JoinOutcome::Joined),
             "taken" => Ok(JoinOutcome::Taken),
+            "removed" => Ok(JoinOutcome::Removed),
             other => Err(unknown_word("agents/join", other)),
         }
     }

@@ -38,6 +38,8 @@ pub enum RegisterOutcome {
         /// Of `running`, those that are no longer current.
         stop: Vec<HeldLease>,
     },
+    /// A newer run has superseded this one.
+    Superseded,
     /// An operator removed it.
     Removed,
     /// Another key has the id.
@@ -61,6 +63,7 @@ impl RegisterAgent<'_> {
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "registered" => Ok(RegisterOutcome::Registered { epoch: reply.parse()?, stop: reply.leases()? }),
+            "superseded" => Ok(RegisterOutcome::Superseded),
             "removed" => Ok(RegisterOutcome::Removed),
             "taken" => Ok(RegisterOutcome::Taken),
             other => Err(unknown_word("agents/register", other)),

@@ -6,7 +6,7 @@ use titan_api::{
     ids::{CredentialId, PoolName},
 };
 
-use super::index;
+use super::index::{self, Record};
 use crate::{Store, StoreError, keys};
 
 /// What is stored of a key: what people see, and the hash of its secret.
@@ -27,7 +27,7 @@ pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
     let mut set = redis::Cmd::new();
     set.arg("SET").arg(keys::api_key(&key.record.id)).arg(json);
     store.connection().query::<String>(&set).await?;
-    index::enter(store, &keys::api_keys(&key.record.pool), &key.record.id).await
+    index::enter::<StoredKey>(store, &key.record.pool, &key.record.id).await
 }
 
 /// Reads a key; none if there is none, or it was revoked.
@@ -35,14 +35,10 @@ pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn get(store: &Store, id: &CredentialId) -> Result<Option<StoredKey>, StoreError> {
-    let mut get = redis::Cmd::new();
-    get.arg("GET").arg(keys::api_key(id));
-    let json: Option<String> = store.connection().query(&get).await?;
-    json.map(|json| serde_json::from_str(&json).map_err(|e| StoreError::Corrupt(format!("API key {id}: {e}"))))
-        .transpose()
+    StoredKey::read(store, id).await
 }
 
-/// Reads a page of a pool's keys, by id. A page may be shorter than `limit` only if it is the last.
+/// Reads a page of a pool's keys, by id. A page is shorter than `limit` only if it is the last.
 ///
 /// # Errors
 /// [`StoreError`], as for every operation.
@@ -52,15 +48,8 @@ pub async fn list(
     after: Option<&CredentialId>,
     limit: u32,
 ) -> Result<Vec<ApiKey>, StoreError> {
-    let mut records = Vec::new();
-    for id in index::page(store, &keys::api_keys(pool), after, limit).await? {
-        match get(store, &id).await? {
-            Some(key) => records.push(key.record),
-            // A revocation that was cut short; finish it.
-            None => index::remove(store, &keys::api_keys(pool), &keys::api_key(&id), &id).await?,
-        }
-    }
-    Ok(records)
+    let stored: Vec<StoredKey> = index::list(store, pool, after, limit).await?;
+    Ok(stored.into_iter().map(|key| key.record).collect())
 }
 
 /// Revokes a key of a pool; `false` if the pool has no such key.
@@ -68,10 +57,27 @@ pub async fn list(
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn delete(store: &Store, pool: &PoolName, id: &CredentialId) -> Result<bool, StoreError> {
-    let listed = index::holds(store, &keys::api_keys(pool), id).await?;
-    let stored = get(store, id).await?.is_some_and(|key| key.record.pool == *pool);
-    if listed || stored {
-        index::remove(store, &keys::api_keys(pool), &keys::api_key(id), id).await?;
+    index::delete::<StoredKey>(store, pool, id).await
+}
+
+impl Record for StoredKey {
+    fn key(id: &CredentialId) -> String {
+        keys::api_key(id)
     }
-    Ok(listed || stored)
+
+    fn index(pool: &PoolName) -> String {
+        keys::api_keys(pool)
+    }
+
+    fn pool(&self) -> &PoolName {
+        &self.record.pool
+    }
+
+    async fn read(store: &Store, id: &CredentialId) -> Result<Option<Self>, StoreError> {
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(keys::api_key(id));
+        let json: Option<String> = store.connection().query(&get).await?;
+        json.map(|json| serde_json::from_str(&json).map_err(|e| StoreError::Corrupt(format!("API key {id}: {e}"))))
+            .transpose()
+    }
 }

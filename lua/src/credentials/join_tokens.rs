@@ -8,7 +8,7 @@ use titan_api::{
     time::Timestamp,
 };
 
-use super::index;
+use super::index::{self, Record};
 use crate::{Store, StoreError, keys};
 
 pub use super::{
@@ -42,10 +42,10 @@ pub async fn create(store: &Store, token: &StoredJoinToken) -> Result<(), StoreE
     let mut expire = redis::Cmd::new();
     expire.arg("PEXPIREAT").arg(&key).arg(record.expires_at.as_ms());
     store.connection().query::<i64>(&expire).await?;
-    index::enter(store, &keys::join_tokens(&record.pool), &record.id).await
+    index::enter::<JoinToken>(store, &record.pool, &record.id).await
 }
 
-/// Reads a page of a pool's tokens, by id. A page may be shorter than `limit` only if it is the last.
+/// Reads a page of a pool's tokens, by id. A page is shorter than `limit` only if it is the last.
 ///
 /// # Errors
 /// [`StoreError`], as for every operation.
@@ -55,14 +55,7 @@ pub async fn list(
     after: Option<&CredentialId>,
     limit: u32,
 ) -> Result<Vec<JoinToken>, StoreError> {
-    let mut records = Vec::new();
-    for id in index::page(store, &keys::join_tokens(pool), after, limit).await? {
-        match get(store, &id).await? {
-            Some(record) => records.push(record),
-            None => index::remove(store, &keys::join_tokens(pool), &keys::join_token(&id), &id).await?,
-        }
-    }
-    Ok(records)
+    index::list(store, pool, after, limit).await
 }
 
 /// Revokes a token of a pool; `false` if the pool has no such token.
@@ -70,22 +63,31 @@ pub async fn list(
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn delete(store: &Store, pool: &PoolName, id: &CredentialId) -> Result<bool, StoreError> {
-    let listed = index::holds(store, &keys::join_tokens(pool), id).await?;
-    let stored = get(store, id).await?.is_some_and(|token| token.pool == *pool);
-    if listed || stored {
-        index::remove(store, &keys::join_tokens(pool), &keys::join_token(id), id).await?;
-    }
-    Ok(listed || stored)
+    index::delete::<JoinToken>(store, pool, id).await
 }
 
-async fn get(store: &Store, id: &CredentialId) -> Result<Option<JoinToken>, StoreError> {
-    let mut get = redis::Cmd::new();
-    get.arg("HGETALL").arg(keys::join_token(id));
-    let fields: HashMap<String, String> = store.connection().query(&get).await?;
-    if fields.is_empty() {
-        return Ok(None);
+impl Record for JoinToken {
+    fn key(id: &CredentialId) -> String {
+        keys::join_token(id)
     }
-    view(id, &fields).map(Some).ok_or_else(|| StoreError::Corrupt(format!("join token {id}")))
+
+    fn index(pool: &PoolName) -> String {
+        keys::join_tokens(pool)
+    }
+
+    fn pool(&self) -> &PoolName {
+        &self.pool
+    }
+
+    async fn read(store: &Store, id: &CredentialId) -> Result<Option<Self>, StoreError> {
+        let mut get = redis::Cmd::new();
+        get.arg("HGETALL").arg(keys::join_token(id));
+        let fields: HashMap<String, String> = store.connection().query(&get).await?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        view(id, &fields).map(Some).ok_or_else(|| StoreError::Corrupt(format!("join token {id}")))
+    }
 }
 
 fn view(id: &CredentialId, fields: &HashMap<String, String>) -> Option<JoinToken> {

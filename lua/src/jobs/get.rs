@@ -47,7 +47,7 @@ impl GetJob<'_> {
     }
 }
 
-/// The fields of a job's hash.
+/// The fields of a job's record.
 struct Fields(HashMap<String, String>);
 
 impl Fields {

@@ -14,6 +14,9 @@ use crate::{
 
 script!(Reads, "jobs/list", uses ["key", "clock", "pool", "record", "job"]);
 
+/// Runs of the script for one page.
+const SCRIPTS: usize = 4;
+
 /// Reads a page of jobs.
 #[derive(Debug, Clone, Copy)]
 pub struct ListJobs<'a> {
@@ -37,16 +40,31 @@ pub struct JobPage {
 }
 
 impl ListJobs<'_> {
-    /// Runs the script.
+    /// Runs the script, up to four times until the page is full: none of them looks at more than 500 jobs.
     ///
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<JobPage, StoreError> {
+        let mut page = JobPage { jobs: Vec::new(), next: self.after.cloned() };
+        for _ in 0..SCRIPTS {
+            let more = self
+                .run_once(pool, page.next.as_ref(), self.limit - u32::try_from(page.jobs.len()).unwrap_or(self.limit))
+                .await?;
+            page.jobs.extend(more.jobs);
+            page.next = more.next;
+            if page.next.is_none() || page.jobs.len() >= self.limit as usize {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn run_once(&self, pool: &Pool, after: Option<&JobId>, limit: u32) -> Result<JobPage, StoreError> {
         let mut args = Args::new();
         args.push(self.state.map(JobState::as_str).unwrap_or_default())
             .push(self.agent.map(AgentId::as_str).unwrap_or_default())
-            .push(self.after.map(JobId::as_str).unwrap_or_default())
-            .push(self.limit)
+            .push(after.map(JobId::as_str).unwrap_or_default())
+            .push(limit)
             .push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {

@@ -3,6 +3,7 @@
 use titan_api::{
     ids::{AgentId, JobId},
     jobs::SubmitJob,
+    limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 
 script!(Writes, "jobs/submit", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "explain"]);
 
-/// Submits a job. Repeating it with the same id is harmless.
+/// Submits a job (`SubmitJob` is what the client sends). Repeating it with the same id is harmless.
 #[derive(Debug, Clone, Copy)]
 pub struct Submit<'a> {
     /// The id that the caller made for it.
@@ -87,7 +88,7 @@ impl Submit<'_> {
         args.push(self.job.as_str()).push(class).push(kind_word(self.spec.kind)).push("");
         args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
         args.push(self.spec.priority).push(self.spec.max_attempts).push(title(&self.spec.process.command));
-        args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(pool.now());
+        args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(UNENDED_JOBS).push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "scheduled" => Ok(Some(SubmitOutcome::Scheduled {
@@ -96,6 +97,7 @@ impl Submit<'_> {
                 explanation: explanation(reply.list()?)?,
             })),
             "pending" => Ok(Some(SubmitOutcome::Pending { explanation: explanation(reply.list()?)? })),
+            "full" => Err(StoreError::Full(format!("the pool holds {UNENDED_JOBS} jobs that have not ended"))),
             "survey" => Ok(None),
             other => Err(unknown_word("jobs/submit", other)),
         }
@@ -107,9 +109,9 @@ impl Submit<'_> {
     }
 }
 
-/// The command in one line, cut to the 60 bytes that keep the job's hash compact.
+/// The command in one line, cut to what lists of jobs show.
 fn title(command: &[String]) -> String {
     let mut line = command.join(" ");
-    line.truncate(line.floor_char_boundary(60));
+    line.truncate(line.floor_char_boundary(TITLE_BYTES));
     line
 }

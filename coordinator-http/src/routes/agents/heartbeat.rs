@@ -67,7 +67,7 @@ async fn heartbeat(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<He
         last_claim: request.last_claim,
         measures: &request.measures,
         leases: &request.leases,
-        draining: request.draining,
+        leaving: request.leaving,
     };
     match heartbeat.run(&agent.pool).await? {
         HeartbeatOutcome::Heard(heard) => Ok(heard),

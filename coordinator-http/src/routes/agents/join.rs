@@ -7,7 +7,7 @@ use titan_api::{
     ids::AgentId,
 };
 use titan_lua::{
-    agents::{JoinAgent, JoinOutcome},
+    agents::{JoinAgent, JoinOutcome, TurnedAway},
     credentials::join_tokens::{self, UseOutcome},
 };
 
@@ -46,9 +46,13 @@ pub(crate) async fn handler(
         UseOutcome::UsedUp => return Err(unauthorized("the join token has been used; ask for another one")),
     };
     let joined = JoinAgent { agent: &agent, public_key: key }.run(&state.store.pool(&pool)).await?;
-    if joined == JoinOutcome::Taken {
-        join_tokens::return_use(&state.store, &caller.id, key).await?;
-        return Err(taken(&agent));
+    match joined {
+        JoinOutcome::Joined => {}
+        JoinOutcome::Taken => {
+            join_tokens::return_use(&state.store, &caller.id, key).await?;
+            return Err(taken(&agent));
+        }
+        JoinOutcome::Removed => return Err(TurnedAway::Removed.into()),
     }
     let credential = tokens::issue_credential(&state.keys, &state.clock, &agent, &pool, key)?;
     tracing::info!(component = "agents", agent.id = %agent, pool = %pool, "an agent joined");

@@ -39,6 +39,7 @@ pub(crate) async fn handler(
     };
     let (epoch, stop) = match register.run(&state.store.pool(&pool)).await? {
         RegisterOutcome::Registered { epoch, stop } => (epoch, stop),
+        RegisterOutcome::Superseded => return Err(TurnedAway::Superseded.into()),
         RegisterOutcome::Removed => return Err(TurnedAway::Removed.into()),
         RegisterOutcome::Taken => return Err(taken(&agent)),
     };

@@ -1,4 +1,4 @@
-//! `GET /api/v1/public-key`: the public keys that belong to the keys that sign, as PEM.
+//! `GET /api/v1/public-key`: the public keys of the first signing key of each kind, as PEM.
 
 use axum::{extract::State, response::IntoResponse};
 use http::header;

@@ -24,7 +24,7 @@ impl Model {
                 self.claimed(name, *number, *slots as usize, measures.as_ref(), Self::ms(*reachable_ms))
             }
             Call::Report { reports, .. } => {
-                let answers = reports.iter().map(|report| self.report(name, report)).collect();
+                let answers = self.reports(name, reports);
                 self.fill(name, None);
                 Reply::Reported { answers, cancel: self.to_cancel(name) }
             }
@@ -92,6 +92,10 @@ impl Model {
         let leases = if number < agent.claim {
             BTreeSet::new()
         } else if number == agent.claim && !got.is_empty() {
+            let until = self.now() + Self::ms(self.settings.lease_ttl_ms);
+            for given in &got {
+                self.job(given.job.as_str()).lease_until_ms = until;
+            }
             got
         } else {
             if let Some(measures) = measures {
@@ -124,6 +128,25 @@ impl Model {
         }
     }
 
+    /// Once a chunk came too far on, the rest of the batch about that lease gets the same answer.
+    fn reports(&mut self, name: &str, reports: &[Report]) -> Vec<Answer> {
+        let mut mismatched: BTreeMap<String, Answer> = BTreeMap::new();
+        let mut answers = Vec::new();
+        for report in reports {
+            let lease = report.lease.lease_id.to_string();
+            let known = self.jobs.contains_key(report.lease.job_id.as_str());
+            let answer = match mismatched.get(&lease) {
+                Some(answer) if known => *answer,
+                _ => self.report(name, report),
+            };
+            if matches!(answer, Answer::OffsetMismatch { .. }) {
+                mismatched.insert(lease, answer);
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
     fn report(&mut self, name: &str, report: &Report) -> Answer {
         let lease = &report.lease;
         let (id, lease_id) = (lease.job_id.as_str(), lease.lease_id.as_str());
@@ -146,7 +169,7 @@ impl Model {
                     job.started_ms = Some(now);
                 }
             }
-            Happening::Output { .. } if !is_running => return Answer::StaleAttempt {},
+            Happening::Output { .. } if !is_running => {}
             Happening::Output { offset, .. } if *offset > job.written => {
                 return Answer::OffsetMismatch { expected_offset: job.written };
             }

@@ -75,7 +75,10 @@ impl Model {
     }
 
     fn join(&mut self, agent: &AgentId) -> Reply {
-        // In this test every agent has the key that is its name.
+        // In this test every agent has the key that is its name; a key that was removed does not come back.
+        if self.identities.get(agent.as_str()) == Some(&None) {
+            return Reply::Removed;
+        }
         self.identities.insert(agent.to_string(), Some(agent.to_string()));
         Reply::Joined
     }
@@ -84,6 +87,10 @@ impl Model {
         let (name, now) = (id.as_str(), self.now());
         if self.identities.get(name) == Some(&None) {
             return Reply::Removed;
+        }
+        let before = self.agents.get(name);
+        if before.is_some_and(|a| a.past.iter().any(|run| run == instance)) {
+            return Reply::TurnedAway(TurnedAway::Superseded);
         }
         self.clock.heard_ms = now;
         let before = self.agents.get(name);
@@ -119,6 +126,7 @@ impl Model {
         let agent = Agent {
             facts: facts.clone(),
             instance: instance.to_owned(),
+            past: before.iter().flat_map(|b| b.past.iter().chain([&b.instance]).cloned()).collect(),
             epoch,
             state,
             draining: before.as_ref().is_some_and(|b| b.draining),

@@ -9,7 +9,7 @@ use titan_api::jobs::{JobState, Requirements};
 /// An agent that is reachable for longer than this is parked, and has only the claim timeout to come for a job.
 const PARKED_MS: i64 = 1_000;
 /// Pending jobs of one class that are looked at when an agent has room.
-const LOOKED_AT_IN_A_CLASS: usize = 8;
+const LOOKED_AT_IN_A_CLASS: usize = 16;
 /// Jobs that are bound to an agent at once when it has room.
 const FILLED_AT_ONCE: usize = 16;
 

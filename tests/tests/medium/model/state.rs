@@ -54,6 +54,8 @@ pub(super) enum Thing {
 pub(super) struct Agent {
     pub(super) facts: Facts,
     pub(super) instance: String,
+    /// The runs that were superseded.
+    pub(super) past: Vec<String>,
     pub(super) epoch: i64,
     pub(super) state: AgentState,
     pub(super) draining: bool,

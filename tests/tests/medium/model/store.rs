@@ -5,7 +5,7 @@ use titan_lua::{
     Pool, StoreError,
     agents::{
         ClaimJobs, ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, RegisterAgent,
-        RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining,
+        RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining, TurnedAway,
     },
     jobs::{CancelJob, CancelOutcome, Submit, SubmitOutcome},
     pool::Sweep,
@@ -19,6 +19,7 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
         Call::Join { agent } => Ok(match (JoinAgent { agent, public_key: agent.as_str() }).run(pool).await? {
             JoinOutcome::Joined => Reply::Joined,
             JoinOutcome::Taken => Reply::Taken,
+            JoinOutcome::Removed => Reply::Removed,
         }),
         Call::Register { .. } => register(pool, call).await,
         Call::Beat { from, .. } => beat(pool, from, call).await,
@@ -63,6 +64,7 @@ async fn register(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
     let register = RegisterAgent { agent, public_key: agent.as_str(), instance_id: instance, facts, running };
     Ok(match register.run(pool).await? {
         RegisterOutcome::Registered { epoch, stop } => Reply::Registered { epoch, stop },
+        RegisterOutcome::Superseded => Reply::TurnedAway(TurnedAway::Superseded),
         RegisterOutcome::Removed => Reply::Removed,
         RegisterOutcome::Taken => Reply::Taken,
     })
@@ -70,8 +72,8 @@ async fn register(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
 
 async fn beat(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreError> {
     let Call::Beat { seq, last_claim, measures, leases, leaving, .. } = call else { unreachable!() };
-    let (seq, last_claim, draining) = (*seq, *last_claim, *leaving);
-    let beat = Heartbeat { agent: &from.agent, epoch: from.epoch, seq, last_claim, measures, leases, draining };
+    let (seq, last_claim, leaving) = (*seq, *last_claim, *leaving);
+    let beat = Heartbeat { agent: &from.agent, epoch: from.epoch, seq, last_claim, measures, leases, leaving };
     Ok(match beat.run(pool).await? {
         HeartbeatOutcome::Heard(h) => {
             Reply::Heard { stop: h.stop, cancel: h.cancel.into_iter().collect(), draining: h.draining }

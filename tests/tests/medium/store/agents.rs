@@ -50,6 +50,27 @@ async fn a_newer_run_supersedes_the_older_one() {
 }
 
 #[tokio::test]
+async fn a_run_that_was_superseded_stays_so_whenever_its_call_arrives() {
+    let world = World::new().await;
+    world.register("a", &facts()).await;
+    let new = world.register_run("a", "second", &facts(), &[]).await;
+    let (id, facts) = (agent_id("a"), facts());
+    let late = RegisterAgent { agent: &id, public_key: "a", instance_id: "first", facts: &facts, running: &[] };
+    assert_eq!(late.run(&world.pool()).await.unwrap(), RegisterOutcome::Superseded);
+    world.beat(&new, &[]).await;
+}
+
+#[tokio::test]
+async fn a_removed_agent_does_not_join_again_with_the_same_key() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    RemoveAgent { agent: &agent.id }.run(&world.pool()).await.unwrap();
+    let join = async |key: &str| JoinAgent { agent: &agent.id, public_key: key }.run(&world.pool()).await.unwrap();
+    assert_eq!(join("a").await, JoinOutcome::Removed);
+    assert_eq!(join("another").await, JoinOutcome::Joined);
+}
+
+#[tokio::test]
 async fn a_restarted_agent_gives_up_what_it_has_not_taken_over() {
     let world = World::new().await;
     let old = world.parked("a", &facts()).await;
@@ -92,7 +113,7 @@ async fn a_heartbeat_that_comes_late_changes_nothing() {
             last_claim: 0,
             measures: &measures,
             leases: &[],
-            draining: false,
+            leaving: false,
         };
         call.run(&world.pool()).await.unwrap()
     };

@@ -298,3 +298,58 @@ async fn an_ended_job_is_forgotten_with_all_that_belongs_to_it() {
     let after = world.redis.snapshot().await;
     assert_eq!(before.0.keys().collect::<Vec<_>>(), after.0.keys().collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_repeated_claim_renews_its_leases() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let id = world.pending(&process()).await;
+    world.claim_as(&agent, 7, 1).await;
+    for _ in 0..12 {
+        world.pass_ms(10_000);
+        world.claim_as(&agent, 7, 1).await;
+    }
+    world.sweep().await;
+    assert_eq!(world.state(&id).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn a_job_whose_agent_was_removed_and_came_back_is_cancelled_whole() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    world.claim(&agent, 1).await;
+    titan_lua::agents::RemoveAgent { agent: &agent.id }.run(&world.pool()).await.unwrap();
+    let join = titan_lua::agents::JoinAgent { agent: &agent.id, public_key: "new-key" };
+    join.run(&world.pool()).await.unwrap();
+    let facts = facts();
+    let register = titan_lua::agents::RegisterAgent {
+        agent: &agent.id,
+        public_key: "new-key",
+        instance_id: "second",
+        facts: &facts,
+        running: &[],
+    };
+    register.run(&world.pool()).await.unwrap();
+    for _ in 0..2 {
+        let outcome = CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+        let done = titan_lua::jobs::CancelOutcome::Done { state: JobState::Cancelled, cancelling: false };
+        assert_eq!(outcome, done);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_settled_is_set_aside_and_keeps_nothing_else_from_it() {
+    let world = World::new().await;
+    let dead = world.parked("dead", &facts()).await;
+    let (broken, _) = world.bound(&process()).await;
+    let (other, _) = world.bound(&process()).await;
+    world.claim(&dead, 4).await;
+    let key = format!("titan:{{default}}:job:{broken}");
+    let _: () =
+        redis::cmd("SET").arg(key).arg("garbage").query_async(&mut world.redis.connection().await).await.unwrap();
+    let alive = world.register("alive", &facts()).await;
+    world.pass_with_beats_ms(90_000, &[&alive]).await;
+    assert_eq!(world.state(&other).await, JobState::Pending);
+    assert_eq!(world.claim(&alive, 1).await[0].job_id, other);
+}

@@ -109,3 +109,15 @@ async fn a_clock_that_runs_backwards_is_not_believed() {
     let seen = world.agent(&agent).await.last_seen_at.as_ms();
     assert_eq!(seen, super::world::START_MS + 10_000);
 }
+
+#[tokio::test]
+async fn time_goes_on_after_the_clock_stepped_back() {
+    let world = World::new().await;
+    let gone = world.parked("gone", &facts()).await;
+    let other = world.register("other", &facts()).await;
+    world.pass_ms(3_600_000);
+    world.beat(&other, &[]).await;
+    world.pass_ms(-3_600_000);
+    world.pass_with_beats_ms(120_000, &[&other]).await;
+    assert_eq!(world.agent(&gone).await.state, AgentState::Offline);
+}

@@ -133,3 +133,21 @@ async fn a_wrong_an_expired_and_a_revoked_token_are_worth_the_same() {
     assert_eq!(try_it("t", "hash").await, UseOutcome::Invalid);
     assert!(join_tokens::list(&store, &pool("default"), None, 10).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_page_is_full_although_tokens_before_it_have_expired() {
+    let (_redis, store) = store().await;
+    for (name, lives_ms) in [("t1", -1), ("t2", 60_000), ("t3", -1), ("t4", -1), ("t5", 60_000), ("t6", 60_000)] {
+        token(&store, name, 1, lives_ms).await;
+    }
+    let list = async |after: Option<&str>, limit| {
+        let after = after.map(id);
+        let page = join_tokens::list(&store, &pool("default"), after.as_ref(), limit).await.unwrap();
+        page.into_iter().map(|token| token.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, 1).await, [id("t2")]);
+    assert_eq!(list(Some("t2"), 1).await, [id("t5")]);
+    assert_eq!(list(None, 2).await, [id("t2"), id("t5")]);
+    assert_eq!(list(Some("t5"), 2).await, [id("t6")]);
+    assert_eq!(list(Some("t6"), 2).await, []);
+}

@@ -7,4 +7,5 @@ mod credentials;
 mod output;
 mod placing;
 mod races;
+mod readiness;
 pub(crate) mod world;

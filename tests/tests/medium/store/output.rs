@@ -157,11 +157,28 @@ async fn a_new_attempt_begins_a_new_output_and_the_old_one_is_gone() {
 }
 
 #[tokio::test]
-async fn output_of_a_cancelled_job_is_refused() {
+async fn what_a_cancelled_job_still_writes_is_dropped() {
     let world = World::new().await;
     let (agent, lease) = running(&world).await;
     titan_lua::jobs::CancelJob { job: &lease.job_id }.run(&world.pool()).await.unwrap();
-    assert_eq!(world.report(&agent, &lease, text(0, Stream::Stdout, "late")).await, Answer::StaleAttempt {});
+    assert_eq!(world.report(&agent, &lease, text(0, Stream::Stdout, "late")).await, Answer::Accepted {});
+    let slice = read(&world, &lease, 0).await;
+    assert!(slice.chunks.is_empty() && slice.complete);
+    assert_eq!(world.agent(&agent).await.live_attempts, 1, "its processes still run");
+}
+
+#[tokio::test]
+async fn after_a_gap_nothing_more_of_the_lease_is_taken_from_the_same_batch() {
+    let world = World::new().await;
+    let (agent, lease) = running(&world).await;
+    let held = super::world::held(&lease);
+    let report = |event| titan_api::work::Report { lease: held.clone(), event };
+    let reports = [report(text(100, Stream::Stdout, "late")), report(Happening::Completed {})];
+    let call = titan_lua::agents::ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
+    let outcome = call.run(&world.pool()).await.unwrap();
+    let titan_lua::agents::ReportOutcome::Reported(reported) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(reported.answers, [Answer::OffsetMismatch { expected_offset: 0 }; 2]);
+    assert_eq!(world.state(&lease.job_id).await, titan_api::jobs::JobState::Running);
 }
 
 #[tokio::test]

@@ -221,3 +221,65 @@ async fn a_slot_that_a_report_frees_is_filled_for_a_parked_agent() {
     world.report(&agent, &lease, Happening::Completed {}).await;
     assert_eq!(world.job(&waiting).await.state, titan_api::jobs::JobState::Scheduled);
 }
+
+fn labelled(names: &[String]) -> SubmitJob {
+    let agent_labels = names.iter().map(|name| (name.clone(), "yes".to_owned())).collect();
+    SubmitJob { requirements: Requirements { agent_labels, ..Requirements::default() }, ..process() }
+}
+
+#[tokio::test]
+async fn an_agent_serves_more_classes_than_it_can_stand_in_at_once() {
+    let world = World::new().await;
+    let names: Vec<_> = (0..40).map(|i| format!("label-{i}")).collect();
+    let labels = names.iter().map(|name| (name.clone(), "yes".to_owned())).collect();
+    let agent = world.parked("a", &Facts { labels, max_jobs: 64, ..facts() }).await;
+    for name in names.iter().chain(&names) {
+        world.claim(&agent, 64).await;
+        let (id, _) = world.submit(&labelled(std::slice::from_ref(name))).await;
+        world.sweep().await;
+        assert!(world.job(&id).await.agent_id.is_some(), "{name} is not served");
+        world.pass_ms(100);
+        let lease = world.claim(&agent, 64).await.remove(0);
+        world.report(&agent, &lease, Happening::Completed {}).await;
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_nobody_can_take_do_not_hide_those_behind_them() {
+    let world = World::new().await;
+    let agent = world.register("a", &with_gpus(&[8_192])).await;
+    for _ in 0..150 {
+        world.pending(&SubmitJob { allow_unserved: true, ..on_gpus(1, 80_000) }).await;
+    }
+    let small = world.pending(&on_gpus(1, 4_096)).await;
+    for _ in 0..10 {
+        if let Some(lease) = world.claim(&agent, 1).await.first() {
+            assert_eq!(lease.job_id, small);
+            return;
+        }
+    }
+    panic!("the small job is still hidden");
+}
+
+#[tokio::test]
+async fn a_class_that_nobody_uses_is_dropped_and_made_again_when_it_is_needed() {
+    let world = World::new().await;
+    let labels = BTreeMap::from([("zone".to_owned(), "b".to_owned())]);
+    let agent = world.parked("a", &Facts { labels: labels.clone(), ..facts() }).await;
+    let in_b =
+        SubmitJob { requirements: Requirements { agent_labels: labels, ..Requirements::default() }, ..process() };
+    world.bound(&in_b).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    let held = [super::world::held(&lease)];
+    for _ in 0..70 {
+        world.pass_ms(10_000);
+        world.beat(&agent, &held).await;
+        world.sweep().await;
+    }
+    let keys = world.redis.snapshot().await;
+    let left: Vec<_> = keys.0.keys().filter(|k| k.contains(":class:") || k.contains(":members:")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    world.report(&agent, &lease, Happening::Released {}).await;
+    world.sweep().await;
+    assert_eq!(world.claim(&agent, 4).await[0].job_id, lease.job_id, "a job that comes back makes its class again");
+}

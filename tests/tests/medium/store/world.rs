@@ -189,7 +189,7 @@ impl World {
             last_claim,
             measures,
             leases,
-            draining: false,
+            leaving: false,
         };
         call.run(&self.pool()).await.unwrap()
     }

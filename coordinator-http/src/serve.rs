@@ -1,0 +1,72 @@
+//! Serving: from the settings to the listening socket, and from the first signal to the end.
+
+use std::{env, fs, net::SocketAddr, path::Path};
+
+use anyhow::Context;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::RunArgs,
+    logging,
+    routes::router,
+    server::{self, Limits},
+    state::AppState,
+    timer,
+};
+
+/// Serves as the arguments say, until a signal.
+pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    logging::init(args)?;
+    let settings = args.check(|name| env::var(name).ok())?;
+    let cleanup_interval = settings.cleanup_interval;
+    let state = AppState::new(settings).context("REDIS_URL cannot be used")?;
+    let wanted = SocketAddr::new(args.coordinator_http_bind, args.coordinator_http_port);
+    let listener = TcpListener::bind(wanted).await.with_context(|| {
+        format!("cannot listen on {wanted}: set COORDINATOR_HTTP_PORT or COORDINATOR_HTTP_BIND to what is free")
+    })?;
+    let address = listener.local_addr()?;
+    if let Some(path) = &args.port_file {
+        write_atomically(path, &format!("{address}\n"))
+            .with_context(|| format!("cannot write PORT_FILE {}", path.display()))?;
+    }
+    tracing::info!(component = "coordinator", version = env!("CARGO_PKG_VERSION"), address = %address, "listening");
+    let limits = Limits::default();
+    server::raise_open_files(limits.connections);
+    stop_on_signal(state.closing())?;
+    let sweeping = tokio::spawn(timer::run(state.clone(), cleanup_interval));
+    server::serve(listener, router(state.clone()), limits, state.closing()).await;
+    sweeping.await.context("the timer failed")?;
+    tracing::info!(component = "coordinator", "stopped");
+    Ok(())
+}
+
+/// The first SIGTERM or SIGINT begins the shutdown, the second one ends the process at once.
+fn stop_on_signal(closing: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if closing.is_cancelled() {
+                std::process::exit(1);
+            }
+            tracing::info!(component = "coordinator", "shutting down");
+            closing.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".part");
+    fs::write(&draft, text)?;
+    fs::rename(&draft, path)
+}
