@@ -1,0 +1,5 @@
+//! Tests of a whole installation: coordinators and agents as processes, real jobs, everything over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod helpers;
+mod output;
