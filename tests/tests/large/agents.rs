@@ -1,0 +1,137 @@
+//! Agents that die, freeze or are told to leave: their jobs end once, elsewhere if need be.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use titan_api::{
+    agents::AgentState,
+    client::Client,
+    ids::{AgentId, JobId},
+    jobs::{Job, Reason},
+    output::Stream,
+};
+use titan_tests::{fleet::Fleet, wait::eventually};
+
+use crate::helpers::{GRACE, LEASE, completed, is_alive, number_in, quick, read_output, shell, submit};
+
+/// What a change of hands may take beyond the lease and the grace: noticing it, and starting anew.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// A line whose first run notes its process ids in `folder` and goes on as `first` says; any later run only says so.
+fn twice(folder: &Path, first: &str) -> String {
+    let folder = folder.display();
+    format!("cd {folder}; echo $$ >> runs; if [ $(wc -l < runs) -gt 1 ]; then echo again; exit; fi; {first}")
+}
+
+/// A first run that would go on for minutes, with a child that has a session of its own.
+const STAYS: &str = "setsid sleep 300 & echo $! > child; wait";
+
+/// The number of the agent that runs a job, once it has begun to.
+async fn runner(fleet: &Fleet, client: &Client, id: &JobId) -> usize {
+    let job = client.job(id, None).await.unwrap();
+    let agent = job.agent_id.clone().unwrap();
+    fleet.agents.iter().position(|candidate| candidate.id() == agent.as_str()).unwrap()
+}
+
+/// Checks that a job ran first at one agent and then, to its end, at another.
+async fn check_moved(client: &Client, job: &Job, from: &str, reason: Reason) {
+    assert_ne!(job.agent_id.as_ref().map(AgentId::as_str), Some(from));
+    assert_eq!(job.attempt, 2, "{job:#?}");
+    let failures: Vec<_> = job.failures.iter().map(|f| (f.attempt, f.agent_id.as_str(), f.reason)).collect();
+    assert_eq!(failures, [(1, from, reason)]);
+    assert_eq!(read_output(client, &job.id).await.text(Stream::Stdout), "again\n");
+}
+
+#[tokio::test]
+async fn when_an_agent_is_killed_another_one_finishes_its_job_and_nothing_of_the_first_attempt_is_left() {
+    let mut fleet = quick().start().await;
+    let (client, folder) = (fleet.client().await, TempDir::new().unwrap());
+    let id = submit(&client, &shell(&twice(folder.path(), STAYS))).await;
+    let pids = [number_in(&folder.path().join("child")).await, number_in(&folder.path().join("runs")).await];
+    let number = runner(&fleet, &client, &id).await;
+    fleet.agents[number].kill();
+    let killed = Instant::now();
+    let job = completed(&client, &id).await;
+    assert!(killed.elapsed() < LEASE + GRACE + SLACK, "it took {:?}", killed.elapsed());
+    assert!(!pids.into_iter().any(is_alive), "the first attempt is gone before the second begins");
+    check_moved(&client, &job, fleet.agents[number].id(), Reason::LeaseLost).await;
+}
+
+#[tokio::test]
+async fn what_a_frozen_agent_reports_after_its_lease_changes_nothing() {
+    let mut fleet = quick().start().await;
+    let (client, folder) = (fleet.client().await, TempDir::new().unwrap());
+    let first = "until [ -e go ]; do sleep 0.05; done; echo late";
+    let id = submit(&client, &shell(&twice(folder.path(), first))).await;
+    number_in(&folder.path().join("runs")).await;
+    let number = runner(&fleet, &client, &id).await;
+    fleet.agents[number].process().pause();
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let job = completed(&client, &id).await;
+    check_moved(&client, &job, fleet.agents[number].id(), Reason::LeaseLost).await;
+
+    fleet.agents[number].process().resume();
+    fleet.agent_becomes(number, AgentState::Healthy).await;
+    // A further job of the same agent: what it had to report before is reported by then.
+    let other = AgentId::new(fleet.agents[1 - number].id()).unwrap();
+    client.drain_agent(&other).await.unwrap();
+    let next = submit(&client, &shell("echo next")).await;
+    let next = completed(&client, &next).await;
+    assert_eq!(next.agent_id.as_ref().map(AgentId::as_str), Some(fleet.agents[number].id()));
+    assert_eq!(client.job(&id, None).await.unwrap().into_value(), job);
+    check_moved(&client, &job, fleet.agents[number].id(), Reason::LeaseLost).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_stop_finishes_its_job_first() {
+    let mut fleet = quick().start().await;
+    let (client, folder) = (fleet.client().await, TempDir::new().unwrap());
+    let line =
+        format!("cd {}; echo $$ > pid; until [ -e go ]; do sleep 0.05; done; echo done", folder.path().display());
+    let id = submit(&client, &shell(&line)).await;
+    number_in(&folder.path().join("pid")).await;
+    let number = runner(&fleet, &client, &id).await;
+    fleet.agents[number].process().signal(Signal::SIGTERM);
+    // What comes now goes to the other one.
+    let leaving = AgentId::new(fleet.agents[number].id()).unwrap();
+    let drains = async || client.agent(&leaving).await.is_ok_and(|agent| agent.draining).then_some(());
+    eventually("the agent to say that it leaves", drains).await;
+    let next = submit(&client, &shell("true")).await;
+    let next = completed(&client, &next).await;
+    assert_ne!(next.agent_id.as_ref().map(AgentId::as_str), Some(fleet.agents[number].id()));
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    assert!(fleet.agents[number].process().exited(LEASE).await.success());
+    let job = completed(&client, &id).await;
+    assert_eq!((job.attempt, job.failures.len()), (1, 0), "{job:#?}");
+    assert_eq!(read_output(&client, &id).await.text(Stream::Stdout), "done\n");
+}
+
+#[tokio::test]
+async fn what_a_stopped_agent_cannot_finish_is_handed_back_and_completes_elsewhere() {
+    let mut fleet = quick().agent_setting("TITAN_DRAIN_GRACE", "1s").start().await;
+    let (client, folder) = (fleet.client().await, TempDir::new().unwrap());
+    let id = submit(&client, &shell(&twice(folder.path(), STAYS))).await;
+    let child = number_in(&folder.path().join("child")).await;
+    let number = runner(&fleet, &client, &id).await;
+    assert!(fleet.agents[number].stop().await.success());
+    assert!(!is_alive(child));
+    let job = completed(&client, &id).await;
+    check_moved(&client, &job, fleet.agents[number].id(), Reason::Released).await;
+}
+
+#[tokio::test]
+async fn after_redis_lost_everything_agents_register_again_and_take_work() {
+    let mut fleet = quick().start().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut fleet.redis.connection().await).await.unwrap();
+    for number in 0..fleet.agents.len() {
+        fleet.agent_becomes(number, AgentState::Healthy).await;
+    }
+    let client = fleet.client().await;
+    let id = submit(&client, &shell("echo here")).await;
+    completed(&client, &id).await;
+    assert_eq!(read_output(&client, &id).await.text(Stream::Stdout), "here\n");
+}

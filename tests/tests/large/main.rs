@@ -1,0 +1,6 @@
+//! Tests of a whole installation: coordinators and agents as processes, real jobs, everything over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agents;
+mod helpers;
+mod output;
