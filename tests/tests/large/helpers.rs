@@ -29,6 +29,11 @@ pub(crate) fn quick() -> FleetPlan {
         .agent_setting("TITAN_MAX_JOBS", "8")
 }
 
+/// The same plan with leases that no pause of a busy machine uses up, for tests in which none is to be lost.
+pub(crate) fn patient() -> FleetPlan {
+    quick().coordinator_setting("LEASE_TTL", "60s").coordinator_setting("HEARTBEAT_TIMEOUT", "30s")
+}
+
 /// A job that runs these words.
 pub(crate) fn command(words: &[&str]) -> SubmitJob {
     let command = words.iter().map(|&word| word.to_owned()).collect();

@@ -3,4 +3,6 @@
 
 mod agents;
 mod helpers;
+mod outages;
 mod output;
+mod work;
