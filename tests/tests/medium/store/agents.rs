@@ -61,6 +61,16 @@ async fn a_run_that_was_superseded_stays_so_whenever_its_call_arrives() {
 }
 
 #[tokio::test]
+async fn a_key_that_looks_like_a_mark_of_removal_is_a_key_like_any_other() {
+    let world = World::new().await;
+    let (id, facts) = (agent_id("a"), facts());
+    let register = RegisterAgent { agent: &id, public_key: "-key", instance_id: "1", facts: &facts, running: &[] };
+    assert!(matches!(register.run(&world.pool()).await.unwrap(), RegisterOutcome::Registered { .. }));
+    let join = JoinAgent { agent: &id, public_key: "-key" }.run(&world.pool()).await.unwrap();
+    assert_eq!(join, JoinOutcome::Joined);
+}
+
+#[tokio::test]
 async fn a_removed_agent_does_not_join_again_with_the_same_key() {
     let world = World::new().await;
     let agent = world.register("a", &facts()).await;
