@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use titan_api::{
-    client::Reply,
+    client::{ClientError, Reply},
     ids::JobId,
     jobs::{Job, JobState},
 };
@@ -47,7 +47,12 @@ pub async fn job_by(session: &Session, id: &JobId, deadline: Instant) -> Result<
 /// One call; none if the job has not ended.
 async fn poll(session: &Session, id: &JobId, wait: Duration) -> Result<Option<Reply<Job>>, Failure> {
     let began = Instant::now();
-    let job = session.client.job(id, Some(wait)).await.map_err(session.failed(format!("wait for job {id}")))?;
+    let mut found = session.client.job(id, Some(wait)).await;
+    if matches!(found, Err(ClientError::Unreachable { .. })) {
+        // The connection that was kept may have been closed just then; the second try makes a new one.
+        found = session.client.job(id, Some(wait)).await;
+    }
+    let job = found.map_err(session.failed(format!("wait for job {id}")))?;
     if job.state.is_ended() {
         return Ok(Some(job));
     }
