@@ -75,17 +75,30 @@ impl Args {
 /// needs itself.
 ///
 /// A part is the body of a function whose result becomes a local of the part's name. That is also faster than parts laid
-/// end to end: Lua finds a captured local of the same function by walking all captured ones.
+/// end to end: Lua finds a captured local of the same function by walking all captured ones. A part marked `later` is made
+/// only when it is first used.
 macro_rules! script {
-    ($mode:ident, $name:literal, uses [$($lib:literal),* $(,)?]) => {
+    (@open) => {
+        " = (function()"
+    };
+    (@open later) => {
+        " = later(function()"
+    };
+    (@close) => {
+        "end)()"
+    };
+    (@close later) => {
+        "end)"
+    };
+    ($mode:ident, $name:literal, uses [$($($later:ident)? $lib:literal),* $(,)?]) => {
         static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
             crate::script::Script::new(
                 crate::script::Mode::$mode,
                 &[
                     $(
-                        concat!("local ", $lib, " = (function()"),
+                        concat!("local ", $lib, $crate::script::script!(@open $($later)?)),
                         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/", $lib, ".lua")),
-                        "end)()",
+                        $crate::script::script!(@close $($later)?),
                     )*
                     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/", $name, ".lua")),
                 ],

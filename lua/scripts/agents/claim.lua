@@ -13,7 +13,7 @@
 
   Returns  {"claimed", {{job, attempt, lease, devices, spec}…}, {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
   Cost     O(most · log N)
 ]]
 local CALLS_AGAIN_WITHIN_MS = 1000
@@ -22,7 +22,7 @@ local refused = pool.enter(ARGV[8])
 if refused then
   return refused
 end
-local a, turned_away = agent.caller(ARGV[1], tonumber(ARGV[2]))
+local a, turned_away = caller.admit(ARGV[1], tonumber(ARGV[2]))
 if not a then
   return turned_away
 end
@@ -33,7 +33,7 @@ local function lease_of(j)
 end
 
 local function reply(leases)
-  return due.finish({ 'claimed', leases, agent.cancelled(a), agent.watched(a) })
+  return due.finish({ 'claimed', leases, caller.cancelled(a), caller.watched(a) })
 end
 
 -- The leases that this number has got already, renewed: the agent counts from this call.
@@ -82,7 +82,7 @@ local function hand_out(jobs)
       attempt.claim(j, a, ARGV[7], number)
       leases[#leases + 1] = lease_of(j)
     else
-      attempt.unbind(j, a)
+      binding.unbind(j, a)
       rank.withdraw(a)
       queue.put(j)
     end

@@ -9,7 +9,7 @@
 
   Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/agent lib/rank
+  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/agent lib/room lib/rank
   Cost     O(limit)
 ]]
 local refused = pool.enter(ARGV[4])
@@ -19,7 +19,7 @@ end
 local ANY_PROCESS = { kind = 'process', model = '', gpus = 0 }
 
 local function view(a)
-  local left, attempts, gpus = agent.left(a), 0, {}
+  local left, attempts, gpus = room.left(a), 0, {}
   for _ in pairs(agent.live(a)) do
     attempts = attempts + 1
   end
@@ -27,7 +27,7 @@ local function view(a)
     gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, device.left
   end
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
-    string.format('%.4f', (rank.score(a, ANY_PROCESS))), attempts, a.seen_ms,
+    string.format('%.4f', rank.score(a, ANY_PROCESS)), attempts, a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     redis.call('GET', key('facts', a.id)) or '' }
 end

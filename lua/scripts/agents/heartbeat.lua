@@ -8,20 +8,20 @@
   ARGV[3]  seq         integer  rises with every heartbeat; a lower one changes nothing
   ARGV[4]  last_claim  integer  the last claim whose reply it has read
   ARGV[5]  measures    JSON
-  ARGV[6]  leases      JSON     [[job, attempt, lease]…]
+  ARGV[6]  leases      JSON     list of [job, attempt, lease]
   ARGV[7]  leaving     string   "1" if it is shutting down
   ARGV[8]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/measure
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
   Cost     O(attempts + classes)
 ]]
 local refused = pool.enter(ARGV[8])
 if refused then
   return refused
 end
-local a, turned_away = agent.caller(ARGV[1], tonumber(ARGV[2]))
+local a, turned_away = caller.admit(ARGV[1], tonumber(ARGV[2]))
 if not a then
   return turned_away
 end
@@ -61,7 +61,7 @@ local function take_back_unlisted(listed)
 end
 
 local function reply()
-  return { 'heard', stop, agent.cancelled(a), a.draining and '1' or '0', agent.watched(a) }
+  return { 'heard', stop, caller.cancelled(a), a.draining and '1' or '0', caller.watched(a) }
 end
 
 if tonumber(ARGV[3]) <= a.seq then

@@ -7,11 +7,11 @@
   ARGV[3]  instance    string   the run's random name; the same one again changes nothing
   ARGV[4]  caps        JSON     {max_jobs, ram, cpus, processes, labels, gpus: [{uuid, total}], models: {name: {vram, parallel}}}
   ARGV[5]  facts       JSON     as clients see them
-  ARGV[6]  running     JSON     [[job, attempt, lease]…] that this run has taken over
+  ARGV[6]  running     JSON     list of [job, attempt, lease] that this run has taken over
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"registered", epoch, {job, attempt, lease…}} | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due
   Cost     O(classes + attempts)
 ]]
 local PAST_BYTES = 512
@@ -54,7 +54,7 @@ local function settle_attempts(kept)
     if not j then
       agent.release(a, job_id)
     elseif entry.state == 'bound' then
-      attempt.unbind(j, a)
+      binding.unbind(j, a)
       queue.put(j)
     elseif kept[job_id] then
       -- No claim of this run brought it.
@@ -62,7 +62,7 @@ local function settle_attempts(kept)
       agent.hold(a, job_id, entry)
       job:put(j, 'lease_until', pool.now + pool.lease)
     elseif entry.state == 'running' then
-      job.avoid_agent(j, a.id)
+      avoid.add(j, a.id)
       queue.retry(j, a, { reason = 'agent_restarted' })
     else
       attempt.buried(j, a)
@@ -70,10 +70,18 @@ local function settle_attempts(kept)
   end
 end
 
+-- Labels are kept apart: only classes need them.
+local function put_capabilities(caps)
+  agent:put(a, 'labels_packed', cmsgpack.pack(caps.labels))
+  caps.labels = nil
+  a.caps = caps
+  agent:put(a, 'caps_packed', cmsgpack.pack(caps))
+end
+
 local epoch, kept, stop = pool.now, {}, {}
 if a then
   epoch = math.max(epoch, a.epoch + 1)
-  class.expel(a)
+  members.expel(a)
   agent:put(a, 'reach_ms', 0)
   agent:put(a, 'past', a.instance .. (a.past and ',' .. string.sub(a.past, 1, PAST_BYTES) or ''))
 else
@@ -97,14 +105,14 @@ for field, value in pairs(fresh) do
 end
 agent:put(a, 'leaving', nil)
 agent:put(a, 'measured_packed', nil)
-a.measured, a.left = nil, nil
-agent.pack(a, 'caps', cjson.decode(ARGV[4]))
+a.left = nil
+put_capabilities(cjson.decode(ARGV[4]))
 if not a.draining then
   redis.call('SREM', key('agents', 'draining'), id)
 end
 redis.call('HSET', key('identities'), id, ARGV[2])
 redis.call('SET', key('facts', id), ARGV[5])
 redis.call('ZADD', key('agents'), 0, id)
-class.enrol(a)
+members.enrol(a)
 breaker.watch(a)
 return due.finish({ 'registered', epoch, flat(stop) })

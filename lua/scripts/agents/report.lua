@@ -11,14 +11,14 @@
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/output
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due lib/caller lib/output
   Cost     O(reports · log N)
 ]]
 local refused = pool.enter(ARGV[3])
 if refused then
   return refused
 end
-local a, turned_away = agent.caller(ARGV[1], tonumber(ARGV[2]))
+local a, turned_away = caller.admit(ARGV[1], tonumber(ARGV[2]))
 if not a then
   return turned_away
 end
@@ -43,7 +43,7 @@ function events.output(j, offset, stream, data)
 end
 
 -- Whatever ends an attempt of a cancelled job, the job stays cancelled.
-local function ending(handler)
+local function closing(handler)
   return function(j, ...)
     job:put(j, 'done', j.lease)
     if j.state == 'running' then
@@ -55,25 +55,25 @@ local function ending(handler)
   end
 end
 
-events.completed = ending(function(j)
+events.completed = closing(function(j)
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
-  job.finish(j, 'completed')
+  ending.finish(j, 'completed')
 end)
 
-events.failed = ending(function(j, reason, exit, signal, message)
+events.failed = closing(function(j, reason, exit, signal, message)
   local refusal = reason == 'refused'
   if refusal then
-    job.note_refusal(j, a.id)
+    avoid.add_refusal(j, a.id)
   else
-    job.avoid_agent(j, a.id)
+    avoid.add(j, a.id)
   end
   queue.retry(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
     message = message ~= '' and message or nil }, refusal)
 end)
 
-events.released = ending(function(j)
+events.released = closing(function(j)
   queue.retry(j, a, { reason = 'released' }, not j.started)
 end)
 
@@ -105,4 +105,4 @@ for at = 4, #ARGV, 8 do
 end
 rank.update(a)
 queue.fill(a)
-return due.finish({ 'reported', answers, agent.cancelled(a), agent.watched(a) })
+return due.finish({ 'reported', answers, caller.cancelled(a), caller.watched(a) })

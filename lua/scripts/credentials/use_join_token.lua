@@ -8,7 +8,7 @@
   ARGV[4]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"used", pool, agent} | {"invalid"} | {"used_up"}
-  Uses     lib/clock                                  Cost  O(1)
+  Uses     lib/clock                                Cost  O(1)
 ]]
 local now = clock.read(ARGV[4])
 local f = redis.call('HMGET', KEYS[1], 'secret_sha256', 'pool', 'uses', 'expires_ms', 'used', 'by:' .. ARGV[2])

@@ -6,7 +6,7 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"done", state, cancelling} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due
   Cost     O(log N)
 ]]
 local refused = pool.enter(ARGV[2])
@@ -22,12 +22,12 @@ local cancel = {}
 
 function cancel.pending()
   queue.remove(j)
-  job.finish(j, 'cancelled')
+  ending.finish(j, 'cancelled')
 end
 
 function cancel.scheduled()
   local a = agent:load(j.agent)
-  job.finish(j, 'cancelled')
+  ending.finish(j, 'cancelled')
   if a then
     agent.release(a, j.id)
     rank.update(a)
@@ -39,7 +39,7 @@ end
 function cancel.running()
   local a = agent:load(j.agent)
   local entry = a and agent.live(a)[j.id]
-  job.finish(j, 'cancelled')
+  ending.finish(j, 'cancelled')
   if entry then
     entry.state = 'ending'
     agent.hold(a, j.id, entry)

@@ -6,7 +6,7 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"job", spec, {field, value…}, {failure JSON…}} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/job       Cost  O(1)
+  Uses     lib/key lib/clock lib/pool lib/record lib/jobCost  O(1)
 ]]
 local refused = pool.enter(ARGV[2])
 if refused then
@@ -17,9 +17,7 @@ if not j then
   return { 'not_found' }
 end
 local fields = {}
-for _, field in ipairs(job.fields) do
-  if j[field] then
-    fields[#fields + 1], fields[#fields + 2] = field, j[field]
-  end
+for field, value in pairs(j) do
+  fields[#fields + 1], fields[#fields + 2] = field, value
 end
 return { 'job', redis.call('GET', key('spec', j.id)) or '', fields, redis.call('LRANGE', key('failures', j.id), 0, -1) }

@@ -11,7 +11,7 @@
   Returns  {"jobs", the last job looked at or "" if none follow,
            {id, kind, state, agent, attempt, priority, created, started, ended, exit, reason, title}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/job       Cost  O(500)
+  Uses     lib/key lib/clock lib/pool lib/record lib/jobCost  O(500)
 ]]
 local LOOKED_AT = 500
 local CHUNK = 250

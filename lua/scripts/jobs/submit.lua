@@ -3,7 +3,7 @@
   KEYS[1]   pool      hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]   absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]   job       string
-  ARGV[2]   class     JSON     {kind, model, gpus, labels: [[name, value]…]}, always spelled the same way
+  ARGV[2]   class     JSON     {kind, model, gpus, labels: [name, value] pairs}, always spelled the same way
   ARGV[3]   kind      string   process or inference
   ARGV[4]   model     string   "" for a process
   ARGV[5]   gpus      integer
@@ -22,7 +22,7 @@
   Returns  {"full"}: the pool holds as many jobs as it may | {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
            the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
            an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent lib/rank lib/fit lib/place lib/attempt lib/queue lib/class lib/breaker lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due lib/explain
   Cost     O(log N); O(256) for the first job of a class
 ]]
 local refused = pool.enter(ARGV[16])
@@ -53,7 +53,7 @@ local j = {
 local a, devices = place.find(j)
 if not a and ARGV[13] ~= '1' then
   local known_class = redis.call('EXISTS', key('class', cid)) == 1
-  local served = known_class and class.could_serve(cid, j)
+  local served = known_class and members.could_serve(cid, j)
   if not known_class or served == false then
     return due.write({ 'survey' })
   end
@@ -63,13 +63,15 @@ local explanation = ARGV[14] == '1' and explain.survey(j, ARGV[2]) or {}
 job:adopt(j)
 job:put(j, 'order', job.order_of(j.prio, pool.next_seq()))
 redis.call('SET', key('spec', j.id), ARGV[12])
-redis.call('ZADD', key('jobs'), 0, j.id)
-class.use(cid, ARGV[2])
+redis.call('ZADD', key('jobs'), '0', j.id)
+if class.use(cid, ARGV[2]) then
+  members.settle(cid)
+end
 if not a then
   a, devices = place.find(j)
 end
 if a then
-  attempt.bind(j, a, devices)
+  binding.bind(j, a, devices)
 else
   queue.pend(j)
 end

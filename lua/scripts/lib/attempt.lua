@@ -1,34 +1,12 @@
--- attempt: a job's way through an agent: bound, claimed, ended or taken back.
+-- attempt: a job under a lease: claimed, and ended by its agent.
 local attempt = {}
-
-local PARKED_MS = 1000
-
--- Reserves what the job needs and puts it into the agent's queue.
-function attempt.bind(j, a, devices)
-  agent:put(a, 'used_seq', pool.next_seq())
-  job:put(j, 'score', math.floor((rank.score(a, { kind = j.kind, model = j.model, gpus = j.gpus })) * 1e6) / 1e6)
-  agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = j.kind == 'process' and '' or j.model,
-    vram = j.vram, devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0 })
-  local patience = a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval)
-  job:put(j, 'agent', a.id)
-  job:put(j, 'bound_until', pool.now + patience)
-  job.move(j, 'scheduled')
-  job.wake_at(j, pool.now + patience)
-  rank.update(a)
-  pool.announce('agent', a.id)
-end
-
--- Takes a bound job out of the agent's queue again. The caller says where it goes.
-function attempt.unbind(j, a)
-  agent.release(a, j.id)
-  job:put(j, 'agent', nil)
-  job:put(j, 'bound_until', nil)
-end
 
 -- Hands a bound job to its agent under a lease, as a new attempt.
 function attempt.claim(j, a, nonce, number)
   local entry = agent.live(a)[j.id]
-  job.drop_output(j)
+  if j.out > 0 then
+    ending.drop_output(j)
+  end
   job:put(j, 'attempt', j.attempt + 1)
   job:put(j, 'lease', nonce .. '-' .. j.attempt)
   job:put(j, 'lease_until', pool.now + pool.lease)

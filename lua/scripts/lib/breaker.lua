@@ -31,7 +31,7 @@ function breaker.watch(a)
   else
     at = a.next_ms + pool.timeout
   end
-  redis.call('ZADD', key('due'), at, 'agent:' .. a.id)
+  redis.call('ZADD', key('due'), int(at), 'agent:' .. a.id)
 end
 
 -- An agent's heartbeat came, and the next is due in `interval`.
@@ -58,7 +58,7 @@ end
 function breaker.send_away_bound(a)
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state == 'bound' then
-      redis.call('ZADD', key('due'), pool.now, 'job:' .. job_id)
+      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
       local j = job:load(job_id)
       if j then
         job:put(j, 'bound_until', pool.now)

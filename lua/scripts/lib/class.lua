@@ -1,5 +1,4 @@
--- class: who may run a kind of job. A class is made in slices of the registry, kept by registration, and dropped when no job
--- has used it for a while.
+-- class: a kind of job, by who may run it.
 --
 -- class:<id>    hash  spec (JSON as the wrapper sent it), used_ms, steps (bitmap of ranks that may hold agents),
 --                     cursor (the last agent that was looked at, while the class is being made), incomplete (an agent
@@ -7,10 +6,6 @@
 -- members:<id>  zset  every agent that could run such jobs, by the most memory that it could give to one, megabytes
 local class = {}
 
-local SLICE = 128
-local DROPPED_AFTER_MS = 600000
-local CLASSES_OF_AN_AGENT = 32
-local CLASSES_TRIED = 128
 local USE_NOTED_EVERY_MS = 60000
 
 -- The id of a class is a hash of its spec.
@@ -24,226 +19,20 @@ function class.decode(cid, spec)
   return c
 end
 
--- The most memory that an agent could ever give to one job of the class.
-local function capacity(caps, c)
-  if c.gpus == 0 then
-    return caps.ram
-  end
-  local totals = {}
-  for i, device in ipairs(caps.gpus) do
-    totals[i] = device.total
-  end
-  table.sort(totals, function(x, y) return x > y end)
-  return totals[c.gpus]
-end
-
--- Takes an agent out of one class.
-local function leave(a, cid)
-  local standing = agent.standing(a)
-  for i, place in ipairs(agent.places(a)) do
-    for n, other in ipairs(place.classes) do
-      if other == cid then
-        table.remove(place.classes, n)
-        if standing[2 * i - 1] >= 0 then
-          rank.leave(a, cid, standing[2 * i - 1])
-        end
-        agent.pack(a, 'places', agent.places(a))
-        break
-      end
-    end
-  end
-  redis.call('ZREM', key('members', cid), a.id)
-end
-
--- Makes room for one more class: the agent leaves the one that was used least recently and has no pending jobs. Returns
--- whether there was one.
-local function make_room(a)
-  local oldest, used
-  for _, place in ipairs(agent.places(a)) do
-    for _, cid in ipairs(place.classes) do
-      local at = tonumber(redis.call('ZSCORE', key('classes'), cid) or '0')
-      if (not used or at < used) and not redis.call('ZSCORE', key('waiting'), cid) then
-        oldest, used = cid, at
-      end
-    end
-  end
-  if not oldest then
-    return false
-  end
-  leave(a, oldest)
-  redis.call('HSET', key('class', oldest), 'incomplete', '1')
-  return true
-end
-
--- The place of an agent among classes with this score, made if need be, with its number; nil if it is a member already,
--- or stands in 32 classes that all have pending jobs.
-local function place_for(a, c)
-  local count = 0
-  for _, place in ipairs(agent.places(a)) do
-    count = count + #place.classes
-    for _, cid in ipairs(place.classes) do
-      if cid == c.id then
-        return nil
-      end
-    end
-  end
-  if count >= CLASSES_OF_AN_AGENT and not make_room(a) then
-    return nil
-  end
-  local places, standing = agent.places(a), agent.standing(a)
-  for i, place in ipairs(places) do
-    if place.kind == c.kind and place.model == c.model and place.gpus == c.gpus then
-      return place, i
-    end
-  end
-  local i = #places + 1
-  places[i] = { kind = c.kind, model = c.model, gpus = c.gpus, classes = {} }
-  standing[2 * i - 1], standing[2 * i] = -1, 0
-  return places[i], i
-end
-
--- Makes the agent a member if it could run such jobs.
-local function admit(a, c)
-  if fit.never(agent.caps(a), c) then
-    return false
-  end
-  local place, i = place_for(a, c)
-  if not place then
-    return false
-  end
-  place.classes[#place.classes + 1] = c.id
-  redis.call('ZADD', key('members', c.id), capacity(agent.caps(a), c), a.id)
-  local standing = agent.standing(a)
-  if standing[2 * i - 1] >= 0 then
-    rank.enter(a, c.id, standing[2 * i - 1], standing[2 * i])
-  end
-  agent.pack(a, 'places', agent.places(a))
-  agent.pack(a, 'standing', standing)
-  return true
-end
-
--- Looks at the next slice of the registry. Sets itself up to be called again until all were looked at.
-local function make_slice(cid, spec, cursor)
-  local c = class.decode(cid, spec)
-  local from = cursor == '' and '-' or '(' .. cursor
-  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
-  for _, id in ipairs(ids) do
-    local a = agent:load(id)
-    if a and admit(a, c) then
-      rank.update(a)
-    end
-  end
-  queue.place_waiting(cid)
-  if #ids < SLICE then
-    redis.call('HDEL', key('class', cid), 'cursor')
-    redis.call('ZADD', key('due'), pool.now + DROPPED_AFTER_MS, 'class:' .. cid)
-  else
-    redis.call('HSET', key('class', cid), 'cursor', ids[#ids])
-    redis.call('ZADD', key('due'), pool.now, 'class:' .. cid)
-  end
-end
-
--- Takes the next slice of members out of a class that nobody uses, and forgets the class when none is left.
-local function drop_slice(cid)
-  redis.call('HSET', key('class', cid), 'incomplete', '1')
-  local ids = redis.call('ZRANGE', key('members', cid), 0, SLICE - 1)
-  for _, id in ipairs(ids) do
-    local a = agent:load(id)
-    if a then
-      leave(a, cid)
-    else
-      redis.call('ZREM', key('members', cid), id)
-    end
-  end
-  if #ids == SLICE then
-    return redis.call('ZADD', key('due'), pool.now, 'class:' .. cid)
-  end
-  for step = 0, rank.STEPS do
-    redis.call('DEL', key('rank:' .. cid, step))
-  end
-  redis.call('DEL', key('class', cid), key('members', cid))
-  redis.call('ZREM', key('classes'), cid)
-  redis.call('ZREM', key('due'), 'class:' .. cid)
-end
-
--- Goes on making a class, or drops one that no job has used for 10 minutes and none waits in: one slice a script.
-function class.settle(cid)
-  if class.sliced then
-    return
-  end
-  class.sliced = true
-  local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'used_ms')
-  if not found[1] then
-    redis.call('ZREM', key('due'), 'class:' .. cid)
-  elseif found[2] then
-    make_slice(cid, found[1], found[2])
-  elseif pool.now - found[3] >= DROPPED_AFTER_MS and redis.call('EXISTS', key('pending', cid)) == 0 then
-    drop_slice(cid)
-  else
-    redis.call('ZADD', key('due'), math.max(pool.now, found[3]) + DROPPED_AFTER_MS, 'class:' .. cid)
-  end
-end
-
--- Notes that a job uses the class, and makes the class if it is new or has lost members.
+-- Notes that a job uses the class. Returns whether it has to be made: it is new, or has lost members.
 function class.use(cid, spec)
   local found = redis.call('HMGET', key('class', cid), 'used_ms', 'incomplete')
   if found[1] and not found[2] and pool.now - found[1] < USE_NOTED_EVERY_MS then
-    return
+    return false
   end
-  redis.call('ZADD', key('classes'), pool.now, cid)
-  redis.call('HSET', key('class', cid), 'used_ms', pool.now)
+  redis.call('ZADD', key('classes'), int(pool.now), cid)
+  redis.call('HSET', key('class', cid), 'used_ms', int(pool.now))
   if found[1] and not found[2] then
-    return
+    return false
   end
   redis.call('HSET', key('class', cid), 'spec', spec, 'cursor', '')
   redis.call('HDEL', key('class', cid), 'incomplete')
-  class.settle(cid)
-end
-
--- Takes an agent out of all classes, before its capabilities change or it goes.
-function class.expel(a)
-  local standing = agent.standing(a)
-  for i, place in ipairs(agent.places(a)) do
-    for _, cid in ipairs(place.classes) do
-      if standing[2 * i - 1] >= 0 then
-        rank.leave(a, cid, standing[2 * i - 1])
-      end
-      redis.call('ZREM', key('members', cid), a.id)
-    end
-  end
-  agent.pack(a, 'places', {})
-  agent.pack(a, 'standing', {})
-end
-
--- Makes an agent a member of the classes that it could serve, those used last first.
-function class.enrol(a)
-  for _, cid in ipairs(redis.call('ZREVRANGE', key('classes'), 0, CLASSES_TRIED - 1)) do
-    local spec = redis.call('HGET', key('class', cid), 'spec')
-    if spec then
-      admit(a, class.decode(cid, spec))
-    end
-  end
-end
-
--- Whether some member could ever run a job of this need: true, false, or nil if that is not known yet.
-function class.could_serve(cid, need)
-  local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'incomplete')
-  if not found[1] or found[2] or found[3] then
-    return nil
-  end
-  local c = class.decode(cid, found[1])
-  local least = need.gpus > 0 and need.vram or need.ram
-  local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, SLICE)
-  for _, id in ipairs(ids) do
-    local a = agent:load(id)
-    if a and not fit.never(agent.caps(a), c, need) then
-      return true
-    end
-  end
-  if #ids == SLICE then
-    return nil
-  end
-  return false
+  return true
 end
 
 return class

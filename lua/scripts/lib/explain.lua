@@ -5,7 +5,7 @@ local EXAMINED = 200
 local CANDIDATES = 5
 
 local function verdict(a, c, j)
-  local never = fit.never(agent.caps(a), c, j)
+  local never = capable.lacks(a, c, j)
   if never then
     return never
   elseif a.state == 'offline' then
@@ -22,11 +22,15 @@ local function verdict(a, c, j)
   return nil
 end
 
+local function six_digits(part)
+  return string.format('%.6f', part)
+end
+
 local function candidate(a, c)
-  local score, parts = rank.score(a, c)
-  return { a.id, string.format('%.6f', score), string.format('%.6f', parts.vram), string.format('%.6f', parts.load),
-    string.format('%.6f', parts.rtt), string.format('%.6f', parts.perf), a.state == 'degraded' and '1' or '0',
-    score = score, used = a.used_seq or 0 }
+  local score = rank.score(a, c)
+  local vram, load, rtt, perf = rank.parts(a, c)
+  return { a.id, six_digits(score), six_digits(vram), six_digits(load), six_digits(rtt), six_digits(perf),
+    a.state == 'degraded' and '1' or '0', score = score, used = a.used_seq or 0 }
 end
 
 -- The state before the choice, as a list for the reply: weights, candidates (best first), counts by reason, examined.
@@ -55,8 +59,8 @@ function explain.survey(j, spec)
   for i = 1, math.min(CANDIDATES, #candidates) do
     best[i] = candidates[i]
   end
-  local w = pool.weights
-  return { { tostring(w.vram), tostring(w.load), tostring(w.rtt), tostring(w.perf) }, best, reasons, #ids }
+  local vram, load, rtt, perf = pool.weights()
+  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf) }, best, reasons, #ids }
 end
 
 return explain

@@ -1,43 +1,5 @@
--- fit: whether an agent has room for a job, and on which devices.
+-- fit: whether an agent has room for a job now, and on which devices.
 local fit = {}
-
--- Why a job of this need could never run on an agent with these capabilities; nil if it could.
--- need = {kind, model, gpus, vram, ram, cpus (milli)}, class = {kind, model, gpus, labels = {{name, value}…}}.
-function fit.never(caps, class, need)
-  if class.kind == 'process' and not caps.processes then
-    return 'kind'
-  end
-  if class.kind ~= 'process' and not caps.models[class.model] then
-    return 'model'
-  end
-  for _, label in ipairs(class.labels) do
-    if caps.labels[label[1]] ~= label[2] then
-      return 'labels'
-    end
-  end
-  if #caps.gpus < class.gpus then
-    return 'gpus'
-  end
-  if not need then
-    return nil
-  end
-  local large_enough = 0
-  for _, device in ipairs(caps.gpus) do
-    if device.total >= need.vram then
-      large_enough = large_enough + 1
-    end
-  end
-  if need.gpus > 0 and large_enough < need.gpus then
-    return 'vram'
-  end
-  if caps.ram < need.ram then
-    return 'ram'
-  end
-  if caps.cpus < need.cpus then
-    return 'cpus'
-  end
-  return nil
-end
 
 -- The devices that fit best: of those with room the ones with the least; nil if there are too few.
 local function best_devices(left, need)
@@ -60,11 +22,11 @@ end
 
 -- The devices for a job that the agent has room for now (none for a job without GPUs); nil and why not otherwise.
 function fit.now(a, need)
-  local slots, taken = agent.slots(a, need.kind, need.model)
+  local slots, taken = room.slots(a, need.kind, need.model)
   if taken >= slots then
     return nil, 'slots'
   end
-  local left = agent.left(a)
+  local left = room.left(a)
   if left.ram < need.ram then
     return nil, 'ram_free'
   end

@@ -59,7 +59,7 @@ function measure.take(a, json)
     ram = m.ram_free_mb and coarse(m.ram_free_mb, agent.caps(a).ram) or nil }
   local old = a.measured_packed and cmsgpack.unpack(a.measured_packed) or {}
   if next(agent.live(a)) or not is_same(old, new) then
-    agent.pack(a, 'measured', new)
+    agent:put(a, 'measured_packed', cmsgpack.pack(new))
     a.left = nil
   end
   if m.rtt_ms then

@@ -44,9 +44,9 @@ function output.append(j, offset, stream, data)
   end
   data = string.sub(data, j.out - offset + 1)
   while #data > 0 do
-    local room = math.min(FRAME_BYTES, segment.BYTES - j.out % segment.BYTES)
-    append_piece(j, stream, string.sub(data, 1, room))
-    data = string.sub(data, room + 1)
+    local space = math.min(FRAME_BYTES, segment.BYTES - j.out % segment.BYTES)
+    append_piece(j, stream, string.sub(data, 1, space))
+    data = string.sub(data, space + 1)
   end
   pool.announce('job', j.id)
   return nil

@@ -4,30 +4,41 @@ local place = {}
 local EXAMINED = 32
 local OF_ONE_STEP = 8
 
--- The agent at an index of a rank, best first: {step, index, id, value}; nil past its end.
-local function head(cid, step, index)
-  local found = redis.call('ZREVRANGE', key('rank:' .. cid, step), index, index, 'WITHSCORES')
-  if not found[1] then
-    return nil
+-- The agent at an index of a rank, best first: {step, index, id, value}; nil past its end. The value is not asked for where
+-- there is no other rank to compare with: Redis takes longer to spell it than to find the agent.
+local function head(cid, step, index, alone)
+  local ranked, at = key('rank:' .. cid, step), int(index)
+  if alone then
+    local id = redis.call('ZREVRANGE', ranked, at, at)[1]
+    return id and { step = step, index = index, id = id, value = 0 }
   end
-  return { step = step, index = index, id = found[1], value = tonumber(found[2]) }
+  local found = redis.call('ZREVRANGE', ranked, at, at, 'WITHSCORES')
+  return found[1] and { step = step, index = index, id = found[1], value = tonumber(found[2]) }
 end
 
--- The first agent of every rank in which agents may have room.
+-- The steps of the ranks in which agents may have room.
+local function steps_of(bits, need)
+  local steps = {}
+  for step = rank.step(need.gpus > 0 and need.vram or need.ram), rank.STEPS do
+    if bit.band(bits, bit.lshift(1, step)) ~= 0 then
+      steps[#steps + 1] = step
+    end
+  end
+  return steps
+end
+
+-- The first agent of every rank in which agents may have room; `alone` if there is one such rank.
 local function heads_of(cid, need)
   local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
-  local first = rank.step(need.gpus > 0 and need.vram or need.ram)
-  local heads = {}
-  for step = first, rank.STEPS do
-    local mask = bit.lshift(1, step)
-    if bit.band(bits, mask) ~= 0 then
-      local h = head(cid, step, 0)
-      if h then
-        heads[#heads + 1] = h
-      else
-        bits = bits - mask
-        redis.call('HSET', key('class', cid), 'steps', bits)
-      end
+  local steps = steps_of(bits, need)
+  local heads = { alone = #steps == 1 }
+  for _, step in ipairs(steps) do
+    local h = head(cid, step, 0, heads.alone)
+    if h then
+      heads[#heads + 1] = h
+    else
+      bits = bits - bit.lshift(1, step)
+      redis.call('HSET', key('class', cid), 'steps', int(bits))
     end
   end
   return heads
@@ -62,15 +73,15 @@ function place.find(j)
       rank.update(a)
     else
       index = index + 1
-      if not job.is_refused_by(j, a.id) then
+      if not (j.refused and avoid.is_refused(j, a.id)) then
         local devices = fit.now(a, j)
-        if devices and not job.avoids(j, a.id) then
+        if devices and not (j.avoid and avoid.is_avoided(j, a.id)) then
           return a, devices
         end
         spare = spare or (devices and { a, devices })
       end
     end
-    heads[best] = index < OF_ONE_STEP and head(j.class, h.step, index) or false
+    heads[best] = index < OF_ONE_STEP and head(j.class, h.step, index, heads.alone) or false
     if not heads[best] then
       table.remove(heads, best)
     end

@@ -4,6 +4,7 @@ local STEP_MS = 5000
 
 local pool = { SCHEMA = 1 }
 local channels = {}
+local packed_weights
 
 -- Whether a newer version of the program wrote this.
 function pool.is_newer(schema)
@@ -35,12 +36,12 @@ function pool.enter(now_ms)
   if pool.is_newer(f[1]) then
     return { 'newer_schema' }
   end
-  local c, s, w = cmsgpack.unpack(f[2]), cmsgpack.unpack(f[3]), cmsgpack.unpack(f[4])
-  pool.heard, pool.amnesty, pool.amnesty_for, pool.seq = c[2], c[3], c[4], c[5]
-  follow_clock(clock.read(now_ms), c[1], c[6])
-  pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], s[4], s[5]
-  pool.agent_keep, pool.job_keep, pool.publish = s[6], s[7], s[8]
-  pool.weights = { vram = w[1], load = w[2], rtt = w[3], perf = w[4] }
+  local last, offset
+  last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset = cmsgpack.unpack(f[2])
+  follow_clock(clock.read(now_ms), last, offset)
+  pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim, pool.agent_keep, pool.job_keep, pool.publish =
+    cmsgpack.unpack(f[3])
+  packed_weights = f[4]
   -- Nobody was heard for longer than anybody's interval: the store or every coordinator was away, or the clock jumped.
   -- All deadlines then move by one timeout, once for each silence.
   if pool.now - pool.heard > pool.interval + SILENCE_SLACK_MS and pool.amnesty_for ~= pool.heard then
@@ -50,6 +51,11 @@ function pool.enter(now_ms)
     pool.amnesty = pool.now + pool.timeout
   end
   return nil
+end
+
+-- The weights of VRAM, load, RTT and performance.
+function pool.weights()
+  return cmsgpack.unpack(packed_weights)
 end
 
 -- The next number of the pool's sequence, which orders jobs and uses of agents.
@@ -65,9 +71,9 @@ end
 
 -- Writes the clock, sends what was announced, and returns the reply.
 function pool.finish(reply)
-  local clock = cmsgpack.pack({ pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
-    pool.offset })
-  redis.call('HSET', KEYS[1], 'clock', clock)
+  local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
+    pool.offset)
+  redis.call('HSET', KEYS[1], 'clock', packed)
   for channel in pairs(channels) do
     redis.call(pool.publish, channel, '')
   end

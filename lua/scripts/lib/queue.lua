@@ -31,16 +31,16 @@ local function need_class(j)
     end
     spec = cjson.encode({ kind = j.kind, model = j.model or '', gpus = j.gpus, labels = labels })
   end
-  redis.call('HSET', key('class', j.class), 'spec', spec, 'used_ms', pool.now, 'cursor', '')
+  redis.call('HSET', key('class', j.class), 'spec', spec, 'used_ms', int(pool.now), 'cursor', '')
   redis.call('HDEL', key('class', j.class), 'incomplete')
-  redis.call('ZADD', key('classes'), pool.now, j.class)
-  redis.call('ZADD', key('due'), pool.now, 'class:' .. j.class)
+  redis.call('ZADD', key('classes'), int(pool.now), j.class)
+  redis.call('ZADD', key('due'), int(pool.now), 'class:' .. j.class)
 end
 
 -- Lets a job wait for an agent.
 function queue.pend(j)
   need_class(j)
-  redis.call('ZADD', key('pending', j.class), j.order, j.id)
+  redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
   note_best(j.class)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
   job:put(j, 'agent', nil)
@@ -57,7 +57,7 @@ end
 function queue.put(j)
   local a, devices = place.find(j)
   if a then
-    attempt.bind(j, a, devices)
+    binding.bind(j, a, devices)
   else
     queue.pend(j)
   end
@@ -73,11 +73,11 @@ function queue.retry(j, a, why, free)
     job:put(j, 'free', j.free + 1)
   end
   if why.reason then
-    job.note_failure(j, a.id, j.attempt, why)
+    ending.note_failure(j, a.id, j.attempt, why)
   end
   job:put(j, 'lease_until', nil)
   if job.spent(j) >= j.max then
-    job.finish(j, 'failed')
+    ending.finish(j, 'failed')
   else
     queue.put(j)
   end
@@ -90,7 +90,7 @@ function queue.place_waiting(cid)
     local a, devices = place.find(j)
     if a then
       queue.remove(j)
-      attempt.bind(j, a, devices)
+      binding.bind(j, a, devices)
     end
   end
 end
@@ -98,7 +98,7 @@ end
 local function fitting(a, ids)
   for _, id in ipairs(ids) do
     local j = job:load(id)
-    if j and not job.is_refused_by(j, a.id) then
+    if j and not avoid.is_refused(j, a.id) then
       local devices = fit.now(a, j)
       if devices then
         return j, devices
@@ -127,7 +127,7 @@ end
 local function waiting_classes(a)
   local waiting = {}
   for _, place in ipairs(agent.places(a)) do
-    local slots, taken = agent.slots(a, place.kind, place.model)
+    local slots, taken = room.slots(a, place.kind, place.model)
     for _, cid in ipairs(taken < slots and place.classes or {}) do
       local best = redis.call('ZSCORE', key('waiting'), cid)
       if best then
@@ -161,7 +161,7 @@ function queue.fill(a, most)
       break
     end
     queue.remove(j)
-    attempt.bind(j, a, devices)
+    binding.bind(j, a, devices)
     bound[#bound + 1] = j
   end
   return bound

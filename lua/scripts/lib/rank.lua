@@ -38,20 +38,20 @@ end
 
 -- Megabytes that a job of this class could have of the agent at most, on each device or of main memory.
 -- A model that is loaded needs none.
-function rank.room(a, class)
+local function memory_left(a, class)
   if class.gpus > 0 then
-    return nth_left(agent.left(a).devices, class.gpus)
+    return nth_left(room.left(a).devices, class.gpus)
   end
-  return agent.left(a).ram
+  return room.left(a).ram
 end
 
 local function memory_part(a, class)
   if class.gpus == 0 then
     local total = agent.caps(a).ram
-    return total > 0 and agent.left(a).ram / total or 0
+    return total > 0 and room.left(a).ram / total or 0
   end
   local best, part = -1, 0
-  for _, device in ipairs(agent.left(a).devices) do
+  for _, device in ipairs(room.left(a).devices) do
     if device.left > best then
       best = device.left
       part = device.total > 0 and device.left / device.total or 0
@@ -60,21 +60,22 @@ local function memory_part(a, class)
   return part
 end
 
--- The parts of the score, each in [0, 1].
+-- The parts of the score, each in [0, 1]: VRAM, load, RTT and performance.
 function rank.parts(a, class)
-  local slots, taken = agent.slots(a, class.kind, class.model)
-  return {
-    vram = memory_part(a, class),
-    load = slots > 0 and math.max(0, 1 - taken / slots) or 0,
-    rtt = a.rtt and 1 / (1 + a.rtt / 50) or 0.5,
-    perf = 0.5,
-  }
+  local slots, taken = room.slots(a, class.kind, class.model)
+  local load = slots > 0 and math.max(0, 1 - taken / slots) or 0
+  return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, 0.5
 end
 
+local weight_vram, weight_load, weight_rtt, weight_perf
+
 function rank.score(a, class)
-  local p, w = rank.parts(a, class), pool.weights
-  local score = p.vram * w.vram + p.load * w.load + p.rtt * w.rtt + p.perf * w.perf
-  return a.state == 'degraded' and score * 0.5 or score, p
+  if not weight_vram then
+    weight_vram, weight_load, weight_rtt, weight_perf = pool.weights()
+  end
+  local vram, load, rtt, perf = rank.parts(a, class)
+  local score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf
+  return a.state == 'degraded' and score * 0.5 or score
 end
 
 -- The score in the steps in which scores are compared.
@@ -88,7 +89,7 @@ function rank.enter(a, cid, step, value)
   if bit.band(bits, bit.lshift(1, step)) == 0 then
     redis.call('HSET', key('class', cid), 'steps', bit.bor(bits, bit.lshift(1, step)))
   end
-  redis.call('ZADD', key('rank:' .. cid, step), value, a.id)
+  redis.call('ZADD', key('rank:' .. cid, step), int(value), a.id)
 end
 
 function rank.leave(a, cid, step)
@@ -100,18 +101,18 @@ local function target(a, place)
   if not agent.takes_work(a) then
     return -1, 0
   end
-  local slots, taken = agent.slots(a, place.kind, place.model)
-  local room = taken < slots and rank.room(a, place)
-  if not room then
+  local slots, taken = room.slots(a, place.kind, place.model)
+  local memory = taken < slots and memory_left(a, place)
+  if not memory then
     return -1, 0
   end
-  return rank.step(room), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
+  return rank.step(memory), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
 end
 
 local function move(a, classes, old, step, value)
   for _, cid in ipairs(classes) do
     if old == step then
-      redis.call('ZADD', key('rank:' .. cid, step), value, a.id)
+      redis.call('ZADD', key('rank:' .. cid, step), int(value), a.id)
     else
       if old >= 0 then
         rank.leave(a, cid, old)
@@ -135,7 +136,7 @@ function rank.update(a)
     end
   end
   if moved then
-    agent.pack(a, 'standing', standing)
+    agent.put_standing(a)
   end
 end
 

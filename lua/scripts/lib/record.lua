@@ -1,13 +1,15 @@
 -- record: one packed value a key, read once in a script, changed in memory, and written once at its end.
 --
--- A record is packed as a list of its fields in their declared order, false where it has none: reading and writing it
--- costs a tenth of a hash of as many fields. New fields are only ever added at the end.
+-- A record is packed as the values of its fields in their declared order: reading and writing it costs a tenth of a hash of
+-- as many fields. New fields are only ever added at the end. Each kind names its fields in its own `unpack` and `pack`,
+-- since a loop over a list of them takes three times as long.
 local record = {}
 record.__index = record
 
--- Declares a kind of record: the first part of its key, and its fields.
-function record.kind(name, fields)
-  return setmetatable({ name = name, fields = fields, cache = {}, order = {} }, record)
+-- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record, and
+-- pack(r), which gives the string.
+function record.kind(name)
+  return setmetatable({ name = name, cache = {}, order = {} }, record)
 end
 
 -- The record of that id, the same table for every call of this script; nil if there is none.
@@ -21,11 +23,7 @@ function record:load(id)
     self.cache[id] = false
     return nil
   end
-  local r, values, fields = { id = id }, cmsgpack.unpack(packed), self.fields
-  for i = 1, #values do
-    r[fields[i]] = values[i] or nil
-  end
-  return self:adopt(r)
+  return self:adopt(self.unpack(id, packed))
 end
 
 -- Takes a record in; a new one is written only once it is changed.
@@ -51,14 +49,9 @@ end
 
 -- Writes every changed record.
 function record:flush()
-  local fields = self.fields
   for _, r in ipairs(self.order) do
     if r.changed then
-      local values = {}
-      for i = 1, #fields do
-        values[i] = r[fields[i]] or false
-      end
-      redis.call('SET', key(self.name, r.id), cmsgpack.pack(values))
+      redis.call('SET', key(self.name, r.id), self.pack(r))
       r.changed = false
     end
   end

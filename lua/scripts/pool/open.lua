@@ -13,7 +13,7 @@
   ARGV[9]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"opened"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool                 Cost  O(1)
+  Uses     lib/key lib/clock lib/pool               Cost  O(1)
 ]]
 local schema = redis.call('HGET', KEYS[1], 'schema')
 if schema and pool.is_newer(schema) then
@@ -21,13 +21,13 @@ if schema and pool.is_newer(schema) then
 end
 if not schema then
   local now = clock.read(ARGV[9])
-  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack({ now, now, 0, 0, 0, 0 }), 'profile', 'balanced',
-    'version', 1, 'weights', cmsgpack.pack({ 0.4, 0.3, 0.2, 0.1 }))
+  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0), 'profile', 'balanced',
+    'version', 1, 'weights', cmsgpack.pack(0.4, 0.3, 0.2, 0.1))
 end
 local settings = {}
 for i = 1, 7 do
   settings[i] = tonumber(ARGV[i])
 end
 settings[8] = ARGV[8]
-redis.call('HSET', KEYS[1], 'settings', cmsgpack.pack(settings))
+redis.call('HSET', KEYS[1], 'settings', cmsgpack.pack(unpack(settings)))
 return { 'opened' }

@@ -10,7 +10,7 @@
   ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"scheduler", profile, version, vram, load, rtt, perf} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool                          Cost  O(1)
+  Uses     lib/key lib/clock lib/pool               Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[6])
 if refused then
@@ -18,7 +18,7 @@ if refused then
 end
 local wanted = { tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) }
 local f = redis.call('HMGET', KEYS[1], 'profile', 'version', 'weights')
-local profile, version, weights = f[1], tonumber(f[2]), cmsgpack.unpack(f[3])
+local profile, version, weights = f[1], tonumber(f[2]), { cmsgpack.unpack(f[3]) }
 
 local function is_change()
   for i = 1, 4 do
@@ -31,7 +31,7 @@ end
 
 if ARGV[1] ~= '' and is_change() then
   profile, version, weights = ARGV[1], version + 1, wanted
-  redis.call('HSET', KEYS[1], 'profile', profile, 'version', version, 'weights', cmsgpack.pack(weights))
+  redis.call('HSET', KEYS[1], 'profile', profile, 'version', version, 'weights', cmsgpack.pack(unpack(weights)))
 end
 local reply = { 'scheduler', profile, version }
 for i = 1, 4 do

@@ -15,7 +15,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/claim", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
+script!(Frees, "agents/claim", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
+    "room", "rank", later "fit", later "capable", later "place", later "binding", "attempt", "queue", later "class",
+    later "members", later "breaker", later "settle", "due", "caller", "measure",
+]);
 
 /// One claim.
 ///

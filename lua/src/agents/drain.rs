@@ -8,7 +8,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/drain", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "agents/drain", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
+    "room", "rank", later "fit", later "capable", later "place", later "binding", later "attempt", "queue",
+    later "class", later "members", "breaker", later "settle", "due",
+]);
 
 /// Drains or resumes an agent. Jobs bound to a draining agent go elsewhere; running ones finish.
 #[derive(Debug, Clone, Copy)]

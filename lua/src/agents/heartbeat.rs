@@ -13,7 +13,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/heartbeat", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "measure"]);
+script!(Frees, "agents/heartbeat", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
+    "room", "rank", later "fit", later "capable", later "place", later "binding", "attempt", "queue", later "class",
+    later "members", "breaker", later "settle", "due", "caller", "measure",
+]);
 
 /// One heartbeat.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "agents/register", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Writes, "agents/register", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
+    "room", "rank", later "fit", "capable", later "place", later "binding", "attempt", later "queue", "class",
+    "members", "breaker", later "settle", "due",
+]);
 
 /// Registers a run of an agent.
 #[derive(Debug, Clone, Copy)]

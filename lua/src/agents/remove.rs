@@ -8,7 +8,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/remove", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "agents/remove", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
+    "room", "rank", later "fit", later "capable", later "place", later "binding", later "attempt", "queue",
+    later "class", "members", "breaker", "settle", "due",
+]);
 
 /// Removes an agent: its credential is void, bound jobs go elsewhere at once, running ones when their leases end.
 #[derive(Debug, Clone, Copy)]

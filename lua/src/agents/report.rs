@@ -16,7 +16,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "agents/report", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "output"]);
+script!(Frees, "agents/report", uses [
+    "key", "int", "later", "clock", "pool", "record", "segment", "job", "ending", later "avoid", "agent", "room",
+    "rank", later "fit", later "capable", later "place", later "binding", "attempt", "queue", later "class",
+    later "members", later "breaker", later "settle", "due", "caller", later "output",
+]);
 
 /// Reports in one run of the script.
 const CHUNK: usize = 64;

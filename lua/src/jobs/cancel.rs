@@ -8,7 +8,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "jobs/cancel", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "jobs/cancel", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", "ending", later "avoid", "agent",
+    "room", "rank", later "fit", later "capable", later "place", later "binding", later "attempt", "queue",
+    later "class", later "members", later "breaker", later "settle", "due",
+]);
 
 /// Cancels a job. Repeating it is harmless; a job that has ended stays as it is.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,11 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "jobs/submit", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due", "explain"]);
+script!(Writes, "jobs/submit", uses [
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
+    "room", "rank", "fit", later "capable", "place", "binding", later "attempt", later "queue", "class",
+    later "members", later "breaker", later "settle", "due", later "explain",
+]);
 
 /// Submits a job (`SubmitJob` is what the client sends). Repeating it with the same id is harmless.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,10 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "pool/sweep", uses ["key", "clock", "pool", "record", "segment", "job", "agent", "rank", "fit", "place", "attempt", "queue", "class", "breaker", "due"]);
+script!(Frees, "pool/sweep", uses [
+    "key", "int", "clock", "pool", "record", "segment", "job", "ending", "avoid", "agent", "room", "rank", "fit",
+    "capable", "place", "binding", "attempt", "queue", "class", "members", "breaker", "settle", "due",
+]);
 
 /// Settles up to 16 overdue things.
 #[derive(Debug, Clone, Copy)]

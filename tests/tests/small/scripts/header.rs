@@ -22,6 +22,9 @@ impl Header {
     /// Reads the text between `--[[` and `]]`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let first = text.strip_prefix("--[[ ").ok_or("it doesn't begin with `--[[ `")?;
+        if first.contains("[[") {
+            return Err("`[[` stands in it, which Redis with its own Lua refuses to compile".to_owned());
+        }
         let (name, _) = first.split_once(": ").ok_or("its first line isn't `noun/verb: what it does`")?;
         let (_, rest) = text.split_once("\n  Returns  ").ok_or("`Returns` is missing")?;
         let (returns, rest) = rest.split_once("\n  Uses ").ok_or("`Uses` is missing")?;

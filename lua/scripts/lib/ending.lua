@@ -1,0 +1,49 @@
+-- ending: how attempts and jobs end, and what is kept of them.
+local ending = {}
+
+local FAILURES_KEPT = 16
+
+-- Keeps why an attempt ended other than well: the latest 16.
+function ending.note_failure(j, agent_id, attempt, why)
+  local entry = cjson.encode({ attempt = attempt, agent_id = agent_id, at_ms = pool.now, reason = why.reason,
+    exit_code = why.exit, signal = why.signal, message = why.message })
+  redis.call('RPUSH', key('failures', j.id), entry)
+  redis.call('LTRIM', key('failures', j.id), -FAILURES_KEPT, -1)
+  job:put(j, 'reason', why.reason)
+  job:put(j, 'exit', why.exit)
+  job:put(j, 'signal', why.signal)
+  job:put(j, 'message', why.message)
+end
+
+-- Ends a job for good and sets when it is forgotten.
+function ending.finish(j, state)
+  job.move(j, state)
+  job:put(j, 'ended', pool.now)
+  redis.call('ZADD', key('ended'), int(pool.now), j.id)
+  job.wake_at(j, pool.now + pool.job_keep)
+end
+
+-- Removes the output of the latest attempt: the segments that are kept of it.
+function ending.drop_output(j)
+  if j.out == 0 then
+    return
+  end
+  local last = segment.of(j.out - 1)
+  local keys = { segment.key(j, 0) }
+  for number = segment.first_kept(last), last do
+    keys[#keys + 1] = segment.key(j, number)
+  end
+  redis.call('DEL', unpack(keys))
+end
+
+-- Forgets an ended job.
+function ending.forget(j)
+  ending.drop_output(j)
+  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id))
+  redis.call('ZREM', key('jobs'), j.id)
+  redis.call('ZREM', key('ended'), j.id)
+  redis.call('ZREM', key('due'), 'job:' .. j.id)
+  job:drop(j)
+end
+
+return ending

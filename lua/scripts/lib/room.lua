@@ -1,0 +1,78 @@
+-- room: what an agent has left beside its live attempts.
+local room = {}
+
+local SEEN_AFTER_MS = 60000
+
+-- What is left of a device: what was measured as free, and what our attempts were seen to use of what they declared,
+-- less all that they declared.
+local function device_left(device, measured, live)
+  local total = device.total
+  local m = measured and measured.gpus and measured.gpus[device.uuid]
+  local free, used, seen = total, nil, {}
+  if m and m.free then
+    free, used, seen = m.free, m.used, measured.seen or {}
+  end
+  local declared, declared_seen, declared_unseen = 0, 0, 0
+  for job_id, entry in pairs(live) do
+    for _, uuid in ipairs(entry.devices) do
+      if uuid == device.uuid then
+        declared = declared + entry.vram
+        local is_seen = m and (seen[job_id] or (used == nil and measured.at - entry.since >= SEEN_AFTER_MS))
+        if is_seen then
+          declared_seen = declared_seen + entry.vram
+        else
+          declared_unseen = declared_unseen + entry.vram
+        end
+      end
+    end
+  end
+  local left = free - declared_unseen
+  if used then
+    left = left + used - math.max(declared_seen, used)
+  end
+  return math.max(0, math.min(left, total - declared))
+end
+
+-- What is left: {processes, models = {name = n}, ram, cpus (milli), devices = {{uuid, total, left}…}}.
+function room.left(a)
+  if a.left then
+    return a.left
+  end
+  local caps, live = agent.caps(a), agent.live(a)
+  local measured = a.measured_packed and cmsgpack.unpack(a.measured_packed)
+  local left = { processes = 0, models = {}, ram = caps.ram, cpus = caps.cpus, devices = {} }
+  local unseen_ram = 0
+  for _, entry in pairs(live) do
+    if entry.model == '' then
+      left.processes = left.processes + 1
+    else
+      left.models[entry.model] = (left.models[entry.model] or 0) + 1
+    end
+    left.ram = left.ram - entry.ram
+    left.cpus = left.cpus - entry.cpus
+    if not measured or measured.at - entry.since < SEEN_AFTER_MS then
+      unseen_ram = unseen_ram + entry.ram
+    end
+  end
+  if measured and measured.ram then
+    left.ram = math.min(left.ram, measured.ram - unseen_ram)
+  end
+  left.ram, left.cpus = math.max(0, left.ram), math.max(0, left.cpus)
+  for i, device in ipairs(caps.gpus) do
+    left.devices[i] = { uuid = device.uuid, total = device.total, left = device_left(device, measured, live) }
+  end
+  a.left = left
+  return left
+end
+
+-- Slots for a kind of work, and how many of them are taken.
+function room.slots(a, kind, model)
+  local left = room.left(a)
+  if kind == 'process' then
+    return agent.caps(a).max_jobs, left.processes
+  end
+  local served = agent.caps(a).models[model]
+  return served and served.parallel or 0, left.models[model] or 0
+end
+
+return room

@@ -1,0 +1,94 @@
+-- settle: what becomes of a job or an agent whose time has come.
+local settle = {}
+
+-- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
+local function bound(j)
+  if pool.now < j.bound_until then
+    return job.wake_at(j, j.bound_until)
+  end
+  local a = agent:load(j.agent)
+  if a then
+    binding.unbind(j, a)
+    avoid.add(j, a.id)
+    rank.withdraw(a)
+  end
+  queue.put(j)
+end
+
+-- A lease that was not renewed in time is lost, once its processes must be gone.
+local function running(j)
+  local at = j.lease_until + pool.grace
+  if pool.now < at then
+    return job.wake_at(j, at)
+  end
+  local a = agent:load(j.agent)
+  if a then
+    avoid.add(j, a.id)
+    queue.retry(j, a, { reason = 'lease_lost' })
+    rank.update(a)
+    queue.fill(a)
+  else
+    ending.note_failure(j, j.agent, j.attempt, { reason = 'agent_removed' })
+    if job.spent(j) >= j.max then
+      ending.finish(j, 'failed')
+    else
+      queue.put(j)
+    end
+  end
+end
+
+local function ended(j)
+  if j.cancelling then
+    local at = j.lease_until + pool.grace
+    if pool.now < at then
+      return job.wake_at(j, at)
+    end
+    local a = agent:load(j.agent)
+    if a then
+      attempt.buried(j, a)
+      rank.update(a)
+      queue.fill(a)
+    else
+      job:put(j, 'cancelling', nil)
+    end
+  end
+  if pool.now >= j.ended + pool.job_keep then
+    return ending.forget(j)
+  end
+  job.wake_at(j, j.ended + pool.job_keep)
+end
+
+function settle.job(id)
+  local j = job:load(id)
+  if not j or j.state == 'pending' then
+    redis.call('ZREM', key('due'), 'job:' .. id)
+  elseif j.state == 'scheduled' then
+    bound(j)
+  elseif j.state == 'running' then
+    running(j)
+  else
+    ended(j)
+  end
+end
+
+-- Forgets an agent that was offline for long; its credential stays good.
+function settle.forget_agent(a)
+  members.expel(a)
+  redis.call('DEL', key('agent', a.id), key('facts', a.id), key('live', a.id))
+  redis.call('ZREM', key('agents'), a.id)
+  redis.call('SREM', key('agents', a.state), a.id)
+  redis.call('SREM', key('agents', 'draining'), a.id)
+  redis.call('ZREM', key('due'), 'agent:' .. a.id)
+  agent:drop(a)
+end
+
+function settle.agent(id)
+  local a = agent:load(id)
+  if not a then
+    redis.call('ZREM', key('due'), 'agent:' .. id)
+  elseif breaker.look(a) then
+    settle.forget_agent(a)
+  end
+end
+
+return settle
