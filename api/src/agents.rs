@@ -134,6 +134,12 @@ pub struct Facts {
     pub boot_id: String,
     /// The agent's version.
     pub version: String,
+    /// Versions of what jobs depend on, by name, for example `nvidia_driver`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
+    /// What the box can hold a job to: `ram`, `cpus`, `processes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enforces: Vec<String>,
 }
 
 /// One GPU.
@@ -181,15 +187,21 @@ pub struct Measures {
 }
 
 /// What one GPU has left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct GpuMeasure {
     /// Its UUID.
     pub uuid: String,
-    /// Free memory, megabytes.
+    /// Free memory, megabytes; 0 while the GPU does not answer, so that nothing is placed on it.
     pub free_mb: u64,
     /// Of the memory in use, what the agent's own attempts use, megabytes; absent where that can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by_attempts_mb: Option<u64>,
+    /// Busy part of its time, 0 to 1. Shown, not scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilization: Option<f64>,
+    /// Its temperature, degrees Celsius.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_c: Option<u32>,
 }
 
 /// What the breaker says of an agent.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     ids::{AgentId, JobId},
     scheduler::Explanation,
+    secret::Secret,
     time::Timestamp,
 };
 
@@ -61,6 +62,9 @@ pub struct ProcessSpec {
     /// Variables added to the job's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// More such variables, whose values are shown to nobody again: replies have `***` in their place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_env: BTreeMap<String, Secret>,
     /// Where it runs; the attempt's own empty folder by default.
     #[serde(default)]
     pub working_dir: Option<String>,
@@ -248,7 +252,8 @@ pub struct Job {
     pub cancelling: bool,
     /// Bytes that the latest attempt has written, both streams together.
     pub output_bytes: u64,
-    /// The program. Only who submitted it, and the administrator, see the values of `env` and `stdin`; others see `***`.
+    /// The program. Only who submitted it, and the administrator, see the values of `env` and `stdin`; others see `***`,
+    /// as everybody does for the values of `secret_env`.
     pub process: ProcessSpec,
     /// What it needs.
     pub requirements: Requirements,

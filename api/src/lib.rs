@@ -13,6 +13,7 @@ pub mod limits;
 pub mod output;
 pub mod problem;
 pub mod scheduler;
+pub mod secret;
 pub mod status;
 pub mod time;
 pub mod work;

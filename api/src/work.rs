@@ -43,6 +43,15 @@ pub struct Lease {
     /// End the attempt if it runs longer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Main memory that the job asked for, megabytes: hold it to that. 0 asks for no limit.
+    #[serde(default)]
+    pub ram_mb: u64,
+    /// CPUs that the job asked for: hold it to that. 0 asks for no limit.
+    #[serde(default)]
+    pub cpus: f64,
+    /// How much longer than its lease the attempt may run while the agent cannot reach a coordinator, milliseconds.
+    #[serde(default)]
+    pub disconnect_grace_ms: u64,
 }
 
 /// The body of `POST /api/v1/agents/{id}/heartbeat`.

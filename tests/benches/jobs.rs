@@ -86,6 +86,8 @@ fn facts(group: &str) -> Facts {
         labels: BTreeMap::from([("group".to_owned(), group.split('-').next().unwrap_or_default().to_owned())]),
         boot_id: String::new(),
         version: "bench".into(),
+        versions: BTreeMap::new(),
+        enforces: Vec::new(),
     }
 }
 

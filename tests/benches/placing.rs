@@ -129,6 +129,8 @@ async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
         labels: (0..classes).map(|c| (format!("class-{c}"), "yes".to_owned())).collect(),
         boot_id: String::new(),
         version: "bench".into(),
+        versions: BTreeMap::new(),
+        enforces: Vec::new(),
     };
     let call =
         agents::RegisterAgent { agent: id, public_key: id.as_str(), instance_id: "1", facts: &facts, running: &[] };

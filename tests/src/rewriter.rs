@@ -14,25 +14,41 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// A change of scripts.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What is replaced, and what puts a script among those that are changed.
+    pub find: String,
+    /// How often it stands in each script in which it stands.
+    pub times: usize,
+    /// What is put in its place.
+    pub replace: String,
+}
+
 /// A proxy that replaces a text in every script that is sent whole (EVAL). Redis then knows the changed script by
 /// another hash, so each call comes as EVALSHA, is answered NOSCRIPT, and comes again as EVAL.
 #[derive(Debug)]
 pub struct Rewriter {
     address: SocketAddr,
-    rewritten: Arc<AtomicU64>,
+    done: Arc<Done>,
     accepting: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    rewritten: AtomicU64,
+    miscounted: AtomicU64,
 }
 
 impl Rewriter {
     /// A proxy on a free port of loopback, to `upstream` (`127.0.0.1:6379`).
-    pub async fn to(upstream: &str, find: &str, replace: &str) -> Self {
+    pub async fn to(upstream: &str, change: Change) -> Self {
         let upstream: SocketAddr = upstream.parse().expect("an address and a port");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let rewritten = Arc::new(AtomicU64::new(0));
-        let change = Change { find: find.to_owned(), replace: replace.to_owned(), rewritten: rewritten.clone() };
-        let accepting = tokio::spawn(accept(listener, upstream, change));
-        Self { address, rewritten, accepting }
+        let done = Arc::new(Done::default());
+        let accepting = tokio::spawn(accept(listener, upstream, Arc::new(change), done.clone()));
+        Self { address, done, accepting }
     }
 
     /// Its URL, `redis://127.0.0.1:<port>`.
@@ -44,7 +60,13 @@ impl Rewriter {
     /// How many scripts it has changed.
     #[must_use]
     pub fn rewritten(&self) -> u64 {
-        self.rewritten.load(Ordering::Relaxed)
+        self.done.rewritten.load(Ordering::Relaxed)
+    }
+
+    /// How many scripts it left alone because the text stands in them more or less often than was said.
+    #[must_use]
+    pub fn miscounted(&self) -> u64 {
+        self.done.miscounted.load(Ordering::Relaxed)
     }
 }
 
@@ -54,16 +76,9 @@ impl Drop for Rewriter {
     }
 }
 
-#[derive(Clone)]
-struct Change {
-    find: String,
-    replace: String,
-    rewritten: Arc<AtomicU64>,
-}
-
-async fn accept(listener: TcpListener, upstream: SocketAddr, change: Change) {
+async fn accept(listener: TcpListener, upstream: SocketAddr, change: Arc<Change>, done: Arc<Done>) {
     while let Ok((client, _)) = listener.accept().await {
-        let change = change.clone();
+        let (change, done) = (change.clone(), done.clone());
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
@@ -72,7 +87,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, change: Change) {
             let mut commands = BufReader::new(from_client);
             let forward = async {
                 while let Some(mut command) = read_command(&mut commands).await {
-                    change.apply(&mut command);
+                    change.apply(&mut command, &done);
                     to_server.write_all(&written(&command)).await.ok()?;
                 }
                 Some(())
@@ -86,14 +101,18 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, change: Change) {
 }
 
 impl Change {
-    fn apply(&self, command: &mut [Vec<u8>]) {
-        if let [verb, script, ..] = command
-            && verb.eq_ignore_ascii_case(b"EVAL")
-            && let Ok(text) = std::str::from_utf8(script)
-            && text.contains(&self.find)
-        {
+    fn apply(&self, command: &mut [Vec<u8>], done: &Done) {
+        let [verb, script, ..] = command else { return };
+        if !verb.eq_ignore_ascii_case(b"EVAL") {
+            return;
+        }
+        let Ok(text) = std::str::from_utf8(script) else { return };
+        let found = text.matches(&self.find).count();
+        if found == self.times {
             *script = text.replace(&self.find, &self.replace).into_bytes();
-            self.rewritten.fetch_add(1, Ordering::Relaxed);
+            done.rewritten.fetch_add(1, Ordering::Relaxed);
+        } else if found > 0 {
+            done.miscounted.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -11,6 +11,9 @@ fn lease(job: &str, lease: &str) -> Lease {
         process: titan_api::jobs::ProcessSpec::default(),
         devices: Vec::new(),
         timeout_ms: None,
+        ram_mb: 0,
+        cpus: 0.0,
+        disconnect_grace_ms: 0,
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Account<'a> {
 pub(super) fn of(lease: &Lease, folder: &Path, account: Account<'_>, has_gpus: bool) -> BTreeMap<String, String> {
     let mut all = defaults(folder, account);
     all.extend(lease.process.env.clone());
+    all.extend(lease.process.secret_env.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     all.insert("TITAN_JOB_ID".into(), lease.job_id.to_string());
     all.insert("TITAN_ATTEMPT".into(), lease.attempt.to_string());
     if has_gpus || !lease.devices.is_empty() {
@@ -72,6 +73,9 @@ mod tests {
             process: ProcessSpec { env, ..ProcessSpec::default() },
             devices: devices.iter().map(|d| (*d).to_owned()).collect(),
             timeout_ms: None,
+            ram_mb: 0,
+            cpus: 0.0,
+            disconnect_grace_ms: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the box says of itself, once, when the agent starts.
 
-use std::{env::consts, fmt, fs};
+use std::{collections::BTreeMap, env::consts, fmt, fs};
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use titan_api::{
@@ -62,6 +62,8 @@ impl Detected {
             labels: config.labels.clone(),
             boot_id: self.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            versions: BTreeMap::new(),
+            enforces: Vec::new(),
         }
     }
 }

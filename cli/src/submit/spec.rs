@@ -71,6 +71,7 @@ impl JobOptions {
             process: ProcessSpec {
                 command: self.command,
                 env: self.env.into_iter().collect(),
+                secret_env: BTreeMap::new(),
                 working_dir: self.workdir,
                 stdin,
             },

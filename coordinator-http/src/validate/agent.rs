@@ -12,6 +12,10 @@ use crate::auth::proof::public_key_bytes;
 const RTT_MS: f64 = 600_000.0;
 /// A measured part of a whole may come out a little over it.
 const CPU_LOAD: f64 = 1.01;
+/// More kinds of limits than there are.
+const ENFORCED: usize = 16;
+/// No GPU that works is hotter.
+const TEMPERATURE_C: u32 = 1_000;
 
 impl Validate for JoinRequest {
     fn check(&self, f: &mut Findings) {
@@ -43,11 +47,14 @@ impl Validate for Facts {
         f.within("ram_mb", self.ram_mb, 1..=limits::MEMORY_MB);
         f.within("max_jobs", self.max_jobs, 1..=limits::MAX_JOBS);
         f.labels("labels", &self.labels);
+        f.labels("versions", &self.versions);
         if let Some(endpoint) = &self.endpoint {
             let is_url = endpoint.starts_with("https://") || endpoint.starts_with("http://");
             f.require(is_url, "endpoint", || "must be an http or https URL".to_owned());
             f.name("endpoint", endpoint, limits::TEXT_BYTES);
         }
+        f.at_most("enforces", self.enforces.len(), ENFORCED);
+        f.each("enforces", &self.enforces, |f, what| f.token("", what));
         check_devices(self, f);
         check_models(self, f);
     }
@@ -81,6 +88,8 @@ impl Validate for Measures {
             f.token("uuid", &gpu.uuid);
             f.within("free_mb", gpu.free_mb, 0..=limits::MEMORY_MB);
             f.within("used_by_attempts_mb", gpu.used_by_attempts_mb.unwrap_or(0), 0..=limits::MEMORY_MB);
+            f.within("utilization", gpu.utilization.unwrap_or(0.0), 0.0..=1.0);
+            f.within("temperature_c", gpu.temperature_c.unwrap_or(0), 0..=TEMPERATURE_C);
         });
         f.within("ram_free_mb", self.ram_free_mb.unwrap_or(0), 0..=limits::MEMORY_MB);
         f.within("cpu_load", self.cpu_load.unwrap_or(0.0), 0.0..=CPU_LOAD);
@@ -137,8 +146,15 @@ mod tests {
         assert_eq!(pointers(&measured(1.0, 0.2)), [""; 0]);
         assert_eq!(pointers(&measured(f64::NAN, f64::INFINITY)), ["/cpu_load", "/rtt_ms"]);
         assert_eq!(pointers(&measured(-0.1, -1.0)), ["/cpu_load", "/rtt_ms"]);
-        let gpu = GpuMeasure { uuid: "a".to_owned(), free_mb: u64::MAX, used_by_attempts_mb: Some(u64::MAX) };
-        let both = Measures { gpus: vec![gpu], ..Measures::default() };
-        assert_eq!(pointers(&both), ["/gpus/0/free_mb", "/gpus/0/used_by_attempts_mb"]);
+        let gpu = GpuMeasure {
+            uuid: "a".to_owned(),
+            free_mb: u64::MAX,
+            used_by_attempts_mb: Some(u64::MAX),
+            utilization: Some(f64::NAN),
+            temperature_c: Some(u32::MAX),
+        };
+        let all = Measures { gpus: vec![gpu], ..Measures::default() };
+        let wrong = ["free_mb", "used_by_attempts_mb", "utilization", "temperature_c"];
+        assert_eq!(pointers(&all), wrong.map(|field| format!("/gpus/0/{field}")));
     }
 }

@@ -41,12 +41,26 @@ impl Validate for ProcessSpec {
     }
 }
 
+/// Both kinds of variables share their bounds.
 fn check_env(process: &ProcessSpec, f: &mut Findings) {
-    f.at_most("env", process.env.len(), limits::ENV_VARS);
-    let bytes: usize = process.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let plain = process.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let secret = process.secret_env.iter().map(|(name, value)| (name.as_str(), value.reveal()));
+    let count = process.env.len() + process.secret_env.len();
+    let bytes: usize = plain.clone().chain(secret.clone()).map(|(name, value)| name.len() + value.len()).sum();
+    f.at_most("env", count, limits::ENV_VARS);
     f.require(bytes <= limits::ENV_BYTES, "env", || too_long(bytes, limits::ENV_BYTES));
-    f.inside("env", |f| {
-        for (name, value) in &process.env {
+    check_variables("env", plain, f);
+    check_variables("secret_env", secret, f);
+    f.inside("secret_env", |f| {
+        for name in process.secret_env.keys() {
+            f.require(!process.env.contains_key(name), name, || "is in `env` too".to_owned());
+        }
+    });
+}
+
+fn check_variables<'a>(field: &str, variables: impl Iterator<Item = (&'a str, &'a str)>, f: &mut Findings) {
+    f.inside(field, |f| {
+        for (name, value) in variables {
             let good = !name.is_empty() && !name.contains(['=', '\0']) && !name.chars().any(char::is_control);
             f.require(good, name, || {
                 "a variable's name is not empty and holds no = and no control character".to_owned()
@@ -122,6 +136,14 @@ mod tests {
             pointers(|b| b["process"]["env"] = json!({"A=B": "", "": "x"})),
             ["/process/env", "/process/env/A=B"]
         );
+        assert_eq!(
+            pointers(|b| {
+                b["process"]["env"] = json!({"A": ""});
+                b["process"]["secret_env"] = json!({"A": "x", "B": "\u{0}"});
+            }),
+            ["/process/secret_env/B", "/process/secret_env/A"]
+        );
+        assert_eq!(pointers(|b| b["process"]["secret_env"] = json!({"A": "x".repeat(65_536)})), ["/process/env"]);
         assert_eq!(pointers(|b| b["process"]["stdin"] = json!("a".repeat(65_537))), ["/process/stdin"]);
         assert_eq!(pointers(|b| b["process"]["working_dir"] = json!("")), ["/process/working_dir"]);
         assert_eq!(pointers(|b| b["priority"] = json!(1_001)), ["/priority"]);

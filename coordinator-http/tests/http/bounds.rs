@@ -21,7 +21,8 @@ async fn values_that_may_be_secret_are_shown_to_who_submitted_them_and_to_the_ad
     let world = World::start().await;
     let scopes = ["jobs:write", "jobs:read"];
     let (own, other) = (world.key("default", &scopes).await, world.key("default", &scopes).await);
-    let process = json!({"command": ["true"], "env": {"TOKEN": "hunter2"}, "stdin": "hunter3"});
+    let process =
+        json!({"command": ["true"], "env": {"TOKEN": "hunter2"}, "secret_env": {"KEY": "hunter4"}, "stdin": "hunter3"});
     let job = json!({"kind": "process", "process": process, "allow_unserved": true});
     let made = world.post(&own, "/api/v1/jobs", job).await.ok(202);
     let path = format!("/api/v1/jobs/{}", made["id"].as_str().unwrap());
@@ -31,10 +32,12 @@ async fn values_that_may_be_secret_are_shown_to_who_submitted_them_and_to_the_ad
             (&seen["process"]["env"]["TOKEN"], &seen["process"]["stdin"]),
             (&json!("hunter2"), &json!("hunter3"))
         );
+        assert_eq!(seen["process"]["secret_env"], json!({"KEY": "***"}));
         assert!(own.contains(seen["submitted_by"].as_str().unwrap()));
     }
     let seen = world.get(&other, &path).await.ok(200);
     assert_eq!((&seen["process"]["env"], &seen["process"]["stdin"]), (&json!({"TOKEN": "***"}), &json!("***")));
+    assert_eq!(seen["process"]["secret_env"], json!({"KEY": "***"}));
 }
 
 #[tokio::test]

@@ -102,6 +102,9 @@ fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
         process: spec.job.process,
         devices,
         timeout_ms: spec.job.timeout_ms,
+        ram_mb: spec.job.requirements.ram_mb,
+        cpus: spec.job.requirements.cpus,
+        disconnect_grace_ms: 0,
     })
 }
 

@@ -49,6 +49,8 @@ pub(crate) fn agent(id: &str) -> Agent {
             labels: BTreeMap::from([("gpu".into(), "a100".into())]),
             boot_id: String::new(),
             version: "0.1.0".into(),
+            versions: BTreeMap::new(),
+            enforces: Vec::new(),
         },
     }
 }

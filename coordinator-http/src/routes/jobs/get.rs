@@ -2,7 +2,11 @@
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use titan_api::{ids::JobId, jobs::Job};
+use titan_api::{
+    ids::JobId,
+    jobs::Job,
+    secret::{COVER, Secret},
+};
 use titan_lua::{Pool, jobs::GetJob, watch::Topic};
 use utoipa::IntoParams;
 
@@ -14,9 +18,6 @@ use crate::{
     state::AppState,
     waiters::{Holder, Look},
 };
-
-/// Stands for a value that the caller may not see.
-const COVER: &str = "***";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -47,7 +48,14 @@ pub(crate) async fn handler(
         .waiters
         .until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, |_| look(&caller.pool, &id))
         .await?;
+    let job = without_secrets(job);
     Ok(Json(if caller.is_admin || caller.owner == job.submitted_by { job } else { covered(job) }))
+}
+
+/// The job without what nobody is shown again.
+fn without_secrets(mut job: Job) -> Job {
+    job.process.secret_env.values_mut().for_each(|value| *value = Secret::covered());
+    job
 }
 
 /// The job without what may be secret of its submitter.

@@ -55,6 +55,7 @@ pub(super) fn measures(facts: &Facts, m: &Measuring, seen: Vec<JobId>) -> Measur
         uuid: g.uuid.clone(),
         free_mb: g.vram_mb * m.free / 8,
         used_by_attempts_mb: m.used.map(|used| g.vram_mb * used / 8),
+        ..GpuMeasure::default()
     });
     Measures {
         gpus: gpus.collect(),

@@ -9,6 +9,7 @@ mod calls;
 mod choices;
 mod history;
 mod life;
+mod mutants;
 mod placing;
 mod regressions;
 mod room;

@@ -49,7 +49,7 @@ pub(super) enum Step {
         is_lost: bool,
         measures: Option<Measuring>,
     },
-    /// Each report is of a lease by its number and one of two reporters: its owner, or `agent`.
+    /// Each report is of a lease by its number, and by `agent`, or the next that holds anything.
     Report {
         agent: usize,
         reports: Vec<(Which, Event)>,
@@ -117,6 +117,10 @@ pub(super) enum Which {
     Held(usize),
     /// Among all that were ever given, to whomever.
     Any(usize),
+    /// One that the agent holds, but for its id: as after a failover that has lost a claim.
+    OtherLease(usize),
+    /// One that the agent holds, but for the number of the attempt.
+    OtherAttempt(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -215,7 +219,12 @@ fn measuring() -> impl Strategy<Value = Measuring> {
 }
 
 fn which() -> impl Strategy<Value = Which> {
-    prop_oneof![4 => (0..4_usize).prop_map(Which::Held), 1 => (0..60_usize).prop_map(Which::Any)]
+    prop_oneof![
+        12 => (0..4_usize).prop_map(Which::Held),
+        3 => (0..60_usize).prop_map(Which::Any),
+        1 => (0..4_usize).prop_map(Which::OtherLease),
+        1 => (0..4_usize).prop_map(Which::OtherAttempt),
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -1,7 +1,7 @@
 //! Turns steps into calls, as boxes and clients make them.
 
 use titan_api::{
-    ids::JobId,
+    ids::{JobId, LeaseId},
     jobs::{Reason, SubmitJob},
     output::{Encoding, Stream},
     work::{Happening, HeldLease, Report},
@@ -209,9 +209,12 @@ impl Story {
 
     fn one_report(&self, name: &str, which: Which, event: Event) -> Option<Report> {
         let holds = &self.boxes[name].holds;
+        let held = |n: usize| holds.get(n % holds.len().max(1)).cloned();
         let lease = match which {
-            Which::Held(n) => holds.get(n % holds.len().max(1)).cloned(),
+            Which::Held(n) => held(n),
             Which::Any(n) => self.nth_given(n),
+            Which::OtherLease(n) => held(n).map(|l| HeldLease { lease_id: LeaseId::new("another").unwrap(), ..l }),
+            Which::OtherAttempt(n) => held(n).map(|l| HeldLease { attempt: l.attempt + 1, ..l }),
         }?;
         let written = self.model.jobs.get(lease.job_id.as_str()).map_or(0, |j| j.written);
         Some(Report { lease, event: happening(event, written) })
@@ -220,7 +223,7 @@ impl Story {
 
 impl Beat {
     /// What a box in good order sends.
-    fn usual(agent: usize) -> Self {
+    pub(super) fn usual(agent: usize) -> Self {
         let measures = Measuring { free: 8, used: Some(0), has_ram: false, has_seen: false, rtt_ms: None };
         Self {
             agent,

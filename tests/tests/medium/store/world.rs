@@ -44,6 +44,8 @@ pub(crate) fn facts() -> Facts {
         labels: BTreeMap::new(),
         boot_id: "boot".into(),
         version: "0.1.0".into(),
+        versions: BTreeMap::new(),
+        enforces: Vec::new(),
     }
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn free(gpus: &[(usize, u64, Option<u64>)]) -> Measures {
         uuid: format!("GPU-{i}"),
         free_mb,
         used_by_attempts_mb,
+        ..GpuMeasure::default()
     });
     Measures { gpus: gpus.collect(), ..Measures::default() }
 }

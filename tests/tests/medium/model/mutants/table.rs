@@ -1,0 +1,281 @@
+//! The wrong scripts, and what shows that they are wrong.
+
+use titan_api::jobs::Reason;
+
+use super::super::steps::{Beat, Event, Number, Run, Step, Which};
+
+/// A script that is wrong in one way.
+#[derive(Debug)]
+pub(super) struct Mutant {
+    pub(super) name: &'static str,
+    /// A text of the script, put together as it is sent.
+    pub(super) find: &'static str,
+    /// How often it stands there.
+    pub(super) times: usize,
+    pub(super) replace: &'static str,
+    pub(super) told: Told,
+}
+
+/// What is done that shows it.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A story that is compared with the model after every call.
+    Story(fn() -> Vec<Step>),
+    /// A join token for one agent is used by two.
+    JoinToken,
+}
+
+/// The box that is alone in having two GPUs.
+const BIG: usize = 3;
+/// The box with one GPU.
+const OTHER: usize = 2;
+/// The box that is alone in having one slot.
+const SMALL: usize = 4;
+/// A need that only the big box has room for, twice.
+const TWO_GPUS: usize = 5;
+/// A need that the big box and another have room for.
+const ONE_GPU: usize = 3;
+const MUCH_RAM: usize = 1;
+const MANY_CPUS: usize = 2;
+const ANY: usize = 0;
+
+/// All boxes send a heartbeat and park.
+const ROUND: Step = rounds(1, 0);
+
+const fn rounds(times: usize, silent: u8) -> Step {
+    Step::Rounds { times, ms: if times == 1 { 0 } else { 10_000 }, silent }
+}
+
+const fn submit(need: usize, priority: i32) -> Step {
+    Step::Submit { need, priority, max_attempts: 2, allow_unserved: true }
+}
+
+const fn claim(number: Number, is_lost: bool) -> Step {
+    Step::Claim { agent: BIG, number, slots: 4, reach_ms: 20_000, is_lost, measures: None }
+}
+
+fn report(agent: usize, which: Which, event: Event) -> Step {
+    Step::Report { agent, reports: vec![(which, event)] }
+}
+
+fn done(event: Event) -> Step {
+    report(BIG, Which::Held(0), event)
+}
+
+fn output(gap: i64) -> Step {
+    done(Event::Output { gap, bytes: 3 })
+}
+
+/// Nobody but this box is there.
+fn alone(agent: usize) -> Vec<Step> {
+    (0..super::super::steps::BOXES).filter(|n| *n != agent).map(|agent| Step::Remove { agent }).collect()
+}
+
+/// A job runs on the big box.
+fn running() -> Vec<Step> {
+    vec![submit(TWO_GPUS, 0), ROUND]
+}
+
+fn after(begun: Vec<Step>, then: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    begun.into_iter().chain(then).collect()
+}
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a report need not name the lease of its attempt",
+        find: " and entry.lease == lease",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| after(running(), [report(BIG, Which::OtherLease(0), Event::Completed)])),
+    },
+    Mutant {
+        name: "a report need not name the number of its attempt",
+        find: " and entry.number == number",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| after(running(), [report(BIG, Which::OtherAttempt(0), Event::Completed)])),
+    },
+    Mutant {
+        name: "a completed attempt keeps what it has reserved",
+        find: "events.completed = ending(function(j)\n  agent.release(a, j.id)",
+        times: 1,
+        replace: "events.completed = ending(function(j)",
+        told: Told::Story(|| after(running(), [done(Event::Completed)])),
+    },
+    Mutant {
+        name: "the end of an attempt frees what others have reserved too",
+        find: "redis.call('HDEL', key('live', a.id), job_id)",
+        times: 1,
+        replace: "redis.call('DEL', key('live', a.id))",
+        told: Told::Story(|| vec![submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), ROUND, done(Event::Completed)]),
+    },
+    Mutant {
+        name: "main memory is promised twice",
+        find: "left.ram = left.ram - entry.ram\n",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| vec![submit(MUCH_RAM, 0)]),
+    },
+    Mutant {
+        name: "memory of GPUs is promised twice",
+        find: "vram = j.vram, devices = devices",
+        times: 1,
+        replace: "vram = 0, devices = devices",
+        told: Told::Story(|| vec![submit(TWO_GPUS, 0)]),
+    },
+    Mutant {
+        name: "a repeated claim gets other leases than the first time",
+        find: "number == a.claim and given() or {}",
+        times: 1,
+        replace: "{}",
+        told: Told::Story(|| after(running(), [submit(TWO_GPUS, 0), claim(Number::Same, false)])),
+    },
+    Mutant {
+        name: "a claim with a lower number is served",
+        find: "number < a.claim",
+        times: 1,
+        replace: "false",
+        told: Told::Story(|| vec![claim(Number::Next, false), submit(TWO_GPUS, 0), claim(Number::Lower, false)]),
+    },
+    Mutant {
+        name: "a heartbeat that was overtaken counts",
+        find: "tonumber(ARGV[3]) <= a.seq",
+        times: 1,
+        replace: "false",
+        told: Told::Story(|| vec![Step::Wait { ms: 1_000 }, Step::Beat(Beat { is_late: true, ..Beat::usual(BIG) })]),
+    },
+    Mutant {
+        name: "a job that was cancelled may complete",
+        find: "if j.state == 'running' then\n      handler(j, ...)",
+        times: 1,
+        replace: "if true then\n      handler(j, ...)",
+        told: Told::Story(|| after(running(), [Step::Cancel { job: 0 }, done(Event::Completed)])),
+    },
+    Mutant {
+        name: "a failed attempt is not counted",
+        find: "  if free then\n",
+        times: 1,
+        replace: "  if true then\n",
+        told: Told::Story(|| {
+            let fails = done(Event::Failed(Reason::ExitCode));
+            after(running(), [fails.clone(), ROUND, fails])
+        }),
+    },
+    Mutant {
+        name: "a lease is lost before its processes must be gone",
+        find: "pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], s[4], s[5]",
+        times: 1,
+        replace: "pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], 0, s[5]",
+        told: Told::Story(|| after(running(), [rounds(6, 1 << BIG), Step::Pass { ms: 5_000 }])),
+    },
+    Mutant {
+        name: "a silence of everybody is held against them",
+        find: "if pool.now < pool.amnesty then",
+        times: 1,
+        replace: "if false then",
+        told: Told::Story(|| after(running(), [Step::Pass { ms: 100_000 }])),
+    },
+    Mutant {
+        name: "a draining agent gets work",
+        find: " and not a.draining and",
+        times: 1,
+        replace: " and",
+        told: Told::Story(|| vec![Step::Drain { agent: BIG, draining: true }, submit(TWO_GPUS, 0)]),
+    },
+    Mutant {
+        name: "a run that was superseded is heard",
+        find: "if epoch < a.epoch then",
+        times: 1,
+        replace: "if false then",
+        told: Told::Story(|| {
+            let new_run = Step::Register { agent: BIG, run: Run::New { kept: 0, is_smaller: false } };
+            vec![new_run, Step::Beat(Beat { is_of_the_run_before: true, ..Beat::usual(BIG) })]
+        }),
+    },
+    Mutant {
+        name: "output may leave a gap",
+        find: "if offset > j.out then",
+        times: 1,
+        replace: "if false then",
+        told: Told::Story(|| after(running(), [output(2)])),
+    },
+    Mutant {
+        name: "repeated output is taken again",
+        find: "data = string.sub(data, j.out - offset + 1)",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| after(running(), [output(0), output(-3)])),
+    },
+    Mutant {
+        name: "a job is placed where it has no room",
+        find: "local devices = fit.now(a, j)\n        if devices and not job.avoids",
+        times: 1,
+        replace: "local devices = {}\n        if devices and not job.avoids",
+        told: Told::Story(|| after(alone(BIG), [MANY_CPUS; 3].map(|need| submit(need, 0)))),
+    },
+    Mutant {
+        name: "urgent jobs go last",
+        find: "return -priority * ",
+        times: 1,
+        replace: "return priority * ",
+        told: Told::Story(|| {
+            let jobs = [submit(ANY, 0), ROUND, submit(ANY, -5), submit(ANY, 7)];
+            after(alone(SMALL), jobs.into_iter().chain([report(SMALL, Which::Held(0), Event::Completed)]))
+        }),
+    },
+    Mutant {
+        name: "an agent that is late scores as before",
+        find: "a.state == 'degraded' and score * 0.5 or score",
+        times: 1,
+        replace: "score",
+        told: Told::Story(|| vec![rounds(3, 1 << BIG)]),
+    },
+    Mutant {
+        name: "a submission that is repeated is another job",
+        find: "redis.call('EXISTS', key('job', ARGV[1])) == 1",
+        times: 1,
+        replace: "false",
+        told: Told::Story(|| after(running(), [Step::Wait { ms: 1_000 }, Step::SubmitAgain { job: 0 }])),
+    },
+    Mutant {
+        name: "a job goes back to where it failed though another has room",
+        find: "if devices and not job.avoids(j, a.id) then",
+        times: 1,
+        replace: "if devices then",
+        told: Told::Story(|| {
+            let fails = report(OTHER, Which::Held(0), Event::Failed(Reason::ExitCode));
+            vec![submit(TWO_GPUS, 0), submit(ONE_GPU, 0), ROUND, fails]
+        }),
+    },
+    Mutant {
+        name: "a job goes back to the box that refused it",
+        find: "if not job.is_refused_by(j, a.id) then",
+        times: 1,
+        replace: "if true then",
+        told: Told::Story(|| after(running(), [done(Event::Failed(Reason::Refused))])),
+    },
+    Mutant {
+        name: "a lease whose reply is on its way goes back",
+        find: " and entry.claim <= last_claim",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| {
+            let unread = Step::Beat(Beat { has_read: false, ..Beat::usual(BIG) });
+            vec![submit(TWO_GPUS, 0), claim(Number::Next, true), unread]
+        }),
+    },
+    Mutant {
+        name: "a lease that nobody holds lasts",
+        find: "and not listed[job_id]",
+        times: 1,
+        replace: "and false",
+        told: Told::Story(|| after(running(), [Step::Beat(Beat { unlisted: u8::MAX, ..Beat::usual(BIG) })])),
+    },
+    Mutant {
+        name: "a join token is used more often than it may be",
+        find: "if tonumber(f[5]) >= tonumber(f[3]) then",
+        times: 1,
+        replace: "if false then",
+        told: Told::JoinToken,
+    },
+];
