@@ -97,9 +97,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a completed attempt keeps what it has reserved",
-        find: "events.completed = ending(function(j)\n  agent.release(a, j.id)",
+        find: "events.completed = closing(function(j)\n  agent.release(a, j.id)",
         times: 1,
-        replace: "events.completed = ending(function(j)",
+        replace: "events.completed = closing(function(j)",
         told: Told::Story(|| after(running(), [done(Event::Completed)])),
     },
     Mutant {
@@ -163,9 +163,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lease is lost before its processes must be gone",
-        find: "pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], s[4], s[5]",
+        find: "    cmsgpack.unpack(f[3])\n",
         times: 1,
-        replace: "pool.lease, pool.grace, pool.claim = s[1], s[2], s[3], 0, s[5]",
+        replace: "    cmsgpack.unpack(f[3])\n  pool.grace = 0\n",
         told: Told::Story(|| after(running(), [rounds(6, 1 << BIG), Step::Pass { ms: 5_000 }])),
     },
     Mutant {
@@ -208,9 +208,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job is placed where it has no room",
-        find: "local devices = fit.now(a, j)\n        if devices and not job.avoids",
+        find: "local devices = fit.now(a, j)\n        if devices and not (j.avoid",
         times: 1,
-        replace: "local devices = {}\n        if devices and not job.avoids",
+        replace: "local devices = {}\n        if devices and not (j.avoid",
         told: Told::Story(|| after(alone(BIG), [MANY_CPUS; 3].map(|need| submit(need, 0)))),
     },
     Mutant {
@@ -239,7 +239,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job goes back to where it failed though another has room",
-        find: "if devices and not job.avoids(j, a.id) then",
+        find: "if devices and not (j.avoid and avoid.is_avoided(j, a.id)) then",
         times: 1,
         replace: "if devices then",
         told: Told::Story(|| {
@@ -249,7 +249,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job goes back to the box that refused it",
-        find: "if not job.is_refused_by(j, a.id) then",
+        find: "if not (j.refused and avoid.is_refused(j, a.id)) then",
         times: 1,
         replace: "if true then",
         told: Told::Story(|| after(running(), [done(Event::Failed(Reason::Refused))])),
