@@ -23,11 +23,15 @@ pub enum Scope {
     /// Drain, resume and remove agents.
     #[serde(rename = "agents:write")]
     AgentsWrite,
+    /// Read `/metrics`: figures of the pool, and of the copy of the coordinator that answers.
+    #[serde(rename = "metrics:read")]
+    MetricsRead,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [Self::JobsWrite, Self::JobsRead, Self::AgentsRead, Self::AgentsWrite];
+    pub const ALL: [Self; 5] =
+        [Self::JobsWrite, Self::JobsRead, Self::AgentsRead, Self::AgentsWrite, Self::MetricsRead];
 
     /// The word used in JSON and in Redis.
     #[must_use]
@@ -37,6 +41,7 @@ impl Scope {
             Self::JobsRead => "jobs:read",
             Self::AgentsRead => "agents:read",
             Self::AgentsWrite => "agents:write",
+            Self::MetricsRead => "metrics:read",
         }
     }
 
@@ -59,6 +64,46 @@ pub struct CreateKey {
     /// How long it is good for, milliseconds; for ever if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_ms: Option<u64>,
+    /// How much it may do in a time.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_default")]
+    pub limits: KeyLimits,
+}
+
+impl CreateKey {
+    /// A key that never expires and has the usual limits.
+    #[must_use]
+    pub fn new(name: impl Into<String>, scopes: Vec<Scope>) -> Self {
+        Self { name: name.into(), scopes, expires_in_ms: None, limits: KeyLimits::default() }
+    }
+}
+
+/// How much an API key may do in a time; for what is absent the coordinator's settings say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyLimits {
+    /// Requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Quota>,
+    /// Bytes of the bodies that are sent with them; a body that is longer than the quota costs the whole of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<Quota>,
+}
+
+impl KeyLimits {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// So much at once, and as much again in the course of each window: half of a window after everything was used, half of
+/// it is there again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// How much, at least 1.
+    pub quota: u64,
+    /// In what time, milliseconds, 1 second to 1 day.
+    pub window_ms: u64,
 }
 
 /// A new API key. Its secret is shown here and never again.
@@ -87,6 +132,9 @@ pub struct ApiKey {
     /// When it stops being good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// How much it may do in a time, where that was said when it was made.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_default")]
+    pub limits: KeyLimits,
 }
 
 /// The reply to `GET /api/v1/keys`: those of the pool.

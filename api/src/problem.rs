@@ -29,6 +29,9 @@ pub struct Problem {
     /// For `unserved`: how many agents each requirement rules out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ruled_out: Vec<crate::scheduler::RuledOut>,
+    /// For `too-many-requests`: the limits that were reached, as `RateLimit-Policy` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
     /// The coordinator's time in milliseconds since the epoch, where the caller's clock was the trouble.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time_ms: Option<i64>,
@@ -112,7 +115,7 @@ problem_types! {
     Invalid = ("invalid", 422, "The request is not valid"),
     /// No registered agent could ever run this job.
     Unserved = ("unserved", 422, "No registered agent could ever run this job"),
-    /// Too many requests; `Retry-After` says when to come back.
+    /// The API key has used up what it may do for now; `Retry-After` says when to come back.
     TooManyRequests = ("too-many-requests", 429, "Too many requests"),
     /// The coordinator has a bug; the request id finds it in the log.
     Internal = ("internal", 500, "The coordinator failed"),
@@ -144,6 +147,7 @@ impl Problem {
             request_id: None,
             errors: Vec::new(),
             ruled_out: Vec::new(),
+            violated_policies: Vec::new(),
             server_time_ms: None,
         }
     }

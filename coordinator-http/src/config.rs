@@ -1,13 +1,15 @@
 //! Settings: read once from flags and environment, checked as a whole, passed down.
 
 mod check;
+mod quota;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use http::HeaderValue;
+use titan_api::credentials::KeyLimits;
 use titan_lua::PoolSettings;
 
-pub use self::check::ConfigError;
+pub use self::{check::ConfigError, quota::QuotaSetting};
 use crate::{
     auth::{admin::AdminToken, keys::KeyRing},
     secret::Secret,
@@ -83,6 +85,15 @@ pub struct RunArgs {
     #[arg(long, env = "SIGNING_KEY_FILE")]
     pub signing_key_file: Option<PathBuf>,
 
+    /// Requests that an API key may make in a time, if it was made without a limit of its own: `60000/1m`, or `off`
+    #[arg(long, env = "RATE_LIMIT_REQUESTS", default_value = "60000/1m")]
+    pub rate_limit_requests: QuotaSetting,
+
+    /// Bytes that an API key may send in bodies in a time, if it was made without a limit of its own: `256MiB/1m`, or
+    /// `off`
+    #[arg(long, env = "RATE_LIMIT_BYTES", default_value = "256MiB/1m")]
+    pub rate_limit_bytes: QuotaSetting,
+
     /// Origins whose web pages may call the coordinator, separated by commas; `*` for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
@@ -138,6 +149,8 @@ pub struct Settings {
     pub admin: AdminToken,
     /// The signing keys.
     pub keys: KeyRing,
+    /// What an API key without limits of its own may do in a time.
+    pub key_limits: KeyLimits,
     /// Origins whose web pages may call.
     pub cors_allowed_origins: Vec<HeaderValue>,
 }

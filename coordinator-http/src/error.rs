@@ -8,7 +8,7 @@ use titan_api::{
 };
 use titan_lua::{StoreError, agents::TurnedAway};
 
-use crate::jitter;
+use crate::{jitter, quotas::Exhausted};
 
 /// A refused request. Texts go to the caller; the inside of `Store` and `Internal` goes to the log only.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub(crate) enum ApiError {
     Invalid(Vec<FieldError>),
     #[error("no registered agent could ever run the job")]
     Unserved(Vec<RuledOut>),
+    /// An API key has used up one of its quotas.
+    #[error("{}", .0.detail)]
+    TooMany(Box<Exhausted>),
     #[error("{0}")]
     Overloaded(String),
     /// Redis did not answer a call that makes something new each time.
@@ -89,6 +92,7 @@ impl ApiError {
             Self::MediaType(_) => ProblemType::UnsupportedMediaType,
             Self::Invalid(_) => ProblemType::Invalid,
             Self::Unserved(_) => ProblemType::Unserved,
+            Self::TooMany(_) => ProblemType::TooManyRequests,
             Self::Overloaded(_) => ProblemType::Overloaded,
             Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 ProblemType::StoreUnavailable
@@ -108,6 +112,7 @@ impl ApiError {
             | Self::MediaType(text)
             | Self::Overloaded(text)
             | Self::Unsure { advice: text, .. } => text,
+            Self::TooMany(exhausted) => &exhausted.detail,
             Self::ClockSkew { .. } => "make the proof again with the time in `server_time_ms`",
             Self::MethodNotAllowed => "the header `Allow` lists the methods of this route",
             Self::BodyTimeout => "send the whole body without pauses of more than 10 s, within a minute",
@@ -134,6 +139,7 @@ impl ApiError {
         match self {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
             Self::Unserved(ruled_out) => problem.ruled_out.clone_from(ruled_out),
+            Self::TooMany(exhausted) => problem.violated_policies = vec![exhausted.policy.to_owned()],
             Self::ClockSkew { server_time_ms } => problem.server_time_ms = Some(*server_time_ms),
             _ => {}
         }
@@ -165,8 +171,12 @@ impl IntoResponse for ApiError {
             let challenge = HeaderValue::from_static(r#"Bearer realm="titancompute", error="invalid_token""#);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after());
+        }
+        if let Self::TooMany(exhausted) = &self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));
+            exhausted.standing.write_to(response.headers_mut());
         }
         if matches!(self, Self::BodyTimeout) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

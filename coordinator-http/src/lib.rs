@@ -15,10 +15,12 @@ mod ids;
 mod jitter;
 mod keygen;
 mod logging;
+mod notes;
 mod observe;
 mod openapi;
 mod output_stream;
 mod pace;
+mod quotas;
 mod readiness;
 mod routes;
 mod secret;
@@ -35,7 +37,7 @@ pub use auth::{
     keys::{KeyError, KeyRing},
 };
 pub use command::{Action, Command, execute};
-pub use config::{ConfigError, LogFormat, Parking, RunArgs, Settings};
+pub use config::{ConfigError, LogFormat, Parking, QuotaSetting, RunArgs, Settings};
 pub use keygen::generate_signing_keys;
 pub use openapi::document as openapi;
 pub use routes::router;

@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use crate::{
     error::{ApiError, Failure},
-    ids,
+    ids, notes, quotas,
 };
 
 /// The header with a request's id, in requests and in replies.
@@ -28,8 +28,13 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let line = Line::of(&request);
     let span = tracing::info_span!("request", request.id = %id);
-    let response = next.run(request).instrument(span).await;
+    let (response, notes) = notes::taken(next.run(request).instrument(span)).await;
     let (mut response, failure) = finish(response, &id);
+    if let Some(standing) = notes.standing
+        && !response.headers().contains_key(quotas::LEFT)
+    {
+        standing.write_to(response.headers_mut());
+    }
     line.log(&id, &response, began, failure.as_ref());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -23,7 +23,7 @@ use utoipa_axum::{
 };
 
 use crate::{
-    observe, openapi,
+    observe, openapi, quotas,
     state::AppState,
     strict::{self, KnownParameters},
 };
@@ -100,7 +100,7 @@ fn cors(state: &AppState) -> CorsLayer {
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
         .allow_headers(headers.map(HeaderName::from_static))
-        .expose_headers([header::LOCATION, header::RETRY_AFTER, observe::REQUEST_ID])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER, observe::REQUEST_ID, quotas::POLICY, quotas::LEFT])
 }
 
 /// The body of a call that says all by its path: nothing, or an empty object.

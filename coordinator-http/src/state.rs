@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     pace::Pace,
+    quotas::Quotas,
     readiness::Checked,
     server::BodyBudget,
     waiters::Waiters,
@@ -33,6 +34,7 @@ pub struct Inner {
     pub(crate) waiters: Waiters,
     pub(crate) checked: Checked,
     pub(crate) bodies: BodyBudget,
+    pub(crate) quotas: Quotas,
     pub(crate) cors_allowed_origins: Vec<HeaderValue>,
     pool_settings: PoolSettings,
 }
@@ -61,6 +63,7 @@ impl AppState {
             waiters: Waiters::default(),
             checked: Checked::default(),
             bodies: BodyBudget::default(),
+            quotas: Quotas::new(settings.key_limits),
             cors_allowed_origins: settings.cors_allowed_origins,
             pool_settings: settings.pool,
         })))

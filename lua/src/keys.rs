@@ -32,6 +32,11 @@ pub(crate) fn api_key(id: &CredentialId) -> String {
     format!("titan:api-key:{id}")
 }
 
+/// What one API key has spent of its limits.
+pub(crate) fn api_key_spent(id: &CredentialId) -> String {
+    format!("titan:api-key-spent:{id}")
+}
+
 /// The ids of a pool's API keys, in a sorted set by id.
 pub(crate) fn api_keys(pool: &PoolName) -> String {
     format!("titan:api-keys:{pool}")

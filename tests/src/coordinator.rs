@@ -90,7 +90,7 @@ impl Coordinator {
 
     /// A client with a new API key of the default pool that may do what clients may.
     pub async fn client(&self) -> Client {
-        let key = CreateKey { name: "a test".to_owned(), scopes: Scope::ALL.to_vec(), expires_in_ms: None };
+        let key = CreateKey::new("a test", Scope::ALL.to_vec());
         let created: CreatedKey = self.admin().post("/api/v1/keys", &key).await.unwrap();
         self.anyone().with_bearer(created.key)
     }

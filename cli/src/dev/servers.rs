@@ -109,7 +109,7 @@ impl Admin {
         {
             return Ok(key);
         }
-        let wanted = CreateKey { name: "titan dev".to_owned(), scopes: Scope::ALL.to_vec(), expires_in_ms: None };
+        let wanted = CreateKey::new("titan dev", Scope::ALL.to_vec());
         let created = self.client.create_key(&wanted).await.context("no API key can be made")?;
         write_private(&file, created.key.as_bytes())?;
         Ok(created.key)

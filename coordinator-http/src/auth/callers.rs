@@ -3,19 +3,19 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use http::request::Parts;
+use http::{header, request::Parts};
 use titan_api::{
     credentials::Scope,
     ids::{AgentId, CredentialId, PoolName},
 };
-use titan_lua::Pool;
+use titan_lua::{Pool, credentials::api_keys::StoredKey};
 
 use super::{
     bearer::unauthorized,
     principal::{self, Principal},
     tokens::AgentClaims,
 };
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, notes, quotas::Cost, state::AppState};
 
 /// The administrator.
 #[derive(Debug)]
@@ -78,6 +78,9 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let who = principal::identify(state, &parts.headers).await?;
+        if let Principal::Key(key) = &who {
+            spend(state, key, parts).await?;
+        }
         let is_admin = matches!(who, Principal::Admin);
         let (owner, scopes, own) = match who {
             Principal::Admin => ("admin".to_owned(), Scope::ALL.to_vec(), None),
@@ -94,6 +97,34 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
         let sees_agents = scopes.contains(&Scope::AgentsRead);
         Ok(Self { pool: state.store.pool(&pool), owner, is_admin, sees_agents, scope: PhantomData })
     }
+}
+
+/// A request by an API key whose body's length is not known before it is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Unweighed(Arc<StoredKey>);
+
+impl Unweighed {
+    /// Takes the bytes of the body from the key's quota, once they are known.
+    pub(crate) async fn spend(&self, state: &AppState, body_bytes: usize) -> Result<(), ApiError> {
+        let body_bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
+        take(state, &self.0, Cost { requests: 0, body_bytes }).await
+    }
+}
+
+/// Takes the request from what its key may do.
+async fn spend(state: &AppState, key: &Arc<StoredKey>, parts: &mut Parts) -> Result<(), ApiError> {
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if length.is_none() {
+        parts.extensions.insert(Unweighed(Arc::clone(key)));
+    }
+    take(state, key, Cost { requests: 1, body_bytes: length.unwrap_or(0) }).await
+}
+
+async fn take(state: &AppState, key: &StoredKey, cost: Cost) -> Result<(), ApiError> {
+    if let Some(standing) = state.quotas.spend(&state.store, &key.record, cost).await? {
+        notes::note(|notes| notes.standing = Some(standing));
+    }
+    Ok(())
 }
 
 /// The agent whose id is in the path.

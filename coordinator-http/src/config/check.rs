@@ -3,6 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use http::HeaderValue;
+use titan_api::credentials::KeyLimits;
 use titan_lua::PoolSettings;
 
 use super::{Parking, RunArgs, Settings};
@@ -120,6 +121,7 @@ impl RunArgs {
             cleanup_interval: self.cleanup_interval,
             admin,
             keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
+            key_limits: KeyLimits { requests: self.rate_limit_requests.0, body_bytes: self.rate_limit_bytes.0 },
             cors_allowed_origins: self.origins()?,
         })
     }

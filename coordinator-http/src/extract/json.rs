@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{error::ApiError, server::BodyTimeout, state::AppState};
+use crate::{auth::callers::Unweighed, error::ApiError, server::BodyTimeout, state::AppState};
 
 /// A body that must be there.
 #[derive(Debug)]
@@ -62,7 +62,8 @@ struct Held {
     memory: Option<OwnedSemaphorePermit>,
 }
 
-async fn read(request: Request, state: &AppState) -> Result<Held, ApiError> {
+async fn read(mut request: Request, state: &AppState) -> Result<Held, ApiError> {
+    let unweighed = request.extensions_mut().remove::<Unweighed>();
     let mut body = request.into_limited_body();
     let mut held = Held { bytes: BytesMut::new(), memory: None };
     while let Some(frame) = body.frame().await {
@@ -73,6 +74,9 @@ async fn read(request: Request, state: &AppState) -> Result<Held, ApiError> {
             none => *none = Some(memory),
         }
         held.bytes.extend_from_slice(&data);
+    }
+    if let Some(unweighed) = unweighed {
+        unweighed.spend(state, held.bytes.len()).await?;
     }
     Ok(held)
 }

@@ -1,7 +1,7 @@
 //! Credentials as an administrator asks for them.
 
 use titan_api::{
-    credentials::{CreateJoinToken, CreateKey},
+    credentials::{CreateJoinToken, CreateKey, Quota},
     limits,
 };
 
@@ -22,6 +22,20 @@ impl Validate for CreateKey {
         if let Some(life_ms) = self.expires_in_ms {
             f.within("expires_in_ms", life_ms, 1..=KEY_LIFE_MS);
         }
+        f.inside("limits", |f| {
+            for (name, quota) in [("requests", self.limits.requests), ("body_bytes", self.limits.body_bytes)] {
+                if let Some(quota) = quota {
+                    f.inside(name, |f| quota.check(f));
+                }
+            }
+        });
+    }
+}
+
+impl Validate for Quota {
+    fn check(&self, f: &mut Findings) {
+        f.within("quota", self.quota, limits::QUOTA);
+        f.within("window_ms", self.window_ms, limits::QUOTA_WINDOW_MS);
     }
 }
 

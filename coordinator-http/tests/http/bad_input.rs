@@ -35,6 +35,33 @@ async fn wrong_bodies_of_clients_are_refused_field_by_field() {
         ("POST", "/api/v1/keys", json!({"scopes": ["everything"]}), "/scopes/0"),
         ("POST", "/api/v1/keys", json!({"scopes": ["jobs:read"], "pool": "other"}), "/pool"),
         ("POST", "/api/v1/keys", json!({"scopes": ["jobs:read"], "expires_in_ms": 0}), "/expires_in_ms"),
+        (
+            "POST",
+            "/api/v1/keys",
+            key_with(&json!({"requests": {"quota": 0, "window_ms": 1_000}})),
+            "/limits/requests/quota",
+        ),
+        (
+            "POST",
+            "/api/v1/keys",
+            key_with(&json!({"requests": {"quota": -1, "window_ms": 1_000}})),
+            "/limits/requests/quota",
+        ),
+        ("POST", "/api/v1/keys", key_with(&json!({"requests": {"quota": 1}})), "/limits/requests"),
+        ("POST", "/api/v1/keys", key_with(&json!({"requests": 5})), "/limits/requests"),
+        (
+            "POST",
+            "/api/v1/keys",
+            key_with(&json!({"body_bytes": {"quota": 1, "window_ms": 999}})),
+            "/limits/body_bytes/window_ms",
+        ),
+        (
+            "POST",
+            "/api/v1/keys",
+            key_with(&json!({"body_bytes": {"quota": u64::MAX, "window_ms": 1_000}})),
+            "/limits/body_bytes/quota",
+        ),
+        ("POST", "/api/v1/keys", key_with(&json!({"jobs": {"quota": 1, "window_ms": 1_000}})), "/limits/jobs"),
         ("POST", "/api/v1/join-tokens", json!({"uses": 0}), "/uses"),
         ("POST", "/api/v1/join-tokens", json!({"expires_in_ms": u64::MAX}), "/expires_in_ms"),
         ("PUT", "/api/v1/scheduler", json!({"profile": "custom"}), "/weights"),
@@ -48,6 +75,10 @@ async fn wrong_bodies_of_clients_are_refused_field_by_field() {
         assert_eq!(problem.errors[0].pointer, pointer, "{path} {body}: {:?}", problem.errors);
     }
     assert_eq!(world.redis.dump().await, before, "a refused body changed something");
+}
+
+fn key_with(limits: &Value) -> Value {
+    json!({"scopes": ["jobs:read"], "limits": limits})
 }
 
 fn changed(path: &[&str], value: Value) -> Value {

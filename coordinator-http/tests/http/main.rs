@@ -12,6 +12,7 @@ mod outage;
 mod output;
 mod polling;
 mod program;
+mod quotas;
 mod redis_server;
 mod settings;
 mod slow_peers;

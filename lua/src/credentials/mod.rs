@@ -4,4 +4,5 @@ pub mod api_keys;
 mod index;
 pub mod join_tokens;
 mod return_join_token;
+pub mod spend;
 mod use_join_token;

@@ -43,6 +43,7 @@ pub(crate) async fn handler(
         scopes: request.scopes,
         created_at: Timestamp::from_ms(now_ms),
         expires_at: request.expires_in_ms.map(|life_ms| Timestamp::from_ms(now_ms.saturating_add_unsigned(life_ms))),
+        limits: request.limits,
     };
     let stored = StoredKey { record: record.clone(), secret_sha256: fresh.secret_sha256 };
     api_keys::create(&state.store, &stored).await.map_err(|e| {

@@ -1,7 +1,7 @@
 //! API keys and join tokens.
 
 use titan_api::{
-    credentials::{ApiKey, JoinToken, Scope},
+    credentials::{ApiKey, JoinToken, KeyLimits, Scope},
     ids::{CredentialId, PoolName},
     time::Timestamp,
 };
@@ -39,6 +39,7 @@ fn key(name: &str, in_pool: &str) -> StoredKey {
             scopes: vec![Scope::JobsRead],
             created_at: Timestamp::from_ms(1),
             expires_at: None,
+            limits: KeyLimits::default(),
         },
         secret_sha256: "hash".into(),
     }

@@ -6,6 +6,7 @@ mod breaker;
 mod credentials;
 mod output;
 mod placing;
+mod quotas;
 mod races;
 mod readiness;
 pub(crate) mod world;

@@ -1,0 +1,30 @@
+//! What is found out of a request on its way, for those around it: the extractors and handlers note it, and
+//! [`crate::observe`] writes it into the reply.
+
+use std::{cell::RefCell, pin::pin};
+
+use crate::quotas::Standing;
+
+tokio::task_local! {
+    static NOTES: RefCell<Notes>;
+}
+
+/// The notes on one request.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// How the API key stands that the request was made with.
+    pub(crate) standing: Option<Standing>,
+}
+
+/// Runs a request, and gives what was noted.
+pub(crate) async fn taken<T>(request: impl Future<Output = T>) -> (T, Notes) {
+    let mut scope = pin!(NOTES.scope(RefCell::default(), request));
+    let reply = scope.as_mut().await;
+    (reply, scope.as_mut().take_value().map(RefCell::into_inner).unwrap_or_default())
+}
+
+/// Notes something on the request that is being served.
+pub(crate) fn note(change: impl FnOnce(&mut Notes)) {
+    // Outside of a request, in a test of a part, nobody reads them.
+    let _ = NOTES.try_with(|notes| change(&mut notes.borrow_mut()));
+}
