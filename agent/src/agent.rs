@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::Config,
     executor::{Executor, Sign},
-    hardware::Meter,
+    hardware::{Gpus, Meter},
     identity::Identity,
     link::{CallError, Fatal, Link, Setback},
     outbox::{Outbox, Settled},
@@ -37,6 +37,7 @@ pub(crate) struct Agent {
     pub attempts: Attempts,
     pub outbox: Outbox,
     pub executor: Executor,
+    gpus: Gpus,
     meter: Mutex<Meter>,
     /// How the coordinator wants the agent to behave, as it said last.
     pub settings: watch::Sender<AgentSettings>,
@@ -61,13 +62,14 @@ impl Agent {
         facts: Facts,
         link: Link,
         executor: Executor,
-        meter: Meter,
+        gpus: Gpus,
     ) -> Self {
         Self {
             attempts: Attempts::new(config.max_jobs),
             registration: Registration::new(),
             outbox: Outbox::new(),
-            meter: Mutex::new(meter),
+            gpus,
+            meter: Mutex::new(Meter::new()),
             settings: watch::Sender::new(until_told()),
             draining: watch::Sender::new(false),
             has_room: watch::Sender::new(true),
@@ -121,13 +123,15 @@ impl Agent {
     }
 
     /// What the box has left.
-    pub(crate) fn measure(&self) -> Measures {
-        self.meter().measure(self.link.rtt_ms())
+    pub(crate) async fn measure(&self) -> Measures {
+        let gpus = self.gpus.measure().await;
+        self.meter().measure(gpus, self.link.rtt_ms())
     }
 
     /// The same, if it was not just measured.
-    pub(crate) fn measure_if_due(&self) -> Option<Measures> {
-        self.meter().measure_if_due(self.link.rtt_ms())
+    pub(crate) async fn measure_if_due(&self) -> Option<Measures> {
+        let is_due = self.meter().is_due();
+        if is_due { Some(self.measure().await) } else { None }
     }
 
     /// Whether the agent should ask for work at all.
@@ -167,6 +171,10 @@ impl Agent {
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
         let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(id, sign)).await;
+        if !lease.devices.is_empty() {
+            // Until the memory that it used is measured as free, nobody else gets it.
+            self.beat_now.notify_one();
+        }
         if let Some(how) = end {
             info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: {how:?}");
             self.attempts.ended(id);

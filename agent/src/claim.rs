@@ -49,7 +49,7 @@ struct Answer {
 /// One claim; `None` if the agent began to leave while it waited.
 async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
     let wait_ms = wait_ms(agent);
-    let measures = agent.measure_if_due();
+    let measures = agent.measure_if_due().await;
     let open = agent.attempts.open_claim(clock::now_ms());
     let claim = Claim { claim: open.number, free_slots: agent.attempts.free_slots() };
     let request = ClaimRequest { protocol: PROTOCOL, claim, measures, wait_ms };

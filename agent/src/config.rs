@@ -68,6 +68,10 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_MIN_FREE_DISK_MB", value_name = "MIB", default_value_t = 512)]
     pub min_free_disk_mb: u64,
 
+    /// NVIDIA's management library, if it is not where the driver usually puts it (libnvidia-ml.so.1).
+    #[arg(long, env = "TITAN_NVML_LIBRARY", value_name = "FILE")]
+    pub nvml_library: Option<PathBuf>,
+
     /// Certificates (PEM) to trust beside the system's, for a coordinator with a certificate of one's own.
     #[arg(long, env = "TITAN_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,

@@ -18,20 +18,15 @@ mod spec;
 mod sweep;
 mod tree;
 
-use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use nix::unistd::Pid;
 use tokio::sync::Semaphore;
 
 use crate::{
     config::{Config, JobUser},
     files,
+    roster::Roster,
 };
 pub(crate) use attempt::Sign;
 #[cfg(test)]
@@ -39,6 +34,7 @@ pub(crate) use frames::frame;
 pub(crate) use frames::{LogReader, Piece};
 pub use shim::ShimArgs;
 pub(crate) use shim::run as shim;
+pub(crate) use tree::parent_of;
 
 /// What it takes to run jobs on this box.
 #[derive(Debug)]
@@ -52,7 +48,7 @@ pub(crate) struct Executor {
     /// Working folders that are removed at the same time; the disk has other work too.
     tidying: Arc<Semaphore>,
     /// Shims that this run of the agent has started and not yet seen end.
-    shims: Mutex<BTreeSet<Pid>>,
+    roster: Arc<Roster>,
 }
 
 impl Executor {
@@ -60,7 +56,12 @@ impl Executor {
     ///
     /// # Errors
     /// A folder cannot be made.
-    pub(crate) fn new(config: &Config, reexec: Vec<OsString>, has_gpus: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        reexec: Vec<OsString>,
+        has_gpus: bool,
+        roster: Arc<Roster>,
+    ) -> anyhow::Result<Self> {
         let attempts_dir = config.state_dir.join("attempts");
         for (folder, mode) in [(&attempts_dir, 0o700), (&config.work_dir, 0o711)] {
             files::make_folder(folder, mode)
@@ -75,11 +76,7 @@ impl Executor {
             reexec,
             has_gpus,
             tidying: Arc::new(Semaphore::new(2)),
-            shims: Mutex::default(),
+            roster,
         })
-    }
-
-    fn shims(&self) -> MutexGuard<'_, BTreeSet<Pid>> {
-        self.shims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

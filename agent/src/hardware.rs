@@ -5,7 +5,7 @@ mod gpus;
 mod meter;
 
 pub(crate) use facts::{Detected, boot_id};
-pub(crate) use gpus::{Gpus, detect as detect_gpus};
+pub(crate) use gpus::{GpuMeasures, Gpus};
 pub(crate) use meter::Meter;
 
 const MB: u64 = 1_024 * 1_024;

@@ -61,7 +61,7 @@ impl Heart {
     async fn beat(&mut self) -> Option<Duration> {
         let agent = Arc::clone(&self.agent);
         let cargo = self.cargo(&agent);
-        let request = self.request(&cargo);
+        let request = self.request(&cargo).await;
         let (sent_ms, sent) = (clock::now_ms(), Instant::now());
         let answer = agent.call::<_, HeartbeatReply>("heartbeat", &request, self.limit()).await;
         match answer {
@@ -92,7 +92,9 @@ impl Heart {
         Cargo { parcel, claim: claims.then(|| agent.attempts.open_claim(clock::now_ms())) }
     }
 
-    fn request(&mut self, cargo: &Cargo<'_>) -> HeartbeatRequest {
+    async fn request(&mut self, cargo: &Cargo<'_>) -> HeartbeatRequest {
+        // Before anything is read that must be of one moment.
+        let measures = self.agent.measure().await;
         self.seq += 1;
         let (last_claim, mut leases) = self.agent.attempts.snapshot();
         leases.truncate(limits::LEASES);
@@ -100,7 +102,7 @@ impl Heart {
             protocol: PROTOCOL,
             seq: self.seq,
             last_claim,
-            measures: self.agent.measure(),
+            measures,
             leases,
             leaving: *self.agent.leaving.borrow(),
             reports: cargo.parcel.as_ref().map(|parcel| parcel.reports().to_vec()).unwrap_or_default(),

@@ -22,6 +22,7 @@ mod outbox;
 mod reexec;
 mod register;
 mod report;
+mod roster;
 mod run;
 mod shutdown;
 mod space;

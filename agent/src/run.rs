@@ -10,7 +10,7 @@ use crate::{
     claim,
     config::{Config, RunArgs},
     executor::Executor,
-    hardware::{self, Detected, Meter},
+    hardware::{Detected, Gpus},
     heartbeat,
     identity::Identity,
     join,
@@ -18,6 +18,7 @@ use crate::{
     logging,
     loops::Loops,
     report,
+    roster::Roster,
     shutdown::{self, Signals},
     space,
 };
@@ -73,17 +74,18 @@ async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode>
 }
 
 fn assemble(config: Config, reexec: Vec<OsString>) -> anyhow::Result<Agent> {
-    let gpus = hardware::detect_gpus();
-    let found = Detected::look(gpus.list());
+    let roster = Arc::new(Roster::default());
+    let gpus = Gpus::detect(config.nvml_library.clone(), Arc::clone(&roster));
+    let found = Detected::look(&gpus);
     info!("titan-agent {} on {found}; {}", env!("CARGO_PKG_VERSION"), policy(&config));
     config.coordinators.iter().filter(|url| is_open(url)).for_each(|url| {
         warn!("{url} is not encrypted: whoever is on the way reads tokens and jobs. Use https:// outside of a private network");
     });
     let identity = Identity::open(&config.state_dir)?;
     let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
-    let executor = Executor::new(&config, reexec, !found.gpus.is_empty())?;
+    let executor = Executor::new(&config, reexec, !found.gpus.is_empty(), roster)?;
     let facts = found.facts(&config);
-    Ok(Agent::new(config, identity, facts, link, executor, Meter::new(gpus)))
+    Ok(Agent::new(config, identity, facts, link, executor, gpus))
 }
 
 /// What the operator allows, in words.

@@ -100,7 +100,7 @@ impl Executor {
         orders: &mut watch::Receiver<Orders>,
         see: impl Fn(Sign),
     ) -> Option<Happening> {
-        let mut shim = match self.start_shim(folder) {
+        let mut shim = match self.start_shim(folder, spec) {
             Ok(shim) => shim,
             Err(e) => return Some(failed(Reason::StartFailed, format!("no process could be started: {}", words(&e)))),
         };

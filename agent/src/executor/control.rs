@@ -11,8 +11,8 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::{io::AsyncReadExt, net::unix::pipe, process::Child};
 
-use super::{Executor, folder::Folder, process, shim::Command, tree};
-use crate::reexec;
+use super::{Executor, folder::Folder, process, shim::Command, spec::Spec, tree};
+use crate::{reexec, roster::Watched};
 
 /// A shim whose pipe is closed has nothing left to do.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(super) struct Shim {
 
 impl Executor {
     /// Starts the shim for the attempt in `folder`.
-    pub(super) fn start_shim(&self, folder: &Folder) -> io::Result<Shim> {
+    pub(super) fn start_shim(&self, folder: &Folder, spec: &Spec) -> io::Result<Shim> {
         let mut command = reexec::command(&self.reexec);
         command
             .args(["shim", "--dir"])
@@ -44,7 +44,7 @@ impl Executor {
         let mut child = tokio::process::Command::from(command).kill_on_drop(false).spawn()?;
         let missing = || io::Error::other("a pipe of the shim is missing");
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw).ok_or_else(missing)?;
-        self.shims().insert(pid);
+        self.roster.add(pid, Watched { job_id: spec.lease.job_id.clone(), devices: spec.devices.clone() });
         let stdin: OwnedFd = child.stdin.take().ok_or_else(missing)?.into_owned_fd()?;
         let stdout: OwnedFd = child.stdout.take().ok_or_else(missing)?.into_owned_fd()?;
         let (commands, signs) = (pipe::Sender::from_owned_fd(stdin)?, pipe::Receiver::from_owned_fd(stdout)?);
@@ -60,7 +60,7 @@ impl Executor {
             shim.kill_tree();
             shim.child.wait().await
         };
-        self.shims().remove(&shim.pid);
+        self.roster.remove(shim.pid);
         status
     }
 }

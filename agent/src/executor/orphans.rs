@@ -20,9 +20,7 @@ impl Executor {
     /// Ends what dead shims have left behind: every child of this process that is no shim. Gives how many there were.
     pub(super) fn end_orphans(&self) -> usize {
         let own = Pid::this();
-        let shims = self.shims();
-        let orphans: Vec<_> = children(own).into_iter().filter(|pid| !shims.contains(pid)).collect();
-        drop(shims);
+        let orphans: Vec<_> = children(own).into_iter().filter(|pid| !self.roster.contains(*pid)).collect();
         for orphan in &orphans {
             tree::kill(*orphan, None);
             super::process::send(*orphan, nix::sys::signal::Signal::SIGKILL);

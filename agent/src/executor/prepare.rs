@@ -97,6 +97,7 @@ impl Preparation {
         let wanted = self.lease.process.working_dir.as_deref().unwrap_or_default();
         Spec {
             lease: held_lease(&self.lease),
+            devices: self.lease.devices,
             command: self.lease.process.command,
             env,
             // A relative one is meant from the attempt's own folder; an absolute one replaces it.

@@ -13,6 +13,9 @@ use crate::{config::JobUser, files};
 pub(super) struct Spec {
     /// Under which lease.
     pub lease: HeldLease,
+    /// The GPUs that it was given, by UUID.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Its whole environment.

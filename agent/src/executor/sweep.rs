@@ -79,7 +79,8 @@ mod tests {
             state_dir: Some(state.path().into()),
             ..RunArgs::default()
         };
-        let executor = Executor::new(&Config::check(&args).unwrap(), Vec::new(), false).unwrap();
+        let executor =
+            Executor::new(&Config::check(&args).unwrap(), Vec::new(), false, std::sync::Arc::default()).unwrap();
         for folder in folders {
             let folder = executor.attempts_dir.join(folder);
             fs::create_dir(&folder).unwrap();

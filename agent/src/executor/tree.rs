@@ -50,6 +50,17 @@ fn in_group(pid: Pid, group: Option<Pid>) -> bool {
     group.is_some_and(|group| getpgid(Some(pid)) == Ok(group))
 }
 
+/// The process that `pid` was started by, or fell to; `None` if it is gone, or where that can't be read quickly.
+#[cfg(target_os = "linux")]
+pub(crate) fn parent_of(pid: Pid) -> Option<Pid> {
+    linux::Stat::read(pid).map(|stat| stat.parent)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn parent_of(_pid: Pid) -> Option<Pid> {
+    None
+}
+
 #[cfg(target_os = "linux")]
 pub(super) use linux::Stat;
 

@@ -8,7 +8,7 @@ use titan_api::{
     limits,
 };
 
-use super::MB;
+use super::{Gpus, MB};
 use crate::config::Config;
 
 /// What was found on the box.
@@ -23,12 +23,14 @@ pub(crate) struct Detected {
     /// All there is, or as much as the agent's container may use.
     pub ram_mb: u64,
     pub gpus: Vec<Gpu>,
+    /// The version of the GPUs' driver.
+    pub driver: Option<String>,
     pub boot_id: String,
 }
 
 impl Detected {
     /// Looks around; what cannot be found out is left empty.
-    pub(crate) fn look(gpus: Vec<Gpu>) -> Self {
+    pub(crate) fn look(gpus: &Gpus) -> Self {
         let what = RefreshKind::nothing()
             .with_memory(MemoryRefreshKind::nothing().with_ram())
             .with_cpu(CpuRefreshKind::nothing());
@@ -40,7 +42,8 @@ impl Detected {
             cpu_model: short(cpu_model.unwrap_or_default()),
             cpus: cpus(),
             ram_mb: system.as_ref().map_or(0, total_bytes) / MB,
-            gpus,
+            gpus: gpus.list().to_vec(),
+            driver: gpus.driver().map(str::to_owned),
             boot_id: boot_id(),
         }
     }
@@ -62,9 +65,18 @@ impl Detected {
             labels: config.labels.clone(),
             boot_id: self.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            versions: BTreeMap::new(),
+            versions: self.versions(),
             enforces: Vec::new(),
         }
+    }
+}
+
+impl Detected {
+    /// Versions of what jobs depend on.
+    fn versions(&self) -> BTreeMap<String, String> {
+        let kernel = System::kernel_version().ok().map(short);
+        let known = [("kernel", kernel), ("nvidia_driver", self.driver.clone())];
+        known.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))).collect()
     }
 }
 
@@ -119,7 +131,7 @@ mod tests {
 
     #[test]
     fn this_box_is_described_in_one_line() {
-        let found = Detected::look(Vec::new());
+        let found = Detected::look(&Gpus::default());
         assert!(found.cpus >= 1 && found.ram_mb > 64 && !found.hostname.is_empty() && !found.boot_id.is_empty());
         let line = found.to_string();
         assert!(line.contains("MB of RAM") && line.contains("no GPU") && !line.contains('\n'), "{line}");
@@ -130,7 +142,7 @@ mod tests {
     fn memory_is_what_the_kernel_says_unless_a_container_may_use_less() {
         let text = fs::read_to_string("/proc/meminfo").unwrap();
         let kb: u64 = text.lines().next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
-        let found = Detected::look(Vec::new()).ram_mb;
+        let found = Detected::look(&Gpus::default()).ram_mb;
         assert!(found <= kb / 1_024 && found > 0, "{found} MB of {kb} kB");
     }
 }

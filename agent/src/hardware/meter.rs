@@ -5,28 +5,27 @@ use std::time::{Duration, Instant};
 use sysinfo::{MemoryRefreshKind, System};
 use titan_api::agents::Measures;
 
-use super::{Gpus, MB, facts::total_bytes};
+use super::{GpuMeasures, MB, facts::total_bytes};
 
 /// Measured more often, the numbers would not mean more.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Measures memory, load and GPUs.
+/// Measures memory and load, and puts what is known of the GPUs beside it.
 #[derive(Debug)]
 pub(crate) struct Meter {
     system: Option<System>,
-    gpus: Box<dyn Gpus>,
     last: Option<Instant>,
 }
 
 impl Meter {
-    pub(crate) fn new(gpus: Box<dyn Gpus>) -> Self {
-        Self { system: System::new().ok(), gpus, last: None }
+    pub(crate) fn new() -> Self {
+        Self { system: System::new().ok(), last: None }
     }
 
-    /// What is left now, with the smoothed round-trip time `rtt_ms` put in.
-    pub(crate) fn measure(&mut self, rtt_ms: Option<f64>) -> Measures {
+    /// What is left now, with the GPUs and the smoothed round-trip time `rtt_ms` put in.
+    pub(crate) fn measure(&mut self, gpus: GpuMeasures, rtt_ms: Option<f64>) -> Measures {
         let first = self.last.replace(Instant::now()).is_none();
-        let mut measures = Measures { gpus: self.gpus.measure(), rtt_ms, ..Measures::default() };
+        let mut measures = Measures { gpus: gpus.gpus, seen: gpus.seen, rtt_ms, ..Measures::default() };
         if let Some(system) = &mut self.system {
             system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
             system.refresh_cpu_usage();
@@ -37,9 +36,9 @@ impl Meter {
         measures
     }
 
-    /// The same, but nothing if that was just measured.
-    pub(crate) fn measure_if_due(&mut self, rtt_ms: Option<f64>) -> Option<Measures> {
-        self.last.is_none_or(|last| last.elapsed() >= EVERY).then(|| self.measure(rtt_ms))
+    /// Whether the last measurement is so old that another one would say more.
+    pub(crate) fn is_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= EVERY)
     }
 }
 
@@ -52,15 +51,15 @@ fn free_bytes(system: &System) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hardware::detect_gpus;
 
     #[test]
     fn measures_are_within_their_bounds_and_the_load_comes_with_the_second_look() {
-        let mut meter = Meter::new(detect_gpus());
-        let first = meter.measure(None);
+        let mut meter = Meter::new();
+        assert!(meter.is_due());
+        let first = meter.measure(GpuMeasures::default(), None);
         assert!(first.ram_free_mb.unwrap() > 0 && first.cpu_load.is_none() && first.rtt_ms.is_none());
-        assert!(meter.measure_if_due(None).is_none(), "just measured");
-        let second = meter.measure(Some(1.5));
+        assert!(!meter.is_due(), "just measured");
+        let second = meter.measure(GpuMeasures::default(), Some(1.5));
         assert!((0.0..=1.0).contains(&second.cpu_load.unwrap()));
         assert_eq!(second.rtt_ms, Some(1.5));
     }
