@@ -203,7 +203,11 @@ pub enum Happening {
         encoding: Encoding,
     },
     /// It exited with code 0.
-    Completed {},
+    Completed {
+        /// What the program wrote into the file that `TITAN_RESULT` names, at most 64 KiB of JSON.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<serde_json::Value>,
+    },
     /// It ended badly, was refused, or could not begin.
     Failed {
         /// Why. `refused` costs no attempt.

@@ -74,8 +74,10 @@ fn agents(counts: &AgentCounts) -> Cell {
 }
 
 fn jobs(counts: &JobCounts) -> String {
-    let JobCounts { pending, scheduled, running, ended } = counts;
-    format!("{pending} pending, {scheduled} scheduled, {running} running, {ended} ended")
+    let JobCounts { blocked, delayed, pending, scheduled, running, ended } = counts;
+    let rare = [(blocked, "blocked"), (delayed, "delayed")];
+    let rare: String = rare.iter().filter(|(n, _)| **n > 0).map(|(n, what)| format!("{n} {what}, ")).collect();
+    format!("{rare}{pending} pending, {scheduled} scheduled, {running} running, {ended} ended")
 }
 
 /// What is not as it should be, one line each.

@@ -87,6 +87,7 @@ impl JobOptions {
             timeout_ms,
             labels: self.label.into_iter().collect(),
             allow_unserved: self.allow_unserved,
+            ..SubmitJob::default()
         })
     }
 }

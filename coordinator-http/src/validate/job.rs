@@ -1,7 +1,7 @@
 //! Jobs as clients submit them.
 
 use titan_api::{
-    jobs::{ProcessSpec, Requirements, SubmitJob},
+    jobs::{OnDisconnect, ProcessSpec, Requirements, SubmitBatch, SubmitJob},
     limits,
     scheduler::{Profile, SetScheduler},
 };
@@ -17,7 +17,27 @@ impl Validate for SubmitJob {
         if let Some(timeout_ms) = self.timeout_ms {
             f.within("timeout_ms", timeout_ms, 1..=limits::TIMEOUT_MS);
         }
+        f.within("backoff_ms", self.backoff_ms, 0..=limits::BACKOFF_MS);
+        f.within("disconnect_grace_ms", self.disconnect_grace_ms, 0..=limits::DISCONNECT_GRACE_MS);
+        let is_kept = self.on_disconnect == OnDisconnect::Keep;
+        f.require(is_kept || self.disconnect_grace_ms == 0, "disconnect_grace_ms", || {
+            "is for `on_disconnect: keep`: set that too".to_owned()
+        });
+        f.at_most("depends_on", self.depends_on.len(), limits::DEPENDENCIES);
+        f.distinct("depends_on", self.depends_on.iter().map(String::as_str));
+        f.each("depends_on", &self.depends_on, |f, id| f.token("", id));
+        if let Some(reference) = &self.reference {
+            f.token("ref", reference);
+        }
         f.labels("labels", &self.labels);
+    }
+}
+
+impl Validate for SubmitBatch {
+    fn check(&self, f: &mut Findings) {
+        f.require(!self.jobs.is_empty(), "jobs", || "is empty".to_owned());
+        f.at_most("jobs", self.jobs.len(), limits::BATCH);
+        f.each("jobs", &self.jobs, |f, job| job.check(f));
     }
 }
 

@@ -9,6 +9,8 @@ local function settle_it(kind, id)
     settle.job(id)
   elseif kind == 'agent' then
     settle.agent(id)
+  elseif kind == 'after' then
+    dependencies.settle(id)
   else
     members.settle(id)
   end

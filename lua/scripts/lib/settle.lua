@@ -17,7 +17,7 @@ end
 
 -- A lease that was not renewed in time is lost, once its processes must be gone.
 local function running(j)
-  local at = j.lease_until + pool.grace
+  local at = j.lease_until + pool.grace + (j.grace or 0)
   if pool.now < at then
     return job.wake_at(j, at)
   end
@@ -52,16 +52,24 @@ local function ended(j)
       job:put(j, 'cancelling', nil)
     end
   end
-  if pool.now >= j.ended + pool.job_keep then
-    return ending.forget(j)
+  if j.dependents then
+    job.wake_at(j, pool.now + 1000)
+  elseif retention.is_over() then
+    ending.forget(j)
+    retention.trim()
+  elseif pool.now >= j.ended + pool.job_keep then
+    ending.forget(j)
+  else
+    job.wake_at(j, j.ended + pool.job_keep)
   end
-  job.wake_at(j, j.ended + pool.job_keep)
 end
 
 function settle.job(id)
   local j = job:load(id)
-  if not j or j.state == 'pending' then
+  if not j or j.state == 'pending' or j.state == 'blocked' then
     redis.call('ZREM', key('due'), 'job:' .. id)
+  elseif j.state == 'delayed' then
+    queue.start(j)
   elseif j.state == 'scheduled' then
     bound(j)
   elseif j.state == 'running' then

@@ -10,7 +10,7 @@
   ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"scheduler", profile, version, vram, load, rtt, perf} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool               Cost  O(1)
+  Uses     lib/key lib/clock lib/pool          Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[6])
 if refused then

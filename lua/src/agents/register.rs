@@ -12,9 +12,9 @@ use crate::{
 };
 
 script!(Writes, "agents/register", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", later "fit", "capable", later "place", later "binding", "attempt", later "queue", "class",
-    "members", "breaker", later "settle", "due",
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
+    later "avoid", "agent", "room", "rank", later "fit", "capable", later "place", later "binding", "attempt",
+    later "queue", later "dependencies", "class", "members", "breaker", later "settle", "due",
 ]);
 
 /// Registers a run of an agent.

@@ -9,8 +9,9 @@ use crate::{
 };
 
 script!(Frees, "pool/sweep", uses [
-    "key", "int", "clock", "pool", "record", "segment", "job", "ending", "avoid", "agent", "room", "rank", "fit",
-    "capable", "place", "binding", "attempt", "queue", "class", "members", "breaker", "settle", "due",
+    "key", "int", "clock", "pool", "record", "segment", "job", "retention", "ending", "avoid", "agent", "room",
+    "rank", "fit", "capable", "place", "binding", "attempt", "queue", "dependencies", "class", "members", "breaker",
+    "settle", "due",
 ]);
 
 /// Settles up to 16 overdue things.

@@ -3,6 +3,7 @@
 mod agents;
 mod attempts;
 mod breaker;
+mod conditions;
 mod credentials;
 mod output;
 mod placing;

@@ -9,11 +9,11 @@ use titan_api::{
     work::Happening,
 };
 use titan_lua::{
-    jobs::{Submit, SubmitOutcome},
+    jobs::{NewJob, Submit, SubmitOutcome},
     pool::SetScheduler,
 };
 
-use super::world::{Box_, World, facts, free, on_gpus, process, with_gpus};
+use super::world::{Box_, World, facts, free, on_gpus, only, process, with_gpus};
 
 async fn measured(world: &World, agent: &Box_, measures: &Measures) {
     world.beat_with(agent, 0, &[], measures).await;
@@ -117,7 +117,7 @@ async fn a_job_that_nobody_could_ever_run_is_refused_with_the_reasons() {
     world.parked("small", &with_gpus(&[8_192])).await;
     world.parked("plain", &facts()).await;
     let before = world.redis.snapshot().await.without_field("titan:{default}", "clock");
-    let SubmitOutcome::Unserved { mut ruled_out } = world.submit(&on_gpus(1, 80_000)).await.1 else { panic!() };
+    let SubmitOutcome::Unserved { mut ruled_out, .. } = world.submit(&on_gpus(1, 80_000)).await.1 else { panic!() };
     ruled_out.sort_by(|a, b| a.reason.cmp(&b.reason));
     let counted = |reason: &str| RuledOut { reason: reason.into(), agents: 1 };
     assert_eq!(ruled_out, [counted("gpus"), counted("vram")]);
@@ -183,10 +183,11 @@ async fn an_explanation_gives_the_parts_of_the_winner_and_rules_the_others_out()
     world.register("asleep", &facts()).await;
     world.parked("inference-only", &Facts { accepts_processes: false, ..facts() }).await;
     let id = titan_api::ids::JobId::new("explained").unwrap();
-    let call = Submit { job: &id, spec: &process(), owner: "test", explain: true };
-    let SubmitOutcome::Scheduled { agent, score, explanation } = call.run(&world.pool()).await.unwrap() else {
-        panic!()
-    };
+    let spec = process();
+    let call = Submit { jobs: &[NewJob::new(&id, &spec)], owner: "test", explain: true };
+    let outcome = call.run(&world.pool()).await.unwrap();
+    let (agent, score) = (only(&outcome).agent.clone().unwrap(), only(&outcome).score);
+    let SubmitOutcome::Submitted { explanation, .. } = outcome else { panic!() };
     let explained = explanation.unwrap();
     assert_eq!(explained.candidates[0].agent_id, agent);
     assert_eq!(explained.candidates[1].agent_id.as_str(), "slow");
@@ -218,7 +219,7 @@ async fn a_slot_that_a_report_frees_is_filled_for_a_parked_agent() {
     world.claim(&agent, 1).await;
     world.bound(&process()).await;
     let waiting = world.pending(&process()).await;
-    world.report(&agent, &lease, Happening::Completed {}).await;
+    world.report(&agent, &lease, Happening::Completed { result: None }).await;
     assert_eq!(world.job(&waiting).await.state, titan_api::jobs::JobState::Scheduled);
 }
 
@@ -240,7 +241,7 @@ async fn an_agent_serves_more_classes_than_it_can_stand_in_at_once() {
         assert!(world.job(&id).await.agent_id.is_some(), "{name} is not served");
         world.pass_ms(100);
         let lease = world.claim(&agent, 64).await.remove(0);
-        world.report(&agent, &lease, Happening::Completed {}).await;
+        world.report(&agent, &lease, Happening::Completed { result: None }).await;
     }
 }
 
