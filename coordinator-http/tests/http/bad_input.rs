@@ -138,7 +138,7 @@ async fn boxes_that_brag_are_not_registered_and_wrong_keys_do_not_join() {
         ("max_jobs", json!(0), "/facts/max_jobs"),
         ("hostname", json!("a\nb"), "/facts/hostname"),
     ] {
-        let mut body = agent.registration("run-2", &agent.signer.proof("box-1", "run-2", crate::agent::now_s()));
+        let mut body = agent.registration("run-2", &agent.proof("run-2", crate::agent::now_s()));
         body["facts"][name] = value;
         let problem = world.post("", "/api/v1/agents/register", body).await.problem(ProblemType::Invalid);
         assert_eq!(problem.errors[0].pointer, pointer);
@@ -162,7 +162,7 @@ async fn fields_that_a_newer_agent_adds_are_no_reason_to_refuse_it() {
     let world = World::start().await;
     let mut agent = TestAgent::register(&world, "box-1").await;
     agent.heartbeat(&world, json!({"mood": "sunny"})).await.ok(200);
-    let mut body = agent.registration("run-2", &agent.signer.proof("box-1", "run-2", crate::agent::now_s()));
+    let mut body = agent.registration("run-2", &agent.proof("run-2", crate::agent::now_s()));
     body["facts"] = facts();
     body["facts"]["colour"] = json!("blue");
     world.post("", "/api/v1/agents/register", body).await.ok(200);

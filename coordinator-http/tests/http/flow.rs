@@ -216,6 +216,8 @@ async fn joining_again_with_the_same_key_gives_the_same_agent_and_another_key_do
     let thief = json!({"protocol": 1, "public_key": crate::agent::Signer::new().public, "agent_id": first["agent_id"]});
     let problem = world.post(&other, "/api/v1/agents/join", thief).await.problem(ProblemType::Conflict);
     assert!(problem.detail.unwrap().contains("--node-id"));
+    let body = json!({"protocol": 1, "public_key": crate::agent::Signer::new().public});
+    world.post(&other, "/api/v1/agents/join", body).await.problem(ProblemType::Unauthorized);
 }
 
 #[tokio::test]
