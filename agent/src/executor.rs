@@ -6,6 +6,7 @@ mod attempt;
 mod control;
 mod environment;
 mod exit;
+mod fault;
 mod folder;
 mod frames;
 mod leftover;

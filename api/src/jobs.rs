@@ -57,9 +57,11 @@ fn default_max_attempts() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
-    /// The program and its arguments.
+    /// The program and its arguments. Every key of the pool that reads jobs sees them, and so does every account of the
+    /// box that runs them: secrets belong into `secret_env`.
     pub command: Vec<String>,
-    /// Variables added to the job's environment.
+    /// Variables added to the job's environment. Their values are shown to the key that submitted the job and to the
+    /// administrator alone; others get `***`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// More such variables, whose values are shown to nobody again: replies have `***` in their place.
@@ -68,7 +70,7 @@ pub struct ProcessSpec {
     /// Where it runs; the attempt's own empty folder by default.
     #[serde(default)]
     pub working_dir: Option<String>,
-    /// Text for its standard input, which is otherwise empty.
+    /// Text for its standard input, which is otherwise empty. It is shown to those alone who see the values of `env`.
     #[serde(default)]
     pub stdin: Option<String>,
 }
