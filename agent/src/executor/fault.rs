@@ -114,7 +114,7 @@ mod tests {
             ..RunArgs::default()
         };
         let reexec = ["/bin/sh", "-c", shim].map(OsString::from).to_vec();
-        Executor::new(&Config::check(&args).unwrap(), reexec, false).unwrap()
+        Executor::new(&Config::check(&args).unwrap(), reexec, false, std::sync::Arc::default()).unwrap()
     }
 
     #[tokio::test]
@@ -135,7 +135,7 @@ mod tests {
         let pid = std::fs::read_to_string(executor.folder(&lease()).path().join("pid")).unwrap();
         let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
         assert!(nix::sys::signal::kill(pid, None).is_err(), "its process still runs");
-        assert_eq!(executor.shims().len(), 0);
+        assert!(executor.roster.snapshot().is_empty());
     }
 
     #[tokio::test]
