@@ -83,6 +83,8 @@ pub struct Requirements {
     pub gpus: u32,
     /// Megabytes of memory on each of those GPUs.
     pub vram_mb: u64,
+    /// Whether it has those GPUs to itself: it gets only GPUs that no other job is on, and nothing else is placed on them.
+    pub exclusive: bool,
     /// Megabytes of main memory.
     pub ram_mb: u64,
     /// CPUs, in fractions if need be.

@@ -3,7 +3,8 @@
   KEYS[1]   pool      hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]   absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]   job       string
-  ARGV[2]   class     JSON     {kind, model, gpus, labels: [name, value] pairs}, always spelled the same way
+  ARGV[2]   class     JSON     {kind, model, gpus, labels: [name, value] pairs} and, for jobs that want their
+                     GPUs to themselves, exclusive: true; always spelled the same way
   ARGV[3]   kind      string   process or inference
   ARGV[4]   model     string   "" for a process
   ARGV[5]   gpus      integer
@@ -18,6 +19,8 @@
   ARGV[14]  explain   string   "1" to explain the choice
   ARGV[15]  most      integer  unended jobs that the pool may hold
   ARGV[16]  now_ms    integer, or "" for Redis TIME (tests pass their own)
+  ARGV[17]  owner     string   the API key that submits it, or admin
+  ARGV[18]  exclusive string   "1" if it wants its GPUs to itself
 
   Returns  {"full"}: the pool holds as many jobs as it may | {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
            the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
@@ -47,7 +50,8 @@ local cid = class.id_of(ARGV[2])
 local j = {
   id = ARGV[1], class = cid, kind = ARGV[3], model = ARGV[4], gpus = tonumber(ARGV[5]), vram = tonumber(ARGV[6]),
   ram = tonumber(ARGV[7]), cpus = tonumber(ARGV[8]), prio = tonumber(ARGV[9]), max = tonumber(ARGV[10]), attempt = 0,
-  free = 0, created = pool.now, out = 0, title = ARGV[11], is_new = true,
+  free = 0, created = pool.now, out = 0, title = ARGV[11], owner = ARGV[17],
+  exclusive = ARGV[18] == '1' or nil, is_new = true,
 }
 
 local a, devices = place.find(j)

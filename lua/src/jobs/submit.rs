@@ -93,6 +93,7 @@ impl Submit<'_> {
         args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
         args.push(self.spec.priority).push(self.spec.max_attempts).push(title(&self.spec.process.command));
         args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(UNENDED_JOBS).push(pool.now());
+        args.push(self.owner).push(flag(need.exclusive));
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "scheduled" => Ok(Some(SubmitOutcome::Scheduled {
