@@ -62,14 +62,19 @@ pub(crate) async fn handler(
     })?;
     let (job_state, agent_id, explanation) = match outcome {
         SubmitOutcome::Scheduled { agent, score, explanation } => {
+            state.metrics.submitted.count("scheduled");
             log_choice(&id, &agent, score, explanation.as_ref());
             (JobState::Scheduled, Some(agent), explanation)
         }
         SubmitOutcome::Pending { explanation } => {
+            state.metrics.submitted.count("pending");
             tracing::info!(target: SCHEDULER, component = "scheduler", job.id = %id, "no agent is at hand: the job waits");
             (JobState::Pending, None, explanation)
         }
-        SubmitOutcome::Unserved { ruled_out } => return Err(ApiError::Unserved(ruled_out)),
+        SubmitOutcome::Unserved { ruled_out } => {
+            state.metrics.submitted.count("unserved");
+            return Err(ApiError::Unserved(ruled_out));
+        }
     };
     let explanation = explanation.filter(|_| query.explain).map(|e| shown(e, caller.sees_agents));
     let location = AppendHeaders([(header::LOCATION, format!("/api/v1/jobs/{id}"))]);
