@@ -109,12 +109,18 @@ mod tests {
         let args = RunArgs {
             coordinators: vec!["http://127.0.0.1:1".into()],
             state_dir: Some(state.path().into()),
-            allow_jobs: true,
-            allow_root_jobs: true,
+            allow_jobs: Some(true),
+            allow_root_jobs: Some(true),
             ..RunArgs::default()
         };
         let reexec = ["/bin/sh", "-c", shim].map(OsString::from).to_vec();
-        Executor::new(&Config::check(&args).unwrap(), reexec, false, std::sync::Arc::default()).unwrap()
+        Executor::new(
+            &Config::check(&args).unwrap(),
+            reexec,
+            crate::hardware::Devices::default(),
+            std::sync::Arc::default(),
+        )
+        .unwrap()
     }
 
     #[tokio::test]
