@@ -1,22 +1,37 @@
-//! What an operator sets: flags, the environment variables of the same meaning, and how they are checked.
+//! What an operator sets: flags, the environment variables of the same meaning, a file, and how they are checked.
 
 mod checked;
+mod file;
+mod keys;
 mod labels;
+mod merge;
 mod token;
+mod values;
 
 use std::{path::PathBuf, time::Duration};
+
+use clap::builder::BoolishValueParser;
+use serde::Deserialize;
 
 pub(crate) use checked::{Config, JobUser};
 pub(crate) use token::JoinToken;
 
-pub use crate::logging::LogFormat;
+pub use crate::{hardware::Accelerator, logging::LogFormat};
 
-/// Options of the agent. Each can be given as a flag or as the environment variable named beside it.
-#[derive(Debug, Clone, Default, clap::Args)]
+/// Options of the agent. Each can be given as a flag, as the environment variable named beside it, or in the file that
+/// `--config` names; of these the first that gives it counts. In the file it has the flag's name with underscores.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RunArgs {
+    /// A file with settings: TOML, YAML or JSON, by the end of its name. Flags and environment variables go before it.
+    #[arg(long, env = "TITAN_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
     /// URL of a coordinator, for example `https://titan.example.org`. May be repeated or be a list with commas; the
     /// agent calls the first and turns to the next when one does not answer.
     #[arg(long = "coordinator", env = "TITAN_COORDINATOR", value_name = "URL", value_delimiter = ',')]
+    #[serde(rename = "coordinator", deserialize_with = "values::one_or_many")]
     pub coordinators: Vec<String>,
 
     /// File that holds the join token; `-` reads it from standard input. Needed once: afterwards the agent has a
@@ -32,8 +47,9 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
 
-    /// Labels that jobs may ask for, for example gpu=a100,zone=attic. May be repeated.
+    /// Labels that jobs may ask for, for example gpu=a100,zone=attic. May be repeated. In the file a table.
     #[arg(long, env = "TITAN_LABELS", value_name = "NAME=VALUE", value_delimiter = ',')]
+    #[serde(deserialize_with = "values::labels")]
     pub labels: Vec<String>,
 
     /// How many process jobs to run at once, 1 to 64; the number of CPUs by default.
@@ -41,8 +57,8 @@ pub struct RunArgs {
     pub max_jobs: Option<u32>,
 
     /// Take process jobs: run the programs that the pool's clients submit. Off by default.
-    #[arg(long, env = "TITAN_ALLOW_JOBS")]
-    pub allow_jobs: bool,
+    #[arg(long, env = "TITAN_ALLOW_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub allow_jobs: Option<bool>,
 
     /// The account that jobs run as, where the agent runs as root.
     #[arg(long, env = "TITAN_JOB_USER", value_name = "NAME")]
@@ -50,8 +66,8 @@ pub struct RunArgs {
 
     /// Run jobs as root where the agent runs as root and no --job-user is named: whoever may submit a job then owns
     /// the box. Meant for throw-away machines and demonstrations.
-    #[arg(long, env = "TITAN_ALLOW_ROOT_JOBS")]
-    pub allow_root_jobs: bool,
+    #[arg(long, env = "TITAN_ALLOW_ROOT_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub allow_root_jobs: Option<bool>,
 
     /// Where the agent keeps its key, its credential and the logs of jobs (for a week). By default
     /// /var/lib/titan-agent for root, else titan-agent in `XDG_STATE_HOME` or ~/.local/state.
@@ -64,9 +80,9 @@ pub struct RunArgs {
     pub work_dir: Option<PathBuf>,
 
     /// Take no jobs while the disk with the working folders, or that with the state folder, has less than this free, in
-    /// MiB.
-    #[arg(long, env = "TITAN_MIN_FREE_DISK_MB", value_name = "MIB", default_value_t = 512)]
-    pub min_free_disk_mb: u64,
+    /// MiB; 512 by default.
+    #[arg(long, env = "TITAN_MIN_FREE_DISK_MB", value_name = "MIB")]
+    pub min_free_disk_mb: Option<u64>,
 
     /// NVIDIA's management library, if it is not where the driver usually puts it (libnvidia-ml.so.1).
     #[arg(long, env = "TITAN_NVML_LIBRARY", value_name = "FILE")]
@@ -78,17 +94,26 @@ pub struct RunArgs {
 
     /// Send heartbeats at least this often, for example 5s; the coordinator may want them more often.
     #[arg(long, env = "TITAN_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "values::duration")]
     pub heartbeat_interval: Option<Duration>,
 
-    /// How long running jobs may go on after the agent was told to stop, before they are ended and handed back.
-    #[arg(long, env = "TITAN_DRAIN_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
-    pub drain_grace: Duration,
+    /// How long running jobs may go on after the agent was told to stop, before they are ended and handed back; 30s by
+    /// default.
+    #[arg(long, env = "TITAN_DRAIN_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "values::duration")]
+    pub drain_grace: Option<Duration>,
 
     /// How log lines look; text on a terminal, else json.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// The least important level to log: error, warn, info, debug or trace; or a list such as `titan_agent=debug,info`.
-    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
-    pub log_level: String,
+    /// The least important level to log: error, warn, info (the default), debug or trace; or a list such as
+    /// `titan_agent=debug,info`.
+    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// GPUs and the like that the agent cannot find by itself; only in the file.
+    #[arg(skip)]
+    #[serde(rename = "accelerator")]
+    pub accelerators: Vec<Accelerator>,
 }

@@ -6,6 +6,7 @@ mod attempt;
 mod control;
 mod environment;
 mod exit;
+mod fault;
 mod folder;
 mod frames;
 mod leftover;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::{Config, JobUser},
     files,
+    hardware::Devices,
     roster::Roster,
 };
 pub(crate) use attempt::Sign;
@@ -44,7 +46,7 @@ pub(crate) struct Executor {
     attempts_dir: PathBuf,
     work_dir: PathBuf,
     reexec: Vec<OsString>,
-    has_gpus: bool,
+    devices: Devices,
     /// Working folders that are removed at the same time; the disk has other work too.
     tidying: Arc<Semaphore>,
     /// Shims that this run of the agent has started and not yet seen end.
@@ -59,7 +61,7 @@ impl Executor {
     pub(crate) fn new(
         config: &Config,
         reexec: Vec<OsString>,
-        has_gpus: bool,
+        devices: Devices,
         roster: Arc<Roster>,
     ) -> anyhow::Result<Self> {
         let attempts_dir = config.state_dir.join("attempts");
@@ -74,7 +76,7 @@ impl Executor {
             attempts_dir,
             work_dir: config.work_dir.clone(),
             reexec,
-            has_gpus,
+            devices,
             tidying: Arc::new(Semaphore::new(2)),
             roster,
         })

@@ -1,9 +1,12 @@
 //! What this box is and has, and what it has left.
 
+mod accelerators;
 mod facts;
 mod gpus;
 mod meter;
 
+pub use accelerators::Accelerator;
+pub(crate) use accelerators::Devices;
 pub(crate) use facts::{Detected, boot_id};
 pub(crate) use gpus::{GpuMeasures, Gpus};
 pub(crate) use meter::Meter;

@@ -29,7 +29,7 @@ mod space;
 
 use std::{ffi::OsString, process::ExitCode};
 
-pub use config::{LogFormat, RunArgs};
+pub use config::{Accelerator, LogFormat, RunArgs};
 pub use executor::ShimArgs;
 
 /// What the agent's command line asks for.

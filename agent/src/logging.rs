@@ -6,7 +6,8 @@ use anyhow::Context;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Words for a person.
     Text,

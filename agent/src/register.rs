@@ -137,11 +137,10 @@ impl Agent {
 
     async fn register_once(&self, credential: &JoinReply) -> Result<RegisterReply, CallError> {
         let registration = &self.registration;
-        let agent_id = credential.agent_id.as_str();
         let request = RegisterRequest {
             protocol: PROTOCOL,
             credential: credential.credential.clone(),
-            proof: proof(self.identity.key(), agent_id, &registration.instance_id, registration.now_s()),
+            proof: proof(self.identity.key(), credential, &registration.instance_id, registration.now_s()),
             instance_id: registration.instance_id.clone(),
             facts: self.facts.clone(),
             running: self.attempts.snapshot().1,

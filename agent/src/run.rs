@@ -10,7 +10,7 @@ use crate::{
     claim,
     config::{Config, RunArgs},
     executor::Executor,
-    hardware::{Detected, Gpus},
+    hardware::{Detected, Devices, Gpus},
     heartbeat,
     identity::Identity,
     join,
@@ -38,8 +38,9 @@ const TIDY: Duration = Duration::from_secs(2);
 /// # Errors
 /// Its settings are wrong, or it cannot join or register.
 pub(crate) fn run(args: &RunArgs, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
-    logging::start(args.log_format, &args.log_level)?;
-    let config = Config::check(args)?;
+    let args = args.clone().with_file()?;
+    logging::start(args.log_format, args.log_level.as_deref().unwrap_or("info"))?;
+    let config = Config::check(&args)?;
     // One thread runs everything: an agent that waits costs next to nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -76,14 +77,15 @@ async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode>
 fn assemble(config: Config, reexec: Vec<OsString>) -> anyhow::Result<Agent> {
     let roster = Arc::new(Roster::default());
     let gpus = Gpus::detect(config.nvml_library.clone(), Arc::clone(&roster));
-    let found = Detected::look(&gpus);
+    let found = Detected::look(&gpus, &config.accelerators);
+    let devices = Devices { has_cuda: !gpus.list().is_empty(), declared: config.accelerators.clone() };
     info!("titan-agent {} on {found}; {}", env!("CARGO_PKG_VERSION"), policy(&config));
     config.coordinators.iter().filter(|url| is_open(url)).for_each(|url| {
         warn!("{url} is not encrypted: whoever is on the way reads tokens and jobs. Use https:// outside of a private network");
     });
     let identity = Identity::open(&config.state_dir)?;
     let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
-    let executor = Executor::new(&config, reexec, !found.gpus.is_empty(), roster)?;
+    let executor = Executor::new(&config, reexec, devices, roster)?;
     let facts = found.facts(&config);
     Ok(Agent::new(config, identity, facts, link, executor, gpus))
 }

@@ -44,8 +44,9 @@ pub struct RegisterRequest {
     /// The credential got by joining.
     pub credential: String,
     /// A JWT (EdDSA, `typ` `titan-proof+jwt`) by the agent's key: `sub` the agent id, `aud`
-    /// `titan-coordinator/register`, `jti` the instance id, `iat` in seconds on the coordinator's clock. If the
-    /// clocks differ by more than 60 s the answer is `clock-skew` with `server_time_ms`; make it again with that time.
+    /// `titan-coordinator/register`, `jti` the instance id, `credential_sha256` the SHA-256 of `credential` in
+    /// base64url, `iat` in seconds on the coordinator's clock. If the clocks differ by more than 60 s the answer is
+    /// `clock-skew` with `server_time_ms`; make it again with that time.
     pub proof: String,
     /// A random name of this run of the agent. A repeat with the same one changes nothing; another one supersedes it.
     pub instance_id: String,

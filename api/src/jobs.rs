@@ -142,9 +142,11 @@ pub struct SubmittedBatch {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
-    /// The program and its arguments.
+    /// The program and its arguments. Every key of the pool that reads jobs sees them, and so does every account of the
+    /// box that runs them: secrets belong into `secret_env`.
     pub command: Vec<String>,
-    /// Variables added to the job's environment.
+    /// Variables added to the job's environment. Their values are shown to the key that submitted the job and to the
+    /// administrator alone; others get `***`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// More such variables, whose values are shown to nobody again: replies have `***` in their place.
@@ -153,7 +155,7 @@ pub struct ProcessSpec {
     /// Where it runs; the attempt's own empty folder by default.
     #[serde(default)]
     pub working_dir: Option<String>,
-    /// Text for its standard input, which is otherwise empty.
+    /// Text for its standard input, which is otherwise empty. It is shown to those alone who see the values of `env`.
     #[serde(default)]
     pub stdin: Option<String>,
 }
@@ -166,6 +168,8 @@ pub struct Requirements {
     pub gpus: u32,
     /// Megabytes of memory on each of those GPUs.
     pub vram_mb: u64,
+    /// Whether it has those GPUs to itself: it gets only GPUs that no other job is on, and nothing else is placed on them.
+    pub exclusive: bool,
     /// Megabytes of main memory.
     pub ram_mb: u64,
     /// CPUs, in fractions if need be.

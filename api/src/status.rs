@@ -64,4 +64,7 @@ pub struct Swept {
     pub settled: u64,
     /// Whether more is overdue than one call settles.
     pub more: bool,
+    /// When the next thing falls due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }

@@ -3,7 +3,11 @@
 mod check;
 mod quota;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http::HeaderValue;
 use titan_api::credentials::KeyLimits;
@@ -36,6 +40,11 @@ pub struct RunArgs {
     /// Address to listen on; 127.0.0.1 keeps the coordinator to this machine
     #[arg(long, alias = "bind", env = "COORDINATOR_HTTP_BIND", default_value = "0.0.0.0")]
     pub coordinator_http_bind: IpAddr,
+
+    /// Address and port on which `/metrics` is served to everybody, with the figures of all pools, for example
+    /// `127.0.0.1:9090`; without it only `/metrics` of the usual port, for a key with the scope `metrics:read`
+    #[arg(long, env = "METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
 
     /// File to write the bound address to (one line, `address:port`), once the coordinator listens
     #[arg(long, env = "PORT_FILE")]

@@ -1,7 +1,7 @@
 //! What is found out of a request on its way, for those around it: the extractors and handlers note it, and
 //! [`crate::observe`] writes it into the reply.
 
-use std::{cell::RefCell, pin::pin};
+use std::{cell::RefCell, pin::pin, time::Duration};
 
 use crate::quotas::Standing;
 
@@ -14,6 +14,8 @@ tokio::task_local! {
 pub(crate) struct Notes {
     /// How the API key stands that the request was made with.
     pub(crate) standing: Option<Standing>,
+    /// For how long the request waited for something to happen.
+    pub(crate) waited: Duration,
 }
 
 /// Runs a request, and gives what was noted.

@@ -1,20 +1,24 @@
 //! Around every request: its id, its line in the log, and the body of its problem, if it has one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, header::InvalidHeaderValue};
 use titan_api::problem::{CONTENT_TYPE, Problem};
+use titan_lua::latency::{Spent, measured};
 use tracing::Instrument;
 
 use crate::{
     error::{ApiError, Failure},
-    ids, notes, quotas,
+    ids, metrics,
+    notes::{self, Notes},
+    quotas,
+    state::AppState,
 };
 
 /// The header with a request's id, in requests and in replies.
@@ -22,26 +26,52 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Longest id that is taken from a request, and longest part of a path that is logged.
 const MAX_ID_BYTES: usize = 128;
 
+/// The header with what a request's time was spent on.
+pub(crate) const TIMING: HeaderName = HeaderName::from_static("server-timing");
+
 /// The middleware; the outermost but CORS.
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
+pub(crate) async fn layer(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let began = Instant::now();
+    let _in_flight = state.metrics.requests.begin();
     let id = request_id(request.headers());
     let line = Line::of(&request);
     let span = tracing::info_span!("request", request.id = %id);
-    let (response, notes) = notes::taken(next.run(request).instrument(span)).await;
+    let ((response, notes), spent) = measured(notes::taken(next.run(request).instrument(span))).await;
     let (mut response, failure) = finish(response, &id);
-    if let Some(standing) = notes.standing
-        && !response.headers().contains_key(quotas::LEFT)
+    let took = began.elapsed();
+    state.metrics.requests.add(metrics::Request {
+        method: &line.method,
+        route: &line.route,
+        status: response.status(),
+        took: took.saturating_sub(notes.waited),
+    });
+    line.log(&id, &response, took, failure.as_ref());
+    let headers = response.headers_mut();
+    if !line.is_chatter()
+        && let Ok(value) = timing(took, &notes, spent)
     {
-        standing.write_to(response.headers_mut());
+        headers.insert(TIMING, value);
     }
-    line.log(&id, &response, began, failure.as_ref());
+    if let Some(standing) = notes.standing
+        && !headers.contains_key(quotas::LEFT)
+    {
+        standing.write_to(headers);
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value);
     }
     // Replies hold what is true only now, and some hold secrets.
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// What the time until here was spent on, in milliseconds.
+fn timing(took: Duration, notes: &Notes, spent: Spent) -> Result<HeaderValue, InvalidHeaderValue> {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+    let (total, store, wait) = (ms(took), ms(spent.time), ms(notes.waited));
+    let commands = spent.commands;
+    let waited = if notes.waited.is_zero() { String::new() } else { format!(", wait;dur={wait:.1}") };
+    HeaderValue::try_from(format!(r#"total;dur={total:.1}, store;dur={store:.1};desc="{commands} commands"{waited}"#))
 }
 
 /// What a panic is answered with.
@@ -93,7 +123,7 @@ impl Line {
         }
     }
 
-    fn log(&self, request_id: &str, response: &Response, began: Instant, failure: Option<&Failure>) {
+    fn log(&self, request_id: &str, response: &Response, took: Duration, failure: Option<&Failure>) {
         let status = response.status();
         macro_rules! line {
             ($level:ident) => {
@@ -103,7 +133,7 @@ impl Line {
                     method = %self.method,
                     route = self.route,
                     status = status.as_u16(),
-                    latency_ms = began.elapsed().as_secs_f64() * 1_000.0,
+                    latency_ms = took.as_secs_f64() * 1_000.0,
                     agent.id = self.agent,
                     job.id = self.job,
                     problem = failure.map(|f| f.problem.kind.as_str()),
@@ -121,7 +151,7 @@ impl Line {
 
     /// What agents and probes send all day.
     fn is_chatter(&self) -> bool {
-        let probe = matches!(self.route.as_str(), "/api/v1/health" | "/api/v1/ready");
+        let probe = matches!(self.route.as_str(), "/api/v1/health" | "/api/v1/ready" | "/metrics");
         let talk = ["/heartbeat", "/claim", "/report"].iter().any(|verb| self.route.ends_with(verb));
         probe || talk
     }

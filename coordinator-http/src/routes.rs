@@ -10,7 +10,7 @@ mod pool;
 
 pub(crate) use self::jobs::no_such_job;
 
-use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
 use titan_api::limits;
 use tower_http::{
@@ -65,6 +65,7 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(long(routes!(agents::claim::handler)))
         .routes(report(routes!(agents::report::handler)))
         .routes(routes!(meta::openapi::handler))
+        .routes(routes!(meta::metrics::handler))
         .split_for_parts();
     (router, openapi::completed(document))
 }
@@ -81,6 +82,12 @@ pub fn router(state: AppState) -> Router {
     layered(router.layer(Extension(document)), known, &state).with_state(state)
 }
 
+/// What `METRICS_LISTEN` serves: the figures of this copy and of all pools, to whoever asks.
+pub fn metrics_router(state: AppState) -> Router {
+    let router = Router::new().route("/metrics", get(meta::metrics::of_all_pools));
+    layered(router, KnownParameters::of(&openapi::document()), &state).with_state(state)
+}
+
 /// What lies around all routes, from the outside: CORS, then the request's id, log line and problem, then panics, then
 /// what is refused before any handler.
 fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -> Router<AppState> {
@@ -89,7 +96,7 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
         .method_not_allowed_fallback(observe::method_not_allowed)
         .layer(middleware::from_fn_with_state(known, strict::layer))
         .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(middleware::from_fn(observe::layer))
+        .layer(middleware::from_fn_with_state(state.clone(), observe::layer))
         .layer(cors(state))
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
 }
@@ -102,7 +109,14 @@ fn cors(state: &AppState) -> CorsLayer {
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
         .allow_headers(headers.map(HeaderName::from_static))
-        .expose_headers([header::LOCATION, header::RETRY_AFTER, observe::REQUEST_ID, quotas::POLICY, quotas::LEFT])
+        .expose_headers([
+            header::LOCATION,
+            header::RETRY_AFTER,
+            observe::REQUEST_ID,
+            quotas::POLICY,
+            quotas::LEFT,
+            observe::TIMING,
+        ])
 }
 
 /// The body of a call that says all by its path: nothing, or an empty object.
@@ -112,7 +126,7 @@ pub(crate) struct Nothing {}
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, routing::get};
+    use axum::body::Body;
     use clap::Parser;
     use http::Request;
     use tower::ServiceExt;

@@ -6,17 +6,21 @@ use anyhow::Context;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::RunArgs,
     logging,
-    routes::router,
+    routes::{metrics_router, router},
     server::{self, Limits},
     state::AppState,
     timer,
 };
+
+/// Connections at once to the listener for figures.
+const METRICS_CONNECTIONS: usize = 64;
 
 /// Serves as the arguments say, until a signal.
 pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
@@ -34,14 +38,27 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write PORT_FILE {}", path.display()))?;
     }
     tracing::info!(component = "coordinator", version = env!("CARGO_PKG_VERSION"), address = %address, "listening");
+    let metrics = serve_metrics(args.metrics_listen, &state).await?;
     let limits = Limits::default();
     server::raise_open_files(limits.connections);
     stop_on_signal(state.closing())?;
     let sweeping = tokio::spawn(timer::run(state.clone(), cleanup_interval));
     server::serve(listener, router(state.clone()), limits, state.closing()).await;
     sweeping.await.context("the timer failed")?;
+    metrics.await.context("the listener of METRICS_LISTEN failed")?;
     tracing::info!(component = "coordinator", "stopped");
     Ok(())
+}
+
+/// Serves the figures of this copy and of all pools where they are wanted, until the coordinator shuts down.
+async fn serve_metrics(wanted: Option<SocketAddr>, state: &AppState) -> anyhow::Result<JoinHandle<()>> {
+    let Some(wanted) = wanted else { return Ok(tokio::spawn(async {})) };
+    let listener = TcpListener::bind(wanted).await;
+    let listener =
+        listener.with_context(|| format!("cannot listen on {wanted}: set METRICS_LISTEN to what is free"))?;
+    tracing::info!(component = "coordinator", address = %listener.local_addr()?, "serving /metrics");
+    let limits = Limits { connections: METRICS_CONNECTIONS, ..Limits::default() };
+    Ok(tokio::spawn(server::serve(listener, metrics_router(state.clone()), limits, state.closing())))
 }
 
 /// The first SIGTERM or SIGINT begins the shutdown, the second one ends the process at once.

@@ -11,10 +11,12 @@ use crate::{
     auth::{admin::AdminToken, keys::KeyRing, principal::Known},
     clock::Clock,
     config::Settings,
+    metrics::Metrics,
     pace::Pace,
     quotas::Quotas,
     readiness::Checked,
     server::BodyBudget,
+    timer::Alarm,
     waiters::Waiters,
 };
 
@@ -35,6 +37,10 @@ pub struct Inner {
     pub(crate) checked: Checked,
     pub(crate) bodies: BodyBudget,
     pub(crate) quotas: Quotas,
+    pub(crate) metrics: Metrics,
+    pub(crate) alarm: Alarm,
+    /// When this copy began, seconds since the epoch.
+    pub(crate) started_s: i64,
     pub(crate) cors_allowed_origins: Vec<HeaderValue>,
     pool_settings: PoolSettings,
 }
@@ -64,6 +70,9 @@ impl AppState {
             checked: Checked::default(),
             bodies: BodyBudget::default(),
             quotas: Quotas::new(settings.key_limits),
+            metrics: Metrics::default(),
+            alarm: Alarm::default(),
+            started_s: Clock::default().now_s(),
             cors_allowed_origins: settings.cors_allowed_origins,
             pool_settings: settings.pool,
         })))

@@ -9,7 +9,7 @@ use titan_api::{
 };
 use titan_lua::jobs::{SubmitOutcome, Submitted};
 
-use crate::error::ApiError;
+use crate::{error::ApiError, metrics::Tally};
 
 /// Where the log lines of decisions come from; `LOG_LEVEL=info,scheduler=debug` shows every candidate.
 pub(crate) const SCHEDULER: &str = "scheduler";
@@ -55,6 +55,16 @@ fn at(place: &str, index: usize) -> String {
 /// One accepted job as its submitter is told.
 pub(crate) fn told(job: Submitted, explanation: Option<Explanation>) -> SubmittedJob {
     SubmittedJob { id: job.id, state: job.state, agent_id: job.agent, explanation }
+}
+
+/// Counts what became of a submission.
+pub(crate) fn count(outcome: &SubmitOutcome, tally: &Tally<&'static str>) {
+    match outcome {
+        SubmitOutcome::Submitted { jobs, .. } => jobs.iter().for_each(|job| tally.count(job.state.as_str())),
+        SubmitOutcome::Unserved { .. } => tally.count("unserved"),
+        SubmitOutcome::NoDependency { .. } => tally.count("no_dependency"),
+        SubmitOutcome::Reused => tally.count("key_reused"),
+    }
 }
 
 /// One line for each decision; one for each candidate at debug.

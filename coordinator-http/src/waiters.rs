@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::seats::Seat;
 use self::{parked::Parked, seats::Seats};
-use crate::error::ApiError;
+use crate::{error::ApiError, notes};
 
 /// How many requests of one copy may wait at once.
 const PLACES: usize = 30_000;
@@ -78,6 +78,11 @@ impl Waiters {
         self.closing.clone()
     }
 
+    /// How many requests wait now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.places.taken()
+    }
+
     /// A seat for a stream of output, if there is one.
     pub(crate) fn reader(&self, key: &str) -> Result<Seat, ApiError> {
         self.readers.take(key)
@@ -119,11 +124,13 @@ impl Waiters {
             match look(Visit { first, left }).await? {
                 Look::Found(answer) => return Ok(answer),
                 Look::Nothing(answer) => {
+                    let since = Instant::now();
                     let changed = self.has_changed(&mut watch, deadline);
                     let changed = match &ended {
                         None => changed.await,
                         Some(ended) => ended.token.run_until_cancelled(changed).await.unwrap_or(false),
                     };
+                    notes::note(|notes| notes.waited += since.elapsed());
                     if !changed {
                         return Ok(answer);
                     }

@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::{
@@ -17,7 +17,10 @@ use redis::{
 };
 use tokio::sync::OnceCell;
 
-use crate::StoreError;
+use crate::{
+    StoreError,
+    latency::{self, Histogram},
+};
 
 /// A command that takes longer is given up, so that a request is answered within a second.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(700);
@@ -91,6 +94,16 @@ fn tcp_settings() -> TcpSettings {
 pub(crate) struct Connection {
     target: Target,
     link: Arc<Mutex<Arc<Link>>>,
+    told: Arc<Told>,
+}
+
+/// What is told of the commands of this process.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// How long they took, those that failed included.
+    pub(crate) latency: Histogram,
+    /// How many got no answer.
+    pub(crate) unanswered: AtomicU64,
 }
 
 /// A connection until it is replaced by another.
@@ -109,11 +122,16 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, link: Arc::default() }
+        Self { target, link: Arc::default(), told: Arc::default() }
     }
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// What is told of the commands that were sent.
+    pub(crate) fn told(&self) -> &Told {
+        &self.told
     }
 
     /// Sends a command. One that met a connection which had broken while idle is sent once more: every operation of
@@ -127,7 +145,14 @@ impl Connection {
 
     async fn send_once(&self, cmd: &Cmd) -> Result<Value, RedisError> {
         let link = Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner));
+        let begun = Instant::now();
         let reply = link.send(&self.target, cmd).await;
+        let took = begun.elapsed();
+        self.told.latency.add(took);
+        latency::note(took);
+        if reply.as_ref().is_err_and(|e| e.code().is_none()) {
+            self.told.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
         match &reply {
             Err(e) if e.is_timeout() => self.count_timeout(&link),
             _ => link.timeouts.store(0, Ordering::Relaxed),

@@ -11,6 +11,7 @@ pub mod credentials;
 mod error;
 pub mod jobs;
 mod keys;
+pub mod latency;
 pub mod output;
 pub mod pool;
 mod reply;

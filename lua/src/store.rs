@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use redis::Value;
@@ -11,7 +11,9 @@ use titan_api::{health::Check, ids::PoolName};
 use crate::{
     PoolSettings, StoreError, checks,
     connection::{Connection, Target},
-    keys, pool,
+    keys,
+    latency::Distribution,
+    pool,
     reply::Reply,
     script::{Args, Script},
     watch::Watches,
@@ -75,6 +77,13 @@ impl Store {
     /// Looks whether Redis is reachable and writable, and whether it would lose data. Bounded to a second.
     pub async fn checks(&self) -> Vec<Check> {
         Box::pin(checks::run(self.connection())).await
+    }
+
+    /// How long Redis took for the commands of this process, and how many got no answer.
+    #[must_use]
+    pub fn latency(&self) -> (Distribution, u64) {
+        let told = self.connection().told();
+        (told.latency.read(), told.unanswered.load(Ordering::Relaxed))
     }
 
     /// The pools that have ever been opened, by name: what a sweep has to visit.

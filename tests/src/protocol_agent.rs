@@ -1,6 +1,9 @@
 //! An agent that only speaks the protocol: it joins, registers, claims and reports, and runs nothing.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use titan_api::{
@@ -37,8 +40,8 @@ impl ProtocolAgent {
             anyone.clone().with_bearer(join_token).post("/api/v1/agents/join", &join).await.unwrap();
         let register = RegisterRequest {
             protocol: PROTOCOL,
+            proof: proof(&pair, &joined),
             credential: joined.credential,
-            proof: proof(&pair, &joined.agent_id),
             instance_id: "run-1".into(),
             facts: facts.clone(),
             running: Vec::new(),
@@ -81,10 +84,14 @@ impl ProtocolAgent {
     }
 }
 
-fn proof(pair: &Ed25519KeyPair, id: &AgentId) -> String {
+fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let header = json!({ "alg": "EdDSA", "typ": "titan-proof+jwt" });
-    let claims = json!({ "sub": id.as_str(), "aud": "titan-coordinator/register", "jti": "run-1", "iat": now });
+    let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, joined.credential.as_bytes()));
+    let claims = json!({
+        "sub": joined.agent_id, "aud": "titan-coordinator/register", "jti": "run-1", "iat": now,
+        "credential_sha256": hash,
+    });
     let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
     let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()));
     format!("{signed}.{signature}")

@@ -11,7 +11,10 @@ use anyhow::{Context, bail, ensure};
 use nix::unistd::{Uid, User};
 use titan_api::{ids::AgentId, limits};
 
-use super::{JoinToken, RunArgs, labels};
+use super::{Accelerator, JoinToken, RunArgs, labels};
+
+const MIN_FREE_DISK_MB: u64 = 512;
+const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
 /// Settings that make sense together.
 #[derive(Debug, Clone)]
@@ -31,6 +34,7 @@ pub(crate) struct Config {
     pub work_dir: PathBuf,
     pub min_free_disk_mb: u64,
     pub nvml_library: Option<PathBuf>,
+    pub accelerators: Vec<Accelerator>,
     pub ca_file: Option<PathBuf>,
     pub heartbeat_interval: Option<Duration>,
     pub drain_grace: Duration,
@@ -60,17 +64,28 @@ impl Config {
             hostname: args.hostname.clone().filter(|name| !name.is_empty()),
             labels: labels::parse(&args.labels)?,
             max_jobs: max_jobs(args.max_jobs)?,
-            allow_jobs: args.allow_jobs,
+            allow_jobs: args.allow_jobs.unwrap_or(false),
             job_user: job_user(args, root)?,
             work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
             state_dir,
-            min_free_disk_mb: args.min_free_disk_mb,
-            nvml_library: args.nvml_library.clone(),
-            ca_file: args.ca_file.clone(),
+            min_free_disk_mb: args.min_free_disk_mb.unwrap_or(MIN_FREE_DISK_MB),
+            nvml_library: named(args.nvml_library.as_ref()),
+            accelerators: accelerators(&args.accelerators)?,
+            ca_file: named(args.ca_file.as_ref()),
             heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
-            drain_grace: args.drain_grace,
+            drain_grace: args.drain_grace.unwrap_or(DRAIN_GRACE),
         })
     }
+}
+
+/// An empty variable names nothing.
+fn named(path: Option<&PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty()).cloned()
+}
+
+fn accelerators(declared: &[Accelerator]) -> anyhow::Result<Vec<Accelerator>> {
+    Accelerator::check(declared).context("the accelerators of the settings file cannot be used")?;
+    Ok(declared.to_vec())
 }
 
 fn coordinators(urls: &[String]) -> anyhow::Result<Vec<String>> {
@@ -109,7 +124,7 @@ fn heartbeat_interval(wish: Option<Duration>) -> anyhow::Result<Option<Duration>
 
 fn job_user(args: &RunArgs, root: bool) -> anyhow::Result<Option<JobUser>> {
     let Some(name) = args.job_user.as_deref().filter(|name| !name.is_empty()) else {
-        if args.allow_jobs && root && !args.allow_root_jobs {
+        if args.allow_jobs == Some(true) && root && args.allow_root_jobs != Some(true) {
             bail!(
                 "jobs would run as root: name an account without rights with --job-user (for example one made by \
                  `useradd --system titan-jobs`), or accept jobs as root with --allow-root-jobs"
@@ -127,7 +142,7 @@ fn job_user(args: &RunArgs, root: bool) -> anyhow::Result<Option<JobUser>> {
     }
     ensure!(root, "--job-user needs an agent that runs as root; this one does not, and its jobs run as it does");
     ensure!(
-        !user.uid.is_root() || args.allow_root_jobs,
+        !user.uid.is_root() || args.allow_root_jobs == Some(true),
         "--job-user names root: name an account without rights, or accept jobs as root with --allow-root-jobs"
     );
     Ok(Some(JobUser { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }))
@@ -189,11 +204,11 @@ mod tests {
     #[test]
     fn jobs_as_root_must_be_asked_for() {
         if Uid::effective().is_root() {
-            assert!(refusal(|a| a.allow_jobs = true).contains("--job-user"));
+            assert!(refusal(|a| a.allow_jobs = Some(true)).contains("--job-user"));
             assert!(refusal(|a| a.job_user = Some("root".into())).contains("--allow-root-jobs"));
         }
         let mut args = args();
-        (args.allow_jobs, args.allow_root_jobs) = (true, true);
+        (args.allow_jobs, args.allow_root_jobs) = (Some(true), Some(true));
         assert!(Config::check(&args).unwrap().job_user.is_none());
     }
 }

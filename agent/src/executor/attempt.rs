@@ -13,6 +13,7 @@ use super::{
     Executor,
     control::Shim,
     exit::Exit,
+    fault::{Fault, caught},
     folder::Folder,
     outcome::{self, failed},
     prepare::words,
@@ -37,10 +38,8 @@ pub(crate) enum Sign {
 }
 
 impl Executor {
-    /// Runs one attempt and gives what is to be reported of its end; `None` if it was disowned.
-    ///
-    /// When this comes back, no process of the attempt is left.
-    pub(crate) async fn run(
+    /// Runs one attempt, up to a fault of this code.
+    pub(super) async fn run_unguarded(
         &self,
         lease: &Lease,
         mut orders: watch::Receiver<Orders>,
@@ -67,7 +66,7 @@ impl Executor {
     }
 
     /// Not waited for: a folder may hold a million files.
-    fn tidy_later(&self, folder: Folder, spec: Spec) {
+    pub(super) fn tidy_later(&self, folder: Folder, spec: Spec) {
         let tidy = move |permit| {
             super::leftover::tidy(&folder, &spec);
             drop(permit);
@@ -113,13 +112,20 @@ impl Executor {
             killing: false,
             force_at_ms: u64::MAX,
         };
-        watch.until_closed(&mut shim, orders, see).await;
+        let watched = caught(watch.until_closed(&mut shim, orders, see)).await;
+        if watched.is_err() {
+            shim.kill_tree();
+        }
         if let Err(e) = self.wait_for(shim).await {
             error!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "the shim's end was not seen: {e}");
         }
         let exit = self.read_exit(folder, spec).await;
         let stop = orders.borrow().stop;
-        if watch.lost { outcome::lease_lost(stop) } else { outcome::of(exit, stop) }
+        match watched {
+            Err(Fault) => outcome::of_fault(true, stop),
+            Ok(()) if watch.lost => outcome::lease_lost(stop),
+            Ok(()) => outcome::of(exit, stop),
+        }
     }
 
     /// How it ended; the shim's last words if it did not write that down. In that case what it left is ended.
@@ -139,7 +145,7 @@ impl Executor {
     }
 
     /// The shim was killed: ends what fell to the agent, until nothing is left.
-    async fn end_strays(&self, folder: &Folder, spec: &Spec) {
+    pub(super) async fn end_strays(&self, folder: &Folder, spec: &Spec) {
         let mut rounds = 0_u64;
         while self.end_orphans() + super::leftover::end_strays(folder, spec) > 0 {
             rounds += 1;

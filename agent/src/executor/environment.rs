@@ -24,16 +24,20 @@ pub(super) struct Account<'a> {
 }
 
 /// The whole environment of `lease`'s program, which works in `folder`.
-pub(super) fn of(lease: &Lease, folder: &Path, account: Account<'_>, has_gpus: bool) -> BTreeMap<String, String> {
+///
+/// The variables in `visible` show it the devices that it was given.
+pub(super) fn of(
+    lease: &Lease,
+    folder: &Path,
+    account: Account<'_>,
+    visible: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut all = defaults(folder, account);
     all.extend(lease.process.env.clone());
     all.extend(lease.process.secret_env.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     all.insert("TITAN_JOB_ID".into(), lease.job_id.to_string());
     all.insert("TITAN_ATTEMPT".into(), lease.attempt.to_string());
-    if has_gpus || !lease.devices.is_empty() {
-        // Empty hides all GPUs from a job that was given none.
-        all.insert("CUDA_VISIBLE_DEVICES".into(), lease.devices.join(","));
-    }
+    all.extend(visible);
     all
 }
 
@@ -63,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    fn lease(env: &[(&str, &str)], devices: &[&str]) -> Lease {
+    fn lease(env: &[(&str, &str)]) -> Lease {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Lease {
             job_id: JobId::new("j").unwrap(),
@@ -71,7 +75,7 @@ mod tests {
             lease_id: LeaseId::new("l").unwrap(),
             lease_ttl_ms: 1,
             process: ProcessSpec { env, ..ProcessSpec::default() },
-            devices: devices.iter().map(|d| (*d).to_owned()).collect(),
+            devices: Vec::new(),
             timeout_ms: None,
             ram_mb: 0,
             cpus: 0.0,
@@ -84,7 +88,8 @@ mod tests {
     #[test]
     fn a_job_may_set_what_it_likes_except_who_it_is_and_which_gpus_it_has() {
         let wish = [("PATH", "/mine"), ("A", "1"), ("TITAN_ATTEMPT", "9"), ("CUDA_VISIBLE_DEVICES", "all")];
-        let env = of(&lease(&wish, &["GPU-1", "GPU-2"]), Path::new("/w"), NOBODY, true);
+        let visible = BTreeMap::from([("CUDA_VISIBLE_DEVICES".to_owned(), "GPU-1,GPU-2".to_owned())]);
+        let env = of(&lease(&wish), Path::new("/w"), NOBODY, visible);
         assert_eq!((env["PATH"].as_str(), env["A"].as_str()), ("/mine", "1"));
         assert_eq!((env["TITAN_JOB_ID"].as_str(), env["TITAN_ATTEMPT"].as_str()), ("j", "3"));
         assert_eq!(env["CUDA_VISIBLE_DEVICES"], "GPU-1,GPU-2");
@@ -92,14 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_gpus_sees_none_where_there_are_some() {
-        assert_eq!(of(&lease(&[], &[]), Path::new("/w"), NOBODY, true)["CUDA_VISIBLE_DEVICES"], "");
-        assert!(!of(&lease(&[], &[]), Path::new("/w"), NOBODY, false).contains_key("CUDA_VISIBLE_DEVICES"));
-    }
-
-    #[test]
     fn nothing_else_of_the_agents_environment_is_passed_on() {
-        let env = of(&lease(&[], &[]), Path::new("/w"), Account { name: Some("me"), home: None }, false);
+        let env = of(&lease(&[]), Path::new("/w"), Account { name: Some("me"), home: None }, BTreeMap::new());
         let known = ["PATH", "HOME", "TMPDIR", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
         let ours = ["TITAN_JOB_ID", "TITAN_ATTEMPT"];
         for name in env.keys() {

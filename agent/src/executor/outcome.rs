@@ -30,6 +30,22 @@ pub(super) fn lease_lost(stop: Option<Stop>) -> Option<Happening> {
     }
 }
 
+/// The end of an attempt that a fault of the agent ended; whether its program may have begun by then.
+pub(super) fn of_fault(may_have_begun: bool, stop: Option<Stop>) -> Option<Happening> {
+    const WHY: &str = "a fault of titan-agent ended the attempt; the agent's log has the cause";
+    match stop {
+        Some(Stop::Revoke) => None,
+        Some(Stop::Cancel) => Some(Happening::Cancelled {}),
+        _ if !may_have_begun => Some(failed(Reason::StartFailed, WHY)),
+        _ => Some(Happening::Failed {
+            reason: Reason::Signal,
+            exit_code: None,
+            signal: Some(9),
+            message: Some(WHY.to_owned()),
+        }),
+    }
+}
+
 /// The end of an attempt whose processes are gone. `exit` is what its shim wrote down, or else its last words.
 pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happening> {
     match (stop, exit) {

@@ -2,6 +2,7 @@
 //! thread of its own.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ pub(super) struct Preparation {
     folder: Folder,
     work_dir: PathBuf,
     user: Option<JobUser>,
-    has_gpus: bool,
+    visible: BTreeMap<String, String>,
     kill_grace_ms: u64,
 }
 
@@ -41,7 +42,7 @@ impl Executor {
             folder: self.folder(lease),
             work_dir: self.work_dir.clone(),
             user: self.user.clone(),
-            has_gpus: self.has_gpus,
+            visible: self.devices.variables(&lease.devices),
             kill_grace_ms,
         }
     }
@@ -93,7 +94,7 @@ impl Preparation {
             (None, Some(own)) => Account { name: Some(&own.name), home: Some(&own.dir) },
             (None, None) => Account { name: None, home: None },
         };
-        let env = environment::of(&self.lease, &work, account, self.has_gpus);
+        let env = environment::of(&self.lease, &work, account, self.visible);
         let wanted = self.lease.process.working_dir.as_deref().unwrap_or_default();
         Spec {
             lease: held_lease(&self.lease),

@@ -71,7 +71,10 @@ fn remove(folder: &Folder) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, RunArgs};
+    use crate::{
+        config::{Config, RunArgs},
+        hardware::Devices,
+    };
 
     fn executor(state: &tempfile::TempDir, folders: &[&str]) -> Executor {
         let args = RunArgs {
@@ -80,7 +83,8 @@ mod tests {
             ..RunArgs::default()
         };
         let executor =
-            Executor::new(&Config::check(&args).unwrap(), Vec::new(), false, std::sync::Arc::default()).unwrap();
+            Executor::new(&Config::check(&args).unwrap(), Vec::new(), Devices::default(), std::sync::Arc::default())
+                .unwrap();
         for folder in folders {
             let folder = executor.attempts_dir.join(folder);
             fs::create_dir(&folder).unwrap();

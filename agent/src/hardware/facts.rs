@@ -8,7 +8,7 @@ use titan_api::{
     limits,
 };
 
-use super::{Gpus, MB};
+use super::{Accelerator, Gpus, MB};
 use crate::config::Config;
 
 /// What was found on the box.
@@ -30,7 +30,7 @@ pub(crate) struct Detected {
 
 impl Detected {
     /// Looks around; what cannot be found out is left empty.
-    pub(crate) fn look(gpus: &Gpus) -> Self {
+    pub(crate) fn look(gpus: &Gpus, declared: &[Accelerator]) -> Self {
         let what = RefreshKind::nothing()
             .with_memory(MemoryRefreshKind::nothing().with_ram())
             .with_cpu(CpuRefreshKind::nothing());
@@ -42,7 +42,7 @@ impl Detected {
             cpu_model: short(cpu_model.unwrap_or_default()),
             cpus: cpus(),
             ram_mb: system.as_ref().map_or(0, total_bytes) / MB,
-            gpus: gpus.list().to_vec(),
+            gpus: gpus.list().iter().cloned().chain(declared.iter().map(Accelerator::gpu)).take(limits::GPUS).collect(),
             driver: gpus.driver().map(str::to_owned),
             boot_id: boot_id(),
         }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn this_box_is_described_in_one_line() {
-        let found = Detected::look(&Gpus::default());
+        let found = Detected::look(&Gpus::default(), &[]);
         assert!(found.cpus >= 1 && found.ram_mb > 64 && !found.hostname.is_empty() && !found.boot_id.is_empty());
         let line = found.to_string();
         assert!(line.contains("MB of RAM") && line.contains("no GPU") && !line.contains('\n'), "{line}");
@@ -142,7 +142,7 @@ mod tests {
     fn memory_is_what_the_kernel_says_unless_a_container_may_use_less() {
         let text = fs::read_to_string("/proc/meminfo").unwrap();
         let kb: u64 = text.lines().next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
-        let found = Detected::look(&Gpus::default()).ram_mb;
+        let found = Detected::look(&Gpus::default(), &[]).ram_mb;
         assert!(found <= kb / 1_024 && found > 0, "{found} MB of {kb} kB");
     }
 }

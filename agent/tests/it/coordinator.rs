@@ -15,10 +15,12 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::watch,
     time::{Instant, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// No wait in a test takes this long unless something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,14 +119,20 @@ struct Shared {
 impl Coordinator {
     /// Starts one where agents park.
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same over TLS, if there is a certificate for it.
+    pub(crate) async fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let settings = json!({
             "heartbeat_interval_ms": 200, "lease_ttl_ms": 20_000, "kill_grace_ms": 2_000, "parking": true, "max_wait_ms": 5_000,
         });
         let state = State { settings, next_heartbeat_ms: 200, flush_ms: 20, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: watch::Sender::new(()) });
-        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        let server = tokio::spawn(serve(listener, tls.map(TlsAcceptor::from), Arc::clone(&shared)));
         Self { url, shared, server }
     }
 
@@ -337,20 +345,31 @@ impl Attempt {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     // Its connections end with it.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let shared = Arc::clone(&shared);
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
         connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { shared.answer(request).await }
-            });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            match tls {
+                None => converse(stream, shared).await,
+                Some(tls) => {
+                    // A client that does not trust the certificate hangs up.
+                    let Ok(stream) = tls.accept(stream).await else { return };
+                    converse(stream, shared).await;
+                }
+            }
         });
     }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { shared.answer(request).await }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn reply(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {

@@ -194,6 +194,28 @@ async fn a_file_that_is_no_library_is_told() {
 }
 
 #[tokio::test]
+async fn an_accelerator_that_the_settings_file_declares_is_offered_and_shown_to_the_jobs_that_get_it() {
+    let coordinator = Coordinator::start().await;
+    let library = StandIn::new(TWO);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.yaml");
+    let declared = "accelerator:\n  - { id: amd-0, name: Instinct, memory_mb: 192000, variable: HIP_VISIBLE_DEVICES, value: '0' }\n";
+    std::fs::write(&file, format!("nvml_library: {}\n{declared}", library.path().display())).unwrap();
+    let _agent = Start::of(&coordinator).args(&["--config", file.to_str().unwrap()]).spawn();
+    coordinator.next("heartbeat").await;
+    let third = json!({ "uuid": "amd-0", "name": "Instinct", "vram_mb": 192_000 });
+    assert_eq!((&gpus(&coordinator)[0]["uuid"], &gpus(&coordinator)[2]), (&json!("GPU-a"), &third));
+    let measures = measured(&coordinator, "the GPUs are measured", |m| m["gpus"][0]["free_mb"] == 23_000).await;
+    assert_eq!(measures["gpus"].as_array().unwrap().len(), 2, "what is not measured is not told");
+    for (devices, visible) in [(json!(["amd-0"]), "0/\n"), (json!(["GPU-b"]), "/GPU-b\n"), (json!([]), "/\n")] {
+        let mut lease = sh("echo $HIP_VISIBLE_DEVICES/$CUDA_VISIBLE_DEVICES");
+        lease["devices"] = devices;
+        let id = coordinator.give(lease);
+        assert_eq!(String::from_utf8(coordinator.ended(&id).await.output).unwrap(), visible);
+    }
+}
+
+#[tokio::test]
 async fn jobs_see_the_gpus_that_they_were_given_and_no_others() {
     let coordinator = Coordinator::start().await;
     let library = StandIn::new(TWO);

@@ -13,3 +13,4 @@ mod nvml;
 mod output;
 mod processes;
 mod settings;
+mod ways;

@@ -40,6 +40,28 @@ fn wrong_settings_are_named_whether_run_is_written_or_not() {
 }
 
 #[test]
+fn a_settings_file_is_read_and_its_mistakes_are_told_with_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.toml");
+    let with = |text: &str, env: &[(&str, &str)]| {
+        std::fs::write(&path, text).unwrap();
+        text_of(&["--config", path.to_str().unwrap(), "--state-dir", "/tmp/titan-none"], env)
+    };
+    assert!(with("max_job = 1", &[]).contains("`max_job` is not a setting; did you mean `max_jobs`?"));
+    assert!(with("coordinator = 'ftp://x'", &[]).contains("--coordinator `ftp://x` must begin with https://"));
+    let over = with("coordinator = 'ftp://x'", &[("TITAN_COORDINATOR", "gopher://y")]);
+    assert!(over.contains("gopher://y"), "the environment goes before the file: {over}");
+    let missing = text_of(&["--config", "/no/such/agent.toml"], &[]);
+    assert!(missing.contains("/no/such/agent.toml cannot be opened"), "{missing}");
+}
+
+fn text_of(args: &[&str], env: &[(&str, &str)]) -> String {
+    let output = agent(args, env);
+    assert!(!output.status.success());
+    text(&output)
+}
+
+#[test]
 fn a_join_token_is_not_taken_as_an_argument() {
     let output = agent(&["--join-token", "secret"], &[]);
     assert!(!output.status.success() && !text(&output).contains("panicked"));

@@ -81,6 +81,7 @@ impl JobOptions {
                 ram_mb: self.ram,
                 cpus: self.cpus,
                 agent_labels: self.agent_label.into_iter().collect::<BTreeMap<_, _>>(),
+                ..Requirements::default()
             },
             priority: self.priority,
             max_attempts: self.max_attempts,

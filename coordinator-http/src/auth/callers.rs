@@ -52,7 +52,7 @@ macro_rules! scopes {
     )* };
 }
 
-scopes!(JobsWrite JobsRead AgentsRead AgentsWrite);
+scopes!(JobsWrite JobsRead AgentsRead AgentsWrite MetricsRead);
 
 /// The holder of an API key with scope `S`, or the administrator, who has every scope.
 pub(crate) struct KeyCaller<S> {
@@ -121,7 +121,11 @@ async fn spend(state: &AppState, key: &Arc<StoredKey>, parts: &mut Parts) -> Res
 }
 
 async fn take(state: &AppState, key: &StoredKey, cost: Cost) -> Result<(), ApiError> {
-    if let Some(standing) = state.quotas.spend(&state.store, &key.record, cost).await? {
+    let spent = state.quotas.spend(&state.store, &key.record, cost).await;
+    if let Err(ApiError::TooMany(exhausted)) = &spent {
+        state.metrics.over_quota.count(exhausted.policy);
+    }
+    if let Some(standing) = spent? {
         notes::note(|notes| notes.standing = Some(standing));
     }
     Ok(())

@@ -31,6 +31,8 @@ pub(crate) struct Credential {
     /// The agent's Ed25519 public key, base64url.
     pub(crate) public_key: String,
     iat: i64,
+    /// Random, so that no two credentials are the same and a proof names exactly one.
+    jti: String,
 }
 
 /// What an agent's token says.
@@ -77,6 +79,7 @@ pub(crate) fn issue_credential(
         pool: pool.clone(),
         public_key: public_key.to_owned(),
         iat: clock.now_s(),
+        jti: ids::random_id(),
     };
     keys.sign(CREDENTIAL_TYP, &credential).ok_or_else(cannot_sign)
 }

@@ -96,6 +96,7 @@ impl Validate for Requirements {
         f.within("gpus", self.gpus, 0..=most_gpus);
         f.within("vram_mb", self.vram_mb, 0..=limits::MEMORY_MB);
         f.require(self.gpus > 0 || self.vram_mb == 0, "vram_mb", || "is memory of a GPU: set `gpus` too".to_owned());
+        f.require(self.gpus > 0 || !self.exclusive, "exclusive", || "is about GPUs: set `gpus` too".to_owned());
         f.within("ram_mb", self.ram_mb, 0..=limits::MEMORY_MB);
         f.within("cpus", self.cpus, 0.0..=limits::CPUS);
         f.labels("agent_labels", &self.agent_labels);
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(pointers(|b| b["timeout_ms"] = json!(0)), ["/timeout_ms"]);
         assert_eq!(pointers(|b| b["labels"] = json!({"a{b}": "x", "c": "d\n"})), ["/labels/a{b}", "/labels/c"]);
         assert_eq!(pointers(|b| b["requirements"] = json!({"vram_mb": 1})), ["/requirements/vram_mb"]);
+        assert_eq!(pointers(|b| b["requirements"] = json!({"exclusive": true})), ["/requirements/exclusive"]);
         assert_eq!(
             pointers(|b| b["requirements"] = json!({"cpus": -1.0, "gpus": 65, "ram_mb": u64::MAX})),
             ["/requirements/gpus", "/requirements/ram_mb", "/requirements/cpus"]

@@ -17,6 +17,7 @@ const SHARE: usize = 8;
 pub(super) struct Seats {
     free: Arc<Semaphore>,
     taken: Arc<Taken>,
+    count: usize,
     share: usize,
     /// What whoever sits here does, for the message.
     what: &'static str,
@@ -42,7 +43,18 @@ pub(crate) struct Seat {
 
 impl Seats {
     pub(super) fn new(count: usize, what: &'static str) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), taken: Arc::default(), share: (count / SHARE).max(1), what }
+        Self {
+            free: Arc::new(Semaphore::new(count)),
+            taken: Arc::default(),
+            count,
+            share: (count / SHARE).max(1),
+            what,
+        }
+    }
+
+    /// How many seats are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.count - self.free.available_permits()
     }
 
     /// A seat for a credential, if there is one and it has not had its share.

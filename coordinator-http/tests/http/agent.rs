@@ -2,7 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
@@ -29,11 +32,15 @@ impl Signer {
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }
 
-    /// A proof of possession for a registration.
-    pub(crate) fn proof(&self, agent: &str, instance: &str, iat: i64) -> String {
+    /// A proof of possession for a registration with a credential.
+    pub(crate) fn proof(&self, credential: &str, agent: &str, instance: &str, iat: i64) -> String {
+        let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, credential.as_bytes()));
         self.sign(
             "titan-proof+jwt",
-            &json!({"sub": agent, "aud": "titan-coordinator/register", "jti": instance, "iat": iat}),
+            &json!({
+                "sub": agent, "aud": "titan-coordinator/register", "jti": instance, "iat": iat,
+                "credential_sha256": hash,
+            }),
         )
     }
 }
@@ -70,8 +77,13 @@ impl TestAgent {
 
     /// Registers a run.
     pub(crate) async fn register_as(&self, world: &World, instance: &str) -> Reply {
-        let body = self.registration(instance, &self.signer.proof(&self.id, instance, now_s()));
+        let body = self.registration(instance, &self.proof(instance, now_s()));
         world.post("", "/api/v1/agents/register", body).await
+    }
+
+    /// A proof of this agent's own, for a run of it.
+    pub(crate) fn proof(&self, instance: &str, iat: i64) -> String {
+        self.signer.proof(&self.credential, &self.id, instance, iat)
     }
 
     pub(crate) fn registration(&self, instance: &str, proof: &str) -> Value {

@@ -20,7 +20,7 @@ enum For {
     Joiner,
 }
 
-const OPERATIONS: [(&str, For); 29] = [
+const OPERATIONS: [(&str, For); 32] = [
     ("health", For::Everyone),
     ("ready", For::Everyone),
     ("jwks", For::Everyone),
@@ -38,7 +38,9 @@ const OPERATIONS: [(&str, For); 29] = [
     ("delete_join_token", For::Admin),
     ("sweep", For::Admin),
     ("submit_job", For::Scope("jobs:write")),
+    ("submit_jobs", For::Scope("jobs:write")),
     ("cancel_job", For::Scope("jobs:write")),
+    ("retry_job", For::Scope("jobs:write")),
     ("list_jobs", For::Scope("jobs:read")),
     ("get_job", For::Scope("jobs:read")),
     ("job_output", For::Scope("jobs:read")),
@@ -48,6 +50,7 @@ const OPERATIONS: [(&str, For); 29] = [
     ("drain_agent", For::Scope("agents:write")),
     ("resume_agent", For::Scope("agents:write")),
     ("remove_agent", For::Scope("agents:write")),
+    ("metrics", For::Scope("metrics:read")),
     ("agent_heartbeat", For::Agent),
     ("agent_claim", For::Agent),
     ("agent_report", For::Agent),
@@ -126,6 +129,9 @@ async fn roles(world: &World) -> Vec<Role> {
         }),
         role("agents:write", &key("agents:write").await, true, |f| {
             matches!(f, For::Everyone | For::Scope("agents:write"))
+        }),
+        role("metrics:read", &key("metrics:read").await, true, |f| {
+            matches!(f, For::Everyone | For::Scope("metrics:read"))
         }),
         role("the agent", &agent.token, true, |f| matches!(f, For::Everyone | For::Agent)),
         role("another agent", &other.token, true, |f| f == For::Everyone),

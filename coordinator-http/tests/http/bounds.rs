@@ -36,6 +36,7 @@ async fn values_that_may_be_secret_are_shown_to_who_submitted_them_and_to_the_ad
         assert!(own.contains(seen["submitted_by"].as_str().unwrap()));
     }
     let seen = world.get(&other, &path).await.ok(200);
+    assert_eq!(seen["process"]["command"], json!(["true"]), "what a job is, everybody of the pool may know");
     assert_eq!((&seen["process"]["env"], &seen["process"]["stdin"]), (&json!({"TOKEN": "***"}), &json!("***")));
     assert_eq!(seen["process"]["secret_env"], json!({"KEY": "***"}));
 }

@@ -7,6 +7,7 @@ mod authorization;
 mod bad_input;
 mod bounds;
 mod flow;
+mod metrics;
 mod observed;
 mod outage;
 mod output;

@@ -12,13 +12,13 @@ use tokio::{
 };
 
 use crate::{
-    redis_server::RedisServer,
+    redis_server::{RedisServer, free_port},
     world::{ADMIN, signing_keys},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_titan-coordinator");
 
-fn start(redis: &RedisServer, dir: &Path) -> Child {
+fn start(redis: &RedisServer, dir: &Path, metrics_port: u16) -> Child {
     let log = std::fs::File::create(dir.join("log")).unwrap();
     Command::new(PROGRAM)
         .args(["--bind", "127.0.0.1", "--port", "0", "--log-level", "debug", "--port-file"])
@@ -26,6 +26,7 @@ fn start(redis: &RedisServer, dir: &Path) -> Child {
         .env("REDIS_URL", redis.url())
         .env("ADMIN_TOKEN", ADMIN)
         .env("SIGNING_KEY", signing_keys())
+        .env("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}"))
         .stdout(log)
         .spawn()
         .unwrap()
@@ -69,7 +70,8 @@ fn wait(child: &mut Child) -> std::process::ExitStatus {
 async fn the_program_serves_logs_without_secrets_and_stops_on_sigterm() {
     let redis = RedisServer::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let mut program = start(&redis, dir.path());
+    let metrics_port = free_port();
+    let mut program = start(&redis, dir.path(), metrics_port);
     let address = address(dir.path()).await;
     let head = format!("Host: x\r\nConnection: close\r\nX-Request-Id: find-me\r\nAuthorization: Bearer {ADMIN}\r\n");
     let status = ask(&address, &format!("GET /api/v1/status HTTP/1.1\r\n{head}\r\n")).await;
@@ -85,6 +87,10 @@ async fn the_program_serves_logs_without_secrets_and_stops_on_sigterm() {
     assert!(run(&["healthcheck", "--port", port]).status.success());
     assert!(run(&["healthcheck", "--ready", "--port", port]).status.success());
 
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let figures = ask(&format!("127.0.0.1:{metrics_port}"), scrape).await;
+    assert!(figures.contains("titan_jobs{pool=\"default\",state=\"ended\"} 0"), "{figures}");
+
     Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
     assert!(wait(&mut program).success());
     assert!(!run(&["healthcheck", "--port", port]).status.success());
@@ -95,7 +101,7 @@ async fn the_program_serves_logs_without_secrets_and_stops_on_sigterm() {
     assert_eq!((&line["method"], &line["status"], &line["level"]), (&"GET".into(), &200.into(), &"INFO".into()));
     assert!(line["latency_ms"].as_f64().unwrap() > 0.0);
     for secret in [ADMIN, key, key.rsplit('_').next().unwrap(), "PRIVATE KEY"] {
-        assert!(!log.contains(secret), "the log holds a secret");
+        assert!(!log.contains(secret) && !figures.contains(secret), "the log or the figures hold a secret");
     }
 }
 

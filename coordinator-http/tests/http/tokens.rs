@@ -29,8 +29,11 @@ fn claims() -> Value {
 
 /// What a good token of this run says.
 fn claims_of(agent: &TestAgent) -> Value {
-    let real = jsonwebtoken::dangerous::insecure_decode::<Value>(&agent.token).unwrap();
-    with("epoch", real.claims["epoch"].clone())
+    with("epoch", claims_in(&agent.token)["epoch"].clone())
+}
+
+fn claims_in(token: &str) -> Value {
+    jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims
 }
 
 fn with(name: &str, value: Value) -> Value {
@@ -252,7 +255,7 @@ async fn credentials_of_other_kinds_are_refused_where_a_token_belongs() {
     let world = World::start().await;
     let (agent, other) = (TestAgent::register(&world, "box-1").await, TestAgent::register(&world, "box-2").await);
     call(&world, &agent.credential).await.problem(ProblemType::Unauthorized);
-    call(&world, &agent.signer.proof("box-1", "run-1", now_s())).await.problem(ProblemType::Unauthorized);
+    call(&world, &agent.proof("run-1", now_s())).await.problem(ProblemType::Unauthorized);
     call(&world, &world.join_token(1).await).await.problem(ProblemType::Unauthorized);
     call(&world, ADMIN).await.problem(ProblemType::Forbidden);
     call(&world, &other.token).await.problem(ProblemType::Forbidden);
@@ -263,15 +266,20 @@ async fn a_registration_needs_a_credential_of_this_coordinator_and_a_proof_made_
     let world = World::start().await;
     let (agent, other) = (TestAgent::register(&world, "box-1").await, TestAgent::register(&world, "box-2").await);
     let before = world.redis.dump().await;
-    let claims = |sub: &str, aud: &str, jti: &str, iat: i64| json!({"sub": sub, "aud": aud, "jti": jti, "iat": iat});
-    let aud = "titan-coordinator/register";
-    let typ = "titan-proof+jwt";
+    let (aud, typ) = ("titan-coordinator/register", "titan-proof+jwt");
+    let good = claims_in(&agent.proof("run-2", now_s()));
+    let with = |name: &str, value: &str| {
+        let mut claims = good.clone();
+        claims[name] = json!(value);
+        claims
+    };
     for proof in [
-        other.signer.proof("box-1", "run-2", now_s()),
-        agent.signer.proof("box-2", "run-2", now_s()),
-        agent.signer.proof("box-1", "run-3", now_s()),
-        agent.signer.sign(typ, &claims("box-1", "another", "run-2", now_s())),
-        agent.signer.sign("JWT", &claims("box-1", aud, "run-2", now_s())),
+        other.signer.sign(typ, &good),
+        agent.signer.sign(typ, &with("sub", "box-2")),
+        agent.signer.sign(typ, &with("jti", "run-3")),
+        agent.signer.sign(typ, &with("aud", "another")),
+        agent.signer.sign(typ, &with("aud", &format!("{aud}/"))),
+        agent.signer.sign("JWT", &good),
         agent.token.clone(),
         agent.credential.clone(),
         "x".to_owned(),
@@ -282,7 +290,7 @@ async fn a_registration_needs_a_credential_of_this_coordinator_and_a_proof_made_
     for credential in
         [agent.token.clone(), agent.signer.sign("titan-credential+jwt", &json!({"sub": "box-1"})), "x".into()]
     {
-        let mut body = agent.registration("run-2", &agent.signer.proof("box-1", "run-2", now_s()));
+        let mut body = agent.registration("run-2", &agent.proof("run-2", now_s()));
         body["credential"] = json!(credential);
         world.post("", "/api/v1/agents/register", body).await.problem(ProblemType::Unauthorized);
     }
@@ -290,15 +298,30 @@ async fn a_registration_needs_a_credential_of_this_coordinator_and_a_proof_made_
 }
 
 #[tokio::test]
+async fn a_proof_that_was_made_for_another_deployment_is_worth_nothing_here() {
+    let (here, there) = (World::start().await, World::start().await);
+    let agent = TestAgent::register(&here, "box-1").await;
+    // The same key under the same id, and even the signing keys of both deployments are the same.
+    let wish = json!({"protocol": 1, "public_key": agent.signer.public, "agent_id": "box-1"});
+    let joined = there.post(&there.join_token(1).await, "/api/v1/agents/join", wish).await.ok(200);
+    let credential = joined["credential"].as_str().unwrap();
+    let proof = agent.signer.proof(credential, "box-1", "run-2", now_s());
+    let mut body = agent.registration("run-2", &proof);
+    here.post("", "/api/v1/agents/register", body.clone()).await.problem(ProblemType::Unauthorized);
+    body["credential"] = json!(credential);
+    there.post("", "/api/v1/agents/register", body).await.ok(200);
+}
+
+#[tokio::test]
 async fn an_agent_with_a_wrong_clock_is_told_the_time_and_gets_in_with_it() {
     let world = World::start().await;
     let agent = TestAgent::register(&world, "box-1").await;
     for hours in [-1, 1] {
-        let proof = agent.signer.proof("box-1", "run-2", now_s() + hours * 3_600);
+        let proof = agent.proof("run-2", now_s() + hours * 3_600);
         let reply = world.post("", "/api/v1/agents/register", agent.registration("run-2", &proof)).await;
         let server_time_ms = reply.problem(ProblemType::ClockSkew).server_time_ms.unwrap();
         assert!((server_time_ms / 1_000 - now_s()).abs() <= 5);
-        let proof = agent.signer.proof("box-1", "run-2", server_time_ms / 1_000);
+        let proof = agent.proof("run-2", server_time_ms / 1_000);
         world.post("", "/api/v1/agents/register", agent.registration("run-2", &proof)).await.ok(200);
     }
 }

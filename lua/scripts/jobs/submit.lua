@@ -9,11 +9,11 @@
   ARGV[4]  unserved  string   "1" to accept jobs even if no agent could ever run them
   ARGV[5]  explain   string   "1" to explain the choice for the last job
   ARGV[6]  now_ms    integer, or "" for Redis TIME (tests pass their own)
-  ARGV[7…] jobs      14 each, at most 64: id, class (JSON {kind, model, gpus, labels: [name, value] pairs}, always spelled
-                     the same way), kind (process or inference), model ("" for a process), gpus, vram (megabytes on each
+  ARGV[7…] jobs      14 each, at most 64: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
+                     want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or inference), model ("" for a process), gpus, vram (megabytes on each
                      GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
                      at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), and options: "" or JSON
-                     {not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure}
+                     {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure}
 
   Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
@@ -36,7 +36,7 @@ local function read(at)
     id = ARGV[at], class = cid, kind = ARGV[at + 2], model = ARGV[at + 3], gpus = tonumber(ARGV[at + 4]),
     vram = tonumber(ARGV[at + 5]), ram = tonumber(ARGV[at + 6]), cpus = tonumber(ARGV[at + 7]),
     prio = tonumber(ARGV[at + 8]), max = tonumber(ARGV[at + 9]), attempt = 0, free = 0, created = pool.now, out = 0,
-    title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1], is_new = true,
+    title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1], exclusive = options and options.exclusive, is_new = true,
   }, options
 end
 

@@ -33,7 +33,8 @@ function agent.caps(a)
   return a.caps
 end
 
--- The classes that it is a member of, those with the same score together: {{kind, model, gpus, classes = {id…}}…}.
+-- The classes that it is a member of, those with the same score together:
+-- {{kind, model, gpus, exclusive, classes = {id…}}…}.
 function agent.places(a)
   if not a.places then
     a.places = a.places_packed and cmsgpack.unpack(a.places_packed) or {}
@@ -59,15 +60,17 @@ function agent.put_standing(a)
 end
 
 -- The live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
--- its devices, RAM, milli-CPUs, since when, the job's order, and the number of the claim that brought it.
+-- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, and true if it has
+-- its devices to itself.
 function agent.live(a)
   if not a.live then
     a.live = {}
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      local state, number, lease, model, vram, devices, ram, cpus, since, order, claim = cmsgpack.unpack(flat[i + 1])
+      local state, number, lease, model, vram, devices, ram, cpus, since, order, claim,
+        exclusive = cmsgpack.unpack(flat[i + 1])
       a.live[flat[i]] = { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices,
-        ram = ram, cpus = cpus, since = since, order = order, claim = claim }
+        ram = ram, cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive }
     end
   end
   return a.live
@@ -93,7 +96,7 @@ function agent.hold(a, job_id, entry)
   end
   live[job_id] = entry
   local packed = cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
-    entry.cpus, entry.since, entry.order, entry.claim)
+    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive)
   redis.call('HSET', key('live', a.id), job_id, packed)
 end
 

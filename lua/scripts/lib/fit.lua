@@ -5,7 +5,7 @@ local fit = {}
 local function best_devices(left, need)
   local fitting = {}
   for i, device in ipairs(left.devices) do
-    if device.left >= need.vram then
+    if device.left >= need.vram and room.is_open(device, need.exclusive) then
       fitting[#fitting + 1] = { uuid = device.uuid, left = device.left, at = i }
     end
   end
@@ -38,7 +38,7 @@ function fit.now(a, need)
   end
   local devices = best_devices(left, need)
   if not devices then
-    return nil, 'vram_free'
+    return nil, need.exclusive and 'gpus_free' or 'vram_free'
   end
   return devices
 end

@@ -75,12 +75,12 @@ local function place_for(a, c)
   end
   local places, standing = agent.places(a), agent.standing(a)
   for i, place in ipairs(places) do
-    if place.kind == c.kind and place.model == c.model and place.gpus == c.gpus then
+    if place.kind == c.kind and place.model == c.model and place.gpus == c.gpus and place.exclusive == c.exclusive then
       return place, i
     end
   end
   local i = #places + 1
-  places[i] = { kind = c.kind, model = c.model, gpus = c.gpus, classes = {} }
+  places[i] = { kind = c.kind, model = c.model, gpus = c.gpus, exclusive = c.exclusive, classes = {} }
   standing[2 * i - 1], standing[2 * i] = -1, 0
   return places[i], i
 end

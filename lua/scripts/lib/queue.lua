@@ -30,7 +30,7 @@ local function need_class(j)
     for name, value in pairs(requirements.agent_labels) do
       labels[#labels + 1] = { name, value }
     end
-    spec = cjson.encode({ kind = j.kind, model = j.model or '', gpus = j.gpus, labels = labels })
+    spec = cjson.encode({ kind = j.kind, model = j.model or '', gpus = j.gpus, labels = labels, exclusive = j.exclusive })
   end
   redis.call('HSET', key('class', j.class), 'spec', spec, 'used_ms', int(pool.now), 'cursor', '')
   redis.call('HDEL', key('class', j.class), 'incomplete')

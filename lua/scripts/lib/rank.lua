@@ -16,31 +16,27 @@ function rank.step(mb)
   return math.min(rank.STEPS, math.floor(2 * math.log(mb / SMALLEST_MB) / math.log(2)))
 end
 
--- The n-th largest `left` among devices; nil if there are fewer.
-local function nth_left(devices, n)
-  if #devices < n then
-    return nil
+-- The n-th largest `left` among the devices that a job of this class could have; nil if there are fewer.
+local function nth_left(devices, n, exclusive)
+  local open, best = {}, nil
+  for _, device in ipairs(devices) do
+    if room.is_open(device, exclusive) then
+      open[#open + 1] = device.left
+      best = math.max(best or 0, device.left)
+    end
   end
   if n == 1 then
-    local best = devices[1].left
-    for i = 2, #devices do
-      best = math.max(best, devices[i].left)
-    end
     return best
   end
-  local sorted = {}
-  for i, device in ipairs(devices) do
-    sorted[i] = device.left
-  end
-  table.sort(sorted, function(x, y) return x > y end)
-  return sorted[n]
+  table.sort(open, function(x, y) return x > y end)
+  return open[n]
 end
 
 -- Megabytes that a job of this class could have of the agent at most, on each device or of main memory.
 -- A model that is loaded needs none.
 local function memory_left(a, class)
   if class.gpus > 0 then
-    return nth_left(room.left(a).devices, class.gpus)
+    return nth_left(room.left(a).devices, class.gpus, class.exclusive)
   end
   return room.left(a).ram
 end

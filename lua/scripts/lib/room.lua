@@ -4,7 +4,7 @@ local room = {}
 local SEEN_AFTER_MS = 60000
 
 -- What is left of a device: what was measured as free, and what our attempts were seen to use of what they declared,
--- less all that they declared.
+-- less all that they declared; nothing if one has it to itself. And how many attempts are on it.
 local function device_left(device, measured, live)
   local total = device.total
   local m = measured and measured.gpus and measured.gpus[device.uuid]
@@ -12,10 +12,11 @@ local function device_left(device, measured, live)
   if m and m.free then
     free, used, seen = m.free, m.used, measured.seen or {}
   end
-  local declared, declared_seen, declared_unseen = 0, 0, 0
+  local declared, declared_seen, declared_unseen, attempts, is_closed = 0, 0, 0, 0, false
   for job_id, entry in pairs(live) do
     for _, uuid in ipairs(entry.devices) do
       if uuid == device.uuid then
+        attempts, is_closed = attempts + 1, is_closed or entry.exclusive
         declared = declared + entry.vram
         local is_seen = m and (seen[job_id] or (used == nil and measured.at - entry.since >= SEEN_AFTER_MS))
         if is_seen then
@@ -30,10 +31,11 @@ local function device_left(device, measured, live)
   if used then
     left = left + used - math.max(declared_seen, used)
   end
-  return math.max(0, math.min(left, total - declared))
+  return is_closed and 0 or math.max(0, math.min(left, total - declared)), attempts, is_closed
 end
 
--- What is left: {processes, models = {name = n}, ram, cpus (milli), devices = {{uuid, total, left}…}}.
+-- What is left: {processes, models = {name = n}, ram, cpus (milli),
+-- devices = {{uuid, total, left, attempts, closed: an attempt has it to itself}…}}.
 function room.left(a)
   if a.left then
     return a.left
@@ -59,10 +61,19 @@ function room.left(a)
   end
   left.ram, left.cpus = math.max(0, left.ram), math.max(0, left.cpus)
   for i, device in ipairs(caps.gpus) do
-    left.devices[i] = { uuid = device.uuid, total = device.total, left = device_left(device, measured, live) }
+    local free, attempts, closed = device_left(device, measured, live)
+    left.devices[i] = { uuid = device.uuid, total = device.total, left = free, attempts = attempts, closed = closed }
   end
   a.left = left
   return left
+end
+
+-- Whether a job that wants its devices to itself, or shares them, could have this one at all.
+function room.is_open(device, exclusive)
+  if exclusive then
+    return device.attempts == 0
+  end
+  return not device.closed
 end
 
 -- Slots for a kind of work, and how many of them are taken.

@@ -8,11 +8,14 @@ use titan_api::{
     time::Timestamp,
 };
 
-use super::index::{self, Record};
+use super::{
+    create_join_token,
+    index::{self, Record},
+};
 use crate::{Store, StoreError, keys};
 
 pub use super::{
-    return_join_token::return_use,
+    forget_join_token_use::forget_use,
     use_join_token::{UseOutcome, use_once},
 };
 
@@ -33,16 +36,8 @@ pub struct StoredJoinToken {
 /// # Errors
 /// [`StoreError`], as for every operation.
 pub async fn create(store: &Store, token: &StoredJoinToken) -> Result<(), StoreError> {
-    let (record, key) = (&token.record, keys::join_token(&token.record.id));
-    let mut set = redis::Cmd::new();
-    set.arg("HSET").arg(&key).arg("secret_sha256").arg(&token.secret_sha256).arg("pool").arg(record.pool.as_str());
-    set.arg("uses").arg(record.uses).arg("used").arg(0).arg("created_ms").arg(record.created_at.as_ms());
-    set.arg("expires_ms").arg(record.expires_at.as_ms());
-    store.connection().query::<i64>(&set).await?;
-    let mut expire = redis::Cmd::new();
-    expire.arg("PEXPIREAT").arg(&key).arg(record.expires_at.as_ms());
-    store.connection().query::<i64>(&expire).await?;
-    index::enter::<JoinToken>(store, &record.pool, &record.id).await
+    create_join_token::write(store, token).await?;
+    index::enter::<JoinToken>(store, &token.record.pool, &token.record.id).await
 }
 
 /// Reads a page of a pool's tokens, by id. A page is shorter than `limit` only if it is the last.

@@ -27,7 +27,7 @@ pub enum UseOutcome {
 }
 
 /// Uses a token for a public key (base64url), atomically: of 100 parallel uses of a single-use token one succeeds.
-/// The same key may use it again and gets the same agent id.
+/// The same key may use it again and gets the same agent id. `use_id` is random and names this use.
 ///
 /// # Errors
 /// [`StoreError`], as for every operation.
@@ -37,10 +37,11 @@ pub async fn use_once(
     secret_sha256: &str,
     public_key: &str,
     agent: &AgentId,
+    use_id: &str,
 ) -> Result<UseOutcome, StoreError> {
     let key = keys::join_token(id);
     let mut args = Args::new();
-    args.push(secret_sha256).push(public_key).push(agent.as_str()).push("");
+    args.push(secret_sha256).push(public_key).push(agent.as_str()).push(use_id).push("");
     let mut reply = Reply::new(SCRIPT.run(store.connection(), [&key, &key], &args).await?)?;
     match reply.text()?.as_str() {
         "used" => Ok(UseOutcome::Used { pool: reply.parse()?, agent: reply.parse()? }),

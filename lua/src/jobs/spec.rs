@@ -35,6 +35,7 @@ pub(crate) struct Need {
     pub(crate) vram_mb: u64,
     pub(crate) ram_mb: u64,
     pub(crate) cpus_milli: u64,
+    pub(crate) exclusive: bool,
 }
 
 impl Need {
@@ -46,14 +47,20 @@ impl Need {
             reason = "bounded by limits::CPUS, not negative"
         )]
         let cpus_milli = (r.cpus * 1_000.0).ceil().max(0.0) as u64;
-        Self { gpus: r.gpus, vram_mb: r.vram_mb, ram_mb: r.ram_mb, cpus_milli }
+        Self { gpus: r.gpus, vram_mb: r.vram_mb, ram_mb: r.ram_mb, cpus_milli, exclusive: r.exclusive }
     }
 }
 
-/// Who may run the job: kind, model, GPUs and labels, always spelled the same way, since its hash is the class's id.
+/// Who may run the job: kind, model, GPUs, whether it shares them, and labels, always spelled the same way, since its hash
+/// is the class's id.
 pub(crate) fn class_of(job: &SubmitJob) -> String {
     let labels: Vec<_> = job.requirements.agent_labels.iter().map(|(name, value)| json!([name, value])).collect();
-    json!({ "gpus": job.requirements.gpus, "kind": kind_word(job.kind), "labels": labels, "model": "" }).to_string()
+    let mut class =
+        json!({ "gpus": job.requirements.gpus, "kind": kind_word(job.kind), "labels": labels, "model": "" });
+    if job.requirements.exclusive {
+        class["exclusive"] = json!(true);
+    }
+    class.to_string()
 }
 
 /// Labels as a job's record keeps them: a line of JSON for each, so that a script can look for one as a text.

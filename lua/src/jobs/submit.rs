@@ -220,6 +220,9 @@ impl Submit<'_> {
 fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
     let spec = job.spec;
     let mut options = serde_json::Map::new();
+    if Need::of(spec).exclusive {
+        options.insert("exclusive".to_owned(), json!(true));
+    }
     if let Some(time) = spec.not_before {
         options.insert("not_before".to_owned(), json!(time.as_ms()));
     }

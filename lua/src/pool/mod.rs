@@ -1,10 +1,12 @@
 //! A pool as a whole: its settings, weights, counts, and what is overdue in it.
 
+mod backlog;
 mod open;
 mod scheduler;
 mod status;
 mod sweep;
 
+pub use backlog::{Backlog, ReadBacklog};
 pub use open::PoolSettings;
 pub(crate) use open::open;
 pub use scheduler::{GetScheduler, SetScheduler};

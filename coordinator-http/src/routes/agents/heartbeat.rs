@@ -34,7 +34,7 @@ pub(crate) async fn handler(
 ) -> Result<Json<HeartbeatReply>, ApiError> {
     request.validate()?;
     let next_heartbeat_ms = state.pace.next_heartbeat_ms(agent.pool_name(), !request.leases.is_empty());
-    let reported = report(&agent, &request).await?;
+    let reported = report(&state, &agent, &request).await?;
     let heard = heartbeat(&agent, &request).await?;
     let claimed = claim(&agent, &request, state.pace.parking(), next_heartbeat_ms).await?;
     let begins = !claimed.leases.is_empty();
@@ -55,8 +55,11 @@ pub(crate) async fn handler(
 }
 
 /// Reports go first, so that what they free is there for the claim.
-async fn report(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<Reported, ApiError> {
-    if request.reports.is_empty() { Ok(Reported::default()) } else { super::report::run(agent, &request.reports).await }
+async fn report(state: &AppState, agent: &AgentCaller, request: &HeartbeatRequest) -> Result<Reported, ApiError> {
+    if request.reports.is_empty() {
+        return Ok(Reported::default());
+    }
+    super::report::run(state, agent, &request.reports).await
 }
 
 async fn heartbeat(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<Heard, ApiError> {

@@ -15,6 +15,7 @@ use crate::{
     auth::{bearer::unauthorized, callers::JoinCaller, secrets, tokens},
     error::ApiError,
     extract::ApiJson,
+    ids,
     state::AppState,
     validate::Validate,
 };
@@ -39,7 +40,8 @@ pub(crate) async fn handler(
         None => id_of(&request.public_key)?,
     };
     let key = request.public_key.as_str();
-    let used = join_tokens::use_once(&state.store, &caller.id, &caller.secret_sha256, key, &wish).await?;
+    let use_id = ids::random_id();
+    let used = join_tokens::use_once(&state.store, &caller.id, &caller.secret_sha256, key, &wish, &use_id).await?;
     let (pool, agent) = match used {
         UseOutcome::Used { pool, agent } => (pool, agent),
         UseOutcome::Invalid => return Err(unauthorized("the join token is wrong, expired or revoked")),
@@ -49,8 +51,11 @@ pub(crate) async fn handler(
     match joined {
         JoinOutcome::Joined => {}
         JoinOutcome::Taken => {
-            join_tokens::return_use(&state.store, &caller.id, key).await?;
-            return Err(taken(&agent));
+            join_tokens::forget_use(&state.store, &caller.id, key, &use_id).await?;
+            return Err(ApiError::Conflict(format!(
+                "another machine has the id {agent} in this pool, and asking for it has spent this use of the join token: \
+                 get another one, and choose another id with --node-id or remove that agent first"
+            )));
         }
         JoinOutcome::Removed => return Err(TurnedAway::Removed.into()),
     }
@@ -63,10 +68,4 @@ pub(crate) async fn handler(
 fn id_of(public_key: &str) -> Result<AgentId, ApiError> {
     let digits = &secrets::sha256_hex(public_key)[..12];
     AgentId::new(format!("agent-{digits}")).map_err(|e| ApiError::Internal(e.to_string()))
-}
-
-pub(super) fn taken(agent: &AgentId) -> ApiError {
-    ApiError::Conflict(format!(
-        "another machine has the id {agent} in this pool: choose another with --node-id, or remove that agent first"
-    ))
 }

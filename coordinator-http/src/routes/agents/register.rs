@@ -4,7 +4,6 @@ use axum::{Json, extract::State};
 use titan_api::agents::{RegisterReply, RegisterRequest};
 use titan_lua::agents::{RegisterAgent, RegisterOutcome, TurnedAway};
 
-use super::join::taken;
 use crate::{
     auth::{proof, tokens},
     error::ApiError,
@@ -28,7 +27,7 @@ pub(crate) async fn handler(
 ) -> Result<Json<RegisterReply>, ApiError> {
     request.validate()?;
     let credential = tokens::verify_credential(&state.keys, &state.clock, &request.credential)?;
-    proof::verify(&request.proof, &credential, &request.instance_id, &state.clock)?;
+    proof::verify(&request.proof, &credential, &request.credential, &request.instance_id, &state.clock)?;
     let (agent, pool) = (credential.sub, credential.pool);
     let register = RegisterAgent {
         agent: &agent,
@@ -41,7 +40,12 @@ pub(crate) async fn handler(
         RegisterOutcome::Registered { epoch, stop } => (epoch, stop),
         RegisterOutcome::Superseded => return Err(TurnedAway::Superseded.into()),
         RegisterOutcome::Removed => return Err(TurnedAway::Removed.into()),
-        RegisterOutcome::Taken => return Err(taken(&agent)),
+        RegisterOutcome::Taken => {
+            return Err(ApiError::Conflict(format!(
+                "another machine has the id {agent} in this pool by now: join anew with another id, or remove that agent \
+                 first"
+            )));
+        }
     };
     let token = tokens::issue_agent_token(&state.keys, &state.clock, &agent, &pool, epoch)?;
     tracing::info!(component = "agents", agent.id = %agent, pool = %pool, epoch, "an agent registered");

@@ -47,6 +47,8 @@ pub(crate) async fn handler(
     let jobs: Vec<_> = new.collect();
     let outcome = Submit { jobs: &jobs, owner: &caller.owner, explain: false }.run(&caller.pool).await;
     let outcome = outcome.map_err(|e| ApiError::unsure(e, || advice(idempotency.is_some())))?;
+    submission::count(&outcome, &state.metrics.submitted);
+    batch.jobs.iter().filter_map(|(_, spec)| spec.not_before).for_each(|time| state.alarm.at(time, now_ms));
     let places: Vec<_> = batch.jobs.iter().map(|(index, _)| *index).collect();
     let (accepted, _) = submission::accepted(outcome, "/jobs", |index| places[index])?;
     accepted.iter().for_each(|job| submission::log(job, None));

@@ -71,6 +71,8 @@ pub(crate) async fn handler(
             None => format!("the job may have been accepted, as {id}: look for it before repeating"),
         })
     })?;
+    submission::count(&outcome, &state.metrics.submitted);
+    spec.not_before.iter().for_each(|time| state.alarm.at(*time, now_ms));
     let (mut jobs, explanation) = submission::accepted(outcome, "", |index| index)?;
     let job = jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))?;
     submission::log(&job, explanation.as_ref());

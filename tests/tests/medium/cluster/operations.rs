@@ -17,7 +17,7 @@ use titan_lua::{
     },
     jobs::{CancelJob, GetJob, ListJobs, NewJob, RetryJob, Submit, SubmitOutcome},
     output::ReadOutput,
-    pool::{GetScheduler, ReadStatus, SetScheduler, Sweep},
+    pool::{GetScheduler, ReadBacklog, ReadStatus, SetScheduler, Sweep},
 };
 use titan_tests::cluster::Cluster;
 
@@ -67,6 +67,7 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("jobs/retry", Box::pin(retry(scene))),
         ("jobs/submit", Box::pin(submit(scene))),
         ("output/read", Box::pin(read_output(scene))),
+        ("pool/backlog", Box::pin(backlog(scene))),
         ("pool/scheduler", Box::pin(scheduler(scene))),
         ("pool/status", Box::pin(status(scene))),
         ("pool/sweep", Box::pin(sweep(scene))),
@@ -163,6 +164,10 @@ async fn scheduler(scene: &Scene) -> Result<(), StoreError> {
     GetScheduler.run(&scene.pool()).await?;
     let weights = Profile::Memory.weights().unwrap();
     SetScheduler { profile: Profile::Memory, weights }.run(&scene.pool()).await.map(drop)
+}
+
+async fn backlog(scene: &Scene) -> Result<(), StoreError> {
+    ReadBacklog.run(&scene.pool()).await.map(drop)
 }
 
 async fn status(scene: &Scene) -> Result<(), StoreError> {

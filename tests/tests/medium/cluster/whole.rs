@@ -58,11 +58,12 @@ async fn a_join_token_is_used_once_on_a_cluster() {
         expires_at: Timestamp::from_ms(now + 60_000),
     };
     join_tokens::create(&store, &StoredJoinToken { record, secret_sha256: "hash".into() }).await.unwrap();
-    let use_it = async |key: &str| join_tokens::use_once(&store, &id, "hash", key, &agent_id(key)).await.unwrap();
+    let use_it =
+        async |key: &str| join_tokens::use_once(&store, &id, "hash", key, &agent_id(key), "use").await.unwrap();
     assert!(matches!(use_it("one").await, UseOutcome::Used { .. }));
     assert!(!matches!(use_it("two").await, UseOutcome::Used { .. }));
-    join_tokens::return_use(&store, &id, "one").await.unwrap();
-    assert!(matches!(use_it("two").await, UseOutcome::Used { .. }));
+    join_tokens::forget_use(&store, &id, "one", "use").await.unwrap();
+    assert!(!matches!(use_it("one").await, UseOutcome::Used { .. }), "the use stays spent");
 }
 
 #[tokio::test]

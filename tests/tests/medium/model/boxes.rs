@@ -12,7 +12,7 @@ use super::steps::Measuring;
 use crate::store::world::{facts, process, with_gpus};
 
 /// How many kinds of jobs there are.
-pub(super) const NEEDS: usize = 9;
+pub(super) const NEEDS: usize = 11;
 
 fn zone() -> BTreeMap<String, String> {
     BTreeMap::from([("zone".to_owned(), "b".to_owned())])
@@ -33,7 +33,7 @@ pub(super) fn box_facts(number: usize, is_smaller: bool) -> Facts {
     if is_smaller { Facts { ram_mb: whole.ram_mb / 2, max_jobs: 1, ..whole } } else { whole }
 }
 
-/// What a job needs. Nobody has the last one's.
+/// What a job needs. Nobody has what number 8 needs.
 pub(super) fn need(number: usize) -> SubmitJob {
     let none = Requirements::default;
     let requirements = match number {
@@ -45,7 +45,9 @@ pub(super) fn need(number: usize) -> SubmitJob {
         5 => Requirements { gpus: 2, vram_mb: 6_000, ..none() },
         6 => Requirements { agent_labels: zone(), ..none() },
         7 => Requirements { gpus: 1, vram_mb: 11_000, agent_labels: zone(), ..none() },
-        _ => Requirements { gpus: 1, vram_mb: 80_000, ..none() },
+        8 => Requirements { gpus: 1, vram_mb: 80_000, ..none() },
+        9 => Requirements { gpus: 1, exclusive: true, ..none() },
+        _ => Requirements { gpus: 2, vram_mb: 10_000, exclusive: true, ..none() },
     };
     SubmitJob { requirements, ..process() }
 }

@@ -142,6 +142,10 @@ fn overcommitted(agent: &Agent) -> Option<&'static str> {
     if devices.iter().any(|(uuid, promised)| *promised > total(uuid)) {
         return Some("GPU memory");
     }
+    let on = |uuid: &str| agent.live.values().filter(|l| l.devices.iter().any(|d| d == uuid)).count();
+    if agent.live.values().filter(|l| l.exclusive).flat_map(|l| &l.devices).any(|uuid| on(uuid) > 1) {
+        return Some("GPUs as a whole");
+    }
     let is_smaller = agent.facts.max_jobs == 1;
     if is_smaller {
         None

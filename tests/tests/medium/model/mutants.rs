@@ -66,7 +66,7 @@ async fn join_twice(url: &str) -> Result<(), String> {
     };
     join_tokens::create(&store, &StoredJoinToken { record, secret_sha256: "hash".into() }).await.unwrap();
     for (key, is_first) in [("first", true), ("second", false)] {
-        let used = join_tokens::use_once(&store, &id, "hash", key, &agent_id(key)).await;
+        let used = join_tokens::use_once(&store, &id, "hash", key, &agent_id(key), key).await;
         let used = used.map_err(|e| format!("{FAILED}: {e}"))?;
         if is_first != matches!(used, UseOutcome::Used { .. }) {
             return Err(format!("the {key} use: {used:?}"));

@@ -56,6 +56,7 @@ impl Model {
             cpus_milli: cpus_milli(r),
             since_ms: now,
             claim: 0,
+            exclusive: r.exclusive,
         };
         let is_parked = agent.reach_ms - now > PARKED_MS;
         let patience = if is_parked { claim_timeout } else { claim_timeout.max(interval) };
@@ -90,7 +91,9 @@ impl Model {
         let mut waiting = Vec::new();
         for (id, job) in pending {
             let r = &job.spec.requirements;
-            let same_class = |other: &Requirements| other.gpus == r.gpus && other.agent_labels == r.agent_labels;
+            let same_class = |other: &Requirements| {
+                (other.gpus, other.exclusive) == (r.gpus, r.exclusive) && other.agent_labels == r.agent_labels
+            };
             let at = looked_at.iter().position(|(other, _)| same_class(other)).unwrap_or_else(|| {
                 looked_at.push((r, 0));
                 looked_at.len() - 1

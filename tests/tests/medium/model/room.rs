@@ -74,6 +74,9 @@ impl Agent {
     pub(super) fn vram_left(&self, uuid: &str) -> i64 {
         let total = self.facts.gpus.iter().find(|g| g.uuid == uuid).map_or(0, |g| mb(g.vram_mb));
         let here = || self.live.iter().filter(|(_, l)| l.devices.iter().any(|d| d == uuid));
+        if here().any(|(_, l)| l.exclusive) {
+            return 0;
+        }
         let all: i64 = here().map(|(_, l)| l.vram_mb).sum();
         let measured = self.measured.as_ref().and_then(|m| m.gpus.get(uuid).map(|found| (m, *found)));
         let left = match measured {
@@ -89,13 +92,20 @@ impl Agent {
         left.min(total - all).max(0)
     }
 
+    /// Whether a job could have the device at all: one that shares, or one that does not.
+    fn is_open(&self, uuid: &str, exclusive: bool) -> bool {
+        let mut here = self.live.values().filter(|l| l.devices.iter().any(|d| d == uuid));
+        if exclusive { here.next().is_none() } else { !here.any(|l| l.exclusive) }
+    }
+
     /// The devices for a job if there is room for it now: of those with room the ones with the least.
     pub(super) fn devices_for(&self, job: &SubmitJob) -> Option<Vec<String>> {
         let r = &job.requirements;
         if !self.has_slot() || self.ram_left() < mb(r.ram_mb) || self.cpus_left() < cpus_milli(r) {
             return None;
         }
-        let lefts = self.facts.gpus.iter().map(|g| (self.vram_left(&g.uuid), g.uuid.clone()));
+        let open = self.facts.gpus.iter().filter(|g| self.is_open(&g.uuid, r.exclusive));
+        let lefts = open.map(|g| (self.vram_left(&g.uuid), g.uuid.clone()));
         let mut fitting: Vec<_> = lefts.filter(|(left, _)| *left >= mb(r.vram_mb)).collect();
         fitting.sort_by_key(|(left, _)| *left);
         (fitting.len() >= r.gpus as usize).then(|| fitting.into_iter().take(r.gpus as usize).map(|(_, d)| d).collect())

@@ -100,6 +100,8 @@ pub(super) struct Live {
     pub(super) since_ms: i64,
     /// The number of the claim that brought it.
     pub(super) claim: u64,
+    /// Whether it has its devices to itself.
+    pub(super) exclusive: bool,
 }
 
 /// How far a live attempt is.

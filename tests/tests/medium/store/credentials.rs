@@ -12,7 +12,7 @@ use titan_lua::{
         join_tokens::{self, StoredJoinToken, UseOutcome},
     },
 };
-use titan_tests::redis::RedisServer;
+use titan_tests::{proxy::Proxy, redis::RedisServer};
 
 use super::world::agent_id;
 
@@ -45,7 +45,7 @@ fn key(name: &str, in_pool: &str) -> StoredKey {
     }
 }
 
-async fn token(store: &Store, name: &str, uses: u32, lives_ms: i64) -> StoredJoinToken {
+async fn stored(store: &Store, name: &str, uses: u32, lives_ms: i64) -> StoredJoinToken {
     let now = store.now_ms().await.unwrap();
     let record = JoinToken {
         id: id(name),
@@ -55,9 +55,11 @@ async fn token(store: &Store, name: &str, uses: u32, lives_ms: i64) -> StoredJoi
         created_at: Timestamp::from_ms(now),
         expires_at: Timestamp::from_ms(now + lives_ms),
     };
-    let token = StoredJoinToken { record, secret_sha256: "hash".into() };
-    join_tokens::create(store, &token).await.unwrap();
-    token
+    StoredJoinToken { record, secret_sha256: "hash".into() }
+}
+
+async fn token(store: &Store, name: &str, uses: u32, lives_ms: i64) {
+    join_tokens::create(store, &stored(store, name, uses, lives_ms).await).await.unwrap();
 }
 
 #[tokio::test]
@@ -85,7 +87,7 @@ async fn of_a_hundred_parallel_uses_of_a_single_use_token_one_succeeds() {
         let store = store.clone();
         tokio::spawn(async move {
             let agent = agent_id(&format!("agent-{i}"));
-            join_tokens::use_once(&store, &id("t"), "hash", &format!("key-{i}"), &agent).await.unwrap()
+            join_tokens::use_once(&store, &id("t"), "hash", &format!("key-{i}"), &agent, "use").await.unwrap()
         })
     });
     let outcomes = futures_util::future::join_all(attempts).await;
@@ -98,8 +100,8 @@ async fn of_a_hundred_parallel_uses_of_a_single_use_token_one_succeeds() {
 async fn the_same_key_may_use_a_token_again_and_gets_the_same_agent() {
     let (_redis, store) = store().await;
     token(&store, "t", 1, 60_000).await;
-    let first = join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("a")).await.unwrap();
-    let again = join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("b")).await.unwrap();
+    let first = join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("a"), "1").await.unwrap();
+    let again = join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("b"), "2").await.unwrap();
     assert_eq!(first, UseOutcome::Used { pool: pool("default"), agent: agent_id("a") });
     assert_eq!(first, again);
     let listed = join_tokens::list(&store, &pool("default"), None, 10).await.unwrap();
@@ -107,16 +109,49 @@ async fn the_same_key_may_use_a_token_again_and_gets_the_same_agent() {
 }
 
 #[tokio::test]
-async fn a_use_that_came_to_nothing_is_given_back_once() {
+async fn a_use_that_came_to_nothing_stays_spent_and_leaves_the_key_another_wish() {
+    let (_redis, store) = store().await;
+    token(&store, "t", 2, 60_000).await;
+    let try_it = async |key: &str, wish: &str, use_id: &str| {
+        join_tokens::use_once(&store, &id("t"), "hash", key, &agent_id(wish), use_id).await.unwrap()
+    };
+    let used = |wish: &str| UseOutcome::Used { pool: pool("default"), agent: agent_id(wish) };
+    assert_eq!(try_it("key", "a", "1").await, used("a"));
+    join_tokens::forget_use(&store, &id("t"), "key", "1").await.unwrap();
+    assert!(join_tokens::list(&store, &pool("default"), None, 10).await.unwrap()[0].used_by.is_empty());
+    assert_eq!(try_it("key", "b", "2").await, used("b"));
+    assert_eq!(try_it("other", "c", "3").await, UseOutcome::UsedUp);
+}
+
+#[tokio::test]
+async fn a_use_is_forgotten_only_by_the_call_that_made_it_and_by_none_once_another_relies_on_it() {
     let (_redis, store) = store().await;
     token(&store, "t", 1, 60_000).await;
-    let try_it = async |key: &str| join_tokens::use_once(&store, &id("t"), "hash", key, &agent_id("a")).await.unwrap();
-    assert!(matches!(try_it("key").await, UseOutcome::Used { .. }));
-    for _ in 0..2 {
-        join_tokens::return_use(&store, &id("t"), "key").await.unwrap();
+    let try_it = async |use_id: &str| {
+        join_tokens::use_once(&store, &id("t"), "hash", "key", &agent_id("a"), use_id).await.unwrap()
+    };
+    let used = UseOutcome::Used { pool: pool("default"), agent: agent_id("a") };
+    assert_eq!(try_it("first").await, used);
+    join_tokens::forget_use(&store, &id("t"), "key", "another").await.unwrap();
+    assert_eq!(try_it("second").await, used);
+    for use_id in ["first", "second"] {
+        join_tokens::forget_use(&store, &id("t"), "key", use_id).await.unwrap();
     }
-    assert!(matches!(try_it("other").await, UseOutcome::Used { .. }));
-    assert_eq!(try_it("key").await, UseOutcome::UsedUp);
+    assert_eq!(try_it("third").await, used);
+}
+
+#[tokio::test]
+async fn a_join_token_has_its_end_from_the_first_moment_on() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::to(&redis.address()).await;
+    let store = Store::new(&format!("redis://{}", proxy.address()), PoolSettings::default()).unwrap();
+    let token = stored(&store, "t", 1, 60_000).await;
+    proxy.lose_replies(u64::MAX, |bytes| bytes.windows(4).any(|word| word == b"HSET"));
+    join_tokens::create(&store, &token).await.unwrap_err();
+    assert!(proxy.lost() > 0);
+    let read = redis::cmd("PEXPIRETIME").arg("titan:join-token:t").to_owned();
+    let ends: i64 = read.query_async(&mut redis.connection().await).await.unwrap();
+    assert_eq!(ends, token.record.expires_at.as_ms());
 }
 
 #[tokio::test]
@@ -125,7 +160,7 @@ async fn a_wrong_an_expired_and_a_revoked_token_are_worth_the_same() {
     token(&store, "t", 5, 60_000).await;
     token(&store, "old", 5, -1).await;
     let try_it = async |name: &str, secret: &str| {
-        join_tokens::use_once(&store, &id(name), secret, "key", &agent_id("a")).await.unwrap()
+        join_tokens::use_once(&store, &id(name), secret, "key", &agent_id("a"), "use").await.unwrap()
     };
     assert_eq!(try_it("t", "guess").await, UseOutcome::Invalid);
     assert_eq!(try_it("old", "hash").await, UseOutcome::Invalid);

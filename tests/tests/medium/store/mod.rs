@@ -2,6 +2,7 @@
 
 mod agents;
 mod attempts;
+mod backlog;
 mod breaker;
 mod conditions;
 mod credentials;

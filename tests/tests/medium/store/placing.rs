@@ -66,6 +66,29 @@ async fn gpus_are_reserved_one_by_one_and_best_fit_first() {
     assert!(matches!(refused, SubmitOutcome::Unserved { .. }), "2 x 12 GB is not 24: {refused:?}");
 }
 
+fn whole(gpus: u32) -> SubmitJob {
+    SubmitJob { requirements: Requirements { gpus, exclusive: true, ..Requirements::default() }, ..process() }
+}
+
+#[tokio::test]
+async fn a_job_that_wants_its_gpus_to_itself_shares_none() {
+    let world = World::new().await;
+    let agent = world.parked("a", &with_gpus(&[24_576, 12_288])).await;
+    world.bound(&on_gpus(1, 4_000)).await;
+    let (id, _) = world.bound(&whole(1)).await;
+    world.pending(&whole(1)).await;
+    let leases = world.claim(&agent, 4).await;
+    let own = leases.iter().find(|l| l.job_id == id).unwrap();
+    assert_eq!(own.devices, ["GPU-0"], "the job without that wish got the smaller one");
+    world.claim(&agent, 4).await;
+    assert_eq!(world.agent(&agent).await.gpus[0].vram_free_mb, 0);
+    world.pending(&on_gpus(1, 9_000)).await;
+    let beside = SubmitJob { requirements: Requirements { gpus: 2, ..Requirements::default() }, ..process() };
+    world.pending(&beside).await;
+    world.report(&agent, own, Happening::Completed { result: None }).await;
+    assert_eq!(world.agent(&agent).await.live_attempts, 2, "the one that waits longest has it to itself again");
+}
+
 #[tokio::test]
 async fn memory_that_others_use_is_not_promised() {
     let world = World::new().await;

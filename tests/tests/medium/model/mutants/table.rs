@@ -35,6 +35,8 @@ const SMALL: usize = 4;
 const TWO_GPUS: usize = 5;
 /// A need that the big box and another have room for.
 const ONE_GPU: usize = 3;
+/// A need of a GPU that no other job is on.
+const WHOLE_GPU: usize = 9;
 const MUCH_RAM: usize = 1;
 const MANY_CPUS: usize = 2;
 const ANY: usize = 0;
@@ -270,6 +272,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         times: 1,
         replace: "and false",
         told: Told::Story(|| after(running(), [Step::Beat(Beat { unlisted: u8::MAX, ..Beat::usual(BIG) })])),
+    },
+    Mutant {
+        name: "a GPU that a job has to itself is shared",
+        find: "is_closed or entry.exclusive",
+        times: 1,
+        replace: "is_closed",
+        told: Told::Story(|| after(alone(OTHER), [submit(WHOLE_GPU, 0), submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a job that wants a GPU to itself gets one that others are on",
+        find: "return device.attempts == 0",
+        times: 1,
+        replace: "return true",
+        told: Told::Story(|| after(alone(OTHER), [submit(ONE_GPU, 0), submit(WHOLE_GPU, 0)])),
     },
     Mutant {
         name: "a join token is used more often than it may be",

@@ -1,0 +1,94 @@
+//! Settings from several places made into one.
+
+use super::{RunArgs, file, keys::Keys};
+use crate::hardware::Accelerator;
+
+impl RunArgs {
+    /// These settings, and for what they leave open those of the file that they name.
+    ///
+    /// # Errors
+    /// The file cannot be read or says something that makes no sense.
+    pub(crate) fn with_file(self) -> anyhow::Result<Self> {
+        let Some(path) = self.config.as_deref().filter(|path| !path.as_os_str().is_empty()) else { return Ok(self) };
+        let file = file::read(path, &Keys::of::<Self>().with::<Accelerator>("accelerator"))?;
+        Ok(self.or(file))
+    }
+
+    /// Takes each setting apart, so that none can be forgotten.
+    fn or(self, other: Self) -> Self {
+        let Self {
+            config,
+            coordinators,
+            join_token_file,
+            node_id,
+            hostname,
+            labels,
+            max_jobs,
+            allow_jobs,
+            job_user,
+            allow_root_jobs,
+            state_dir,
+            work_dir,
+            min_free_disk_mb,
+            nvml_library,
+            ca_file,
+            heartbeat_interval,
+            drain_grace,
+            log_format,
+            log_level,
+            accelerators,
+        } = self;
+        Self {
+            config: config.or(other.config),
+            coordinators: first(coordinators, other.coordinators),
+            join_token_file: join_token_file.or(other.join_token_file),
+            node_id: node_id.or(other.node_id),
+            hostname: hostname.or(other.hostname),
+            labels: first(labels, other.labels),
+            max_jobs: max_jobs.or(other.max_jobs),
+            allow_jobs: allow_jobs.or(other.allow_jobs),
+            job_user: job_user.or(other.job_user),
+            allow_root_jobs: allow_root_jobs.or(other.allow_root_jobs),
+            state_dir: state_dir.or(other.state_dir),
+            work_dir: work_dir.or(other.work_dir),
+            min_free_disk_mb: min_free_disk_mb.or(other.min_free_disk_mb),
+            nvml_library: nvml_library.or(other.nvml_library),
+            ca_file: ca_file.or(other.ca_file),
+            heartbeat_interval: heartbeat_interval.or(other.heartbeat_interval),
+            drain_grace: drain_grace.or(other.drain_grace),
+            log_format: log_format.or(other.log_format),
+            log_level: log_level.or(other.log_level),
+            accelerators: first(accelerators, other.accelerators),
+        }
+    }
+}
+
+/// A list replaces a list; two are not mixed.
+fn first<T>(list: Vec<T>, other: Vec<T>) -> Vec<T> {
+    if list.is_empty() { other } else { list }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_goes_before_the_file_and_the_rest_comes_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(
+            &path,
+            "max_jobs = 3\nallow_jobs = true\nlabels = { a = 1, b = \"x\" }\ncoordinator = \"http://c\"",
+        )
+        .unwrap();
+        let given = RunArgs {
+            config: Some(path),
+            allow_jobs: Some(false),
+            coordinators: vec!["http://given".into()],
+            ..RunArgs::default()
+        };
+        let all = given.with_file().unwrap();
+        assert_eq!((all.allow_jobs, all.max_jobs), (Some(false), Some(3)));
+        assert_eq!((all.coordinators, all.labels), (vec!["http://given".into()], vec!["a=1".into(), "b=x".into()]));
+    }
+}

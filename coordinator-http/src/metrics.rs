@@ -1,0 +1,99 @@
+//! Figures for Prometheus: of this copy, counted here, and of pools, read from Redis.
+//!
+//! No label takes a value that a caller could choose: methods, routes, classes of status and words of ours only, and pools,
+//! which administrators make.
+
+mod fleet;
+mod page;
+mod process;
+mod requests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use titan_lua::Store;
+
+use self::page::Kind::{Counter, Gauge};
+pub(crate) use self::{
+    fleet::{Fleet, Pools},
+    page::{CONTENT_TYPE, Page},
+    requests::{Request, Requests},
+};
+use crate::state::AppState;
+
+/// The figures of this copy.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) requests: Requests,
+    pub(crate) fleet: Fleet,
+    /// Jobs that were submitted here, by what became of them.
+    pub(crate) submitted: Tally<&'static str>,
+    /// Reports of agents that came here, by kind and answer.
+    pub(crate) reports: Tally<(&'static str, &'static str)>,
+    /// Requests that were refused since their key had used up a quota, by its name.
+    pub(crate) over_quota: Tally<&'static str>,
+}
+
+/// Counters of one kind, by words of ours.
+#[derive(Debug)]
+pub(crate) struct Tally<W>(Mutex<BTreeMap<W, u64>>);
+
+impl<W> Default for Tally<W> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<W: Ord + Clone> Tally<W> {
+    /// Counts one more.
+    pub(crate) fn count(&self, words: W) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(words).or_default() += 1;
+    }
+
+    fn read(&self) -> BTreeMap<W, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All figures, and of the pools those that were asked for.
+pub(crate) async fn page(state: &AppState, pools: Pools<'_>) -> Page {
+    let mut page = Page::default();
+    page.family("titan_build_info", Gauge, "The version of this coordinator; always 1.");
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    process::write(&mut page, state.started_s);
+    state.metrics.requests.write(&mut page, state.waiters.waiting());
+    tallies(&state.metrics, &mut page);
+    let fleet = state.metrics.fleet.read(&state.store, pools).await;
+    store(&state.store, fleet.is_some(), &mut page);
+    if let Some(pools) = fleet {
+        fleet::write(&pools, &mut page);
+    }
+    page
+}
+
+fn tallies(metrics: &Metrics, page: &mut Page) {
+    page.family("titan_jobs_submitted_total", Counter, "Jobs submitted to this copy, by what became of them.");
+    for (outcome, count) in metrics.submitted.read() {
+        page.sample(&[("outcome", outcome)], count);
+    }
+    page.family("titan_reports_total", Counter, "Reports of agents to this copy, repeats included, by its answer.");
+    for ((kind, answer), count) in metrics.reports.read() {
+        page.sample(&[("kind", kind), ("answer", answer)], count);
+    }
+    page.family("titan_quota_refusals_total", Counter, "Requests refused since their API key had used up a quota.");
+    for (policy, count) in metrics.over_quota.read() {
+        page.sample(&[("policy", policy)], count);
+    }
+}
+
+fn store(store: &Store, is_up: bool, page: &mut Page) {
+    page.family("titan_store_up", Gauge, "Whether Redis answered just now.");
+    page.sample(&[], u64::from(is_up));
+    let (latency, unanswered) = store.latency();
+    page.histogram_family("titan_store_command_duration_seconds", "Time until Redis answered a command or a script.");
+    page.histogram(&[], &latency);
+    page.family("titan_store_unanswered_total", Counter, "Commands to which Redis gave no answer.");
+    page.sample(&[], unanswered);
+}

@@ -1,0 +1,106 @@
+//! The text that Prometheus reads (exposition format 0.0.4).
+
+use std::fmt::{Display, Write};
+
+use titan_lua::latency::Distribution;
+
+/// What it is sent as.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A page that is being written, family by family.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    text: String,
+    name: &'static str,
+}
+
+/// What a figure may do.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// It only rises, until the process ends.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+}
+
+impl Page {
+    /// Begins a family of figures; its samples follow.
+    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        self.begin(name, kind, help);
+    }
+
+    /// Begins a family of histograms.
+    pub(super) fn histogram_family(&mut self, name: &'static str, help: &str) {
+        self.begin(name, "histogram", help);
+    }
+
+    /// One figure of the family.
+    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.line("", labels, None, value);
+    }
+
+    /// One histogram of the family.
+    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], of: &Distribution) {
+        for (bound, count) in &of.buckets {
+            self.line("_bucket", labels, Some(&bound.to_string()), count);
+        }
+        self.line("_bucket", labels, Some("+Inf"), of.count);
+        self.line("_sum", labels, None, of.sum_s);
+        self.line("_count", labels, None, of.count);
+    }
+
+    /// The whole text.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
+    fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.name = name;
+        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], bound: Option<&str>, value: impl Display) {
+        let name = self.name;
+        self.write(format_args!("{name}{suffix}"));
+        let mut before = '{';
+        for (label, value) in labels.iter().copied().chain(bound.map(|bound| ("le", bound))) {
+            self.write(format_args!("{before}{label}=\"{}\"", escaped(value)));
+            before = ',';
+        }
+        self.write(format_args!("{} {value}\n", if before == ',' { "}" } else { "" }));
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.text.write_fmt(text);
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_what_prometheus_reads() {
+        let mut page = Page::default();
+        page.family("a_total", Kind::Counter, "All.");
+        page.sample(&[], 1);
+        page.sample(&[("b", "x\"\\\n"), ("c", "y")], 2.5);
+        page.histogram_family("d_seconds", "Some.");
+        page.histogram(&[("b", "x")], &Distribution { buckets: vec![(0.5, 1)], count: 3, sum_s: 7.25 });
+        assert_eq!(
+            page.into_text(),
+            "# HELP a_total All.\n# TYPE a_total counter\na_total 1\na_total{b=\"x\\\"\\\\\\n\",c=\"y\"} 2.5\n\
+             # HELP d_seconds Some.\n# TYPE d_seconds histogram\nd_seconds_bucket{b=\"x\",le=\"0.5\"} 1\n\
+             d_seconds_bucket{b=\"x\",le=\"+Inf\"} 3\nd_seconds_sum{b=\"x\"} 7.25\nd_seconds_count{b=\"x\"} 3\n"
+        );
+    }
+}
