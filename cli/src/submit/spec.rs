@@ -1,6 +1,11 @@
 //! From the command line to a job.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -32,9 +37,16 @@ pub struct JobOptions {
     /// Accept the job even if no registered agent could ever run it.
     #[arg(long, help_heading = "Requirements")]
     pub allow_unserved: bool,
+    /// What to call the job: its label `name`.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub name: Option<String>,
     /// A variable of the job's environment; without `=VALUE` the value that it has here. May be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     pub env: Vec<(String, String)>,
+    /// A file with variables, one `NAME=VALUE` a line; empty lines and those that begin with `#` are passed over. What
+    /// --env says goes before. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
     /// A label of your own on the job; it decides nothing. May be repeated.
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub label: Vec<(String, String)>,
@@ -59,10 +71,16 @@ pub struct JobOptions {
 }
 
 impl JobOptions {
+    /// Whether the job's input is read from standard input.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.stdin_file.as_deref() == Some(Path::new("-"))
+    }
+
     /// The job that the command line describes.
     ///
     /// # Errors
-    /// [`Failure`] if the file for standard input is unusable.
+    /// [`Failure`] if the file for standard input, or one with variables, is unusable.
     pub fn into_job(self) -> Result<SubmitJob, Failure> {
         let stdin = self.stdin_file.map(|file| read_stdin(&file)).transpose()?;
         let timeout_ms = self.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
@@ -70,7 +88,7 @@ impl JobOptions {
             kind: JobKind::Process,
             process: ProcessSpec {
                 command: self.command,
-                env: self.env.into_iter().collect(),
+                env: variables(&self.env_file, self.env)?,
                 secret_env: BTreeMap::new(),
                 working_dir: self.workdir,
                 stdin,
@@ -86,10 +104,30 @@ impl JobOptions {
             priority: self.priority,
             max_attempts: self.max_attempts,
             timeout_ms,
-            labels: self.label.into_iter().collect(),
+            labels: self.label.into_iter().chain(self.name.map(|name| ("name".to_owned(), name))).collect(),
             allow_unserved: self.allow_unserved,
         })
     }
+}
+
+/// The variables of the files, in their order, and those that were named one by one.
+fn variables(files: &[PathBuf], named: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for file in files {
+        let name = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("--env-file {name} cannot be read"))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim_start().starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            // The line itself is not repeated: it may hold a secret.
+            let pair =
+                parse_pair(line).map_err(|why| Failure::Usage(format!("--env-file {name}, line {number}: {why}")))?;
+            all.extend([pair]);
+        }
+    }
+    all.extend(named);
+    Ok(all)
 }
 
 /// Reads text for standard input, but never more than the coordinator takes.
@@ -107,6 +145,14 @@ fn read_stdin(file: &std::path::Path) -> Result<String, Failure> {
         return Err(Failure::Usage(format!("--stdin-file {name} is longer than {most_kib} KiB; let the job fetch it")));
     }
     Ok(text)
+}
+
+/// A name that a label can hold.
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > limits::LABEL_BYTES {
+        return Err(format!("must be 1 to {} bytes", limits::LABEL_BYTES));
+    }
+    Ok(text.to_owned())
 }
 
 /// `name=value`.
