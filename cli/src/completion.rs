@@ -32,5 +32,6 @@ fn shown(command: &Command) -> Command {
     let below = command.get_subcommands().filter(|command| !command.is_hide_set()).map(shown);
     let name = command.get_name().to_owned();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    Command::new(name).about(about).args(command.get_arguments()).subcommands(below)
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    Command::new(name).about(about).args(arguments).subcommands(below)
 }

@@ -26,7 +26,6 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod render;
-pub mod secret;
 pub mod session;
 pub mod settings;
 pub mod status;

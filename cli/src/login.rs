@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use titan_api::client::ClientError;
+use titan_api::{client::ClientError, secret::Secret};
 
 use crate::{
     failure::Failure,
     files::contexts::{Contexts, Name, Saved, same_url},
     key,
-    secret::Secret,
     session::{Session, is_loopback},
     settings::Global,
     target::{KeyOrigin, Origin, Target, checked_url, variable},
@@ -59,7 +58,7 @@ pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
         eprintln!("warning: {url} is not encrypted: whoever is on the way can read the key; use https if you can");
     }
     let key = read_key(&name, &global)?;
-    if key.expose().starts_with(JOIN_TOKEN) {
+    if key.reveal().starts_with(JOIN_TOKEN) {
         let why = "that is a join token, with which a machine joins; to log in takes an API key or the admin token";
         return Err(Failure::Usage(why.to_owned()));
     }

@@ -61,7 +61,7 @@ impl Session {
             client = client.with_pool(pool.as_str());
         }
         let key_origin = target.key.map(|(key, origin)| {
-            client = client.clone().with_bearer(key.expose());
+            client = client.clone().with_bearer(key.reveal());
             origin
         });
         Ok(Self { origin: target.origin, key_origin, ..Self::at(client, global) })

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use titan_api::ids::PoolName;
+use titan_api::{ids::PoolName, secret::Secret};
 
 use crate::{
     failure::Failure,
@@ -12,7 +12,6 @@ use crate::{
         dev::{self, DevContext},
     },
     key,
-    secret::Secret,
     settings::Global,
 };
 
@@ -172,7 +171,7 @@ fn saved_target(name: &Name, saved: &Saved) -> Target {
 fn of_dev() -> Result<Option<Target>, Failure> {
     let Some(file) = dev::path() else { return Ok(None) };
     let Some(dev) = DevContext::read(&file)? else { return Ok(None) };
-    let key = Secret::new(&dev.api_key, &file.display().to_string())?;
+    let key = key::checked(&dev.api_key, &file.display().to_string())?;
     let url = dev.url.clone();
     Ok(Some(Target { key: Some((key, KeyOrigin::Dev)), ..Target::at(url, Origin::Dev { file, dev }) }))
 }

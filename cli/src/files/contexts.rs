@@ -9,10 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use titan_api::ids::PoolName;
+use titan_api::{ids::PoolName, secret::Secret};
 
 use super::write_private;
-use crate::secret::Secret;
 
 /// The name under which a running `titan dev` is found; no saved context may have it.
 pub const DEV: &str = "dev";

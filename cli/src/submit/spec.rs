@@ -12,6 +12,7 @@ use clap::Args;
 use titan_api::{
     jobs::{JobKind, ProcessSpec, Requirements, SubmitJob},
     limits,
+    secret::Secret,
 };
 
 use crate::failure::Failure;
@@ -25,6 +26,9 @@ pub struct JobOptions {
     /// Memory on each of those GPUs: megabytes, or with a unit, for example `16G`.
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
     pub vram: u64,
+    /// Have those GPUs to itself: nothing else is placed on them.
+    #[arg(long, requires = "gpus", help_heading = "Requirements")]
+    pub exclusive: bool,
     /// Main memory: megabytes, or with a unit.
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
     pub ram: u64,
@@ -47,6 +51,9 @@ pub struct JobOptions {
     /// --env says goes before. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
+    /// A variable whose value nobody is shown again; it is the one that NAME has here. May be repeated.
+    #[arg(long, value_name = "NAME", value_parser = parse_secret)]
+    pub secret_env: Vec<(String, String)>,
     /// A label of your own on the job; it decides nothing. May be repeated.
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub label: Vec<(String, String)>,
@@ -89,7 +96,7 @@ impl JobOptions {
             process: ProcessSpec {
                 command: self.command,
                 env: variables(&self.env_file, self.env)?,
-                secret_env: BTreeMap::new(),
+                secret_env: self.secret_env.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
                 working_dir: self.workdir,
                 stdin,
             },
@@ -99,7 +106,7 @@ impl JobOptions {
                 ram_mb: self.ram,
                 cpus: self.cpus,
                 agent_labels: self.agent_label.into_iter().collect::<BTreeMap<_, _>>(),
-                ..Requirements::default()
+                exclusive: self.exclusive,
             },
             priority: self.priority,
             max_attempts: self.max_attempts,
@@ -170,6 +177,14 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
     }
     let value = std::env::var(text).map_err(|_| format!("{text} is not set here; say {text}=VALUE"))?;
     Ok((text.to_owned(), value))
+}
+
+/// `NAME` for the value that it has in this process: a secret is no part of a command line, which others can see.
+fn parse_secret(name: &str) -> Result<(String, String), String> {
+    if let Some((name, _)) = name.split_once('=') {
+        return Err(format!("takes a name alone: say `export {name}=…` first, in a way that your shell does not keep"));
+    }
+    parse_variable(name)
 }
 
 /// Megabytes: a number, or one with a unit of 1,024 (`M`, `G`, `T`, each also as `GB` or `GiB`).

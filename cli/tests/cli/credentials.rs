@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use titan_api::credentials::{CreateJoinToken, CreateKey, Scope};
+use titan_api::credentials::{CreateJoinToken, CreateKey, KeyLimits, Quota, Scope};
 
 use crate::support::{Answer, Request, Server, Titan, json, ran};
 
@@ -33,12 +33,15 @@ fn standard_output_gets_the_new_key_alone() {
     let server = coordinator();
     let create =
         ["keys", "create", "ci", "--scope", "jobs:write,jobs:read", "--scope", "agents:read", "--expires", "90d"];
+    let create = [create.as_slice(), &["--requests", "600/1m", "--body-bytes", "1000/1h"]].concat();
     let (code, out, err) = at(&server, &create);
     assert_eq!((code, out.as_str()), (0, "titan_0123_secret\n"), "{err}");
     assert!(err.contains("API key 0123 (ci) for pool default") && !err.contains("secret"), "{err}");
     let sent: CreateKey = serde_json::from_str(&server.requests()[0].body).unwrap();
     let scopes = vec![Scope::JobsWrite, Scope::JobsRead, Scope::AgentsRead];
-    assert_eq!(sent, CreateKey { name: "ci".into(), scopes, expires_in_ms: Some(7_776_000_000) });
+    let quota = |quota, window_ms| Some(Quota { quota, window_ms });
+    let limits = KeyLimits { requests: quota(600, 60_000), body_bytes: quota(1_000, 3_600_000) };
+    assert_eq!(sent, CreateKey { expires_in_ms: Some(7_776_000_000), limits, ..CreateKey::new("ci", scopes) });
 }
 
 #[test]
@@ -72,11 +75,14 @@ fn no_secret_is_made_that_would_not_be_shown() {
 #[test]
 fn wrong_limits_and_scopes_are_refused_before_anything_is_sent() {
     let server = coordinator();
-    let cases: [&[&str]; 8] = [
+    let cases: [&[&str]; 11] = [
         &["keys", "create", "ci"],
         &["keys", "create", "--scope", "jobs:write"],
         &["keys", "create", "ci", "--scope", "jobs:all"],
         &["keys", "create", "ci", "--scope", "jobs:write", "--expires", "soon"],
+        &["keys", "create", "ci", "--scope", "jobs:write", "--requests", "600"],
+        &["keys", "create", "ci", "--scope", "jobs:write", "--requests", "0/1m"],
+        &["keys", "create", "ci", "--scope", "jobs:write", "--body-bytes", "1/2days"],
         &["keys", "rm", "0123"],
         &["keys", "rm", "--yes", "../x"],
         &["join-tokens", "create", "--uses", "0"],

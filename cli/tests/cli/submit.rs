@@ -105,6 +105,19 @@ fn variables_come_from_files_too_and_a_wrong_line_is_not_repeated() {
 }
 
 #[test]
+fn a_secret_variable_is_taken_from_here_and_never_from_the_command_line() {
+    let titan = Titan::new();
+    let dry = |name: &str| {
+        let mut command = titan.bare(&["submit", "--dry-run", "--secret-env", name, "--", "x"]);
+        ran(command.env("TOKEN", "geheim").output().unwrap())
+    };
+    let job: SubmitJob = serde_json::from_str(&dry("TOKEN").1).unwrap();
+    assert_eq!(job.process.secret_env["TOKEN"].reveal(), "geheim");
+    let (code, _, err) = dry("TOKEN=other");
+    assert_eq!((code, err.contains("takes a name alone")), (2, true), "{err}");
+}
+
+#[test]
 fn ctrl_c_and_sigterm_cancel_the_job_if_that_was_asked_for() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let cancelled = Arc::new(AtomicBool::new(false));
