@@ -4,7 +4,7 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/debug
 # Extra arguments for `titan dev`, `cargo test` or `cargo bench`, for example: make demo ARGS=--once
 ARGS ?=
 
-.PHONY: help setup build demo dev test check fmt-check lint doc deny bench clean
+.PHONY: help setup build demo dev test check fmt-check lint doc docs deny bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ lint: setup
 
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+docs: build ## Write what is generated in docs/, after a change of the command line
+	@$(BIN)/titan manual --reference docs/cli.md
 
 deny:
 	@sh scripts/setup.sh --checks

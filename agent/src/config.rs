@@ -34,7 +34,7 @@ pub struct RunArgs {
     #[serde(rename = "coordinator", deserialize_with = "values::one_or_many")]
     pub coordinators: Vec<String>,
 
-    /// File that holds the join token; `-` reads it from standard input. Needed once: afterwards the agent has a
+    /// File that holds the join token; `-` reads it from standard input, and asks for it on a terminal. Needed once: afterwards the agent has a
     /// credential of its own. The environment variable `TITAN_JOIN_TOKEN` may hold the token itself.
     #[arg(long, env = "TITAN_JOIN_TOKEN_FILE", value_name = "FILE")]
     pub join_token_file: Option<PathBuf>,

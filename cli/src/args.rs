@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{agents, dev, failure::EXIT_CODES, jobs, parent, settings::Global, status, submit};
+use crate::{
+    agents, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual, parent,
+    settings::Global, status, submit,
+};
 
 /// Run jobs on a fleet of machines.
 ///
@@ -32,15 +35,33 @@ pub enum Command {
     /// Look at jobs, follow and cancel them.
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Look at agents, drain and remove them.
+    /// Look at agents, add, drain and remove them.
     #[command(subcommand)]
     Agents(agents::Command),
     /// Show the pool at a glance.
     Status(status::Options),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Make, list and revoke tokens with which machines join.
+    #[command(subcommand)]
+    JoinTokens(join_tokens::Command),
+    /// Look for what is wrong between here and a working pool.
+    Doctor(doctor::Options),
+    /// Keep a coordinator's URL and a key for it, and use them from now on.
+    Login(login::Options),
+    /// Look at the coordinators that are kept, and choose one.
+    #[command(subcommand)]
+    Context(context::Command),
     /// Run a coordinator, or make what one needs.
     Coordinator(titan_coordinator::Command),
     /// Run an agent: take jobs from a coordinator and run them on this machine.
     Agent(titan_agent::Command),
+    /// Print a script that completes commands in a shell.
+    Completion(completion::Options),
+    /// Write the manual pages, or the reference of docs/cli.md.
+    #[command(hide = true)]
+    Manual(manual::Options),
     /// Run a program that ends when standard input does.
     #[command(hide = true)]
     WithParent(parent::Options),

@@ -12,14 +12,17 @@ Exit codes:
     0  it went well
     1  it failed
     2  the command line is wrong
-    3  the job ended other than well (failed or cancelled)
+    3  the job ended other than well, and had no exit code
     4  the credential is missing, wrong, or does not allow this
     5  there is no such thing here
     6  the state of the thing does not allow this
     7  the coordinator or its store is unavailable; try again later
     8  the wait was over before the job
   130  Ctrl-C
-  141  whoever read the output went away";
+  141  whoever read the output went away
+
+`submit`, `jobs logs -f` and `jobs wait` pass on the exit code of the job's program (128 and the number of the signal, if
+one ended it), whichever it is; with --plain-exit-code they end with 3 instead.";
 
 /// A command that did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +38,21 @@ pub enum Failure {
         hint: Option<String>,
     },
     /// The job ended other than well.
-    #[error("{0}")]
-    JobEnded(String),
+    #[error("{message}")]
+    JobEnded {
+        /// How.
+        message: String,
+        /// The exit code to end with.
+        code: u8,
+    },
+    /// Something that was looked at is not in order; what, was printed.
+    #[error("{message}")]
+    Broken {
+        /// Which things.
+        message: String,
+        /// The exit code to end with.
+        code: u8,
+    },
     /// The wait was over before the job.
     #[error("{0}")]
     TimedOut(String),
@@ -60,7 +76,7 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Self::Call { error, .. } => code_of_call(error),
-            Self::JobEnded(_) => 3,
+            Self::JobEnded { code, .. } | Self::Broken { code, .. } => *code,
             Self::TimedOut(_) => 8,
             Self::Usage(_) => 2,
             Self::Interrupted => 130,

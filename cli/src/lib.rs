@@ -3,36 +3,47 @@
 
 pub mod agents;
 pub mod args;
+pub mod completion;
 pub mod context;
+pub mod credential;
 pub mod dev;
+pub mod doctor;
 pub mod failure;
+pub mod files;
 pub mod follow;
+pub mod help;
 pub mod interrupt;
 pub mod jobs;
+pub mod join_tokens;
+pub mod key;
+pub mod keys;
+pub mod login;
+pub mod manual;
+pub mod page;
 pub mod parent;
+pub mod patience;
 pub mod printer;
+pub mod progress;
+pub mod prompt;
 pub mod render;
 pub mod session;
 pub mod settings;
 pub mod status;
 pub mod stop;
 pub mod submit;
+pub mod target;
+pub mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
 
-use crate::{
-    args::{Cli, Command},
-    failure::Failure,
-    session::Session,
-};
+use crate::{args::Command, failure::Failure, session::Session};
 
 /// Does what the command line says.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = help::parse(&std::env::args_os().collect::<Vec<_>>());
     if cli.exit_with_parent {
         parent::end_with_stdin();
     }
@@ -42,7 +53,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::WithParent(options) => Ok(parent::run(&options)?),
         Command::Coordinator(command) => {
@@ -55,7 +66,17 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let this = std::env::current_exe().context("the path of this program is unknown")?;
             Ok(titan_agent::execute(command, vec![this.into_os_string(), "agent".into()])?)
         }
+        Command::Login(options) => block_on(login::run(options, cli.global)),
+        Command::Keys(command) => block_on(keys::run(Session::open(&cli.global)?, command)),
+        Command::JoinTokens(command) => block_on(join_tokens::run(Session::open(&cli.global)?, command)),
+        Command::Doctor(options) => block_on(doctor::run(options, cli.global)),
+        Command::Completion(options) => completion::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Manual(options) => manual::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Context(command) => context::run(&command, &cli.global).map(|()| ExitCode::SUCCESS),
         Command::Dev(options) => block_on(dev::run(options, cli.global)),
+        Command::Submit(options) if cli.global.reads_stdin() && options.job.reads_stdin() => {
+            Err(Failure::Usage("standard input cannot be both the key and the job's input; use a file for one".into()))
+        }
         Command::Submit(options) => block_on(submit::run(Session::open(&cli.global)?, options)),
         Command::Jobs(command) => block_on(jobs::run(Session::open(&cli.global)?, command)),
         Command::Agents(command) => block_on(agents::run(Session::open(&cli.global)?, command)),

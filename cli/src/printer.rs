@@ -25,6 +25,11 @@ impl<O: Write, E: Write> Printer<O, E> {
         Self { stdout, stderr, attempt: None, offset: 0 }
     }
 
+    /// What came before this byte of this attempt was shown otherwise.
+    pub fn begin_at(&mut self, attempt: u32, offset: u64) {
+        (self.attempt, self.offset) = (Some(attempt), offset);
+    }
+
     /// Writes what is new in an event.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! One command's connection to a coordinator, and its way to print.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -11,8 +15,10 @@ use titan_api::{
 
 use crate::{
     failure::Failure,
+    progress,
     render::style::Style,
-    settings::{Format, Global, Origin, Target},
+    settings::{Format, Global},
+    target::{KeyOrigin, Origin, Target, variable},
 };
 
 /// Without a byte for this long a connection counts as broken; the coordinator sends something every 15 s.
@@ -28,8 +34,12 @@ pub struct Session {
     pub format: Format,
     /// What standard output can show.
     pub style: Style,
+    /// What standard error can show.
+    pub stderr_style: Style,
     origin: Origin,
-    has_key: bool,
+    key_origin: Option<KeyOrigin>,
+    /// Whether nothing is to be said but errors.
+    quiet: bool,
 }
 
 impl Session {
@@ -38,23 +48,57 @@ impl Session {
     /// # Errors
     /// [`Failure`] if a setting is unusable.
     pub fn open(global: &Global) -> Result<Self, Failure> {
-        let target = Target::find(global)?;
-        let mut client = connect(&target.url)?;
-        if let Some(pool) = &global.pool {
+        Self::to(Target::find(global)?, global)
+    }
+
+    /// Prepares to call a coordinator that was found.
+    ///
+    /// # Errors
+    /// [`Failure`] if a setting is unusable.
+    pub fn to(target: Target, global: &Global) -> Result<Self, Failure> {
+        let mut client = connect_trusting(&target.url, target.ca_file.as_deref())?;
+        if let Some(pool) = &target.pool {
             client = client.with_pool(pool.as_str());
         }
-        let has_key = target.key.is_some();
-        if let Some(key) = target.key {
-            client = client.with_bearer(key);
-        }
-        Ok(Self { origin: target.origin, has_key, ..Self::at(client, global) })
+        let key_origin = target.key.map(|(key, origin)| {
+            client = client.clone().with_bearer(key.reveal());
+            origin
+        });
+        Ok(Self { origin: target.origin, key_origin, ..Self::at(client, global) })
     }
 
     /// A session with a client that has its key.
     #[must_use]
     pub fn at(client: Client, global: &Global) -> Self {
-        let style = Style::of_stdout(global.no_color);
-        Self { client, format: global.output, style, origin: Origin::Given, has_key: true }
+        Self {
+            client,
+            format: global.output,
+            style: Style::of_stdout(global),
+            stderr_style: Style::of_stderr(global),
+            origin: Origin::Flag,
+            key_origin: Some(KeyOrigin::Flag),
+            quiet: false,
+        }
+    }
+
+    /// The same session, which says nothing but errors if it is to be `quiet`.
+    #[must_use]
+    pub fn quiet(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// Says something about what `titan` itself does, on standard error.
+    pub fn remark(&self, text: &str) {
+        if !self.quiet {
+            progress::remark(text);
+        }
+    }
+
+    /// How to show progress on standard error; none where nobody would see it, or nobody wants to.
+    #[must_use]
+    pub fn progress_style(&self) -> Option<Style> {
+        let is_wanted = !self.quiet && std::io::stderr().is_terminal() && variable("TERM").is_some_and(|t| t != "dumb");
+        is_wanted.then_some(self.stderr_style)
     }
 
     /// Writes text to standard output.
@@ -62,9 +106,7 @@ impl Session {
     /// # Errors
     /// [`Failure`] if it cannot be written.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        print(text)
     }
 
     /// Writes one JSON text as a line.
@@ -72,7 +114,7 @@ impl Session {
     /// # Errors
     /// [`Failure`] if it cannot be written.
     pub fn print_json(&self, json: &str) -> Result<(), Failure> {
-        self.print(&format!("{}\n", json.trim_end()))
+        print(&format!("{}\n", json.trim_end()))
     }
 
     /// Writes each thing as a line of JSON.
@@ -80,9 +122,7 @@ impl Session {
     /// # Errors
     /// [`Failure`] if it cannot be written.
     pub fn print_lines<T: Serialize>(&self, things: &[T]) -> Result<(), Failure> {
-        let lines: Result<String, _> =
-            things.iter().map(|t| serde_json::to_string(t).map(|line| line + "\n")).collect();
-        self.print(&lines.context("the reply cannot be written as JSON")?)
+        print_json_lines(things)
     }
 
     /// Makes a failed call into a failure with advice.
@@ -101,21 +141,52 @@ impl Session {
 
     fn hint_unreachable(&self) -> String {
         match &self.origin {
-            Origin::Given => "check --url (TITAN_URL), and that the coordinator runs".to_owned(),
-            Origin::Default => "`titan dev` starts a coordinator here; TITAN_URL or --url names another".to_owned(),
-            Origin::Dev { file, pid } => format!(
-                "the URL is that of `titan dev` (process {pid}, by {}), which seems to have ended: start it again, or \
-                 set TITAN_URL",
+            Origin::Flag => "check --url, and that the coordinator runs; `titan doctor` looks closer".to_owned(),
+            Origin::Variable => {
+                "check TITAN_URL, and that the coordinator runs; `titan doctor` looks closer".to_owned()
+            }
+            Origin::Context(name) => {
+                format!(
+                    "the URL is that of context {name}; `titan doctor` looks closer, `titan context use` changes over"
+                )
+            }
+            Origin::Default => {
+                "`titan dev` starts a coordinator here; `titan login URL` or TITAN_URL names another".to_owned()
+            }
+            Origin::Dev { file, dev } => format!(
+                "the URL is that of `titan dev` (process {}, by {}), which seems to have ended: start it again, or \
+                 name another with `titan login URL` or TITAN_URL",
+                dev.pid,
                 file.display()
             ),
         }
     }
 
+    /// What to do about a key that is not good, or does not allow this.
+    fn hint_key(&self, allows_nothing: bool) -> String {
+        let base = self.client.base();
+        match (&self.key_origin, &self.origin) {
+            (None, _) => format!("`titan login {base}` asks for a key and keeps it; or set TITAN_API_KEY"),
+            (Some(KeyOrigin::Dev), Origin::Dev { dev, .. }) if !allows_nothing => {
+                format!("the admin token of this `titan dev` may: add --key-file {}", dev.admin_token().display())
+            }
+            (Some(_), _) if !allows_nothing => {
+                "ask an administrator for a key with the scope that this needs".to_owned()
+            }
+            (Some(KeyOrigin::Context(name)), _) => format!(
+                "the key of context {name} is wrong, expired or revoked: `titan login {base} --name {name}` keeps another"
+            ),
+            (Some(KeyOrigin::Variable), _) => {
+                "the key in TITAN_API_KEY is wrong, expired or revoked: ask an administrator for another".to_owned()
+            }
+            (Some(_), _) => "the key is wrong, expired or revoked: ask an administrator for another".to_owned(),
+        }
+    }
+
     fn hint_refused(&self, problem: ProblemType) -> Option<String> {
         let hint = match problem {
-            ProblemType::Unauthorized if !self.has_key => "set TITAN_API_KEY, or give --key-file",
-            ProblemType::Unauthorized => "the key is wrong, expired or revoked: ask an administrator for another",
-            ProblemType::Forbidden => "ask an administrator for a key with the scope that this needs",
+            ProblemType::Unauthorized => return Some(self.hint_key(true)),
+            ProblemType::Forbidden => return Some(self.hint_key(false)),
             ProblemType::Unserved => "register an agent that has it, or submit with --allow-unserved to wait for one",
             ProblemType::StoreFull => "submit again when jobs have ended or the store has more memory",
             ProblemType::StoreUnavailable | ProblemType::Overloaded | ProblemType::TooManyRequests => "try again later",
@@ -126,17 +197,47 @@ impl Session {
     }
 }
 
+/// Writes text to standard output.
+///
+/// # Errors
+/// [`Failure`] if it cannot be written.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Writes each thing as a line of JSON to standard output.
+///
+/// # Errors
+/// [`Failure`] if it cannot be written.
+pub fn print_json_lines<T: Serialize>(things: &[T]) -> Result<(), Failure> {
+    let lines: Result<String, _> = things.iter().map(|t| serde_json::to_string(t).map(|line| line + "\n")).collect();
+    print(&lines.context("it cannot be written as JSON")?)
+}
+
 /// A client for a coordinator, without a key.
 ///
 /// # Errors
 /// If this machine's TLS settings are unusable.
 pub fn connect(url: &str) -> Result<Client, Failure> {
+    connect_trusting(url, None)
+}
+
+/// The same, trusting the certificates of a file beside the system's.
+///
+/// # Errors
+/// If this machine's TLS settings, or the file, are unusable.
+pub fn connect_trusting(url: &str, ca_file: Option<&Path>) -> Result<Client, Failure> {
     let mut http = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         // A coordinator never redirects; following one could carry the key elsewhere.
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("titan/", env!("CARGO_PKG_VERSION")));
+    if let Some(file) = ca_file {
+        http = http.tls_certs_merge(certificates(file)?);
+    }
     if is_loopback(url) {
         // A proxy of the environment cannot reach this machine's own ports.
         http = http.no_proxy();
@@ -145,7 +246,19 @@ pub fn connect(url: &str) -> Result<Client, Failure> {
     Ok(Client::new(http, url))
 }
 
-fn is_loopback(url: &str) -> bool {
+fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let doing = || format!("the certificates in {} cannot be read", file.display());
+    let pem = std::fs::read(file).with_context(doing)?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem).with_context(doing)?;
+    if certificates.is_empty() {
+        return Err(Failure::Usage(format!("{} holds no certificate in PEM", file.display())));
+    }
+    Ok(certificates)
+}
+
+/// Whether the URL leads to this machine itself.
+#[must_use]
+pub fn is_loopback(url: &str) -> bool {
     let host = reqwest::Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
     host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }

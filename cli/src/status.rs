@@ -31,7 +31,7 @@ pub async fn run(session: Session, _: Options) -> Result<(), Failure> {
     match session.format {
         Format::Json | Format::Jsonl => session.print_json(status.json()),
         Format::Name => session.print(&format!("{}\n", status.pool)),
-        Format::Table => print(&session, &status).await,
+        Format::Table | Format::Wide => print(&session, &status).await,
     }
 }
 

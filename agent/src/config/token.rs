@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, Read},
+    io::{self, BufRead, IsTerminal, Read},
     path::{Path, PathBuf},
 };
 
@@ -48,6 +48,7 @@ impl JoinToken {
                     .with_context(|| format!("the join token file {} cannot be opened", path.display()))?;
                 first_word(file, path).map(Some)
             }
+            Self::Stdin if io::stdin().is_terminal() => typed().map(Some),
             Self::Stdin => first_word(io::stdin(), Path::new("standard input")).map(Some),
         }
     }
@@ -62,6 +63,14 @@ impl fmt::Debug for JoinToken {
             Self::Stdin => "a join token on standard input",
         })
     }
+}
+
+/// The token that somebody types or pastes, up to the end of the line.
+fn typed() -> anyhow::Result<String> {
+    eprint!("join token: ");
+    let mut line = String::new();
+    io::stdin().lock().take(MOST_BYTES).read_line(&mut line).context("the terminal cannot be read")?;
+    first_word(line.as_bytes(), Path::new("the line"))
 }
 
 fn first_word(from: impl Read, name: &Path) -> anyhow::Result<String> {

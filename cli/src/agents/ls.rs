@@ -5,20 +5,22 @@ use titan_api::{agents::AgentList, client::Reply};
 
 use crate::{
     failure::Failure,
+    page::{self, Paging},
     render::{self, units},
     session::Session,
     settings::Format,
+    watch::{self, Watching},
 };
 
 /// Arguments of `titan agents ls`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// How many at most.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
-    pub limit: u32,
-    /// Where to go on, as the page before says.
-    #[arg(long)]
-    pub cursor: Option<String>,
+    /// How much of the list.
+    #[command(flatten)]
+    pub paging: Paging,
+    /// Whether to go on looking.
+    #[command(flatten)]
+    pub watching: Watching,
 }
 
 /// Lists agents.
@@ -26,12 +28,15 @@ pub struct Options {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
-    let page = session.client.agents(Some(options.limit), options.cursor.as_deref()).await;
-    let page = page.map_err(session.failed("list agents"))?;
-    print(session, &page)?;
-    if let Some(cursor) = page.next_cursor.as_ref().filter(|_| session.format != Format::Json) {
-        eprintln!("more follow; go on with --cursor {}", render::clean(cursor));
+    let Paging { limit, cursor } = options.paging;
+    let look = async || session.client.agents(Some(limit), cursor.as_deref()).await;
+    if let Some(every) = options.watching.watch {
+        let look = async || look().await.map(|page| table(session, &page));
+        return watch::show(session, every, "list agents", look).await;
     }
+    let page = look().await.map_err(session.failed("list agents"))?;
+    print(session, &page)?;
+    page::say_more(session, page.next_cursor.as_deref());
     Ok(())
 }
 
@@ -40,10 +45,14 @@ fn print(session: &Session, page: &Reply<AgentList>) -> Result<(), Failure> {
         Format::Json => session.print_json(page.json()),
         Format::Jsonl => session.print_lines(&page.agents),
         Format::Name => session.print(&render::lines(page.agents.iter().map(|agent| &agent.id))),
-        Format::Table if page.agents.is_empty() => {
-            eprintln!("no agents; `titan agent run --help` says how to add one");
+        Format::Table | Format::Wide if page.agents.is_empty() => {
+            session.remark("no agents; `titan agents add` says how to add one");
             Ok(())
         }
-        Format::Table => session.print(&render::agents::list(&page.agents, units::now(), session.style)),
+        Format::Table | Format::Wide => session.print(&table(session, page)),
     }
+}
+
+fn table(session: &Session, page: &AgentList) -> String {
+    render::agents::list(&page.agents, units::now(), session.style, session.format == Format::Wide)
 }

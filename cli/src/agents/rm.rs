@@ -1,11 +1,9 @@
 //! `titan agents rm`: removes agents for good.
 
-use std::io::{BufRead, IsTerminal, Write};
-
 use clap::Args;
 use titan_api::ids::AgentId;
 
-use crate::{failure::Failure, session::Session, settings::Format};
+use crate::{failure::Failure, prompt, session::Session};
 
 /// Arguments of `titan agents rm`.
 #[derive(Debug, Clone, Args)]
@@ -28,27 +26,18 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
     }
     for id in &options.agents {
         session.client.remove_agent(id).await.map_err(session.failed(format!("remove agent {id}")))?;
-        if session.format == Format::Table {
+        if session.format.is_table() {
             session.print(&format!("{id} is removed\n"))?;
         }
     }
     Ok(())
 }
 
-/// Asks whoever types; a removed agent cannot be brought back without a new join token.
+/// A removed agent cannot be brought back without a new join token.
 fn confirm(agents: &[AgentId]) -> Result<(), Failure> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Failure::Usage("removing agents cannot be undone; say --yes to do it without being asked".into()));
-    }
     let names = agents.iter().map(AgentId::as_str).collect::<Vec<_>>().join(", ");
-    let mut stderr = std::io::stderr();
-    write!(stderr, "Remove {names} for good? They can only come back with a new join token. [y/N] ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(anyhow::anyhow!("nothing was removed").into()),
-    }
+    prompt::confirm(
+        &format!("Remove {names} for good? They can only come back with a new join token."),
+        "removing agents cannot be undone; say --yes to do it without being asked",
+    )
 }

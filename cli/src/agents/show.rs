@@ -32,6 +32,6 @@ fn print(session: &Session, agent: &Reply<Agent>) -> Result<(), Failure> {
     match session.format {
         Format::Json | Format::Jsonl => session.print_json(agent.json()),
         Format::Name => session.print(&format!("{}\n", agent.id)),
-        Format::Table => session.print(&render::agents::whole(agent, units::now(), session.style)),
+        Format::Table | Format::Wide => session.print(&render::agents::whole(agent, units::now(), session.style)),
     }
 }

@@ -19,8 +19,8 @@ use clap::Args;
 pub use self::find_redis::find_redis;
 use self::{fleet::Fleet, folder::DataFolder};
 use crate::{
-    context::{self, DevContext},
     failure::Failure,
+    files::dev::{self as context, DevContext},
     settings::Global,
     stop::Stop,
 };

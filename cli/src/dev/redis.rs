@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{child::Child, folder::DataFolder, ports, secrets};
-use crate::context::write_private;
+use crate::files::write_private;
 
 /// How long Redis may take to answer; a long log of changes takes a while to read.
 const START_LIMIT: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::context::write_private;
+use crate::files::write_private;
 
 /// 256 random bits in hex.
 pub(super) fn random() -> anyhow::Result<String> {

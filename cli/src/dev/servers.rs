@@ -10,7 +10,10 @@ use titan_api::{
 use tokio::process::Command;
 
 use super::{child::Child, folder::DataFolder, secrets};
-use crate::{context::write_private, session::connect};
+use crate::{
+    files::{dev::ADMIN_TOKEN, write_private},
+    session::connect,
+};
 
 /// How long a join token is good for; the agents use it at once.
 const JOIN_TOKEN_LIFE: Duration = Duration::from_mins(5);
@@ -66,7 +69,7 @@ fn titan() -> anyhow::Result<Command> {
 }
 
 fn admin_token(folder: &DataFolder) -> anyhow::Result<String> {
-    secrets::kept(&folder.path().join("admin-token"), secrets::random)
+    secrets::kept(&folder.path().join(ADMIN_TOKEN), secrets::random)
 }
 
 /// The file with the keys that sign credentials; made on the first start.

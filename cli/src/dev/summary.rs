@@ -6,7 +6,7 @@ use super::{
     fleet::{Fleet, Running},
     servers,
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, files::contexts::Contexts};
 
 /// Prints it to standard output.
 pub(super) fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
@@ -31,9 +31,17 @@ pub(super) fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
         )?;
     }
     writeln!(out, "\n{}", warning())?;
-    writeln!(out, "\nTry, in another terminal (it finds the URL and the key by itself):\n")?;
+    // Where somebody has chosen another coordinator, that goes on to be called.
+    let chosen = Contexts::load()?.current.filter(|name| !name.is_dev());
+    let (how, context) = match &chosen {
+        Some(name) => {
+            (format!("the current context is {name}; `{titan} context use dev` changes over"), " --context dev")
+        }
+        None => ("it finds the URL and the key by itself".to_owned(), ""),
+    };
+    writeln!(out, "\nTry, in another terminal ({how}):\n")?;
     for arguments in ["submit -- echo hi", "jobs ls", "agents ls"] {
-        writeln!(out, "  {titan} {arguments}")?;
+        writeln!(out, "  {titan}{context} {arguments}")?;
     }
     writeln!(out)?;
     Ok(out.flush()?)

@@ -30,7 +30,9 @@ fn print(session: &Session, job: &Reply<CancelledJob>) -> Result<(), Failure> {
     match session.format {
         Format::Json | Format::Jsonl => session.print_json(job.json()),
         Format::Name => session.print(&format!("{}\n", job.id)),
-        Format::Table if job.cancelling => session.print(&format!("{} is being cancelled by its agent\n", job.id)),
-        Format::Table => session.print(&format!("{} {}\n", job.id, job.state)),
+        Format::Table | Format::Wide if job.cancelling => {
+            session.print(&format!("{} is being cancelled by its agent\n", job.id))
+        }
+        Format::Table | Format::Wide => session.print(&format!("{} {}\n", job.id, job.state)),
     }
 }

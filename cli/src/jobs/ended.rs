@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use titan_api::{
     client::{ClientError, Reply},
     ids::JobId,
-    jobs::{Job, JobState},
+    jobs::{Job, JobState, Reason},
 };
 use tokio::time::Instant;
 
-use crate::{failure::Failure, render::jobs::ended_with, session::Session};
+use crate::{
+    failure::Failure,
+    patience::{Patience, Trouble},
+    render::jobs::ended_with,
+    session::Session,
+};
 
 /// How long one call waits; the coordinator allows 20 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// The exit code if the job's program had none.
+const WITHOUT_CODE: u8 = 3;
 /// Between two calls of a coordinator that does not wait.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -21,22 +29,29 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn job(session: &Session, id: &JobId) -> Result<Reply<Job>, Failure> {
-    loop {
-        if let Some(job) = poll(session, id, LONGEST_WAIT).await? {
-            return Ok(job);
-        }
-    }
+    job_by(session, id, None).await
 }
 
-/// Waits until a job has ended, but not past `deadline`.
+/// Waits until a job has ended, but not past a deadline, if there is one. A coordinator that has answered once may be
+/// away for a while.
 ///
 /// # Errors
 /// [`Failure::TimedOut`] at the deadline; else as for every command.
-pub async fn job_by(session: &Session, id: &JobId, deadline: Instant) -> Result<Reply<Job>, Failure> {
+pub async fn job_by(session: &Session, id: &JobId, deadline: Option<Instant>) -> Result<Reply<Job>, Failure> {
+    let (mut trouble, mut has_answered) = (Trouble::new(Patience::default()), false);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if let Some(job) = poll(session, id, left.min(LONGEST_WAIT)).await? {
-            return Ok(job);
+        let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let began = Instant::now();
+        match ask(session, id, left.min(LONGEST_WAIT)).await {
+            Ok(job) if job.state.is_ended() => return Ok(job),
+            Ok(_) => {
+                has_answered = true;
+                trouble.is_over(session);
+                // Whatever the coordinator makes of `wait_ms`, it is not asked again at once.
+                tokio::time::sleep(PAUSE.saturating_sub(began.elapsed()).min(left)).await;
+            }
+            Err(error) if has_answered && trouble.may_pass(&error) => trouble.rest(session, Some(&error)).await,
+            Err(error) => return Err(session.failed(format!("wait for job {id}"))(error)),
         }
         if left.is_zero() {
             return Err(Failure::TimedOut(format!("job {id} has not ended in that time; it goes on")));
@@ -44,32 +59,42 @@ pub async fn job_by(session: &Session, id: &JobId, deadline: Instant) -> Result<
     }
 }
 
-/// One call; none if the job has not ended.
-async fn poll(session: &Session, id: &JobId, wait: Duration) -> Result<Option<Reply<Job>>, Failure> {
-    let began = Instant::now();
-    let mut found = session.client.job(id, Some(wait)).await;
-    if matches!(found, Err(ClientError::Unreachable { .. })) {
+async fn ask(session: &Session, id: &JobId, wait: Duration) -> Result<Reply<Job>, ClientError> {
+    match session.client.job(id, Some(wait)).await {
         // The connection that was kept may have been closed just then; the second try makes a new one.
-        found = session.client.job(id, Some(wait)).await;
+        Err(ClientError::Unreachable { .. }) => session.client.job(id, Some(wait)).await,
+        answer => answer,
     }
-    let job = found.map_err(session.failed(format!("wait for job {id}")))?;
-    if job.state.is_ended() {
-        return Ok(Some(job));
-    }
-    // Whatever the coordinator makes of `wait_ms`, it is not asked again at once.
-    tokio::time::sleep(PAUSE.saturating_sub(began.elapsed()).min(wait)).await;
-    Ok(None)
+}
+
+/// How to tell a shell that a job ended other than well.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ExitCode {
+    /// End with 3 however the job failed, so that no exit code of its program can be taken for one of `titan`.
+    #[arg(long)]
+    pub plain_exit_code: bool,
 }
 
 /// Success if the job ended well.
 ///
 /// # Errors
-/// [`Failure::JobEnded`] says how it ended otherwise.
-pub fn verdict(job: &Job) -> Result<(), Failure> {
-    match job.state {
-        JobState::Completed => Ok(()),
-        _ => Err(Failure::JobEnded(sentence(job))),
+/// [`Failure::JobEnded`] says how it ended otherwise, and carries the exit code of its program.
+pub fn verdict(job: &Job, exit: ExitCode) -> Result<(), Failure> {
+    if job.state == JobState::Completed {
+        return Ok(());
     }
+    let own = (!exit.plain_exit_code).then(|| code_of_program(job)).flatten();
+    Err(Failure::JobEnded { message: sentence(job), code: own.unwrap_or(WITHOUT_CODE) })
+}
+
+/// The exit code that a shell would give for the program; none if the job ended in another way than its program did.
+fn code_of_program(job: &Job) -> Option<u8> {
+    let code = match (job.reason, job.exit_code, job.signal) {
+        (Some(Reason::ExitCode), Some(code), _) => code,
+        (Some(Reason::Signal), _, Some(signal)) => signal.checked_add(128)?,
+        _ => return None,
+    };
+    u8::try_from(code).ok().filter(|code| *code != 0)
 }
 
 /// How the job ended, in one sentence.

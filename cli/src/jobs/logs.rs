@@ -9,14 +9,10 @@ use titan_api::{
     output::Output,
 };
 
+use super::tail;
 use crate::{
-    failure::Failure,
-    follow::{Follower, Patience},
-    interrupt,
-    jobs::ended,
-    printer::Printer,
-    session::Session,
-    settings::Format,
+    failure::Failure, follow::Follower, interrupt, jobs::ended, patience::Patience, printer::Printer,
+    progress::Progress, session::Session,
 };
 
 /// Arguments of `titan jobs logs`.
@@ -25,6 +21,12 @@ pub struct Options {
     /// Go on until the job has ended; then the exit code says how it ended. Ctrl-C stops looking and leaves it running.
     #[arg(short, long)]
     pub follow: bool,
+    /// Begin with the last so many lines of the latest attempt; 0 with `-f` shows what is written from now on.
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub tail: Option<usize>,
+    /// How to tell a shell how it ended.
+    #[command(flatten)]
+    pub exit: ended::ExitCode,
     /// The job's whole id.
     #[arg(value_name = "JOB")]
     pub job: JobId,
@@ -35,47 +37,84 @@ pub struct Options {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
-    if options.follow {
-        let _guard = interrupt::on_ctrl_c(interrupt::detached(&options.job));
-        follow(session, &options.job).await?;
-        let job = ended::job(session, &options.job).await?;
-        return ended::verdict(&job);
+    let id = &options.job;
+    if options.tail.is_some() && session.format.is_json() {
+        return Err(Failure::Usage("--tail counts lines of text; it has no meaning with -o json or jsonl".to_owned()));
     }
+    let _guard = if options.follow { Some(interrupt::detach_on_ctrl_c(id)?) } else { None };
+    let after = match options.tail {
+        Some(lines) => tail::print(session, id, lines).await?,
+        None if options.follow => None,
+        None => return all(session, id).await,
+    };
+    if !options.follow {
+        return Ok(());
+    }
+    let mut progress = if after.is_none() { Progress::of_job(session, id) } else { Progress::none() };
+    follow(session, id, after, &mut progress).await?;
+    progress.stop();
+    ended::verdict(&*ended::job(session, id).await?, options.exit)
+}
+
+/// Prints what is there.
+async fn all(session: &Session, id: &JobId) -> Result<(), Failure> {
     let mut printer = Printer::new(stdout().lock(), stderr().lock());
     let mut from = OutputFrom::default();
     loop {
-        let doing = format!("read the output of job {}", options.job);
-        let piece = session.client.output(&options.job, from).await.map_err(session.failed(doing))?;
-        show(session, &mut printer, &piece)?;
-        if piece.complete || piece.chunks.is_empty() {
-            return Ok(());
+        let piece = piece(session, id, from).await?;
+        if session.format.is_json() {
+            session.print_json(piece.json())?;
+        } else {
+            printer.take_output(&piece)?;
         }
-        from = OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset };
+        match next(&piece) {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
     }
 }
 
-fn show<O: std::io::Write, E: std::io::Write>(
-    session: &Session,
-    printer: &mut Printer<O, E>,
-    piece: &Reply<Output>,
-) -> Result<(), Failure> {
-    match session.format {
-        Format::Table | Format::Name => printer.take_output(piece),
-        Format::Json | Format::Jsonl => session.print_json(piece.json()),
-    }
-}
-
-/// Follows a job's output to its end.
+/// Reads a piece of a job's output.
 ///
 /// # Errors
 /// [`Failure`], as for every command.
-pub async fn follow(session: &Session, job: &JobId) -> Result<(), Failure> {
+pub(super) async fn piece(session: &Session, id: &JobId, from: OutputFrom) -> Result<Reply<Output>, Failure> {
+    let doing = format!("read the output of job {id}");
+    session.client.output(id, from).await.map_err(session.failed(doing))
+}
+
+/// Where the next piece begins; none if this was the last one so far.
+pub(super) fn next(piece: &Output) -> Option<OutputFrom> {
+    let is_last = piece.complete || piece.chunks.is_empty();
+    (!is_last).then_some(OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset })
+}
+
+/// Follows a job's output to its end, from its start or after an event; what shows its progress gives way to the first
+/// thing that is written.
+///
+/// # Errors
+/// [`Failure`], as for every command.
+pub async fn follow(
+    session: &Session,
+    job: &JobId,
+    after: Option<String>,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
     let mut printer = Printer::new(stdout(), stderr());
+    if let Some((attempt, offset)) = after.as_deref().and_then(tail::position) {
+        printer.begin_at(attempt, offset);
+    }
     Follower::new(session, job, Patience::default())
-        .run(|event| match (session.format, &event.what) {
-            (Format::Table | Format::Name, news) => printer.take(news),
-            (Format::Json | Format::Jsonl, OutputNews::Output(_)) => session.print_json(&event.json),
-            (Format::Json | Format::Jsonl, _) => Ok(()),
+        .after(after)
+        .run(|event| {
+            if matches!(event.what, OutputNews::Output(_) | OutputNews::Gap(_)) {
+                progress.stop();
+            }
+            match (session.format.is_json(), &event.what) {
+                (false, news) => printer.take(news),
+                (true, OutputNews::Output(_)) => session.print_json(&event.json),
+                (true, _) => Ok(()),
+            }
         })
         .await
 }

@@ -9,9 +9,11 @@ use titan_api::{
 
 use crate::{
     failure::Failure,
+    page::{self, Paging},
     render::{self, units},
     session::Session,
     settings::Format,
+    watch::{self, Watching},
 };
 
 /// Arguments of `titan jobs ls`.
@@ -23,12 +25,12 @@ pub struct Options {
     /// Only jobs whose latest attempt is this agent's.
     #[arg(long, value_name = "AGENT")]
     pub agent: Option<AgentId>,
-    /// How many at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
-    pub limit: u32,
-    /// Where to go on, as the page before says.
-    #[arg(long)]
-    pub cursor: Option<String>,
+    /// How much of the list.
+    #[command(flatten)]
+    pub paging: Paging,
+    /// Whether to go on looking.
+    #[command(flatten)]
+    pub watching: Watching,
 }
 
 fn parse_state(word: &str) -> Result<JobState, String> {
@@ -41,13 +43,15 @@ fn parse_state(word: &str) -> Result<JobState, String> {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
-    let Options { state, agent, limit, cursor } = options;
+    let Options { state, agent, paging: Paging { limit, cursor }, watching } = options;
     let filter = JobFilter { state, agent, limit: Some(limit), cursor };
+    if let Some(every) = watching.watch {
+        let look = async || session.client.jobs(&filter).await.map(|page| table(session, &page));
+        return watch::show(session, every, "list jobs", look).await;
+    }
     let page = session.client.jobs(&filter).await.map_err(session.failed("list jobs"))?;
     print(session, &page)?;
-    if let Some(cursor) = page.next_cursor.as_ref().filter(|_| session.format != Format::Json) {
-        eprintln!("more follow; go on with --cursor {}", render::clean(cursor));
-    }
+    page::say_more(session, page.next_cursor.as_deref());
     Ok(())
 }
 
@@ -56,10 +60,14 @@ fn print(session: &Session, page: &Reply<JobList>) -> Result<(), Failure> {
         Format::Json => session.print_json(page.json()),
         Format::Jsonl => session.print_lines(&page.jobs),
         Format::Name => session.print(&render::lines(page.jobs.iter().map(|job| &job.id))),
-        Format::Table if page.jobs.is_empty() && page.next_cursor.is_none() => {
-            eprintln!("no jobs; `titan submit -- echo hi` makes one");
+        Format::Table | Format::Wide if page.jobs.is_empty() && page.next_cursor.is_none() => {
+            session.remark("no jobs; `titan submit -- echo hi` makes one");
             Ok(())
         }
-        Format::Table => session.print(&render::jobs::list(&page.jobs, units::now(), session.style)),
+        Format::Table | Format::Wide => session.print(&table(session, page)),
     }
+}
+
+fn table(session: &Session, page: &JobList) -> String {
+    render::jobs::list(&page.jobs, units::now(), session.style, session.format == Format::Wide)
 }

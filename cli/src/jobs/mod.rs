@@ -5,6 +5,7 @@ pub mod ended;
 pub mod logs;
 pub mod ls;
 pub mod show;
+mod tail;
 pub mod wait;
 
 use clap::Subcommand;

@@ -36,6 +36,6 @@ pub fn print(session: &Session, job: &Reply<Job>) -> Result<(), Failure> {
     match session.format {
         Format::Json | Format::Jsonl => session.print_json(job.json()),
         Format::Name => session.print(&format!("{}\n", job.id)),
-        Format::Table => session.print(&render::jobs::whole(job, units::now(), session.style)),
+        Format::Table | Format::Wide => session.print(&render::jobs::whole(job, units::now(), session.style)),
     }
 }

@@ -1,4 +1,4 @@
-//! `titan jobs wait`: waits for a job to end, and says by its exit code how it did.
+//! `titan jobs wait`: waits for jobs to end, and says by its exit code how they did.
 
 use std::time::Duration;
 
@@ -10,35 +10,46 @@ use crate::{
     failure::Failure,
     interrupt,
     jobs::{ended, show},
+    progress::Progress,
     session::Session,
-    settings::Format,
 };
 
 /// Arguments of `titan jobs wait`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// Give up after this time with exit code 8, for example `30s` or `5m`; the job goes on.
+    /// Give up after this time with exit code 8, for example `30s` or `5m`; the jobs go on.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
-    /// The job's whole id.
-    #[arg(value_name = "JOB")]
-    pub job: JobId,
+    /// How to tell a shell how they ended.
+    #[command(flatten)]
+    pub exit: ended::ExitCode,
+    /// The jobs' whole ids.
+    #[arg(value_name = "JOB", required = true)]
+    pub jobs: Vec<JobId>,
 }
 
-/// Waits for a job.
+/// Waits until all of the jobs have ended. The exit code is that of the first, as they were named, which ended other
+/// than well.
 ///
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
-    let _guard = interrupt::on_ctrl_c(interrupt::detached(&options.job));
-    let job = match options.timeout {
-        Some(timeout) => ended::job_by(session, &options.job, Instant::now() + timeout).await?,
-        None => ended::job(session, &options.job).await?,
-    };
-    if session.format != Format::Table {
-        show::print(session, &job)?;
+    let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
+    let mut verdict = Ok(());
+    for id in &options.jobs {
+        let _guard = interrupt::detach_on_ctrl_c(id)?;
+        let job = {
+            let _progress = Progress::of_job(session, id);
+            ended::job_by(session, id, deadline).await?
+        };
+        let ended = ended::verdict(&job, options.exit);
+        if !session.format.is_table() {
+            show::print(session, &job)?;
+        } else if ended.is_ok() || verdict.is_err() {
+            // The first that did not end well is told of at the end, as the failure of the command.
+            session.remark(&ended::sentence(&job));
+        }
+        verdict = verdict.and(ended);
     }
-    ended::verdict(&job)?;
-    eprintln!("{}", ended::sentence(&job));
-    Ok(())
+    verdict
 }

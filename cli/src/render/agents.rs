@@ -12,10 +12,10 @@ use super::{
     units::{age, megabytes},
 };
 
-/// The list of agents.
+/// The list of agents; `wide` shows more of each.
 #[must_use]
-pub fn list(agents: &[Agent], now: Timestamp, style: Style) -> String {
-    let mut table = Table::new(&[
+pub fn list(agents: &[Agent], now: Timestamp, style: Style, wide: bool) -> String {
+    let mut columns = vec![
         Column::new("ID"),
         Column::new("STATE"),
         Column::new("SCORE").right(),
@@ -26,22 +26,46 @@ pub fn list(agents: &[Agent], now: Timestamp, style: Style) -> String {
         Column::new("RTT").right(),
         Column::new("SEEN").right(),
         Column::new("HOST").shrinks(),
-    ]);
-    for agent in agents {
-        table.row(vec![
-            agent.id.as_str().into(),
-            state(agent),
-            format!("{:.3}", agent.score).into(),
-            format!("{}/{}", agent.live_attempts, agent.max_jobs).into(),
-            agent.facts.cpus.to_string().into(),
-            megabytes(agent.ram_free_mb).into(),
-            gpus_in_short(agent).into(),
-            agent.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms")).into(),
-            age(agent.last_seen_at, now).into(),
-            agent.facts.hostname.as_str().into(),
+    ];
+    if wide {
+        columns.extend([
+            Column::new("SYSTEM"),
+            Column::new("VERSION"),
+            Column::new("LABELS"),
+            Column::new("REGISTERED"),
         ]);
     }
+    let mut table = Table::new(&columns);
+    for agent in agents {
+        table.row(row(agent, now, wide));
+    }
     table.render(style)
+}
+
+fn row(agent: &Agent, now: Timestamp, wide: bool) -> Vec<Cell> {
+    let facts = &agent.facts;
+    let mut row: Vec<Cell> = vec![
+        agent.id.as_str().into(),
+        state(agent),
+        format!("{:.3}", agent.score).into(),
+        format!("{}/{}", agent.live_attempts, agent.max_jobs).into(),
+        facts.cpus.to_string().into(),
+        megabytes(agent.ram_free_mb).into(),
+        gpus_in_short(agent).into(),
+        agent.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms")).into(),
+        age(agent.last_seen_at, now).into(),
+        facts.hostname.as_str().into(),
+    ];
+    if wide {
+        let labels = labels(&facts.labels);
+        row.extend([
+            format!("{} {}", facts.os, facts.arch).into(),
+            facts.version.as_str().into(),
+            if labels.is_empty() { "-".to_owned() } else { labels }.into(),
+            agent.registered_at.to_string().into(),
+        ]);
+    }
+    row
 }
 
 /// One agent, whole.

@@ -11,10 +11,10 @@ use super::{
     units::{age, bytes, megabytes, took},
 };
 
-/// The list of jobs.
+/// The list of jobs; `wide` shows more of each.
 #[must_use]
-pub fn list(jobs: &[JobSummary], now: Timestamp, style: Style) -> String {
-    let mut table = Table::new(&[
+pub fn list(jobs: &[JobSummary], now: Timestamp, style: Style, wide: bool) -> String {
+    let mut columns = vec![
         Column::new("ID"),
         Column::new("STATE"),
         Column::new("AGENT").shrinks(),
@@ -22,21 +22,34 @@ pub fn list(jobs: &[JobSummary], now: Timestamp, style: Style) -> String {
         Column::new("AGE").right(),
         Column::new("TOOK").right(),
         Column::new("ENDED WITH"),
-        Column::new("COMMAND").shrinks(),
-    ]);
+    ];
+    if wide {
+        columns.extend([Column::new("PRIORITY").right(), Column::new("CREATED"), Column::new("STARTED")]);
+    }
+    columns.push(Column::new("COMMAND").shrinks());
+    let mut table = Table::new(&columns);
     for job in jobs {
-        table.row(vec![
-            job.id.as_str().into(),
-            state(job.state),
-            job.agent_id.as_ref().map_or("-", |id| id.as_str()).into(),
-            job.attempt.to_string().into(),
-            age(job.created_at, now).into(),
-            lasted(job.started_at, job.ended_at, job.state, now).into(),
-            ending(job.exit_code, None, job.reason.map(Reason::as_str)).into(),
-            job.command.as_str().into(),
-        ]);
+        table.row(row(job, now, wide));
     }
     table.render(style)
+}
+
+fn row(job: &JobSummary, now: Timestamp, wide: bool) -> Vec<Cell> {
+    let mut row: Vec<Cell> = vec![
+        job.id.as_str().into(),
+        state(job.state),
+        job.agent_id.as_ref().map_or("-", |id| id.as_str()).into(),
+        job.attempt.to_string().into(),
+        age(job.created_at, now).into(),
+        lasted(job.started_at, job.ended_at, job.state, now).into(),
+        ending(job.exit_code, None, job.reason.map(Reason::as_str)).into(),
+    ];
+    if wide {
+        let started = job.started_at.map_or("-".to_owned(), |at| at.to_string());
+        row.extend([job.priority.to_string().into(), job.created_at.to_string().into(), started.into()]);
+    }
+    row.push(job.command.as_str().into());
+    row
 }
 
 /// One job, whole.

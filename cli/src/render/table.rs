@@ -85,16 +85,17 @@ impl Table {
     /// The table as lines, each with its line break.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let widths = self.widths(style.width);
+        let widths = self.widths(style.width, style.headers);
         let heading: Vec<Cell> = self.columns.iter().map(|c| Cell::toned(c.heading, Tone::Faint)).collect();
-        std::iter::once(&heading).chain(&self.rows).map(|row| self.line(row, &widths, style)).collect()
+        let heading = style.headers.then_some(&heading);
+        heading.into_iter().chain(&self.rows).map(|row| self.line(row, &widths, style)).collect()
     }
 
     /// Each column's width: that of its widest cell, less what has to be cut.
-    fn widths(&self, limit: Option<usize>) -> Vec<usize> {
+    fn widths(&self, limit: Option<usize>, headers: bool) -> Vec<usize> {
         let widest = |(index, column): (usize, &Column)| {
             let cells = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.text.width());
-            cells.chain([column.heading.width()]).max().unwrap_or_default()
+            cells.chain(headers.then(|| column.heading.width())).max().unwrap_or_default()
         };
         let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
         let total = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
@@ -128,7 +129,8 @@ impl Table {
 }
 
 /// The text, cut to `width` columns with `…` at its end.
-fn cut(text: &str, width: usize) -> String {
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -15,6 +15,30 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// How long until then, in the largest unit that fits, rounded up; `over` if that time has come.
+#[must_use]
+pub fn left(then: Timestamp, now: Timestamp) -> String {
+    let ms = then.as_ms().saturating_sub(now.as_ms());
+    let in_units = |unit_ms: i64| ms.saturating_add(unit_ms - 1) / unit_ms;
+    match ms {
+        ..=0 => "over".to_owned(),
+        1..=60_000 => format!("{}s", in_units(1_000)),
+        60_001..=3_600_000 => format!("{}m", in_units(60_000)),
+        3_600_001..=172_800_000 => format!("{}h", in_units(3_600_000)),
+        _ => format!("{}d", in_units(86_400_000)),
+    }
+}
+
+/// So many seconds: `42s`, `3m05s`, `2h03m`.
+#[must_use]
+pub fn seconds(count: u64) -> String {
+    match count {
+        0..60 => format!("{count}s"),
+        60..3_600 => format!("{}m{:02}s", count / 60, count % 60),
+        _ => format!("{}h{:02}m", count / 3_600, count % 3_600 / 60),
+    }
+}
+
 /// How long something took: `0.25s`, `12.3s`, `3m05s`, `2h03m`.
 #[must_use]
 pub fn took(from: Timestamp, until: Timestamp) -> String {

@@ -5,7 +5,6 @@ mod spec;
 use clap::Args;
 use titan_api::{
     client::Reply,
-    ids::JobId,
     jobs::{JobState, SubmittedJob},
     scheduler::Explanation,
 };
@@ -14,6 +13,7 @@ use crate::{
     failure::Failure,
     interrupt,
     jobs::{ended, logs, show},
+    progress::Progress,
     render::{
         clean, lines,
         style::Style,
@@ -27,18 +27,33 @@ pub use spec::JobOptions;
 
 /// Arguments of `titan submit`.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
 Examples:
   titan submit -- echo hi
-  titan submit --gpus 1 --vram 16G -- python train.py --epochs 3
-  titan submit --detach -o name -- sh -c 'sleep 60; date'")]
+  titan submit --name nightly --gpus 1 --vram 16G -- python train.py --epochs 3
+  titan submit --detach -o name -- sh -c 'sleep 60; date'
+
+Ctrl-C detaches: the job goes on, and `titan jobs logs -f JOB` comes back to it. The exit code is that of the job.")]
 pub struct Options {
     /// Print the job's id and do not wait for it.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "cancel_on_interrupt")]
     pub detach: bool,
+    /// Ctrl-C and SIGTERM cancel the job instead of leaving it to itself; a second one leaves at once.
+    #[arg(long)]
+    pub cancel_on_interrupt: bool,
+    /// Say nothing but errors: only what the job writes is printed.
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Say on standard error how the agent was chosen.
     #[arg(long)]
     pub explain: bool,
+    /// Print the job as it would be submitted, as JSON, and submit nothing.
+    #[arg(long, conflicts_with_all = ["detach", "explain"])]
+    pub dry_run: bool,
+    /// How to tell a shell how it ended.
+    #[command(flatten)]
+    pub exit: ended::ExitCode,
     /// What to run, and what it needs.
     #[command(flatten)]
     pub job: JobOptions,
@@ -51,7 +66,12 @@ pub struct Options {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
+    let session = session.quiet(options.quiet);
     let job = options.job.into_job()?;
+    if options.dry_run {
+        return session.print_lines(&[job]);
+    }
+    let before = interrupt::say_on_ctrl_c(IN_DOUBT.to_owned())?;
     let submitted = session.client.submit_job(&job, options.explain).await.map_err(|error| {
         let unknown = matches!(error, titan_api::client::ClientError::Unreachable { .. });
         let doubt = if unknown { " (if it was reached, `titan jobs ls` shows the job)" } else { "" };
@@ -63,32 +83,51 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     if options.detach {
         return print(&session, &submitted);
     }
-    let _guard = interrupt::on_ctrl_c(interrupt::detached(&submitted.id));
-    if session.format == Format::Table {
-        eprintln!("{}", announce(&submitted));
-        logs::follow(&session, &submitted.id).await?;
-    }
-    finish(&session, &submitted.id).await
+    let guard = if options.cancel_on_interrupt {
+        interrupt::cancel_on_ctrl_c(&session, &submitted.id)?
+    } else {
+        interrupt::detach_on_ctrl_c(&submitted.id)?
+    };
+    drop(before);
+    follow(&session, &submitted, options.exit, &guard).await
 }
 
-async fn finish(session: &Session, id: &JobId) -> Result<(), Failure> {
+/// What Ctrl-C says before the coordinator has answered.
+const IN_DOUBT: &str =
+    "\nInterrupted before the coordinator answered; `titan jobs ls` shows the job if it was accepted.";
+
+async fn follow(
+    session: &Session,
+    submitted: &SubmittedJob,
+    exit: ended::ExitCode,
+    guard: &interrupt::Guard,
+) -> Result<(), Failure> {
+    let id = &submitted.id;
+    if session.format.is_table() {
+        session.remark(&announce(submitted));
+    }
+    let mut progress = Progress::of_job(session, id);
+    if session.format.is_table() {
+        logs::follow(session, id, None, &mut progress).await?;
+    }
     let job = ended::job(session, id).await?;
-    if session.format != Format::Table {
+    progress.stop();
+    if !session.format.is_table() {
         show::print(session, &job)?;
     }
-    ended::verdict(&job)?;
-    if session.format == Format::Table {
-        eprintln!("[titan: {}]", ended::sentence(&job));
+    let verdict = ended::verdict(&job, exit);
+    if session.format.is_table() && (verdict.is_ok() || guard.outcome().is_err()) {
+        session.remark(&format!("[titan: {}]", ended::sentence(&job)));
     }
-    Ok(())
+    guard.outcome().and(verdict)
 }
 
 fn print(session: &Session, submitted: &Reply<SubmittedJob>) -> Result<(), Failure> {
     match session.format {
         Format::Json | Format::Jsonl => session.print_json(submitted.json()),
         Format::Name => session.print(&format!("{}\n", submitted.id)),
-        Format::Table => {
-            eprintln!("{}", announce(submitted));
+        Format::Table | Format::Wide => {
+            session.remark(&announce(submitted));
             session.print(&format!("{}\n", submitted.id))
         }
     }

@@ -1,12 +1,18 @@
 //! From the command line to a job.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
 use titan_api::{
     jobs::{JobKind, ProcessSpec, Requirements, SubmitJob},
     limits,
+    secret::Secret,
 };
 
 use crate::failure::Failure;
@@ -20,6 +26,9 @@ pub struct JobOptions {
     /// Memory on each of those GPUs: megabytes, or with a unit, for example `16G`.
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
     pub vram: u64,
+    /// Have those GPUs to itself: nothing else is placed on them.
+    #[arg(long, requires = "gpus", help_heading = "Requirements")]
+    pub exclusive: bool,
     /// Main memory: megabytes, or with a unit.
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
     pub ram: u64,
@@ -32,9 +41,19 @@ pub struct JobOptions {
     /// Accept the job even if no registered agent could ever run it.
     #[arg(long, help_heading = "Requirements")]
     pub allow_unserved: bool,
+    /// What to call the job: its label `name`.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub name: Option<String>,
     /// A variable of the job's environment; without `=VALUE` the value that it has here. May be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     pub env: Vec<(String, String)>,
+    /// A file with variables, one `NAME=VALUE` a line; empty lines and those that begin with `#` are passed over. What
+    /// --env says goes before. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// A variable whose value nobody is shown again; it is the one that NAME has here. May be repeated.
+    #[arg(long, value_name = "NAME", value_parser = parse_secret)]
+    pub secret_env: Vec<(String, String)>,
     /// A label of your own on the job; it decides nothing. May be repeated.
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub label: Vec<(String, String)>,
@@ -59,10 +78,16 @@ pub struct JobOptions {
 }
 
 impl JobOptions {
+    /// Whether the job's input is read from standard input.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.stdin_file.as_deref() == Some(Path::new("-"))
+    }
+
     /// The job that the command line describes.
     ///
     /// # Errors
-    /// [`Failure`] if the file for standard input is unusable.
+    /// [`Failure`] if the file for standard input, or one with variables, is unusable.
     pub fn into_job(self) -> Result<SubmitJob, Failure> {
         let stdin = self.stdin_file.map(|file| read_stdin(&file)).transpose()?;
         let timeout_ms = self.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
@@ -70,8 +95,8 @@ impl JobOptions {
             kind: JobKind::Process,
             process: ProcessSpec {
                 command: self.command,
-                env: self.env.into_iter().collect(),
-                secret_env: BTreeMap::new(),
+                env: variables(&self.env_file, self.env)?,
+                secret_env: self.secret_env.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
                 working_dir: self.workdir,
                 stdin,
             },
@@ -81,16 +106,36 @@ impl JobOptions {
                 ram_mb: self.ram,
                 cpus: self.cpus,
                 agent_labels: self.agent_label.into_iter().collect::<BTreeMap<_, _>>(),
-                ..Requirements::default()
+                exclusive: self.exclusive,
             },
             priority: self.priority,
             max_attempts: self.max_attempts,
             timeout_ms,
-            labels: self.label.into_iter().collect(),
+            labels: self.label.into_iter().chain(self.name.map(|name| ("name".to_owned(), name))).collect(),
             allow_unserved: self.allow_unserved,
             ..SubmitJob::default()
         })
     }
+}
+
+/// The variables of the files, in their order, and those that were named one by one.
+fn variables(files: &[PathBuf], named: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for file in files {
+        let name = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("--env-file {name} cannot be read"))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim_start().starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            // The line itself is not repeated: it may hold a secret.
+            let pair =
+                parse_pair(line).map_err(|why| Failure::Usage(format!("--env-file {name}, line {number}: {why}")))?;
+            all.extend([pair]);
+        }
+    }
+    all.extend(named);
+    Ok(all)
 }
 
 /// Reads text for standard input, but never more than the coordinator takes.
@@ -110,6 +155,14 @@ fn read_stdin(file: &std::path::Path) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// A name that a label can hold.
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > limits::LABEL_BYTES {
+        return Err(format!("must be 1 to {} bytes", limits::LABEL_BYTES));
+    }
+    Ok(text.to_owned())
+}
+
 /// `name=value`.
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -125,6 +178,14 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
     }
     let value = std::env::var(text).map_err(|_| format!("{text} is not set here; say {text}=VALUE"))?;
     Ok((text.to_owned(), value))
+}
+
+/// `NAME` for the value that it has in this process: a secret is no part of a command line, which others can see.
+fn parse_secret(name: &str) -> Result<(String, String), String> {
+    if let Some((name, _)) = name.split_once('=') {
+        return Err(format!("takes a name alone: say `export {name}=…` first, in a way that your shell does not keep"));
+    }
+    parse_variable(name)
 }
 
 /// Megabytes: a number, or one with a unit of 1,024 (`M`, `G`, `T`, each also as `GB` or `GiB`).

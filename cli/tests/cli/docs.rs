@@ -1,7 +1,7 @@
 //! What the documents say of the command line is what it does.
 
 use clap::Parser;
-use titan_cli::{args::Cli, failure::EXIT_CODES};
+use titan_cli::{args::Cli, failure::EXIT_CODES, manual::reference};
 
 const DOCUMENTS: [(&str, &str); 3] = [
     ("README.md", include_str!("../../../README.md")),
@@ -26,13 +26,14 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of every call of `titan` in the document's blocks of shell, from `titan` on.
+/// The words of every call of `titan` in the document's blocks of shell, from `titan` to a redirection or a pipe.
 fn calls(document: &str) -> Vec<Vec<String>> {
     let blocks = document.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let call = |line: &str| {
         let words = words(line);
         let at = words.iter().position(|word| word == "titan" || word.ends_with("/titan"))?;
-        Some(words[at..].to_vec())
+        let end = words[at..].iter().position(|word| ["<", ">", "|"].contains(&word.as_str()));
+        Some(words[at..end.map_or(words.len(), |end| at + end)].to_vec())
     };
     blocks.flat_map(str::lines).filter_map(call).collect()
 }
@@ -48,6 +49,13 @@ fn every_call_of_titan_in_the_documents_is_one_that_it_takes() {
             assert!(Cli::try_parse_from(&call).is_ok(), "{name}: {call:?}");
         }
     }
+}
+
+#[test]
+fn the_reference_is_that_of_the_program() {
+    let document = DOCUMENTS[1].1;
+    let is_so = reference::replaced(document).unwrap() == document;
+    assert!(is_so, "docs/cli.md is not what the command line says; `make docs` writes it anew");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn another_terminal_finds_it_and_what_was_done_is_there_after_a_restart() {
     assert_eq!((submitted.0, submitted.1.as_str()), (0, "to stdout\n"), "{}", submitted.2);
     assert!(submitted.2.contains("\nto stderr\n"), "{}", submitted.2);
     let failed = run(&["submit", "--max-attempts", "1", "--", "sh", "-c", "exit 4"]);
-    assert_eq!((failed.0, failed.2.contains("with exit code 4")), (3, true), "{}", failed.2);
+    assert_eq!((failed.0, failed.2.contains("with exit code 4")), (4, true), "{}", failed.2);
     let jobs = run(&["jobs", "ls", "-o", "name"]).1;
     let data = titan.home.path().join(".local/share/titan/dev");
     let children = dev.children(&data);

@@ -19,7 +19,8 @@ use titan_api::{
     problem::ProblemType,
 };
 use titan_cli::{
-    follow::{Follower, Patience},
+    follow::Follower,
+    patience::Patience,
     session::{Session, connect},
     settings::Global,
 };

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
 mod args;
+mod contexts;
+mod credentials;
 mod dev;
 mod docs;
+mod doctor;
 mod exit_codes;
 mod fleet;
 mod follow;
 mod render;
 mod settings;
 mod sse;
+mod submit;
 mod support;
+mod words;

@@ -10,7 +10,7 @@ use titan_cli::render::{
 };
 
 fn narrow(width: usize) -> Style {
-    Style { width: Some(width), color: false }
+    Style { width: Some(width), ..Style::PLAIN }
 }
 
 #[test]
@@ -50,7 +50,7 @@ job-bb  running    box-1    1   3m  3m10s  -            true
 job-c   pending    -        0   3m      -  -            false
 "
     );
-    assert_eq!(jobs::list(&jobs, now(), Style::PLAIN), expected);
+    assert_eq!(jobs::list(&jobs, now(), Style::PLAIN, false), expected);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_narrow_terminal_cuts_the_last_column_and_wraps_nothing() {
 ID     STATE      AGENT  TRY  AGE   TOOK  ENDED WITH  COMMAND
 job-a  cancelled  box-1    1   3m  5.00s  cancelled   a comma…
 ";
-    assert_eq!(jobs::list(&jobs, now(), narrow(62)), expected);
+    assert_eq!(jobs::list(&jobs, now(), narrow(62), false), expected);
     assert!(expected.lines().all(|line| line.chars().count() <= 62));
 }
 
@@ -82,7 +82,7 @@ ID     STATE              SCORE  JOBS  CPUS  RAM FREE  GPUS                     
 box-1  healthy            0.812   1/4     8   15.5 GB  1 × A100, 40.0 GB free  1.2 ms    3s  attic
 box-2  healthy, draining  0.812   1/4     8   15.5 GB  -                            -    3s  attic
 ";
-    assert_eq!(agents::list(&[agent("box-1"), drained], now(), Style::PLAIN), expected);
+    assert_eq!(agents::list(&[agent("box-1"), drained], now(), Style::PLAIN, false), expected);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn what_others_wrote_cannot_steer_the_terminal() {
     assert_eq!(clean("\u{1b}[1;31mred\u{1b}[0m \u{1b}x \u{1b}[1é \u{1b}[2"), "red x [1é [2");
     let mut evil = agent("box-1");
     evil.facts.hostname = "\u{1b}]0;owned\u{7}name\r\nbox-9 healthy".to_owned();
-    let shown = agents::list(&[evil.clone()], now(), Style::PLAIN) + &agents::whole(&evil, now(), Style::PLAIN);
+    let shown = agents::list(&[evil.clone()], now(), Style::PLAIN, true) + &agents::whole(&evil, now(), Style::PLAIN);
     assert!(!shown.contains(['\u{1b}', '\u{7}', '\r']), "{shown:?}");
     assert!(!shown.contains("\nbox-9"), "{shown:?}");
 }
@@ -126,6 +126,6 @@ fn colours_come_only_where_they_are_wanted_and_take_no_room() {
     let mut table = Table::new(&[Column::new("STATE"), Column::new("X")]);
     table.row(vec![Cell::toned("failed", Tone::Bad), "y".into()]);
     assert_eq!(table.render(Style::PLAIN), "STATE   X\nfailed  y\n");
-    let colored = Style { width: None, color: true };
+    let colored = Style { color: true, ..Style::PLAIN };
     assert_eq!(table.render(colored), "\u{1b}[2mSTATE\u{1b}[0m   \u{1b}[2mX\u{1b}[0m\n\u{1b}[31mfailed\u{1b}[0m  y\n");
 }

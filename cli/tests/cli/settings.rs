@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{Server, Titan, json, ran};
-use titan_cli::context::DevContext;
+use titan_cli::files::dev::DevContext;
 
 fn status_server() -> Server {
     Server::start(|_, _| json(200, r#"{"jobs":[]}"#))

@@ -4,12 +4,7 @@ use titan_api::{client::OutputNews, ids::JobId, jobs::Job, output::Stream};
 
 use super::jobs::DemoJob;
 use crate::{
-    failure::Failure,
-    follow::{Follower, Patience},
-    jobs::ended,
-    printer,
-    render::clean,
-    session::Session,
+    failure::Failure, follow::Follower, jobs::ended, patience::Patience, printer, render::clean, session::Session,
 };
 
 /// How many lines of one job are shown.

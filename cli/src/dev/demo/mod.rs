@@ -79,7 +79,7 @@ async fn check_all(client: &Client, submitted: &[(JobId, &DemoJob)], ended: &[Jo
 /// Shows the agents and says how many jobs each ran; all of them must have run some.
 async fn report(session: &Session, ended: &[Job], agents: usize) -> anyhow::Result<()> {
     let page = session.client.agents(None, None).await?;
-    println!("\n{}", render::agents::list(&page.agents, units::now(), session.style));
+    println!("\n{}", render::agents::list(&page.agents, units::now(), session.style, false));
     let mut ran: BTreeMap<&str, usize> = BTreeMap::new();
     for agent in ended.iter().filter_map(|job| job.agent_id.as_ref()) {
         *ran.entry(agent.as_str()).or_default() += 1;

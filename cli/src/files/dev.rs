@@ -1,13 +1,14 @@
 //! The file by which `titan dev` tells other terminals where it is and with which key to call it.
 
-use std::{
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use super::write_private;
+
+/// The name of the file with the admin token in the data folder of a `titan dev`.
+pub const ADMIN_TOKEN: &str = "admin-token";
 
 /// What the file holds. It is readable by its owner alone, since it holds a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +23,10 @@ pub struct DevContext {
     pub data_dir: PathBuf,
 }
 
-/// Where the file is: `$XDG_CONFIG_HOME/titan/dev.json`, or `~/.config/titan/dev.json`; none without a home.
+/// Where the file is: `dev.json` in the folder of [`super::path`].
 #[must_use]
 pub fn path() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
-    Some(config.join("titan").join("dev.json"))
+    super::path("dev.json")
 }
 
 impl DevContext {
@@ -36,10 +35,7 @@ impl DevContext {
     /// # Errors
     /// If there is a file that cannot be read.
     pub fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let text = match std::fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.with_context(|| format!("{} cannot be read", path.display()))?,
-        };
+        let Some(text) = super::read(path)? else { return Ok(None) };
         serde_json::from_slice(&text)
             .with_context(|| format!("{} is no file of `titan dev`; remove it, or set TITAN_URL", path.display()))
             .map(Some)
@@ -53,6 +49,12 @@ impl DevContext {
         write_private(path, &serde_json::to_vec_pretty(self)?)
     }
 
+    /// The file with the admin token of that `titan dev`.
+    #[must_use]
+    pub fn admin_token(&self) -> PathBuf {
+        self.data_dir.join(ADMIN_TOKEN)
+    }
+
     /// Removes the file if this process wrote it; another `titan dev` may have taken its place.
     pub fn remove_own(path: &Path) {
         if matches!(Self::read(path), Ok(Some(context)) if context.pid == std::process::id()) {
@@ -60,21 +62,4 @@ impl DevContext {
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-/// Writes a file that only its owner may read, at once: readers see the old text or the new one.
-///
-/// # Errors
-/// If the file or its folder cannot be written.
-pub fn write_private(path: &Path, text: &[u8]) -> anyhow::Result<()> {
-    let doing = || format!("{} cannot be written", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(doing)?;
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).with_context(doing)?;
-    file.write_all(text).with_context(doing)?;
-    std::fs::rename(&temporary, path).with_context(doing)
 }

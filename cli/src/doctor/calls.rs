@@ -1,0 +1,272 @@
+//! What the coordinator answers.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use titan_api::{
+    client::{ClientError, JobFilter},
+    health::{Health, Verdict},
+    ids::PoolName,
+    status::Status,
+};
+
+use super::{
+    config::key_source,
+    finding::{Finding, Findings},
+};
+use crate::{failure::Failure, session::Session, target::Target};
+
+/// A round trip that is worth a word.
+const SLOW: Duration = Duration::from_millis(500);
+/// By how much clocks may differ before ages and expiries look wrong, and before agents cannot register.
+const SKEW: Duration = Duration::from_secs(5);
+const SKEW_OF_AGENTS: Duration = Duration::from_mins(1);
+
+/// Looks at the way to the coordinator, the key, the store and the pool. What depends on an answer that did not come is
+/// left out.
+pub(super) async fn look(session: &Session, target: &Target, findings: &mut Findings) {
+    if !connection(session, findings).await {
+        return;
+    }
+    store(session, findings).await;
+    if key(session, target, findings).await {
+        pool(session, findings).await;
+    }
+}
+
+/// Whether a coordinator answers, how fast, of which version, and by which clock.
+async fn connection(session: &Session, findings: &mut Findings) -> bool {
+    let began = Instant::now();
+    let request = session.client.request(reqwest::Method::GET, "/api/v1/health").timeout(Duration::from_secs(10));
+    let response = match session.client.send(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            findings.add(broken_connection(session, error));
+            return false;
+        }
+    };
+    let took = began.elapsed();
+    let date = response.headers().get("date").and_then(|v| v.to_str().ok()).and_then(http_date);
+    let here = SystemTime::now();
+    let Ok(health) = response.json::<Health>().await else {
+        let detail = format!("{} answers, but not as a coordinator does", session.client.base());
+        findings.add(Finding::failed("connection", detail, "check the URL: its path and port too", 1));
+        return false;
+    };
+    let detail = format!("{} answers in {:.1} ms", session.client.base(), took.as_secs_f64() * 1_000.0);
+    findings.add(if took > SLOW {
+        Finding::warning("connection", detail, "that is slow: look at the network, or at a proxy on the way")
+    } else {
+        Finding::ok("connection", detail)
+    });
+    version(&health, findings);
+    clock(date, here, findings);
+    true
+}
+
+fn broken_connection(session: &Session, error: ClientError) -> Finding {
+    let (detail, advice) = match &error {
+        ClientError::Unreachable { cause, .. } => (error.to_string(), advice_for(cause)),
+        _ => (error.to_string(), None),
+    };
+    let failure = session.failed("reach the coordinator")(error);
+    let code = failure.code();
+    match (advice, failure) {
+        (Some(advice), _) => Finding::failed("connection", detail, advice, code),
+        (None, Failure::Call { hint: Some(hint), .. }) => Finding::failed("connection", detail, hint, code),
+        (None, failure) => Finding::of_failure("connection", &failure),
+    }
+}
+
+/// What to do about the usual causes, told by the words of the system and of the TLS library.
+fn advice_for(cause: &str) -> Option<&'static str> {
+    let cause = cause.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
+    if says(&["unknownissuer", "unknown issuer", "self-signed", "self signed"]) {
+        Some(
+            "its certificate is signed by nobody that this machine trusts: give --ca-file the certificate that signed it",
+        )
+    } else if says(&["notvalidforname", "not valid for name"]) {
+        Some("its certificate is for another name: use the name that it is for, or have the certificate made again")
+    } else if says(&["expired"]) {
+        Some("its certificate is not valid now: have it renewed, and look at this machine's clock")
+    } else if says(&["certificate", "handshake", "invalidcontenttype", "corrupt message", "tls"]) {
+        Some("TLS fails: check that it is https that is spoken on this port")
+    } else if says(&["lookup", "resolve", "name or service", "dns"]) {
+        Some("the host's name is not known here: check its spelling, and DNS")
+    } else if says(&["refused"]) {
+        Some("nothing listens there: check the port, and that the coordinator runs")
+    } else if says(&["timed out", "timeout", "unreachable"]) {
+        Some("nothing comes back: check the address, firewalls, and whether a proxy is needed (HTTPS_PROXY)")
+    } else {
+        None
+    }
+}
+
+fn version(health: &Health, findings: &mut Findings) {
+    let own = env!("CARGO_PKG_VERSION");
+    findings.add(if health.version == own {
+        Finding::ok("version", format!("{own}, here and there"))
+    } else {
+        let detail = format!("this is {own}, the coordinator is {}", health.version);
+        Finding::warning(
+            "version",
+            detail,
+            "neighbouring versions work together; others may not: upgrade the older one",
+        )
+    });
+}
+
+/// The time of a `Date` header.
+fn http_date(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(&rfc3339(text)?).ok()
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` as `1994-11-06T08:49:37Z`.
+fn rfc3339(date: &str) -> Option<String> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = date.split(' ').skip(1);
+    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    Some(format!("{year}-{month:02}-{day}T{time}Z"))
+}
+
+fn clock(date: Option<SystemTime>, here: SystemTime, findings: &mut Findings) {
+    let Some(date) = date else { return };
+    // The header has whole seconds, so up to one of them is no difference.
+    let (skew, word) = match here.duration_since(date) {
+        Ok(ahead) => (ahead.saturating_sub(Duration::from_secs(1)), "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let detail = format!("this machine's is {} s {word} the coordinator's", skew.as_secs());
+    let advice =
+        "set this machine's clock by NTP; ages and expiries are shown by it, and agents cannot register past 60 s";
+    findings.add(match skew {
+        skew if skew < SKEW => Finding::ok("clock", "within a few seconds of the coordinator's"),
+        skew if skew < SKEW_OF_AGENTS => Finding::warning("clock", detail, advice),
+        _ => Finding::failed("clock", detail, advice, 1),
+    });
+}
+
+/// What the coordinator says of its store.
+async fn store(session: &Session, findings: &mut Findings) {
+    let ready = match session.client.ready().await {
+        Ok(ready) => ready,
+        Err(error) => {
+            let failure = session.failed("ask whether the coordinator is ready")(error);
+            return findings.add(Finding::of_failure("store", &failure));
+        }
+    };
+    let mut well = Vec::new();
+    for check in &ready.checks {
+        let name = check.name.replace('_', " ");
+        let detail = format!("{name}: {}", check.detail);
+        match check.verdict {
+            Verdict::Ok => well.push(name),
+            Verdict::Warning => findings.add(Finding::warning("store", detail, OPERATIONS)),
+            Verdict::Unknown => {
+                findings.add(Finding::warning("store", detail, "the service hides it: ask its operator"));
+            }
+            Verdict::Failed => findings.add(Finding::failed("store", detail, OPERATIONS, 7)),
+        }
+    }
+    if !well.is_empty() {
+        findings.add(Finding::ok("store", well.join(", ")));
+    }
+}
+
+const OPERATIONS: &str = "docs/operations.md says how Redis should be set up";
+
+/// Whether the key is good, and what it may do as far as looking tells.
+async fn key(session: &Session, target: &Target, findings: &mut Findings) -> bool {
+    let Some((_, origin)) = &target.key else {
+        let advice = format!("`titan login {}` asks for one and keeps it; or set TITAN_API_KEY", target.url);
+        findings.add(Finding::failed("key", "there is none", advice, 4));
+        return false;
+    };
+    let source = key_source(origin);
+    let filter = JobFilter { limit: Some(1), ..JobFilter::default() };
+    let answers = [
+        ("administer", session.client.keys(Some(1), None).await.map(drop)),
+        ("see agents", session.client.status(false).await.map(drop)),
+        ("read jobs", session.client.jobs(&filter).await.map(drop)),
+    ];
+    let mut may = Vec::new();
+    for (what, answer) in answers {
+        match answer {
+            Ok(()) => may.push(what),
+            Err(ClientError::Refused { problem, .. }) if problem.status == 403 => {}
+            Err(error) => {
+                let failure = session.failed(format!("use the key from {source}"))(error);
+                findings.add(Finding::of_failure("key", &failure));
+                return false;
+            }
+        }
+    }
+    findings.add(match may.as_slice() {
+        [] => Finding::warning(
+            "key",
+            format!("the key from {source} is good, but may not read anything here{}", named(target.pool.as_ref())),
+            "ask an administrator what it is for",
+        ),
+        may => Finding::ok("key", format!("from {source}; it may {}", may.join(", "))),
+    });
+    may.contains(&"see agents")
+}
+
+fn named(pool: Option<&PoolName>) -> String {
+    pool.map(|pool| format!(" (in pool {pool})")).unwrap_or_default()
+}
+
+/// Whether there is anybody to do the work.
+async fn pool(session: &Session, findings: &mut Findings) {
+    match session.client.status(false).await {
+        Ok(status) => findings.add(work(&status)),
+        Err(error) => findings.add(Finding::of_failure("pool", &session.failed("read the pool's status")(error))),
+    }
+}
+
+fn work(status: &Status) -> Finding {
+    let (agents, jobs) = (&status.agent_counts, &status.job_counts);
+    let detail = format!(
+        "{}: {} agents, {} of them healthy; {} jobs pending, {} running",
+        status.pool, agents.total, agents.healthy, jobs.pending, jobs.running
+    );
+    if agents.total == 0 {
+        return Finding::warning("pool", detail, "no agent has joined: `titan agents add` says how");
+    }
+    if agents.healthy + agents.degraded <= agents.draining.min(agents.total) && jobs.pending > 0 {
+        return Finding::warning("pool", detail, "nobody takes work: `titan agents ls` shows why");
+    }
+    if agents.healthy < agents.total {
+        return Finding::warning("pool", detail, "`titan agents ls` shows which are not");
+    }
+    Finding::ok("pool", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_headers_are_read() {
+        assert_eq!(rfc3339("Sun, 06 Nov 1994 08:49:37 GMT").as_deref(), Some("1994-11-06T08:49:37Z"));
+        assert!(http_date("Sun, 06 Nov 1994 08:49:37 GMT").is_some());
+        assert!(http_date("yesterday").is_none());
+    }
+
+    #[test]
+    fn the_usual_causes_have_advice() {
+        for (cause, word) in [
+            ("invalid peer certificate: UnknownIssuer", "--ca-file"),
+            ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
+            ("invalid peer certificate: Expired", "renewed"),
+            ("received corrupt message of type InvalidContentType", "https"),
+            ("failed to lookup address information: Name or service not known", "DNS"),
+            ("Connection refused (os error 111)", "port"),
+            ("operation timed out", "firewalls"),
+        ] {
+            assert!(advice_for(cause).is_some_and(|advice| advice.contains(word)), "{cause}");
+        }
+        assert_eq!(advice_for("something else"), None);
+    }
+}

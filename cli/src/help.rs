@@ -1,0 +1,110 @@
+//! How the command line explains itself: commands in groups, and what somebody may have meant.
+
+use std::ffi::OsString;
+
+use clap::{
+    CommandFactory, FromArgMatches,
+    builder::{StyledStr, Styles},
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::args::Cli;
+
+/// The commands by what they are for; each that is shown stands in one group.
+pub const GROUPS: [(&str, &[&str]); 5] = [
+    ("Work", &["submit", "jobs"]),
+    ("The pool", &["status", "agents", "doctor"]),
+    ("Access", &["login", "context", "keys", "join-tokens"]),
+    ("Servers", &["dev", "coordinator", "agent"]),
+    ("This program", &["completion", "help"]),
+];
+
+/// What people who know other tools type first, and what it is called here.
+const MEANT: [(&[&str], &str); 9] = [
+    (&["ls", "list", "ps", "queue"], "jobs ls"),
+    (&["logs", "log", "tail", "output"], "jobs logs"),
+    (&["show", "get", "describe", "inspect"], "jobs show"),
+    (&["wait"], "jobs wait"),
+    (&["cancel", "stop", "kill", "delete", "rm"], "jobs cancel"),
+    (&["run", "exec", "start", "create", "batch"], "submit"),
+    (&["nodes", "node", "workers", "worker", "machines", "hosts"], "agents"),
+    (&["logout"], "context rm"),
+    (&["server", "serve", "up"], "dev"),
+];
+
+/// The same for what is done to a thing.
+const MEANT_VERB: [(&[&str], &str); 6] = [
+    (&["list", "all", "ps"], "ls"),
+    (&["get", "describe", "inspect", "info"], "show"),
+    (&["remove", "delete", "revoke", "forget"], "rm"),
+    (&["log", "output", "tail"], "logs"),
+    (&["stop", "kill", "abort"], "cancel"),
+    (&["new", "make", "add"], "create"),
+];
+
+/// Reads the command line; ends the process if there is nothing to do but to explain it.
+#[must_use]
+pub fn parse(arguments: &[OsString]) -> Cli {
+    let cli = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    cli.unwrap_or_else(|error| with_what_was_meant(error, arguments).exit())
+}
+
+/// The command line with its commands in groups.
+#[must_use]
+pub fn command() -> clap::Command {
+    let command = Cli::command();
+    let groups = groups(&command);
+    let (heading, reset) =
+        (command.get_styles().get_header().render(), command.get_styles().get_header().render_reset());
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{heading}Options:{reset}\n{{options}}{{after-help}}"
+    );
+    command.help_template(template)
+}
+
+fn groups(command: &clap::Command) -> String {
+    let styles = command.get_styles();
+    let width = GROUPS.iter().flat_map(|(_, names)| *names).map(|name| name.len()).max().unwrap_or_default();
+    let line = |name: &&str| {
+        let about = command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
+        let about = about.unwrap_or_else(|| "Explain a command".to_owned());
+        let padding = " ".repeat(width - name.len());
+        let (literal, reset) = (styles.get_literal().render(), styles.get_literal().render_reset());
+        format!("  {literal}{name}{reset}{padding}  {}\n", about.trim_end_matches('.'))
+    };
+    let group = |(title, names): &(&str, &[&str])| {
+        let (heading, reset) = (styles.get_header().render(), styles.get_header().render_reset());
+        format!("{heading}{title}:{reset}\n{}\n", names.iter().map(line).collect::<String>())
+    };
+    GROUPS.iter().map(group).collect()
+}
+
+/// The error, with a hint if the word that is no command means one elsewhere.
+fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return error;
+    }
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let before = arguments.iter().position(|argument| argument.to_str() == Some(word)).and_then(|at| at.checked_sub(1));
+    let noun = before.and_then(|at| arguments[at].to_str()).and_then(|noun| command().find_subcommand(noun).cloned());
+    let tip = match noun {
+        Some(noun) => meant(&MEANT_VERB, word)
+            .filter(|verb| noun.find_subcommand(verb).is_some())
+            .map(|verb| format!("`titan {} {verb}` does that", noun.get_name())),
+        None => meant(&MEANT, word).map(|meant| format!("`titan {meant}` does that")),
+    };
+    if let Some(tip) = tip {
+        let styled = StyledStr::from(painted(&tip));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![styled]));
+    }
+    error
+}
+
+fn meant(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
+    table.iter().find(|(words, _)| words.contains(&word)).map(|(_, meant)| *meant)
+}
+
+fn painted(tip: &str) -> String {
+    let styles = Styles::styled();
+    format!("{}{tip}{}", styles.get_valid().render(), styles.get_valid().render_reset())
+}

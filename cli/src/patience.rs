@@ -1,0 +1,85 @@
+//! How long to try again when a coordinator stops answering in the middle of something.
+
+use std::time::Duration;
+
+use titan_api::client::ClientError;
+use tokio::time::{Instant, sleep};
+
+use crate::{render::clean, session::Session};
+
+/// How long to try again after a connection broke.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The first pause; each further one is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// When to give up, from the first vain attempt on.
+    pub give_up_after: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(5),
+            give_up_after: Duration::from_mins(2),
+        }
+    }
+}
+
+/// What is wrong with a connection that is made again and again, and since when.
+#[derive(Debug)]
+pub struct Trouble {
+    patience: Patience,
+    pause: Duration,
+    since: Option<Instant>,
+}
+
+impl Trouble {
+    /// Nothing is wrong yet.
+    #[must_use]
+    pub fn new(patience: Patience) -> Self {
+        Self { patience, pause: patience.first_pause, since: None }
+    }
+
+    /// Something came: whatever was wrong is over.
+    pub fn is_over(&mut self, session: &Session) {
+        self.pause = self.patience.first_pause;
+        if self.since.take().is_some() {
+            session.remark("[titan: connected again]");
+        }
+    }
+
+    /// A connection that held for a while was good, however silent it was: patience begins anew.
+    pub fn held(&mut self, connected_at: Instant) {
+        if connected_at.elapsed() > self.patience.longest_pause {
+            (self.pause, self.since) = (self.patience.first_pause, None);
+        }
+    }
+
+    /// Whether the same call is worth another try.
+    #[must_use]
+    pub fn may_pass(&self, error: &ClientError) -> bool {
+        error.is_transient() && self.since.is_none_or(|since| since.elapsed() <= self.patience.give_up_after)
+    }
+
+    /// Waits before the next connection; says so once if something is wrong.
+    pub async fn rest(&mut self, session: &Session, wrong: Option<&ClientError>) {
+        if let Some(wrong) = wrong.filter(|_| self.since.is_none()) {
+            let why = clean(&wrong.to_string());
+            session.remark(&format!("[titan: the connection broke ({why}); trying again]"));
+            self.since = Some(Instant::now());
+        }
+        let at_least = wrong.and_then(retry_after).unwrap_or_default().min(self.patience.longest_pause);
+        sleep(self.pause.max(at_least)).await;
+        self.pause = (self.pause * 2).min(self.patience.longest_pause);
+    }
+}
+
+fn retry_after(error: &ClientError) -> Option<Duration> {
+    match error {
+        ClientError::Refused { retry_after, .. } => *retry_after,
+        _ => None,
+    }
+}
