@@ -48,7 +48,9 @@ fn hash<const N: usize>(parts: [&[u8]; N]) -> String {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }
-    context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut first = [0; 16];
+    first.copy_from_slice(&context.finish().as_ref()[..16]);
+    format!("{:032x}", u128::from_be_bytes(first))
 }
 
 #[cfg(test)]

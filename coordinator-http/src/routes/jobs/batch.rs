@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::{HeaderMap, StatusCode};
-use titan_api::jobs::{SubmitBatch, SubmittedBatch};
+use titan_api::jobs::{SubmitBatch, SubmittedBatch, SubmittedJob};
 use titan_lua::jobs::{NewJob, Submit, Submitted};
 
 use crate::{
@@ -51,7 +51,9 @@ pub(crate) async fn handler(
     batch.jobs.iter().filter_map(|(_, spec)| spec.not_before).for_each(|time| state.alarm.at(time, now_ms));
     let places: Vec<_> = batch.jobs.iter().map(|(index, _)| *index).collect();
     let (accepted, _) = submission::accepted(outcome, "/jobs", |index| places[index])?;
-    accepted.iter().for_each(|job| submission::log(job, None));
+    for job in &accepted {
+        submission::log(job, None);
+    }
     Ok((StatusCode::ACCEPTED, Json(SubmittedBatch { jobs: in_order_of_call(&places, accepted) })))
 }
 
@@ -64,8 +66,8 @@ fn advice(has_key: bool) -> String {
     }
 }
 
-fn in_order_of_call(places: &[usize], jobs: Vec<Submitted>) -> Vec<titan_api::jobs::SubmittedJob> {
-    let mut placed: Vec<_> = places.iter().copied().zip(jobs).collect();
-    placed.sort_by_key(|(index, _)| *index);
-    placed.into_iter().map(|(_, job)| submission::told(job, None)).collect()
+fn in_order_of_call(places: &[usize], jobs: Vec<Submitted>) -> Vec<SubmittedJob> {
+    let mut sorted: Vec<_> = places.iter().copied().zip(jobs).collect();
+    sorted.sort_by_key(|(index, _)| *index);
+    sorted.into_iter().map(|(_, job)| submission::told(job, None)).collect()
 }
