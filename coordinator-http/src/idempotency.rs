@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn key(header: &str, owner: &str, body: &str) -> KeyOfCall {
-        let headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), header.parse().unwrap())]);
+        let headers = HeaderMap::try_from(&std::collections::HashMap::from([(HEADER, header)])).unwrap();
         KeyOfCall::read(&headers, owner, &body).unwrap().unwrap()
     }
 
@@ -77,7 +77,7 @@ mod tests {
     fn a_key_that_is_empty_long_or_twice_there_is_refused() {
         let read = |values: &[&str]| {
             let all = values.iter().map(|v| (HEADER.parse().unwrap(), v.parse().unwrap()));
-            KeyOfCall::read(&HeaderMap::from_iter(all), "key-1", &"a").is_err()
+            KeyOfCall::read(&all.collect::<HeaderMap>(), "key-1", &"a").is_err()
         };
         assert!(read(&[""]) && read(&["a", "b"]) && read(&[&"k".repeat(256)]) && !read(&[]) && !read(&["a"]));
     }

@@ -252,7 +252,7 @@ impl<R> World<R> {
     pub(crate) async fn sweep(&self) -> u64 {
         let mut all = 0;
         loop {
-            let Swept { settled, more } = p::Sweep.run(&self.pool()).await.unwrap();
+            let Swept { settled, more, .. } = p::Sweep.run(&self.pool()).await.unwrap();
             all += settled;
             if !more {
                 return all;
