@@ -36,6 +36,7 @@ impl History {
         let reached = std::iter::once(reply.word())
             .chain(failures.map(|f| format!("failure {}", f.reason.as_str())))
             .chain(seen.agents.iter().map(|a| format!("agent {}", a.state)))
+            .chain(seen.agents.iter().filter(|a| a.held_for.is_some()).map(|_| "agent held".to_owned()))
             .chain(
                 seen.changed
                     .iter()
@@ -101,7 +102,7 @@ impl History {
         }
         let was_crowded = std::mem::replace(&mut self.crowded, pending > 8);
         for name in model.agents.keys().filter(|name| !was_crowded && model.agents[*name].takes_work(model.now())) {
-            if let Some(id) = model.first_fitting(name) {
+            if let Some(id) = model.fitting_next(name).first() {
                 broken.push(format!("{id} waits while agent {name} has room"));
             }
         }
