@@ -67,9 +67,7 @@ local function bound()
       entries[#entries + 1] = { id = job_id, order = entry.order }
     end
   end
-  table.sort(entries, function(x, y)
-    return x.order < y.order or (x.order == y.order and x.id < y.id)
-  end)
+  table.sort(entries, job.goes_before)
   local jobs = {}
   for _, entry in ipairs(entries) do
     jobs[#jobs + 1] = job:load(entry.id)

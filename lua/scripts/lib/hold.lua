@@ -52,10 +52,6 @@ local function agent_for(j)
   return best
 end
 
-local function goes_before(j, other)
-  return not other or j.order < other.order or (j.order == other.order and j.id < other.id)
-end
-
 -- Of each priority whose hold is free, the first job that has waited for long and that some agent could run. Only the first
 -- few of each class and priority are looked at.
 local function passed_over(by_prio)
@@ -70,7 +66,8 @@ local function passed_over(by_prio)
         if j.prio ~= prio or by_prio[prio] then
           break
         end
-        if pool.now - j.waits >= AFTER_MS and goes_before(j, first[prio]) and agent_for(j) then
+        local is_first = not first[prio] or job.goes_before(j, first[prio])
+        if pool.now - j.waits >= AFTER_MS and is_first and agent_for(j) then
           first[prio] = j
           break
         end

@@ -34,6 +34,11 @@ function job.order_of(priority, tag)
   return -priority * 8796093022208 + tag
 end
 
+-- Whether a job goes before another.
+function job.goes_before(j, other)
+  return j.order < other.order or (j.order == other.order and j.id < other.id)
+end
+
 -- Moves a job from state to state, keeping the sets by state.
 function job.move(j, state)
   if MEMBERSHIP[j.state] then

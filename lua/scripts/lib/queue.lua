@@ -178,7 +178,7 @@ local function best_fitting(a, beyond)
       break
     end
     local found, its_devices = first_fitting(a, waiting.id)
-    if found and found.order < (j and j.order or beyond) then
+    if found and found.order < beyond and (not j or job.goes_before(found, j)) then
       j, devices = found, its_devices
     end
   end

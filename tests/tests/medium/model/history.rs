@@ -102,7 +102,7 @@ impl History {
         }
         let was_crowded = std::mem::replace(&mut self.crowded, pending > 8);
         for name in model.agents.keys().filter(|name| !was_crowded && model.agents[*name].takes_work(model.now())) {
-            if let Some(id) = model.fitting_next(name).first() {
+            if let Some(id) = model.first_fitting(name) {
                 broken.push(format!("{id} waits while agent {name} has room"));
             }
         }

@@ -113,7 +113,7 @@ impl Model {
 
     /// The first long-waiting job of each priority without a hold that some agent could run, the most urgent first.
     fn passed_over(&self) -> Vec<String> {
-        let mut first: BTreeMap<i32, (Option<(i32, i64)>, &String)> = BTreeMap::new();
+        let mut first = BTreeMap::new();
         for ((priority, _), ids) in self.first_waiting() {
             let is_passed_over = |id: &&&String| {
                 let waits_ms = self.jobs[**id].waits_ms.expect("it waits");

@@ -1,6 +1,6 @@
 //! Which agent a job goes to, and which job an agent takes when it has room.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     lines::{Class, class_of},
@@ -117,9 +117,9 @@ impl Model {
         waiting
     }
 
-    /// The pending jobs of which the agent takes one next: the first that it has room for, or several of different classes
-    /// that are equal. If it is held, only what is more urgent than the job that holds it, and then that job.
-    pub(super) fn fitting_next(&self, name: &str) -> Vec<String> {
+    /// The first pending job that the agent has room for. If it is held, only what is more urgent than the job that holds
+    /// it, and then that job.
+    pub(super) fn first_fitting(&self, name: &str) -> Option<String> {
         let agent = &self.agents[name];
         let holder = agent.held.as_ref();
         let fits = |id: &String| {
@@ -127,22 +127,8 @@ impl Model {
             let may_come = holder.is_none_or(|h| job.spec.priority > self.jobs[h].spec.priority);
             may_come && !job.refused.iter().any(|r| r == name) && agent.devices_for(&job.spec).is_some()
         };
-        let fitting: Vec<_> = self.waiting_for(name).into_iter().filter(|id| fits(id)).collect();
-        let Some(first) = fitting.first() else {
-            return holder.filter(|h| agent.devices_for(&self.jobs[*h].spec).is_some()).into_iter().cloned().collect();
-        };
-        let mut classes = BTreeSet::new();
-        let equal = fitting.iter().take_while(|id| self.jobs[**id].order == self.jobs[*first].order);
-        equal
-            .filter(|id| classes.insert(class_of(&self.jobs[**id].spec.requirements)))
-            .map(|id| (*id).clone())
-            .collect()
-    }
-
-    fn first_fitting(&mut self, name: &str) -> Option<String> {
-        let next = self.fitting_next(name);
-        let way = self.choices.choose(next.len());
-        next.get(way).cloned()
+        let own = || holder.filter(|h| agent.devices_for(&self.jobs[*h].spec).is_some());
+        self.waiting_for(name).into_iter().find(|id| fits(id)).or_else(own).cloned()
     }
 
     /// Binds pending jobs to an agent as long as one fits, at most `most`.
