@@ -58,7 +58,8 @@ mod tests {
     use super::*;
 
     fn key(header: &str, owner: &str, body: &str) -> KeyOfCall {
-        let headers = HeaderMap::try_from(&std::collections::HashMap::from([(HEADER, header)])).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, header.parse().unwrap());
         KeyOfCall::read(&headers, owner, &body).unwrap().unwrap()
     }
 

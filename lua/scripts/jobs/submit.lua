@@ -10,8 +10,8 @@
   ARGV[5]  explain   string   "1" to explain the choice for the last job
   ARGV[6]  now_ms    integer, or "" for Redis TIME (tests pass their own)
   ARGV[7…] jobs      14 each, at most 64: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
-                     want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or inference), model ("" for a process), gpus, vram (megabytes on each
-                     GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
+                     want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or
+                     inference), model ("" for a process), gpus, vram (megabytes on each GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
                      at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), and options: "" or JSON
                      {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure}
 
@@ -19,7 +19,7 @@
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/dependencies lib/idempotency lib/class lib/members lib/breaker lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/explain
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
 local FIELDS = 14
@@ -36,7 +36,8 @@ local function read(at)
     id = ARGV[at], class = cid, kind = ARGV[at + 2], model = ARGV[at + 3], gpus = tonumber(ARGV[at + 4]),
     vram = tonumber(ARGV[at + 5]), ram = tonumber(ARGV[at + 6]), cpus = tonumber(ARGV[at + 7]),
     prio = tonumber(ARGV[at + 8]), max = tonumber(ARGV[at + 9]), attempt = 0, free = 0, created = pool.now, out = 0,
-    title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1], exclusive = options and options.exclusive, is_new = true,
+    title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1],
+    exclusive = options and options.exclusive, is_new = true,
   }, options
 end
 
@@ -103,7 +104,6 @@ local function accept(new, is_last)
     explanation = explain.survey(j, ARGV[at + 1])
   end
   job:adopt(j)
-  job:put(j, 'order', job.order_of(j.prio, pool.next_seq()))
   redis.call('SET', key('spec', j.id), ARGV[at + 11])
   redis.call('ZADD', key('jobs'), '0', j.id)
   use_class(j, ARGV[at + 1])

@@ -1,6 +1,6 @@
 -- dependencies: jobs that wait for others to end.
 --
--- dependents:<job>  zset  jobs that wait for it, by their order. When it ends they are worked off through `due`, as
+-- dependents:<job>  zset  jobs that wait for it, in the order of their submission. When it ends they are worked off through `due`, as
 --                         after:<job>, in slices, however many there are.
 local dependencies = {}
 
@@ -47,7 +47,7 @@ function dependencies.start(j, options, meant)
     elseif allowed == nil and not seen[dependency.id] then
       seen[dependency.id] = true
       waits_for = waits_for + 1
-      redis.call('ZADD', key('dependents', dependency.id), int(j.order), j.id)
+      redis.call('ZADD', key('dependents', dependency.id), int(pool.next_seq()), j.id)
       job:put(dependency, 'dependents', '1')
     end
   end

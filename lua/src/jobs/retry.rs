@@ -10,8 +10,9 @@ use crate::{
 
 script!(Writes, "jobs/retry", uses [
     "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
-    later "avoid", "agent", "room", "rank", "fit", later "capable", "place", "binding", later "attempt", "queue",
-    later "dependencies", later "class", later "members", later "breaker", later "settle", "due",
+    later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding", later "attempt",
+    later "fair", "queue", later "dependencies", "class", later "hold", later "members", later "breaker",
+    later "settle", "due",
 ]);
 
 /// Tries an ended job again with a new budget of attempts. Repeating it is harmless.

@@ -10,8 +10,8 @@ use crate::{
 
 script!(Frees, "pool/sweep", uses [
     "key", "int", "clock", "pool", "record", "segment", "job", "retention", "ending", "avoid", "agent", "room",
-    "rank", "fit", "capable", "place", "binding", "attempt", "queue", "dependencies", "class", "members", "breaker",
-    "settle", "due",
+    "rank", "fit", "capable", "held", "place", "binding", "attempt", "fair", "queue", "dependencies", "class", "hold",
+    "members", "breaker", "settle", "due",
 ]);
 
 /// Settles up to 16 overdue things.

@@ -41,8 +41,8 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
             RemoveOutcome::Removed => Reply::Removed,
             RemoveOutcome::NotFound => Reply::NotFound,
         }),
-        Call::Submit { job, spec } => {
-            Ok(match (Submit { jobs: &[NewJob::new(job, spec)], owner: "test", explain: false }).run(pool).await? {
+        Call::Submit { job, spec, owner } => {
+            Ok(match (Submit { jobs: &[NewJob::new(job, spec)], owner, explain: false }).run(pool).await? {
                 SubmitOutcome::Submitted { mut jobs, .. } => match jobs.remove(0).agent {
                     Some(agent) => Reply::Scheduled { agent },
                     None => Reply::Pending,

@@ -11,4 +11,5 @@ mod placing;
 mod quotas;
 mod races;
 mod readiness;
+mod turns;
 pub(crate) mod world;
