@@ -102,6 +102,11 @@ id!(
     LeaseId, "a lease id", 64, "A-Z a-z 0-9 . _ -",
     |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
 );
+id!(
+    /// What an event is about, in words from the general to the special, with dots between them.
+    EventTopic, "a topic", 128, "A-Z a-z 0-9 . _ -",
+    |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
+);
 
 impl Default for PoolName {
     fn default() -> Self {

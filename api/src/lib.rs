@@ -6,6 +6,7 @@ pub mod agents;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod credentials;
+pub mod events;
 pub mod health;
 pub mod ids;
 pub mod jobs;

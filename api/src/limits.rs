@@ -58,6 +58,8 @@ pub const PAGE: u32 = 500;
 pub const REPORTS: usize = 256;
 /// Bytes of output in one chunk, decoded.
 pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1_024;
+/// Bytes of an event's payload, as JSON without spaces.
+pub const EVENT_BYTES: usize = 4 * 1_024;
 /// Leases that a heartbeat may list.
 pub const LEASES: usize = 256;
 /// How much of something an API key may be allowed in a window.

@@ -116,9 +116,9 @@ pub struct Candidate {
 /// How many agents a requirement rules out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RuledOut {
-    /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), or `offline`, `draining`, `slots`,
-    /// `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`, `cpus_free`, `held` (for a job that was passed
-    /// over), `not_waiting` (not now).
+    /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), or `offline`, `half_open`, `draining`,
+    /// `slots`, `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`, `cpus_free`, `held` (for a job that was
+    /// passed over), `not_waiting` (not now).
     pub reason: String,
     /// How many agents.
     pub agents: u64,
@@ -129,7 +129,8 @@ pub struct RuledOut {
 pub struct Explanation {
     /// The weights that were used.
     pub weights: Weights,
-    /// Agents that could take the job, best first: the first was chosen. At most 5.
+    /// Agents that could take the job, best first: the first was chosen, unless a half-open agent waited for a trial, which
+    /// goes first however it scores. At most 5.
     pub candidates: Vec<Candidate>,
     /// Why the others could not, most agents first.
     pub ruled_out: Vec<RuledOut>,

@@ -36,6 +36,10 @@ pub struct AgentCounts {
     pub offline: u64,
     /// Of all of them, those that drain.
     pub draining: u64,
+    /// Of the degraded, those that failures would take offline if half of the pool were not so already. More than none
+    /// asks for a person.
+    #[serde(default)]
+    pub guarded: u64,
 }
 
 /// How many jobs are in each state.

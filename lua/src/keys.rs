@@ -24,6 +24,7 @@ pub(crate) fn channel(pool: &PoolName, topic: &Topic) -> String {
     match topic {
         Topic::Agent(id) => format!("titan:{{{pool}}}:agent:{id}"),
         Topic::Job(id) => format!("titan:{{{pool}}}:job:{id}"),
+        Topic::Events => format!("titan:{{{pool}}}:events"),
     }
 }
 

@@ -9,6 +9,7 @@ mod checks;
 mod connection;
 pub mod credentials;
 mod error;
+pub mod events;
 pub mod jobs;
 mod keys;
 pub mod latency;

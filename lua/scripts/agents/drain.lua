@@ -7,7 +7,7 @@
   ARGV[3]  now_ms    integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"done"} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
   Cost     O(classes + queue)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -17,6 +17,9 @@ end
 local a = agent:load(ARGV[1])
 if not a then
   return { 'not_found' }
+end
+if (ARGV[2] == '1') ~= (a.draining ~= nil) then
+  event.agent(ARGV[2] == '1' and 'drained' or 'resumed', a.id)
 end
 if ARGV[2] == '1' then
   redis.call('SADD', key('agents', 'draining'), a.id)

@@ -8,7 +8,7 @@
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts,
-           the job that it is held for or ""}…}
+           the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded}…}
            | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/clock lib/pool lib/record lib/agent lib/room lib/rank
   Cost     O(limit)
@@ -20,7 +20,7 @@ end
 local ANY_PROCESS = { kind = 'process', model = '', gpus = 0 }
 
 local function view(a)
-  local left, attempts, gpus = room.left(a), 0, {}
+  local left, attempts, gpus, t = room.left(a), 0, {}, agent.trouble(a)
   for _ in pairs(agent.live(a)) do
     attempts = attempts + 1
   end
@@ -30,7 +30,8 @@ local function view(a)
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
     string.format('%.4f', rank.score(a, ANY_PROCESS)), attempts, a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
-    redis.call('GET', key('facts', a.id)) or '', a.held or '' }
+    redis.call('GET', key('facts', a.id)) or '', a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
+    t.trial or '', t.guarded and '1' or '0' }
 end
 
 local ids = { ARGV[1] }

@@ -14,7 +14,7 @@
 
   Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
   Cost     O(attempts + classes)
 ]]
 local refused = pool.enter(ARGV[8])
@@ -72,6 +72,7 @@ agent:put(a, 'seen_ms', pool.now)
 breaker.heard(a, pool.interval)
 measure.take(a, ARGV[5])
 take_back_unlisted(renew(cjson.decode(ARGV[6])))
+breaker.look_at_trial(a)
 if ARGV[7] == '1' and not a.leaving then
   agent:put(a, 'leaving', '1')
   agent:put(a, 'reach_ms', 0)

@@ -11,7 +11,7 @@
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"registered", epoch, {job, attempt, lease…}} | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
   Cost     O(classes + attempts)
 ]]
 local PAST_BYTES = 512
@@ -49,6 +49,7 @@ end
 
 -- The attempts of the run before: what this run has not taken over is gone.
 local function settle_attempts(kept)
+  local counted = false
   for job_id, entry in pairs(agent.live(a)) do
     local j = job:load(job_id)
     if not j then
@@ -63,6 +64,8 @@ local function settle_attempts(kept)
       job:put(j, 'lease_until', pool.now + pool.lease)
     elseif entry.state == 'running' then
       avoid.add(j, a.id)
+      -- However many it lost, it went down once.
+      counted = counted or breaker.failed(a, job_id)
       queue.retry(j, a, { reason = 'agent_restarted' })
     else
       attempt.buried(j, a)
@@ -96,7 +99,7 @@ for _, lease in ipairs(running) do
 end
 settle_attempts(kept)
 if a.state == 'offline' then
-  breaker.move(a, 'degraded')
+  breaker.return_of(a)
 end
 local fresh = { epoch = epoch, instance = ARGV[3], seq = 0, claim = 0, reach_ms = 0, next_ms = pool.now + pool.interval,
   seen_ms = pool.now, registered_ms = pool.now, used_seq = a.used_seq or 0 }
@@ -115,4 +118,5 @@ redis.call('SET', key('facts', id), ARGV[5])
 redis.call('ZADD', key('agents'), 0, id)
 members.enrol(a)
 breaker.watch(a)
+event.agent('registered', id)
 return due.finish({ 'registered', epoch, flat(stop) })

@@ -12,7 +12,7 @@
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/output
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/output
   Cost     O(reports · log N)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -57,6 +57,9 @@ local function closing(handler)
 end
 
 events.completed = closing(function(j, result)
+  if j.suspects or a.trouble_packed then
+    breaker.completed(j, a)
+  end
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
@@ -72,6 +75,7 @@ events.failed = closing(function(j, reason, exit, signal, message)
     avoid.add_refusal(j, a.id)
   else
     avoid.add(j, a.id)
+    breaker.suspect(j, a)
   end
   queue.retry(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
     message = message ~= '' and message or nil, is_its_own = not refusal }, refusal)

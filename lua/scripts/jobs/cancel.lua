@@ -6,7 +6,7 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"done", state, cancelling} | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
   Cost     O(log N)
 ]]
 local refused = pool.enter(ARGV[2])
@@ -56,7 +56,7 @@ function cancel.running()
 end
 
 if cancel[j.state] then
-  cancel[j.state]()
   job:put(j, 'reason', 'cancelled')
+  cancel[j.state]()
 end
 return due.finish({ 'done', j.state, j.cancelling or '0' })

@@ -9,7 +9,7 @@
 
   Returns  {"done", state} | {"completed"} | {"ending"}: the processes of its last attempt are not gone yet | {"full"}
            | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
   Cost     O(log N)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -29,9 +29,11 @@ elseif redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= t
   return { 'full' }
 end
 redis.call('ZREM', key('ended'), j.id)
-for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits' }) do
+for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
+  'probe' }) do
   job:put(j, field, nil)
 end
 job:put(j, 'free', j.attempt)
+event.job('retried', j)
 queue.put(j)
 return due.finish({ 'done', j.state })

@@ -1,19 +1,21 @@
 -- agent: one agent's record, what it has, and its live attempts: those that are bound, running or ending.
 --
 -- Parts of the record are packed once more, since most scripts need few of them: `caps` is what it registered with,
--- `labels` the labels of that, `measured` its last measurement, `places` and `standing` say where it stands in the ranks.
+-- `labels` the labels of that, `measured` its last measurement, `places` and `standing` say where it stands in the ranks, `trouble` is
+-- what the breaker keeps. `edge` counts the breaker's moves.
 local agent = record.kind('agent')
 
 function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
-    past, held = cmsgpack.unpack(packed)
+    past, held, edge, trouble_packed = cmsgpack.unpack(packed)
   return {
     id = id, state = state, epoch = epoch, instance = instance, seq = seq, claim = claim, next_ms = next_ms,
     seen_ms = seen_ms, registered_ms = registered_ms, reach_ms = reach_ms, used_seq = used_seq, draining = draining,
     leaving = leaving, rtt = rtt, read_ms = read_ms, on_time = on_time, offline_ms = offline_ms,
     caps_packed = caps_packed, labels_packed = labels_packed, measured_packed = measured_packed,
-    places_packed = places_packed, standing_packed = standing_packed, past = past, held = held,
+    places_packed = places_packed, standing_packed = standing_packed, past = past, held = held, edge = edge,
+    trouble_packed = trouble_packed,
   }
 end
 
@@ -21,7 +23,7 @@ function agent.pack(a)
   return cmsgpack.pack(
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
     a.draining, a.leaving, a.rtt, a.read_ms, a.on_time, a.offline_ms, a.caps_packed, a.labels_packed,
-    a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held
+    a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held, a.edge, a.trouble_packed
   )
 end
 
@@ -60,17 +62,17 @@ function agent.put_standing(a)
 end
 
 -- The live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
--- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, and true if it has
--- its devices to itself.
+-- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, true if it has its
+-- devices to itself, and the agent's edge when it began.
 function agent.live(a)
   if not a.live then
     a.live = {}
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      local state, number, lease, model, vram, devices, ram, cpus, since, order, claim,
-        exclusive = cmsgpack.unpack(flat[i + 1])
+      local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive,
+        edge = cmsgpack.unpack(flat[i + 1])
       a.live[flat[i]] = { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices,
-        ram = ram, cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive }
+        ram = ram, cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge }
     end
   end
   return a.live
@@ -96,12 +98,49 @@ function agent.hold(a, job_id, entry)
   end
   live[job_id] = entry
   local packed = cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
-    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive)
+    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge)
   redis.call('HSET', key('live', a.id), job_id, packed)
 end
 
--- Ends a live attempt: what it had reserved is free.
+-- What the breaker keeps of it: failures in a row, successes or trials that went well in a row, why it is not healthy, its
+-- last cool-down and until when that lasts, the job that is its trial, since when it waits for one, and whether it is
+-- in service only because too many others are not.
+function agent.trouble(a)
+  if not a.trouble then
+    local fails, wins, cause, cool_ms, until_ms, trial, trial_ms, guarded
+    if a.trouble_packed then
+      fails, wins, cause, cool_ms, until_ms, trial, trial_ms, guarded = cmsgpack.unpack(a.trouble_packed)
+    end
+    a.trouble = { fails = fails or 0, wins = wins or 0, cause = cause, cool_ms = cool_ms, until_ms = until_ms,
+      trial = trial, trial_ms = trial_ms, guarded = guarded }
+  end
+  return a.trouble
+end
+
+function agent.put_trouble(a)
+  local t = a.trouble
+  local is_well = a.state == 'healthy' and t.fails == 0
+  agent:put(a, 'trouble_packed', not is_well and cmsgpack.pack(t.fails, t.wins, t.cause, t.cool_ms, t.until_ms, t.trial,
+    t.trial_ms, t.guarded) or nil)
+end
+
+-- Whether a job is the trial that a half-open agent is on.
+function agent.is_trial(a, job_id)
+  return a.state == 'half_open' and agent.trouble(a).trial == job_id
+end
+
+-- A half-open agent may be given one trial at a time: this one, or none any more.
+function agent.put_trial(a, job_id)
+  local t = agent.trouble(a)
+  t.trial, t.trial_ms = job_id, pool.now
+  agent.put_trouble(a)
+end
+
+-- Ends a live attempt: what it had reserved is free, and the permit if it was a trial.
 function agent.release(a, job_id)
+  if agent.is_trial(a, job_id) then
+    agent.put_trial(a, nil)
+  end
   agent.live(a)[job_id] = nil
   a.left = nil
   redis.call('HDEL', key('live', a.id), job_id)
@@ -109,8 +148,7 @@ end
 
 -- Whether it may be bound to new work now: in service, and waiting for it or due to call within a moment.
 function agent.takes_work(a)
-  return (a.state == 'healthy' or a.state == 'degraded') and not a.draining and not a.leaving
-    and a.reach_ms >= pool.now
+  return a.state ~= 'offline' and not a.draining and not a.leaving and a.reach_ms >= pool.now
 end
 
 return agent

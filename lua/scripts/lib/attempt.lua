@@ -18,6 +18,7 @@ function attempt.claim(j, a, nonce, number)
     job:put(j, field, nil)
   end
   entry.state, entry.number, entry.lease, entry.since, entry.claim = 'running', j.attempt, j.lease, pool.now, number
+  entry.edge = a.edge or 0
   agent.hold(a, j.id, entry)
   job.move(j, 'running')
   job.wake_at(j, j.lease_until + pool.grace)

@@ -13,7 +13,10 @@ function binding.bind(j, a, devices)
   job:put(j, 'score', math.floor(rank.score(a, j) * 1e6) / 1e6)
   agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = j.kind == 'process' and '' or j.model,
     vram = j.vram, devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0,
-    exclusive = j.exclusive })
+    exclusive = j.exclusive, edge = a.edge or 0 })
+  if a.state == 'half_open' then
+    agent.put_trial(a, j.id)
+  end
   local patience = a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval)
   job:put(j, 'agent', a.id)
   job:put(j, 'bound_until', pool.now + patience)

@@ -17,9 +17,9 @@ function dependencies.missing(options, meant)
 end
 
 local function fail(j, dependency)
-  ending.finish(j, 'cancelled')
   job:put(j, 'reason', 'dependency_failed')
   job:put(j, 'message', 'job ' .. dependency.id .. ' is ' .. dependency.state)
+  ending.finish(j, 'cancelled')
 end
 
 -- Whether a dependency lets a job go on: true, false if it never will, nil while it has not ended.

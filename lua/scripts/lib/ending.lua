@@ -20,6 +20,7 @@ function ending.finish(j, state)
   job.move(j, state)
   job:put(j, 'ended', pool.now)
   redis.call('ZADD', key('ended'), int(pool.now), j.id)
+  event.job(state, j)
   job.wake_at(j, pool.now + pool.job_keep)
   if j.dependents then
     redis.call('ZADD', key('due'), int(pool.now), 'after:' .. j.id)

@@ -8,8 +8,8 @@ local function verdict(a, c, j)
   local never = capable.lacks(a, c, j)
   if never then
     return never
-  elseif a.state == 'offline' then
-    return 'offline'
+  elseif a.state == 'offline' or a.state == 'half_open' then
+    return a.state
   elseif a.draining or a.leaving then
     return 'draining'
   elseif a.held and a.held ~= j.id then

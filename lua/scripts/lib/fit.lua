@@ -20,8 +20,16 @@ local function best_devices(left, need)
   return chosen
 end
 
+-- Whether a half-open agent may have the job as its trial: it is on none, and the job has another attempt left.
+local function may_be_trial(a, need)
+  return not agent.trouble(a).trial and (need.probe or need.max - need.attempt + need.free > 1)
+end
+
 -- The devices for a job that the agent has room for now (none for a job without GPUs); nil and why not otherwise.
 function fit.now(a, need)
+  if a.state == 'half_open' and not may_be_trial(a, need) then
+    return nil, 'half_open'
+  end
   local slots, taken = room.slots(a, need.kind, need.model)
   if taken >= slots then
     return nil, 'slots'

@@ -5,7 +5,7 @@ function job.unpack(id, packed)
   local state, class, kind, model, gpus, vram, ram, cpus, prio, order, max, created, title, score, agent, attempt,
     free, lease, lease_until, bound_until, started, ended, exit, signal, reason, message, done, out, frame,
     cancelling, devices, avoid, refused, owner, exclusive, holds, waits, backoff, labels, grace, not_before, needs,
-    on_failure, dependents, idem = cmsgpack.unpack(packed)
+    on_failure, dependents, idem, suspects, probe = cmsgpack.unpack(packed)
   return {
     id = id, state = state, class = class, kind = kind, model = model, gpus = gpus, vram = vram, ram = ram,
     cpus = cpus, prio = prio, order = order, max = max, created = created, title = title, score = score,
@@ -15,6 +15,7 @@ function job.unpack(id, packed)
     avoid = avoid, refused = refused, owner = owner, exclusive = exclusive, holds = holds, waits = waits,
     backoff = backoff, labels = labels, grace = grace, not_before = not_before, needs = needs,
     on_failure = on_failure, dependents = dependents, idem = idem,
+    suspects = suspects, probe = probe,
   }
 end
 
@@ -23,7 +24,8 @@ function job.pack(j)
     j.state, j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.order, j.max, j.created, j.title,
     j.score, j.agent, j.attempt, j.free, j.lease, j.lease_until, j.bound_until, j.started, j.ended, j.exit, j.signal,
     j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive,
-    j.holds, j.waits, j.backoff, j.labels, j.grace, j.not_before, j.needs, j.on_failure, j.dependents, j.idem
+    j.holds, j.waits, j.backoff, j.labels, j.grace, j.not_before, j.needs, j.on_failure, j.dependents, j.idem,
+    j.suspects, j.probe
   )
 end
 

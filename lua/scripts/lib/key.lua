@@ -7,7 +7,9 @@
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
 --   blocked        set   jobs that wait for others   delayed  set   jobs that wait for a time
 --   ended          zset  ended jobs by the time of their end
---   agents         zset  all agents, score 0         agents:<state>, agents:draining  set
+--   events         stream, see lib/event
+--   agents         zset  all agents, score 0         agents:<state>, agents:draining, :tripped, :guarded  set (the last two:
+--                        out of service by failures, and in it though their failures would take them out)
 --   identities     hash  agent id to public key, after "!" (which no base64url holds) once removed
 --   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
 --   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON    result:<id>  JSON
@@ -18,9 +20,10 @@
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --
 -- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset,
--- bytes of output),
+-- bytes of output, events),
 -- settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT, performance), and the
--- profile and version of the weights. Channels agent:<id> and job:<id> carry announcements of changes.
+-- profile and version of the weights. Channels agent:<id>, job:<id> and events
+-- carry announcements of changes.
 local PREFIX = KEYS[1] .. ':'
 
 local function key(name, id)

@@ -141,7 +141,7 @@ local function drop_slice(cid)
   if #ids == SLICE then
     return redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   end
-  for step = 0, rank.STEPS do
+  for step = 0, rank.TRIAL do
     redis.call('DEL', key('rank:' .. cid, step))
   end
   redis.call('DEL', key('class', cid), key('members', cid))

@@ -3,6 +3,7 @@ local place = {}
 
 local EXAMINED = 32
 local OF_ONE_STEP = 8
+local TRIAL_BIT = 2 ^ rank.TRIAL
 
 -- The agent at an index of a rank, best first: {step, index, id, value}; nil past its end. The value is not asked for where
 -- there is no other rank to compare with: Redis takes longer to spell it than to find the agent.
@@ -28,8 +29,7 @@ local function steps_of(bits, need)
 end
 
 -- The first agent of every rank in which agents may have room; `alone` if there is one such rank.
-local function heads_of(cid, need)
-  local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+local function heads_of(cid, need, bits)
   local steps = steps_of(bits, need)
   local heads = { alone = #steps == 1 }
   for _, step in ipairs(steps) do
@@ -54,11 +54,40 @@ local function best_of(heads)
   return best
 end
 
--- The best agent with room for the job, with its devices; nil if there is none.
--- One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no other fits, and after
--- that one that is held for a job that the job goes before.
+-- Of the half-open agents that wait for a trial, one that has room for the job, with its devices.
+local function on_trial(j, ids)
+  for _, id in ipairs(ids) do
+    local a = agent:load(id)
+    if not a then
+      rank.leave({ id = id }, j.class, rank.TRIAL)
+    elseif not agent.takes_work(a) then
+      rank.update(a)
+    elseif not avoid.is_refused(j, id) and not avoid.is_avoided(j, id) then
+      local devices = fit.now(a, j)
+      if devices then
+        return a, devices
+      end
+    end
+  end
+  return nil
+end
+
+-- The best agent with room for the job, with its devices; nil if there is none. A half-open one that waits for a trial goes
+-- first, however it scores. One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no
+-- other fits, and after that one that is held for a job that the job goes before.
 function place.find(j)
-  local heads = heads_of(j.class, j)
+  local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
+  if bits >= TRIAL_BIT then
+    local ids = redis.call('ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
+    local a, devices = on_trial(j, ids)
+    if a then
+      return a, devices
+    elseif not ids[1] then
+      bits = bits - TRIAL_BIT
+      redis.call('HSET', key('class', j.class), 'steps', int(bits))
+    end
+  end
+  local heads = heads_of(j.class, j, bits)
   local spare
   for _ = 1, EXAMINED do
     local best = best_of(heads)

@@ -37,7 +37,8 @@ function pool.enter(now_ms)
     return { 'newer_schema' }
   end
   local last, offset
-  last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset, pool.output = cmsgpack.unpack(f[2])
+  last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset, pool.output,
+    pool.events = cmsgpack.unpack(f[2])
   follow_clock(clock.read(now_ms), last, offset)
   pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim, pool.agent_keep, pool.job_keep, pool.publish,
     pool.job_max, pool.output_max = cmsgpack.unpack(f[3])
@@ -64,7 +65,7 @@ function pool.next_seq()
   return pool.seq
 end
 
--- Announces a change of an agent's work or of a job, once a script.
+-- Announces a change of an agent's work or of a job, or that there are events, once a script.
 function pool.announce(kind, id)
   channels[key(kind, id)] = true
 end
@@ -72,7 +73,7 @@ end
 -- Writes the clock, sends what was announced, and returns the reply.
 function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
-    pool.offset, pool.output)
+    pool.offset, pool.output, pool.events)
   redis.call('HSET', KEYS[1], 'clock', packed)
   for channel in pairs(channels) do
     redis.call(pool.publish, channel, '')

@@ -131,9 +131,11 @@ function queue.retry(j, a, why, free)
   end
   job:put(j, 'lease_until', nil)
   local wait = why.is_its_own and backoff(j) or 0
-  if job.spent(j) >= j.max then
-    ending.finish(j, 'failed')
-  elseif wait > 0 then
+  if job.spent(j) >= j.max or j.probe then
+    return ending.finish(j, job.spent(j) >= j.max and 'failed' or 'cancelled')
+  end
+  event.job('retried', j)
+  if wait > 0 then
     queue.delay(j, pool.now + wait)
   else
     queue.put(j)

@@ -2,8 +2,9 @@
 --
 -- rank:<class>:<step> holds agents by value = floor(score * 8191) * 2^40 - use sequence: the best score first, ties to
 -- the agent used least recently. The step is the half-power of two of what the agent has left of the memory that the
--- class needs, so that every agent of a higher step than a job's own need is known to have room.
-local rank = { STEPS = 17 }
+-- class needs, so that every agent of a higher step than a job's own need is known to have room. Half-open agents that wait
+-- for a trial stand in a step of their own, in the order of their last use.
+local rank = { STEPS = 17, TRIAL = 18 }
 
 local SCORE_STEPS = 8191
 local SMALLEST_MB = 512
@@ -102,6 +103,9 @@ local function target(a, place)
   local memory = taken < slots and memory_left(a, place)
   if not memory then
     return -1, 0
+  end
+  if a.state == 'half_open' then
+    return agent.trouble(a).trial and -1 or rank.TRIAL, -(a.used_seq or 0)
   end
   return rank.step(memory), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
 end

@@ -8,6 +8,9 @@ local function bound(j)
   end
   local a = agent:load(j.agent)
   if a then
+    if not a.draining and not a.leaving then
+      breaker.failed(a, j.id)
+    end
     binding.unbind(j, a)
     avoid.add(j, a.id)
     rank.withdraw(a)
@@ -24,6 +27,7 @@ local function running(j)
   local a = agent:load(j.agent)
   if a then
     avoid.add(j, a.id)
+    breaker.failed(a, j.id)
     queue.retry(j, a, { reason = 'lease_lost' })
     rank.update(a)
     queue.fill(a)
@@ -32,6 +36,7 @@ local function running(j)
     if job.spent(j) >= j.max then
       ending.finish(j, 'failed')
     else
+      event.job('retried', j)
       queue.put(j)
     end
   end
@@ -84,7 +89,7 @@ function settle.forget_agent(a)
   members.expel(a)
   redis.call('DEL', key('agent', a.id), key('facts', a.id), key('live', a.id))
   redis.call('ZREM', key('agents'), a.id)
-  redis.call('SREM', key('agents', a.state), a.id)
+  breaker.forget(a)
   redis.call('SREM', key('agents', 'draining'), a.id)
   redis.call('ZREM', key('due'), 'agent:' .. a.id)
   agent:drop(a)
@@ -96,6 +101,7 @@ function settle.agent(id)
     redis.call('ZREM', key('due'), 'agent:' .. id)
   elseif breaker.look(a) then
     settle.forget_agent(a)
+    event.agent('forgotten', id)
   end
 end
 

@@ -23,7 +23,7 @@ if schema and pool.is_newer(schema) then
 end
 if not schema then
   local now = clock.read(ARGV[11])
-  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0, 0), 'profile', 'balanced',
+  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0, 0, 0), 'profile', 'balanced',
     'version', 1, 'weights', cmsgpack.pack(0.4, 0.3, 0.2, 0.1))
 end
 local settings = {}

@@ -4,7 +4,7 @@
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"status", now_ms, agents, degraded, half_open, offline, draining, jobs, blocked, delayed,
+  Returns  {"status", now_ms, agents, degraded, half_open, offline, draining, guarded, jobs, blocked, delayed,
            scheduled, running, ended}
            | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/clock lib/pool          Cost  O(1)
@@ -17,6 +17,7 @@ return {
   'status', pool.now, redis.call('ZCARD', key('agents')),
   redis.call('SCARD', key('agents', 'degraded')), redis.call('SCARD', key('agents', 'half_open')),
   redis.call('SCARD', key('agents', 'offline')), redis.call('SCARD', key('agents', 'draining')),
+  redis.call('SCARD', key('agents', 'guarded')),
   redis.call('ZCARD', key('jobs')), redis.call('SCARD', key('blocked')), redis.call('SCARD', key('delayed')),
   redis.call('SCARD', key('scheduled')), redis.call('SCARD', key('running')),
   redis.call('ZCARD', key('ended')),

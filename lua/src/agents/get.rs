@@ -2,7 +2,7 @@
 //! [`ListAgents`] a page of the registry.
 
 use titan_api::{
-    agents::{Agent, AgentGpu, AgentState, Facts},
+    agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
     ids::AgentId,
     time::Timestamp,
 };
@@ -81,6 +81,7 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
     let (ram_free_mb, mut left) = (reply.parse()?, reply.list()?);
     let facts: Facts = serde_json::from_slice(&reply.bytes()?).map_err(|e| StoreError::Corrupt(e.to_string()))?;
     let held_for = reply.some()?;
+    let breaker = breaker(&mut reply)?;
     let mut gpus = Vec::new();
     while !left.is_empty() {
         let (uuid, vram_free_mb) = (left.text()?, left.parse()?);
@@ -91,6 +92,7 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
     Ok(Agent {
         id,
         state,
+        breaker,
         draining,
         score,
         live_attempts,
@@ -102,5 +104,19 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
         gpus,
         held_for,
         facts,
+    })
+}
+
+fn breaker(reply: &mut Reply) -> Result<Breaker, StoreError> {
+    let (epoch, failures) = (reply.parse()?, reply.parse()?);
+    let cause = reply.some_text()?;
+    let cause = cause.map(|word| Trouble::from_word(&word).ok_or_else(|| unknown_word("agents/get", &word)));
+    Ok(Breaker {
+        epoch,
+        cause: cause.transpose()?,
+        failures,
+        cool_down_until: reply.some()?.map(Timestamp::from_ms),
+        trial_job_id: reply.some()?,
+        guarded: reply.flag()?,
     })
 }

@@ -12,10 +12,10 @@ use crate::{
 };
 
 script!(Writes, "agents/register", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
-    later "avoid", "agent", "room", "rank", later "fit", "capable", later "held", later "place", later "binding",
-    "attempt", later "fair", later "queue", later "dependencies", "class", later "hold", "members", "breaker",
-    later "settle", "due",
+    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    later "ending", later "avoid", "agent", "room", "rank", later "fit", "capable", later "held", later "place",
+    later "binding", "attempt", later "fair", later "queue", later "dependencies", "class", later "hold", "members",
+    "breaker", later "settle", "due",
 ]);
 
 /// Registers a run of an agent.

@@ -9,8 +9,8 @@ use crate::{
 };
 
 script!(Frees, "agents/remove", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
-    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place",
+    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place",
     later "binding", later "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
     "members", "breaker", "settle", "due",
 ]);

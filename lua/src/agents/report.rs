@@ -17,8 +17,8 @@ use crate::{
 };
 
 script!(Frees, "agents/report", uses [
-    "key", "int", "later", "clock", "pool", "record", "segment", "job", "retention", "ending", later "avoid", "agent",
-    "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt",
+    "key", "int", "later", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", later "avoid",
+    "agent", "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt",
     later "fair", "queue", later "dependencies", later "class", later "hold", later "members", later "breaker",
     later "settle", "due", "caller",
     later "output",

@@ -9,8 +9,8 @@ use crate::{
 };
 
 script!(Frees, "jobs/cancel", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", "retention", "ending", later "avoid",
-    "agent", "room", "rank", later "fit", later "capable", later "held", later "place", later "binding",
+    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", "retention", "ending",
+    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place", later "binding",
     later "attempt", later "fair", "queue", later "dependencies", later "class", later "hold", later "members",
     later "breaker", later "settle", "due",
 ]);

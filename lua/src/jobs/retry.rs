@@ -9,10 +9,10 @@ use crate::{
 };
 
 script!(Writes, "jobs/retry", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
-    later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding", later "attempt",
-    later "fair", "queue", later "dependencies", "class", later "hold", later "members", later "breaker",
-    later "settle", "due",
+    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding",
+    later "attempt", later "fair", "queue", later "dependencies", "class", later "hold", later "members",
+    later "breaker", later "settle", "due",
 ]);
 
 /// Tries an ended job again with a new budget of attempts. Repeating it is harmless.

@@ -22,10 +22,10 @@ use crate::{
 };
 
 script!(Writes, "jobs/submit", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
-    later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding", later "attempt",
-    later "fair", later "queue", later "dependencies", later "idempotency", "class", later "hold", later "members",
-    later "breaker", later "settle", "due", later "explain",
+    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding",
+    later "attempt", later "fair", later "queue", later "dependencies", later "idempotency", "class", later "hold",
+    later "members", later "breaker", later "settle", "due", later "explain",
 ]);
 
 /// Jobs in one run of the script.

@@ -29,7 +29,8 @@ impl ReadStatus {
         let (now_ms, total) = (r.parse()?, r.parse::<u64>()?);
         let (degraded, half_open, offline): (u64, u64, u64) = (r.parse()?, r.parse()?, r.parse()?);
         let healthy = total.saturating_sub(degraded + half_open + offline);
-        let agents = AgentCounts { total, healthy, degraded, half_open, offline, draining: r.parse()? };
+        let (draining, guarded) = (r.parse()?, r.parse()?);
+        let agents = AgentCounts { total, healthy, degraded, half_open, offline, draining, guarded };
         let jobs: u64 = r.parse()?;
         let (blocked, delayed, scheduled, running, ended) =
             (r.parse()?, r.parse()?, r.parse()?, r.parse()?, r.parse()?);

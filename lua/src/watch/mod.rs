@@ -24,6 +24,8 @@ pub enum Topic {
     Agent(AgentId),
     /// The job changed its state or wrote output.
     Job(JobId),
+    /// The pool has new events.
+    Events,
 }
 
 /// A registered waiter. Register first, then check, then wait: so no change is missed.

@@ -50,6 +50,7 @@ impl Model {
             let kept;
             (kept, stop) = leases.iter().cloned().partition(|l| self.renew(name, l));
             self.take_back_unlisted(name, last_claim, &kept);
+            self.look_at_trial(name);
             if leaving && !self.agents[name].leaving {
                 let agent = self.agent(name);
                 (agent.leaving, agent.reach_ms) = (true, 0);
@@ -185,7 +186,8 @@ impl Model {
     fn attempt_ended(&mut self, name: &str, id: &str, event: &Happening) {
         match event {
             Happening::Completed { .. } => {
-                self.agent(name).live.remove(id);
+                self.went_well(id, name);
+                self.release(id, name);
                 self.job(id).outcome.exit_code = Some(0);
                 self.end(id, JobState::Completed);
             }
@@ -195,6 +197,7 @@ impl Model {
                     self.note_refusal(id, name);
                 } else {
                     self.avoid(id, name);
+                    self.suspect(id, name);
                 }
                 let outcome =
                     Outcome { reason: Some(*reason), exit_code: *exit_code, signal: *signal, message: message.clone() };

@@ -23,6 +23,7 @@ impl Model {
     /// Does a call at a time.
     pub(super) fn call(&mut self, call: &Call, now_ms: i64) -> Reply {
         let before = self.clock;
+        self.told.clear();
         let is_repeat = matches!(call, Call::Submit { job, .. } if self.jobs.contains_key(job.as_str()));
         self.open(now_ms);
         let reply = self.dispatch(call);
@@ -107,12 +108,11 @@ impl Model {
             self.agent(name).reach_ms = 0;
             self.settle_attempts(name, &kept);
         }
-        let state = match self.agents.get(name).map(|a| a.state) {
-            None => AgentState::Healthy,
-            Some(AgentState::Offline) => AgentState::Degraded,
-            Some(other) => other,
-        };
-        self.enter(name, instance, facts, epoch, state);
+        if self.agents.get(name).is_some_and(|a| a.state == AgentState::Offline) {
+            self.comes_back(name);
+        }
+        self.enter(name, instance, facts, epoch);
+        self.tell_of_agent("registered", name);
         Reply::Registered { epoch, stop }
     }
 
@@ -121,24 +121,24 @@ impl Model {
     }
 
     /// Puts a new incarnation in the place of the one before, whose attempts were settled.
-    fn enter(&mut self, name: &str, instance: &str, facts: &Facts, epoch: i64, state: AgentState) {
+    fn enter(&mut self, name: &str, instance: &str, facts: &Facts, epoch: i64) {
         let now = self.now();
         self.identities.insert(name.to_owned(), Some(name.to_owned()));
         let before = self.agents.remove(name);
-        let on_time = before.as_ref().filter(|b| b.state == state).map_or(0, |b| b.on_time);
         let agent = Agent {
             facts: facts.clone(),
             instance: instance.to_owned(),
             past: before.iter().flat_map(|b| b.past.iter().chain([&b.instance]).cloned()).collect(),
             epoch,
-            state,
+            state: before.as_ref().map_or(AgentState::Healthy, |b| b.state),
+            health: before.as_ref().map(|b| b.health.clone()).unwrap_or_default(),
             draining: before.as_ref().is_some_and(|b| b.draining),
             leaving: false,
             reach_ms: 0,
             next_ms: now + Self::ms(self.settings.heartbeat_interval_ms),
             seen_ms: now,
-            offline_ms: 0,
-            on_time,
+            offline_ms: before.as_ref().map_or(0, |b| b.offline_ms),
+            on_time: before.as_ref().map_or(0, |b| b.on_time),
             seq: 0,
             claim: 0,
             used: before.as_ref().map_or(0, |b| b.used),
@@ -154,6 +154,7 @@ impl Model {
     /// What the run before held, and this one has not taken over, is gone.
     fn settle_attempts(&mut self, name: &str, kept: &[HeldLease]) {
         let held: Vec<_> = self.agents[name].live.iter().map(|(id, l)| (id.clone(), l.phase)).collect();
+        let mut counted = false;
         for (id, phase) in self.choices.in_some_order(held) {
             let is_kept = kept.iter().any(|l| l.job_id.as_str() == id);
             match phase {
@@ -168,6 +169,8 @@ impl Model {
                 }
                 Phase::Running => {
                     self.avoid(&id, name);
+                    // However many it lost, it went down once.
+                    counted = counted || self.agent_failed(&id, name);
                     let why = Outcome { reason: Some(Reason::AgentRestarted), ..Outcome::default() };
                     self.attempt_failed(&id, name, why, false);
                 }
@@ -179,6 +182,9 @@ impl Model {
     fn drain(&mut self, name: &str, draining: bool) -> Reply {
         if !self.agents.contains_key(name) {
             return Reply::NotFound;
+        }
+        if self.agents[name].draining != draining {
+            self.tell_of_agent(if draining { "drained" } else { "resumed" }, name);
         }
         self.agent(name).draining = draining;
         if draining {
@@ -199,7 +205,9 @@ impl Model {
                 self.place(&id);
             }
         }
-        self.identities.insert(name.to_owned(), None);
+        if self.identities.insert(name.to_owned(), None).flatten().is_some() {
+            self.tell_of_agent("removed", name);
+        }
         Reply::Removed
     }
 
@@ -218,7 +226,7 @@ impl Model {
         }
     }
 
-    fn new_job(&mut self, spec: &SubmitJob, owner: &str) -> Job {
+    pub(super) fn new_job(&mut self, spec: &SubmitJob, owner: &str) -> Job {
         Job {
             spec: spec.clone(),
             owner: owner.to_owned(),
@@ -243,6 +251,8 @@ impl Model {
             failures: Vec::new(),
             avoid: Vec::new(),
             refused: Vec::new(),
+            suspects: Vec::new(),
+            is_probe: false,
         }
     }
 
@@ -273,6 +283,12 @@ impl Model {
             given = self.hand_out_queue(name, number, most);
             let more = if given.len() < most { self.fill(name, Some(most - given.len())) } else { Vec::new() };
             for id in more {
+                self.begin_attempt(&id, name, number);
+                given.push(id);
+            }
+            if given.len() < most
+                && let Some(id) = self.probe(name)
+            {
                 self.begin_attempt(&id, name, number);
                 given.push(id);
             }

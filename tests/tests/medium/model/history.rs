@@ -42,7 +42,15 @@ impl History {
                     .iter()
                     .map(|j| format!("job {}{}", j.state, if j.cancelling { ", cancelling" } else { "" })),
             )
-            .chain(answers);
+            .chain(answers)
+            .chain(seen.told.iter().map(|told| told.split(' ').next().unwrap_or_default().to_owned()))
+            .chain(seen.agents.iter().filter(|a| a.breaker.trial_job_id.is_some()).map(|_| "a trial".to_owned()))
+            .chain(
+                seen.summaries
+                    .values()
+                    .filter(|j| j.command == "true" && j.id.as_str().len() == 36)
+                    .map(|_| "a probe".to_owned()),
+            );
         for what in reached {
             *self.reached.entry(what).or_default() += 1;
         }

@@ -40,7 +40,7 @@ impl Model {
         let held = holders.filter_map(|h| self.jobs[h].holds.clone());
         let has_room = |name: &Name| {
             let a = &self.agents[name];
-            a.takes_work(now) && is_of_class(&a.facts, &job.spec.requirements) && a.devices_for(&job.spec).is_some()
+            a.takes_work(now) && self.has_room(name, id) && self.may_have(name, id)
         };
         held.filter(|name| !job.refused.contains(name) && has_room(name)).collect()
     }

@@ -14,7 +14,9 @@ impl Model {
     pub(super) fn begin_attempt(&mut self, id: &str, name: &str, claim: u64) {
         let (now, lease_ms) = (self.now(), Self::ms(self.settings.lease_ttl_ms));
         let job = self.jobs.get_mut(id).unwrap();
-        let live = self.agents.get_mut(name).unwrap().live.get_mut(id).unwrap();
+        let agent = self.agents.get_mut(name).unwrap();
+        let live = agent.live.get_mut(id).unwrap();
+        live.edge = agent.health.edge;
         job.attempt += 1;
         job.state = JobState::Running;
         job.lease = None;
@@ -38,8 +40,8 @@ impl Model {
 
     /// The attempt ended other than well; the job is tried again unless its attempts are used up.
     pub(super) fn attempt_failed(&mut self, id: &str, name: &str, why: Outcome, is_free: bool) {
-        if let Some(agent) = self.agents.get_mut(name) {
-            agent.live.remove(id);
+        if self.agents.contains_key(name) {
+            self.release(id, name);
         }
         let now = self.now();
         let job = self.job(id);
@@ -57,7 +59,10 @@ impl Model {
         }
         if job.spent() >= job.spec.max_attempts {
             self.end(id, JobState::Failed);
+        } else if job.is_probe {
+            self.end(id, JobState::Cancelled);
         } else {
+            self.tell_of_job("retried", id);
             self.place(id);
         }
     }
@@ -67,13 +72,14 @@ impl Model {
         let now = self.now();
         let job = self.job(id);
         (job.state, job.ended_ms) = (state, Some(now));
+        self.tell_of_job(state.as_str(), id);
         let until = now + Self::ms(self.settings.job_retention_ms);
         self.wake(Thing::Job(id.to_owned()), until);
     }
 
     /// The processes of a cancelled attempt are gone.
     pub(super) fn bury(&mut self, id: &str, name: &str) {
-        self.agent(name).live.remove(id);
+        self.release(id, name);
         let job = self.job(id);
         job.cancelling = false;
         let ended = job.ended_ms.expect("it was cancelled");
@@ -99,12 +105,12 @@ impl Model {
         if state == JobState::Pending {
             self.leave_line(id);
         }
-        self.end(id, JobState::Cancelled);
         self.job(id).outcome.reason = Some(Reason::Cancelled);
+        self.end(id, JobState::Cancelled);
         let Some(name) = agent.filter(|name| self.agents.contains_key(name)) else { return };
         match state {
             JobState::Scheduled => {
-                self.agent(&name).live.remove(id);
+                self.release(id, &name);
                 self.fill(&name, None);
             }
             JobState::Running => self.begin_ending(id, &name),

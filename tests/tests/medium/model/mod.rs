@@ -5,6 +5,7 @@
 
 mod agent_calls;
 mod boxes;
+mod breaker;
 mod calls;
 mod choices;
 mod history;

@@ -7,7 +7,7 @@ use super::{
     room::{cpus_milli, is_of_class, mb},
     state::{Live, Model, Name, Phase, Thing},
 };
-use titan_api::jobs::JobState;
+use titan_api::{agents::AgentState, jobs::JobState};
 
 /// An agent that is reachable for longer than this is parked, and has only the claim timeout to come for a job.
 const PARKED_MS: i64 = 1_000;
@@ -25,13 +25,16 @@ impl Model {
         }
     }
 
-    /// The best by score, of equals the one used least recently. One that the job avoids only if no other has room.
+    /// One that is to be tried, or else the best by score, of equals the one used least recently. One that the job avoids only if no other has room.
     pub(super) fn best_agent(&mut self, id: &str) -> Option<Name> {
+        if let Some(name) = self.on_trial(id) {
+            return Some(name);
+        }
         let (now, job) = (self.now(), &self.jobs[id]);
         let (gpus, weights) = (job.spec.requirements.gpus, self.weights);
         let mut fitting: Vec<_> = (self.agents.iter())
             .filter(|(name, a)| a.takes_work(now) && a.held.is_none() && !job.refused.contains(name))
-            .filter(|(_, a)| is_of_class(&a.facts, &job.spec.requirements) && a.devices_for(&job.spec).is_some())
+            .filter(|(name, a)| a.state != AgentState::HalfOpen && self.has_room(name, id))
             .map(|(name, a)| (job.avoid.contains(name), -a.score_step(gpus, &weights), a.used, name))
             .collect();
         fitting.sort();
@@ -42,6 +45,12 @@ impl Model {
         }
         let way = self.choices.choose(equals.len());
         equals.get(way).cloned()
+    }
+
+    /// Whether an agent is of the job's class and has room for it.
+    pub(super) fn has_room(&self, name: &str, id: &str) -> bool {
+        let (agent, spec) = (&self.agents[name], &self.jobs[id].spec);
+        is_of_class(&agent.facts, &spec.requirements) && agent.devices_for(spec).is_some()
     }
 
     /// Reserves what the job needs and puts it into the agent's queue.
@@ -66,11 +75,15 @@ impl Model {
             since_ms: now,
             claim: 0,
             exclusive: r.exclusive,
+            edge: agent.health.edge,
         };
         let is_parked = agent.reach_ms - now > PARKED_MS;
         let patience = if is_parked { claim_timeout } else { claim_timeout.max(interval) };
         agent.used = count;
         job.order = job.order.or(Some((-job.spec.priority, 0)));
+        if agent.state == AgentState::HalfOpen {
+            (agent.health.trial, agent.health.asked_ms) = (Some(id.to_owned()), now);
+        }
         agent.live.insert(id.to_owned(), live);
         job.agent = Some(name.to_owned());
         job.bound_until_ms = now + Self::ms(patience);
@@ -81,7 +94,7 @@ impl Model {
 
     /// Takes a bound job out of its agent's queue.
     pub(super) fn unbind(&mut self, id: &str, name: &str) {
-        self.agent(name).live.remove(id);
+        self.release(id, name);
         self.job(id).agent = None;
     }
 
@@ -122,12 +135,13 @@ impl Model {
     pub(super) fn first_fitting(&self, name: &str) -> Option<String> {
         let agent = &self.agents[name];
         let holder = agent.held.as_ref();
+        let has_room = |id: &String| self.may_have(name, id) && agent.devices_for(&self.jobs[id].spec).is_some();
         let fits = |id: &String| {
             let job = &self.jobs[id];
             let may_come = holder.is_none_or(|h| job.spec.priority > self.jobs[h].spec.priority);
-            may_come && !job.refused.iter().any(|r| r == name) && agent.devices_for(&job.spec).is_some()
+            may_come && !job.refused.iter().any(|r| r == name) && has_room(id)
         };
-        let own = || holder.filter(|h| agent.devices_for(&self.jobs[*h].spec).is_some());
+        let own = || holder.filter(|h| has_room(h));
         self.waiting_for(name).into_iter().find(|id| fits(id)).or_else(own).cloned()
     }
 

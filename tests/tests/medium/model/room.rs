@@ -43,10 +43,7 @@ pub(super) fn could_ever(facts: &Facts, job: &SubmitJob) -> bool {
 impl Agent {
     /// In service, and waiting for work or due to call within a moment.
     pub(super) fn takes_work(&self, now_ms: i64) -> bool {
-        matches!(self.state, AgentState::Healthy | AgentState::Degraded)
-            && !self.draining
-            && !self.leaving
-            && self.reach_ms >= now_ms
+        self.state != AgentState::Offline && !self.draining && !self.leaving && self.reach_ms >= now_ms
     }
 
     pub(super) fn has_slot(&self) -> bool {

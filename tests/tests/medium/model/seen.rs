@@ -1,17 +1,24 @@
 //! What the store shows, compared with what the model holds.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use futures_util::future::try_join_all;
+use serde_json::Value;
 use titan_api::{
-    agents,
+    agents::{self, Breaker},
+    events::Event,
     ids::JobId,
     jobs::{self, JobState, JobSummary},
     status::{AgentCounts, JobCounts},
+    time::Timestamp,
 };
 use titan_lua::{
     Pool, StoreError,
     agents::ListAgents,
+    events::{ReadEvents, ReadOutcome},
     jobs::{GetJob, ListJobs},
     pool::ReadStatus,
 };
@@ -27,6 +34,10 @@ pub(super) struct Seen {
     pub(super) changed: Vec<jobs::Job>,
     pub(super) agent_counts: AgentCounts,
     pub(super) job_counts: JobCounts,
+    /// What the last call has told listeners, in some order.
+    pub(super) told: Vec<String>,
+    /// The number of the last event.
+    last_event: u64,
 }
 
 impl Seen {
@@ -34,14 +45,38 @@ impl Seen {
     pub(super) async fn read(pool: &Pool, before: &Self, named: &[JobId]) -> Result<Self, StoreError> {
         let agents = ListAgents { after: None, limit: 500 };
         let page = ListJobs { state: None, agent: None, label: None, after: None, limit: 500 };
-        let (agents, page, status) = tokio::try_join!(agents.run(pool), page.run(pool), ReadStatus.run(pool))?;
+        let events = ReadEvents { after: Some(before.last_event), prefix: "" };
+        let (agents, page, status, events) =
+            tokio::try_join!(agents.run(pool), page.run(pool), ReadStatus.run(pool), events.run(pool))?;
+        let ReadOutcome::Events(events) = events else { panic!("events were lost: {events:?}") };
+        assert!(!events.more, "more events than are read at once");
         let summaries: BTreeMap<_, _> = page.jobs.into_iter().map(|j| (j.id.to_string(), j)).collect();
         let is_news =
             |(id, now): &(&String, &JobSummary)| before.summaries.get(*id) != Some(now) || named.contains(&now.id);
         let news = summaries.iter().filter(is_news).map(|(_, job)| GetJob { job: &job.id });
         let reading: Vec<_> = news.collect();
         let changed = try_join_all(reading.iter().map(|get| get.run(pool))).await?.into_iter().flatten().collect();
-        Ok(Self { agents, summaries, changed, agent_counts: status.0, job_counts: status.1 })
+        let told = events.events.iter().map(told).collect();
+        let last_event = events.next_after;
+        Ok(Self { agents, summaries, changed, agent_counts: status.0, job_counts: status.1, told, last_event })
+    }
+}
+
+/// An event in the words of the model.
+fn told(event: &Event) -> String {
+    let of = |field: &str| match &event.payload[field] {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let (topic, agent) = (&event.topic, of("agent_id"));
+    match topic.as_str().split('.').next() {
+        Some("breaker") => {
+            let (from, epoch, cause, failures) = (of("from"), of("epoch"), of("cause"), of("failures"));
+            format!("{topic} {agent} was {from} epoch {epoch} by {cause} after {failures}")
+        }
+        Some("job") => format!("{topic} {} attempt {} by {}", of("job_id"), of("attempt"), of("reason")),
+        _ => format!("{topic} {agent}"),
     }
 }
 
@@ -80,6 +115,12 @@ impl Model {
                 self.compare_agent(&mut d, agent, real);
             }
         }
+        let in_order = |told: &[String]| told.iter().cloned().collect::<BTreeSet<_>>();
+        d.compare(
+            || "events".into(),
+            &(self.told.len(), in_order(&self.told)),
+            &(seen.told.len(), in_order(&seen.told)),
+        );
         d.compare(|| "counts of jobs".into(), &self.job_counts(), &seen.job_counts);
         d.compare(|| "counts of agents".into(), &self.agent_counts(), &seen.agent_counts);
         d.0
@@ -88,6 +129,16 @@ impl Model {
     fn compare_agent(&self, d: &mut Differences, agent: &Agent, real: &agents::Agent) {
         let of = |what: &str| format!("agent {}: {what}", real.id);
         d.compare(|| of("state"), &agent.state, &real.state);
+        let health = &agent.health;
+        let breaker = Breaker {
+            epoch: health.edge,
+            cause: health.cause,
+            failures: health.fails,
+            cool_down_until: health.until_ms.map(Timestamp::from_ms),
+            trial_job_id: health.trial.as_ref().map(|id| JobId::new(id.clone()).unwrap()),
+            guarded: health.guarded,
+        };
+        d.compare(|| of("breaker"), &breaker, &real.breaker);
         d.compare(|| of("draining"), &(agent.draining || agent.leaving), &real.draining);
         d.compare(|| of("live attempts"), &agent.live.len(), &(real.live_attempts as usize));
         d.compare(|| of("free memory"), &agent.ram_left(), &real.ram_free_mb.cast_signed());
@@ -121,9 +172,10 @@ impl Model {
             total: self.agents.len() as u64,
             healthy: count(agents::AgentState::Healthy),
             degraded: count(agents::AgentState::Degraded),
-            half_open: 0,
+            half_open: count(agents::AgentState::HalfOpen),
             offline: count(agents::AgentState::Offline),
             draining: self.agents.values().filter(|a| a.draining).count() as u64,
+            guarded: self.agents.values().filter(|a| a.health.guarded).count() as u64,
         }
     }
 }
@@ -134,8 +186,8 @@ fn compare_summary(d: &mut Differences, id: &str, job: &Job, seen: &JobSummary) 
     d.compare(|| of("agent"), &job.agent.as_deref(), &seen.agent_id.as_ref().map(titan_api::ids::AgentId::as_str));
     d.compare(|| of("attempt"), &job.attempt, &seen.attempt);
     d.compare(|| of("created"), &job.created_ms, &seen.created_at.as_ms());
-    d.compare(|| of("started"), &job.started_ms, &seen.started_at.map(titan_api::time::Timestamp::as_ms));
-    d.compare(|| of("ended"), &job.ended_ms, &seen.ended_at.map(titan_api::time::Timestamp::as_ms));
+    d.compare(|| of("started"), &job.started_ms, &seen.started_at.map(Timestamp::as_ms));
+    d.compare(|| of("ended"), &job.ended_ms, &seen.ended_at.map(Timestamp::as_ms));
     d.compare(|| of("exit code"), &job.outcome.exit_code, &seen.exit_code);
     d.compare(|| of("reason"), &job.outcome.reason, &seen.reason);
 }

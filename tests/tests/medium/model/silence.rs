@@ -1,7 +1,7 @@
 //! How an agent's state moves by silence and by being heard again, and what falls due.
 
 use titan_api::{
-    agents::AgentState,
+    agents::{AgentState, Trouble},
     jobs::{JobState, Reason},
 };
 
@@ -32,25 +32,6 @@ impl Model {
         Self::ms(self.settings.heartbeat_timeout_ms)
     }
 
-    pub(super) fn move_agent(&mut self, name: &str, state: AgentState) {
-        let now = self.now();
-        let agent = self.agent(name);
-        if agent.state != state {
-            (agent.state, agent.on_time, agent.offline_ms) = (state, 0, now);
-        }
-    }
-
-    /// Sets when the agent's silence is looked at next.
-    pub(super) fn watch(&mut self, name: &str) {
-        let (agent, timeout) = (&self.agents[name], self.timeout());
-        let at = match agent.state {
-            AgentState::Offline => agent.offline_ms + Self::ms(self.settings.agent_retention_ms),
-            AgentState::Healthy => agent.next_ms + timeout / 2,
-            _ => agent.next_ms + timeout,
-        };
-        self.wake(Thing::Agent(name.to_owned()), at);
-    }
-
     /// A heartbeat came.
     pub(super) fn heard(&mut self, name: &str) {
         let (now, timeout, amnesty) = (self.now(), self.timeout(), self.clock.amnesty_ms);
@@ -59,18 +40,18 @@ impl Model {
         let (was, is_late) = (agent.state, now - agent.next_ms >= timeout / 2);
         agent.next_ms = now + interval;
         agent.seen_ms = now;
-        let is = match (was, is_late) {
-            (AgentState::Offline, _) => AgentState::Degraded,
-            (AgentState::Healthy, true) if now >= amnesty => AgentState::Degraded,
-            (AgentState::Degraded, false) => {
-                agent.on_time += 1;
-                if agent.on_time >= ON_TIME_TO_HEAL { AgentState::Healthy } else { was }
+        match (was, is_late) {
+            (AgentState::Offline, _) => self.comes_back(name),
+            (AgentState::Healthy, true) if now >= amnesty => {
+                self.take_edge(name, AgentState::Degraded, Some(Trouble::Lateness));
             }
-            _ => was,
-        };
-        self.move_agent(name, is);
-        if is != was {
-            self.watch(name);
+            (AgentState::Degraded, false) if agent.health.cause != Some(Trouble::Failures) => {
+                agent.on_time += 1;
+                if agent.on_time >= ON_TIME_TO_HEAL {
+                    self.take_edge(name, AgentState::Healthy, None);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -121,15 +102,18 @@ impl Model {
             return;
         };
         if agent.state == AgentState::Offline {
-            if now >= agent.offline_ms + Self::ms(self.settings.agent_retention_ms) {
-                return self.forget_agent(name);
+            if self.has_been_away_for_long(name) {
+                self.forget_agent(name);
+                return self.tell_of_agent("forgotten", name);
             }
         } else if now >= agent.next_ms + timeout {
-            self.move_agent(name, AgentState::Offline);
-            self.agent(name).reach_ms = 0;
-            self.send_away_bound(name);
+            if agent.health.trial.is_some() {
+                self.trip(name);
+            } else {
+                self.go_offline(name, Trouble::Silence);
+            }
         } else if agent.state == AgentState::Healthy && now >= agent.next_ms + timeout / 2 {
-            self.move_agent(name, AgentState::Degraded);
+            self.take_edge(name, AgentState::Degraded, Some(Trouble::Lateness));
         }
         self.watch(name);
     }
@@ -169,7 +153,10 @@ impl Model {
     /// Nobody came for a bound job: it goes elsewhere, and its agent is not asked again before it calls.
     fn unclaimed(&mut self, id: &str) {
         let name = self.jobs[id].agent.clone().expect("bound");
-        if self.agents.contains_key(&name) {
+        if let Some(agent) = self.agents.get(&name) {
+            if !agent.draining && !agent.leaving {
+                self.agent_failed(id, &name);
+            }
             self.unbind(id, &name);
             self.avoid(id, &name);
             self.agent(&name).reach_ms = 0;
@@ -182,6 +169,7 @@ impl Model {
         let because = |reason| Outcome { reason: Some(reason), ..Outcome::default() };
         if self.agents.contains_key(&name) {
             self.avoid(id, &name);
+            self.agent_failed(id, &name);
             self.attempt_failed(id, &name, because(Reason::LeaseLost), false);
             self.fill(&name, None);
         } else {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use titan_api::{
-    agents::{AgentState, Facts},
+    agents::{AgentState, Facts, Trouble},
     jobs::{JobState, Reason, SubmitJob},
     scheduler::Weights,
 };
@@ -37,6 +37,8 @@ pub(super) struct Model {
     pub(super) holds: BTreeMap<i32, JobName>,
     /// Agents that were held until this call.
     pub(super) freed: Vec<Name>,
+    /// What the last call has told listeners.
+    pub(super) told: Vec<String>,
     pub(super) choices: Choices,
 }
 
@@ -70,6 +72,7 @@ pub(super) struct Agent {
     pub(super) past: Vec<String>,
     pub(super) epoch: i64,
     pub(super) state: AgentState,
+    pub(super) health: Health,
     pub(super) draining: bool,
     pub(super) leaving: bool,
     /// Until when a job reaches it at once.
@@ -88,6 +91,25 @@ pub(super) struct Agent {
     pub(super) live: BTreeMap<JobName, Live>,
     /// The job that it is kept free for.
     pub(super) held: Option<JobName>,
+}
+
+/// What the breaker knows of an agent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Health {
+    /// How often the state has changed.
+    pub(super) edge: u64,
+    /// Failures in a row.
+    pub(super) fails: u32,
+    /// Successes in a row, or trials that went well.
+    pub(super) wins: u32,
+    pub(super) cause: Option<Trouble>,
+    /// The last cool-down, and its end.
+    pub(super) cool_ms: Option<i64>,
+    pub(super) until_ms: Option<i64>,
+    pub(super) trial: Option<JobName>,
+    /// Since when a half-open agent waits for a trial.
+    pub(super) asked_ms: i64,
+    pub(super) guarded: bool,
 }
 
 /// The last measurement, in the steps that are kept.
@@ -115,6 +137,8 @@ pub(super) struct Live {
     pub(super) claim: u64,
     /// Whether it has its devices to itself.
     pub(super) exclusive: bool,
+    /// How often the agent's state had changed when it began.
+    pub(super) edge: u64,
 }
 
 /// How far a live attempt is.
@@ -161,6 +185,10 @@ pub(super) struct Job {
     pub(super) avoid: Vec<Name>,
     /// Agents that refused it.
     pub(super) refused: Vec<Name>,
+    /// Agents that failed it, and how often their state had changed when the attempt began, latest first.
+    pub(super) suspects: Vec<(Name, u64)>,
+    /// Made by the pool to try an agent.
+    pub(super) is_probe: bool,
 }
 
 /// How the latest attempt ended.
@@ -195,6 +223,7 @@ impl Model {
             lines: BTreeMap::new(),
             holds: BTreeMap::new(),
             freed: Vec::new(),
+            told: Vec::new(),
             choices: Choices::default(),
         }
     }

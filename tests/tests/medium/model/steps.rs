@@ -60,6 +60,12 @@ pub(super) enum Step {
         agent: usize,
         draining: bool,
     },
+    /// A box takes a job and goes down with it, so several times.
+    Crashes {
+        agent: usize,
+        need: usize,
+        times: usize,
+    },
     Remove {
         agent: usize,
     },
@@ -162,6 +168,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => claim(),
         12 => (0..BOXES, vec((which(), event()), 1..4)).prop_map(|(agent, reports)| Step::Report { agent, reports }),
         2 => (0..BOXES, any::<bool>()).prop_map(|(agent, draining)| Step::Drain { agent, draining }),
+        3 => (0..BOXES, 0..super::boxes::NEEDS, 1..6_usize)
+            .prop_map(|(agent, need, times)| Step::Crashes { agent, need, times }),
         2 => (0..BOXES).prop_map(|agent| Step::Remove { agent }),
         2 => (0..BOXES).prop_map(|agent| Step::Join { agent }),
     ]

@@ -35,12 +35,18 @@ impl Story {
                 Ok(())
             }
             Step::Submit { need: number, priority, max_attempts, allow_unserved, owner } => {
-                self.submitted += 1;
-                let job = JobId::new(format!("job-{:03}", self.submitted)).unwrap();
                 let (priority, max_attempts, allow_unserved) = (*priority, *max_attempts, *allow_unserved);
                 let spec = SubmitJob { priority, max_attempts, allow_unserved, ..need(*number) };
-                let owner = format!("key-{owner}");
-                self.call(Call::Submit { job, spec, owner }).await.map(drop)
+                self.submit(spec, *owner).await
+            }
+            Step::Crashes { agent, need: number, times } => {
+                for _ in 0..*times {
+                    let spec = SubmitJob { priority: 7, max_attempts: 2, allow_unserved: true, ..need(*number) };
+                    self.submit(spec, 0).await?;
+                    self.claim(*agent, Number::Next, 4, PARKED_MS, false, None).await?;
+                    self.register(*agent, &Run::New { kept: 0, is_smaller: false }).await?;
+                }
+                Ok(())
             }
             Step::SubmitAgain { job } => match self.nth_job(*job) {
                 Some(job) => {
@@ -69,6 +75,12 @@ impl Story {
                 self.register(*agent, &Run::New { kept: 0, is_smaller: false }).await
             }
         }
+    }
+
+    async fn submit(&mut self, spec: SubmitJob, owner: usize) -> Result<(), String> {
+        self.submitted += 1;
+        let job = JobId::new(format!("job-{:03}", self.submitted)).unwrap();
+        self.call(Call::Submit { job, spec, owner: format!("key-{owner}") }).await.map(drop)
     }
 
     fn nth_job(&self, number: usize) -> Option<JobId> {

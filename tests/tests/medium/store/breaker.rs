@@ -1,12 +1,21 @@
-//! How silence moves an agent's state, and what an outage of everybody does not do.
+//! How silence and failures move an agent's state, and what an outage of everybody does not do.
 
+use futures_util::future::join_all;
 use titan_api::{
-    agents::AgentState::{self, Degraded, Healthy, Offline},
-    jobs::JobState,
+    agents::{
+        AgentState::{self, Degraded, HalfOpen, Healthy, Offline},
+        Trouble,
+    },
+    events::Event,
+    jobs::{JobState, Reason, SubmitJob},
+    work::{Answer, Happening},
 };
-use titan_lua::pool::ReadStatus;
+use titan_lua::{
+    events::{ReadEvents, ReadOutcome},
+    pool::ReadStatus,
+};
 
-use super::world::{World, facts, held, process};
+use super::world::{Box_, World, facts, held, process};
 
 #[tokio::test]
 async fn a_silent_agent_is_degraded_and_then_offline_and_gets_no_work() {
@@ -120,4 +129,156 @@ async fn time_goes_on_after_the_clock_stepped_back() {
     world.pass_ms(-3_600_000);
     world.pass_with_beats_ms(120_000, &[&other]).await;
     assert_eq!(world.agent(&gone).await.state, AgentState::Offline);
+}
+
+/// Lets the agent take jobs and go down with each, one after the other. Nobody else takes work.
+async fn crash(world: &World, name: &str, run: &str, times: usize) -> Box_ {
+    let mut agent = world.register_run(name, &format!("{run}-begins"), &facts(), &[]).await;
+    for n in 0..times {
+        world.pending(&SubmitJob { max_attempts: 1, ..process() }).await;
+        assert_eq!(world.claim(&agent, 1).await.len(), 1);
+        agent = world.register_run(name, &format!("{run}-{n}"), &facts(), &[]).await;
+    }
+    agent
+}
+
+/// Fails until it is offline, and comes back on trial after its cool-down.
+async fn on_trial(world: &World, other: &Box_) -> Box_ {
+    let agent = crash(world, "a", "bad", 5).await;
+    assert_eq!(world.agent(&agent).await.state, Offline);
+    world.pass_with_beats_ms(10_000, &[&agent, other]).await;
+    assert_eq!(world.agent(&agent).await.state, HalfOpen);
+    agent
+}
+
+/// The breaker's events so far, in short.
+async fn edges(world: &World) -> Vec<String> {
+    let read = ReadEvents { after: Some(0), prefix: "breaker." }.run(&world.pool()).await.unwrap();
+    let ReadOutcome::Events(list) = read else { panic!("{read:?}") };
+    let of = |event: &Event| format!("{} {}", event.payload["agent_id"].as_str().unwrap(), event.topic);
+    list.events.iter().map(|event| of(event).replace("breaker.", "")).collect()
+}
+
+#[tokio::test]
+async fn three_failures_in_a_row_degrade_and_five_take_offline_each_with_one_event() {
+    let world = World::new().await;
+    world.register("other", &facts()).await;
+    let mut seen = Vec::new();
+    for run in ["one", "two", "three", "four", "five"] {
+        let agent = crash(&world, "a", run, 1).await;
+        seen.push(world.agent(&agent).await.state);
+    }
+    assert_eq!(seen, [Healthy, Healthy, Degraded, Degraded, Offline]);
+    assert_eq!(edges(&world).await, ["a degraded", "a offline"]);
+    let breaker = world.agent(&world.register("a", &facts()).await).await.breaker;
+    assert_eq!((breaker.cause, breaker.failures, breaker.epoch), (Some(Trouble::Failures), 5, 2));
+    assert_eq!(breaker.cool_down_until.unwrap().as_ms(), super::world::START_MS + 10_000);
+}
+
+#[tokio::test]
+async fn an_agent_that_failures_took_offline_keeps_what_runs_and_gets_nothing_new() {
+    let world = World::new().await;
+    world.register("other", &facts()).await;
+    let agent = world.register("a", &facts()).await;
+    let kept = world.pending(&process()).await;
+    let lease = world.claim(&agent, 1).await.remove(0);
+    let mut run = agent.clone();
+    for n in 0..5 {
+        world.pending(&SubmitJob { max_attempts: 1, ..process() }).await;
+        world.claim(&run, 1).await;
+        run = world.register_run("a", &format!("run-{n}"), &facts(), &[held(&lease)]).await;
+    }
+    assert_eq!(world.agent(&run).await.state, Offline);
+    assert!(world.beat(&run, &[held(&lease)]).await.stop.is_empty());
+    world.pending(&process()).await;
+    assert_eq!(world.claim(&run, 4).await, []);
+    assert_eq!(world.report(&run, &lease, Happening::Completed {}).await, Answer::Accepted {});
+    assert_eq!(world.state(&kept).await, JobState::Completed);
+}
+
+#[tokio::test]
+async fn half_open_agents_get_one_trial_at_a_time_and_two_that_go_well_heal() {
+    let world = World::new().await;
+    let other = world.register("other", &facts()).await;
+    let agent = on_trial(&world, &other).await;
+    assert_eq!(world.claim(&other, 4).await, []);
+    assert_eq!(world.claim(&agent, 4).await, []);
+    for is_last in [false, true] {
+        assert_eq!(world.bound(&SubmitJob { max_attempts: 1, ..process() }).await.1, other.id, "it has one attempt");
+        let (trial, to) = world.bound(&process()).await;
+        assert_eq!(to, agent.id, "it is not chosen by its score");
+        assert_eq!(world.bound(&process()).await.1, other.id, "there is one trial at a time");
+        assert_eq!(world.agent(&agent).await.breaker.trial_job_id, Some(trial));
+        let lease = world.claim(&agent, 4).await.remove(0);
+        world.report(&agent, &lease, Happening::Completed {}).await;
+        let state = world.agent(&agent).await.state;
+        assert_eq!(state, if is_last { Healthy } else { HalfOpen });
+        world.claim(&other, 4).await;
+        world.claim(&agent, 4).await;
+    }
+    assert_eq!(edges(&world).await, ["a degraded", "a offline", "a half_open", "a healthy"]);
+}
+
+#[tokio::test]
+async fn a_trial_that_fails_takes_offline_for_twice_as_long() {
+    let world = World::new().await;
+    let other = world.register("other", &facts()).await;
+    let agent = on_trial(&world, &other).await;
+    world.claim(&agent, 4).await;
+    world.bound(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
+    world.report(&agent, &lease, failed).await;
+    let seen = world.agent(&agent).await;
+    assert_eq!(seen.state, Offline);
+    assert_eq!(seen.breaker.cool_down_until.unwrap().as_ms(), super::world::START_MS + 30_000);
+}
+
+#[tokio::test]
+async fn an_agent_that_nobody_tries_is_probed_after_a_minute() {
+    let world = World::new().await;
+    let other = world.register("other", &facts()).await;
+    let agent = on_trial(&world, &other).await;
+    for _ in 0..2 {
+        assert_eq!(world.claim(&agent, 4).await, []);
+        world.pass_with_beats_ms(60_000, &[&agent, &other]).await;
+        let lease = world.claim(&agent, 4).await.remove(0);
+        assert_eq!(lease.process.command, ["true"]);
+        let probe = world.job(&lease.job_id).await;
+        assert_eq!((probe.submitted_by.as_str(), probe.max_attempts), ("titan", 1));
+        world.report(&agent, &lease, Happening::Completed {}).await;
+    }
+    assert_eq!(world.agent(&agent).await.state, Healthy);
+}
+
+#[tokio::test]
+async fn at_most_half_of_a_pool_is_taken_offline_by_failures_and_the_rest_is_told_of() {
+    let world = World::new().await;
+    let mut states = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        world.register(name, &facts()).await;
+    }
+    for name in ["a", "b", "c"] {
+        let agent = crash(&world, name, "bad", 5).await;
+        states.push(world.agent(&agent).await.state);
+    }
+    assert_eq!(states, [Offline, Offline, Degraded]);
+    let (agents, ..) = ReadStatus.run(&world.pool()).await.unwrap();
+    assert_eq!((agents.offline, agents.guarded), (2, 1));
+    assert_eq!(edges(&world).await.last().unwrap(), "c guarded");
+}
+
+#[tokio::test]
+async fn of_sixty_four_reports_that_a_trial_failed_one_moves_the_breaker() {
+    let world = World::new().await;
+    let other = world.register("other", &facts()).await;
+    let agent = on_trial(&world, &other).await;
+    world.claim(&agent, 4).await;
+    world.bound(&process()).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
+    let reports = (0..64).map(|_| world.report_held(&agent, held(&lease), failed.clone()));
+    join_all(reports).await;
+    assert_eq!(edges(&world).await, ["a degraded", "a offline", "a half_open", "a offline"]);
+    assert_eq!(world.agent(&agent).await.breaker.epoch, 4);
 }

@@ -1,0 +1,64 @@
+-- event: what happens in a pool, told to whoever listens: a stream whose entries are numbered from 1 without a gap, so that
+-- a reader knows whether it has missed any. The oldest go first, when there are too many or they are too old.
+local event = {}
+
+local KEPT = 10000
+local KEPT_MS = 86400000
+local FORGOTTEN_AT_ONCE = 100
+
+-- Appends an event with a payload in JSON.
+function event.append(topic, payload)
+  pool.events = pool.events + 1
+  redis.call('XADD', key('events'), 'MAXLEN', '~', int(KEPT), int(pool.events) .. '-0', 'topic', topic, 'at',
+    int(pool.now), 'payload', payload)
+  pool.announce('events')
+end
+
+-- Tells what happened to an agent.
+function event.agent(what, agent_id)
+  event.append('agent.' .. what, '{"agent_id":"' .. agent_id .. '"}')
+end
+
+-- The number, the topic, the time and the payload of an entry of the stream.
+function event.read(entry)
+  local fields = entry[2]
+  return tonumber(string.match(entry[1], '^%d+')), fields[2], tonumber(fields[4]), fields[6]
+end
+
+-- The number of the oldest event that is kept, or of the next one if none is.
+function event.first()
+  local entry = redis.call('XRANGE', key('events'), '-', '+', 'COUNT', '1')[1]
+  return entry and event.read(entry) or pool.events + 1
+end
+
+-- Forgets events that are too old, a bounded number at once.
+function event.forget_old()
+  local old
+  for _, entry in ipairs(redis.call('XRANGE', key('events'), '-', '+', 'COUNT', int(FORGOTTEN_AT_ONCE))) do
+    local number, _, at = event.read(entry)
+    if pool.now - at < KEPT_MS then
+      break
+    end
+    old = number
+  end
+  if old == pool.events then
+    redis.call('DEL', key('events'))
+  elseif old then
+    redis.call('XTRIM', key('events'), 'MINID', int(old + 1))
+  end
+end
+
+local function quoted(text)
+  return text and '"' .. text .. '"' or 'null'
+end
+
+-- Tells what happened to a job. Ids and reasons need no escapes, and an encoder would cost more than the event.
+function event.job(what, j)
+  if j.probe then
+    return
+  end
+  event.append('job.' .. what, string.format('{"job_id":"%s","attempt":%d,"agent_id":%s,"reason":%s,"exit_code":%s}',
+    j.id, j.attempt, quoted(j.agent), quoted(j.reason), j.exit and int(j.exit) or 'null'))
+end
+
+return event
