@@ -25,6 +25,7 @@ pub(crate) fn agent(id: &str) -> Agent {
     Agent {
         id: id.parse().unwrap(),
         state: AgentState::Healthy,
+        breaker: titan_api::agents::Breaker::default(),
         draining: false,
         score: 0.812_345,
         live_attempts: 1,

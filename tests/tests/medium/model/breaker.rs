@@ -104,10 +104,10 @@ impl Model {
         (health.fails, health.wins) = (health.fails + 1, 0);
         match (health.fails, state) {
             (FAILURES_TO_TRIP.., AgentState::Degraded) if may_trip => self.trip(name),
+            (FAILURES_TO_TRIP.., AgentState::Degraded) if health.guarded => {}
             (FAILURES_TO_TRIP.., AgentState::Degraded) => {
-                if !std::mem::replace(&mut health.guarded, true) {
-                    self.tell_of_breaker(name, "guarded", state);
-                }
+                health.guarded = true;
+                self.tell_of_breaker(name, "guarded", state);
             }
             (FAILURES_TO_DEGRADE.., AgentState::Healthy) => {
                 self.take_edge(name, AgentState::Degraded, Some(Trouble::Failures));
