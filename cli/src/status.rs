@@ -64,6 +64,7 @@ fn agents(counts: &AgentCounts) -> Cell {
         (counts.half_open, "on trial"),
         (counts.offline, "offline"),
         (counts.draining, "draining"),
+        (counts.guarded, "failing but kept in service"),
     ];
     let shown: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let tone = if counts.healthy == counts.total && counts.total > 0 { Tone::Good } else { Tone::Warning };

@@ -1,7 +1,7 @@
 //! Agents as people see them.
 
 use titan_api::{
-    agents::{Agent, AgentState},
+    agents::{Agent, AgentState, Trouble},
     time::Timestamp,
 };
 
@@ -80,6 +80,7 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
         &[
             ("id", agent.id.as_str().into()),
             ("state", state(agent)),
+            ("because", because(agent, now).into()),
             ("score", format!("{:.3}", agent.score).into()),
             ("jobs", format!("{} of at most {}", agent.live_attempts, agent.max_jobs).into()),
             ("takes processes", processes.into()),
@@ -102,6 +103,33 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
         text += &gpus(agent, style);
     }
     text
+}
+
+/// Why the agent is in its state; nothing if it is well.
+fn because(agent: &Agent, now: Timestamp) -> String {
+    let breaker = &agent.breaker;
+    let mut parts = Vec::new();
+    match breaker.cause {
+        Some(Trouble::Lateness) => parts.push("its heartbeats are late".to_owned()),
+        Some(Trouble::Silence) if agent.state == AgentState::Offline => parts.push("it is not heard".to_owned()),
+        Some(Trouble::Silence) => parts.push("it was not heard until now".to_owned()),
+        Some(Trouble::Failures) | None => {}
+    }
+    if breaker.failures > 0 {
+        parts.push(format!("{} failures in a row", breaker.failures));
+    }
+    if let Some(until) = breaker.cool_down_until {
+        let left = if until > now { format!("in {}", age(now, until)) } else { "with its next heartbeat".to_owned() };
+        parts.push(format!("tried again {left}"));
+    }
+    if agent.state == AgentState::HalfOpen {
+        let trial = breaker.trial_job_id.as_ref();
+        parts.push(trial.map_or("waits for a trial".to_owned(), |job| format!("on trial with job {job}")));
+    }
+    if breaker.guarded {
+        parts.push("in service because half of the pool is offline already".to_owned());
+    }
+    parts.join(", ")
 }
 
 fn gpus(agent: &Agent, style: Style) -> String {
