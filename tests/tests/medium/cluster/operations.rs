@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use titan_api::{
     agents::Measures,
-    ids::{AgentId, JobId},
+    ids::{AgentId, EventTopic, JobId},
     jobs::SubmitJob,
     output::{Encoding, Stream},
     scheduler::Profile,
@@ -15,6 +15,7 @@ use titan_lua::{
     agents::{
         ClaimJobs, GetAgent, Heartbeat, JoinAgent, ListAgents, RegisterAgent, RemoveAgent, ReportBatch, SetDraining,
     },
+    events::{Publish, ReadEvents},
     jobs::{CancelJob, GetJob, ListJobs, NewJob, RetryJob, Submit, SubmitOutcome},
     output::ReadOutput,
     pool::{GetScheduler, ReadBacklog, ReadStatus, SetScheduler, Sweep},
@@ -61,6 +62,8 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("agents/remove", Box::pin(remove(scene))),
         ("agents/report", Box::pin(report(scene))),
         ("agents/survey", Box::pin(submit_unserved(scene))),
+        ("events/publish", Box::pin(publish(scene))),
+        ("events/read", Box::pin(read_events(scene))),
         ("jobs/cancel", Box::pin(cancel(scene))),
         ("jobs/get", Box::pin(get_job(scene))),
         ("jobs/list", Box::pin(list_jobs(scene))),
@@ -124,6 +127,15 @@ async fn report(scene: &Scene) -> Result<(), StoreError> {
     let reports = [Happening::Started {}, text].map(|event| Report { lease: held(&scene.running), event });
     let batch = ReportBatch { agent: &scene.agent.id, epoch: scene.agent.epoch, reports: &reports };
     batch.run(&scene.pool()).await.map(drop)
+}
+
+async fn publish(scene: &Scene) -> Result<(), StoreError> {
+    let topic = EventTopic::new("deploy.begun").unwrap();
+    Publish { topic: &topic, payload: "{}" }.run(&scene.pool()).await.map(drop)
+}
+
+async fn read_events(scene: &Scene) -> Result<(), StoreError> {
+    ReadEvents { after: Some(0), prefix: "agent." }.run(&scene.pool()).await.map(drop)
 }
 
 async fn submit_unserved(scene: &Scene) -> Result<(), StoreError> {
