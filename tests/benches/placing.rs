@@ -144,6 +144,7 @@ async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
         version: "bench".into(),
         versions: BTreeMap::new(),
         enforces: Vec::new(),
+        price_per_hour: None,
     };
     let call =
         agents::RegisterAgent { agent: id, public_key: id.as_str(), instance_id: "1", facts: &facts, running: &[] };
