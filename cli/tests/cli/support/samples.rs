@@ -53,6 +53,7 @@ pub(crate) fn agent(id: &str) -> Agent {
             version: "0.1.0".into(),
             versions: BTreeMap::new(),
             enforces: Vec::new(),
+            price_per_hour: None,
         },
     }
 }

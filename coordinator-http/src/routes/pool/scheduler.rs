@@ -1,4 +1,4 @@
-//! `GET` and `PUT /api/v1/scheduler`: by which weights the pool's agents are chosen.
+//! `GET` and `PUT /api/v1/scheduler`: how the pool's agents are chosen.
 
 use axum::{Json, extract::State};
 use titan_api::scheduler::{Scheduler, SetScheduler};
@@ -35,6 +35,6 @@ pub(crate) async fn set(
     request.validate()?;
     let weights = request.profile.weights().or(request.weights);
     let weights = weights.ok_or_else(|| ApiError::field("/weights", "profile `custom` needs weights"))?;
-    let set = pool::SetScheduler { profile: request.profile, weights };
+    let set = pool::SetScheduler { profile: request.profile, weights, strategy: request.strategy };
     Ok(Json(set.run(&state.store.pool(&caller.pool)).await?))
 }

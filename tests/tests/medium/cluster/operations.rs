@@ -7,7 +7,7 @@ use titan_api::{
     ids::{AgentId, EventTopic, JobId},
     jobs::SubmitJob,
     output::{Encoding, Stream},
-    scheduler::Profile,
+    scheduler::{Profile, Strategy},
     work::{Claim, Happening, Lease, Report},
 };
 use titan_lua::{
@@ -175,7 +175,7 @@ async fn read_output(scene: &Scene) -> Result<(), StoreError> {
 async fn scheduler(scene: &Scene) -> Result<(), StoreError> {
     GetScheduler.run(&scene.pool()).await?;
     let weights = Profile::Memory.weights().unwrap();
-    SetScheduler { profile: Profile::Memory, weights }.run(&scene.pool()).await.map(drop)
+    SetScheduler { profile: Profile::Memory, weights, strategy: Strategy::Score }.run(&scene.pool()).await.map(drop)
 }
 
 async fn backlog(scene: &Scene) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use titan_api::{
     agents::{AgentState, Measures},
     jobs::JobState,
-    scheduler::Profile,
+    scheduler::{Profile, Strategy},
 };
 use titan_lua::{
     agents::{
@@ -214,7 +214,8 @@ async fn new_weights_raise_the_version_and_the_same_again_do_not() {
     let world = World::new().await;
     let read = GetScheduler.run(&world.pool()).await.unwrap();
     assert_eq!((read.profile, read.version), (Profile::Balanced, 1));
-    let set = SetScheduler { profile: Profile::Latency, weights: Profile::Latency.weights().unwrap() };
+    let weights = Profile::Latency.weights().unwrap();
+    let set = SetScheduler { profile: Profile::Latency, weights, strategy: Strategy::Score };
     for _ in 0..2 {
         let now = set.run(&world.pool()).await.unwrap();
         assert_eq!((now.profile, now.version, now.weights.rtt), (Profile::Latency, 2, 0.4));

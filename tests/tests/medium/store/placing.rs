@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use titan_api::{
     agents::{Facts, Measures},
     jobs::{Requirements, SubmitJob},
-    scheduler::{Profile, RuledOut},
+    scheduler::{Profile, RuledOut, Strategy, Weights},
     work::Happening,
 };
 use titan_lua::{
@@ -175,6 +175,63 @@ async fn a_class_that_is_made_late_finds_all_agents_of_a_large_registry() {
     assert_eq!(world.job(&id).await.agent_id.unwrap().as_str(), "box-0599");
 }
 
+async fn set(world: &World, weights: Weights, strategy: Strategy) {
+    SetScheduler { profile: Profile::Custom, weights, strategy }.run(&world.pool()).await.unwrap();
+}
+
+#[tokio::test]
+async fn new_weights_reach_agents_that_nobody_touches() {
+    let world = World::new().await;
+    for i in 0..40_u32 {
+        let agent = world.parked(&format!("box-{i:02}"), &Facts { max_jobs: 64, ..facts() }).await;
+        measured(&world, &agent, &Measures { rtt_ms: Some(f64::from(i)), ..Measures::default() }).await;
+    }
+    world.sweep().await;
+    let near = Weights { vram: 0.0, load: 0.0, rtt: 1.0, performance: 0.0, cost: 0.0 };
+    let idle = Weights { rtt: 0.0, load: 1.0, ..near };
+    set(&world, idle, Strategy::Score).await;
+    world.sweep().await;
+    assert_ne!(world.bound(&process()).await.1, world.bound(&process()).await.1, "round trips do not count");
+    set(&world, near, Strategy::Score).await;
+    world.sweep().await;
+    for _ in 0..3 {
+        assert_eq!(world.bound(&process()).await.1.as_str(), "box-00");
+    }
+}
+
+#[tokio::test]
+async fn agents_take_turns_with_round_robin() {
+    let world = World::new().await;
+    for (name, rtt_ms) in [("a", 1.0), ("b", 200.0), ("c", 50.0)] {
+        let agent = world.parked(name, &facts()).await;
+        measured(&world, &agent, &Measures { rtt_ms: Some(rtt_ms), ..Measures::default() }).await;
+    }
+    let weights = Profile::Balanced.weights().unwrap();
+    set(&world, weights, Strategy::RoundRobin).await;
+    let mut chosen = Vec::new();
+    for _ in 0..9 {
+        chosen.push(world.bound(&process()).await.1.to_string());
+    }
+    assert_eq!(chosen[..3], chosen[3..6]);
+    assert_eq!(chosen[..3], chosen[6..]);
+    chosen[..3].sort();
+    assert_eq!(chosen[..3], ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn the_price_of_a_box_counts_if_a_weight_says_so() {
+    let world = World::new().await;
+    for (name, price) in [("dear", 40.0), ("cheap", 0.5)] {
+        world.parked(name, &Facts { price_per_hour: Some(price), max_jobs: 64, ..facts() }).await;
+    }
+    let weights = Weights { vram: 0.0, load: 0.0, rtt: 0.5, performance: 0.0, cost: 0.5 };
+    set(&world, weights, Strategy::Score).await;
+    world.sweep().await;
+    for _ in 0..3 {
+        assert_eq!(world.bound(&process()).await.1.as_str(), "cheap");
+    }
+}
+
 #[tokio::test]
 async fn weights_decide_and_reach_agents_as_they_are_touched() {
     let world = World::new().await;
@@ -187,7 +244,7 @@ async fn weights_decide_and_reach_agents_as_they_are_touched() {
         measured(&world, &roomy, &far_off).await;
     };
     let choose = async |profile: Profile| {
-        SetScheduler { profile, weights: profile.weights().unwrap() }.run(&world.pool()).await.unwrap();
+        set(&world, profile.weights().unwrap(), Strategy::Score).await;
         beat_both().await;
         let (id, agent) = world.bound(&on_gpus(1, 1_000)).await;
         titan_lua::jobs::CancelJob { job: &id }.run(&world.pool()).await.unwrap();

@@ -46,6 +46,7 @@ pub(crate) fn facts() -> Facts {
         version: "0.1.0".into(),
         versions: BTreeMap::new(),
         enforces: Vec::new(),
+        price_per_hour: None,
     }
 }
 
