@@ -16,7 +16,7 @@ use crate::{
 /// Repeating it with the same token and key gives the same agent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// The agent's Ed25519 public key: 32 bytes, base64url without padding.
     pub public_key: String,
@@ -39,7 +39,7 @@ pub struct JoinReply {
 /// The body of `POST /api/v1/agents/register`, which carries no bearer: the proof is in the body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RegisterRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// The credential got by joining.
     pub credential: String,

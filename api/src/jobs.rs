@@ -23,6 +23,7 @@ pub enum JobKind {
 
 /// The body of `POST /api/v1/jobs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"kind": "process", "process": {"command": ["sh", "-c", "echo hello"]}}))]
 #[serde(deny_unknown_fields)]
 pub struct SubmitJob {
     /// What kind of work it is.
@@ -127,7 +128,7 @@ pub enum OnDependencyFailure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitBatch {
-    /// The jobs, at most 1,000 ([`crate::limits::BATCH`]).
+    /// The jobs, at most 1,000.
     pub jobs: Vec<SubmitJob>,
 }
 
@@ -457,7 +458,7 @@ pub struct JobSummary {
     /// Why the latest attempt ended other than well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The program and its arguments, cut to 60 bytes ([`crate::limits::TITLE_BYTES`]).
+    /// The program and its arguments, cut to 60 bytes.
     pub command: String,
     /// The submitter's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -112,6 +112,7 @@ pub struct Scheduler {
 
 /// The body of `PUT /api/v1/scheduler`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"profile": "latency"}))]
 #[serde(deny_unknown_fields)]
 pub struct SetScheduler {
     /// The profile to use.

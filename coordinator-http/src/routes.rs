@@ -66,6 +66,8 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(report(routes!(agents::report::handler)))
         .routes(routes!(meta::openapi::handler))
         .routes(routes!(meta::metrics::handler))
+        .routes(routes!(meta::docs::page))
+        .routes(routes!(meta::docs::file))
         .split_for_parts();
     (router, openapi::completed(document))
 }

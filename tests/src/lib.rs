@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod browser;
 pub mod cluster;
 pub mod commands;
 pub mod coordinator;

@@ -20,12 +20,14 @@ enum For {
     Joiner,
 }
 
-const OPERATIONS: [(&str, For); 32] = [
+const OPERATIONS: &[(&str, For)] = &[
     ("health", For::Everyone),
     ("ready", For::Everyone),
     ("jwks", For::Everyone),
     ("public_key", For::Everyone),
     ("openapi", For::Everyone),
+    ("docs", For::Everyone),
+    ("docs_file", For::Everyone),
     // The proof is in the body.
     ("register_agent", For::Everyone),
     ("get_scheduler", For::Admin),
@@ -82,7 +84,7 @@ fn operations() -> Vec<Operation> {
 }
 
 fn rows() -> BTreeMap<&'static str, For> {
-    OPERATIONS.into_iter().chain([JOIN]).collect()
+    OPERATIONS.iter().copied().chain([JOIN]).collect()
 }
 
 #[test]

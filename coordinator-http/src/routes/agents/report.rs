@@ -8,6 +8,7 @@ use titan_lua::agents::{ReportBatch, ReportOutcome, Reported};
 
 use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
 
+/// Tells what happened to an agent's attempts.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/report",

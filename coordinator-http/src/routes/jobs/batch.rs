@@ -17,6 +17,7 @@ use crate::{
     validate::Validate,
 };
 
+/// Submits up to 1,000 jobs at once.
 #[utoipa::path(
     post,
     path = "/api/v1/jobs/batch",

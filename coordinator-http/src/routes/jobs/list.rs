@@ -33,6 +33,7 @@ pub(crate) struct JobsQuery {
     cursor: Option<String>,
 }
 
+/// The pool's jobs, newest first.
 #[utoipa::path(
     get,
     path = "/api/v1/jobs",

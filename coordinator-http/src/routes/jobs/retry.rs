@@ -14,6 +14,7 @@ use crate::{
     extract::{ApiPath, OptionalJson},
 };
 
+/// Begins a job that failed or was cancelled anew.
 #[utoipa::path(
     post,
     path = "/api/v1/jobs/{id}/retry",

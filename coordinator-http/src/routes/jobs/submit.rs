@@ -33,6 +33,7 @@ pub(crate) struct SubmitQuery {
     explain: bool,
 }
 
+/// Submits a job.
 #[utoipa::path(
     post,
     path = "/api/v1/jobs",

@@ -6,6 +6,7 @@ use titan_lua::pool;
 
 use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
 
+/// By which weights agents are chosen.
 #[utoipa::path(
     get,
     path = "/api/v1/scheduler",
@@ -18,6 +19,7 @@ pub(crate) async fn get(State(state): State<AppState>, caller: AdminCaller) -> R
     Ok(Json(pool::GetScheduler.run(&state.store.pool(&caller.pool)).await?))
 }
 
+/// Chooses other weights.
 #[utoipa::path(
     put,
     path = "/api/v1/scheduler",
