@@ -1,19 +1,23 @@
 //! What an operator sets: flags, the environment variables of the same meaning, a file, and how they are checked.
 
+mod accounts;
 mod checked;
 mod file;
 mod keys;
 mod labels;
 mod merge;
 mod token;
-mod values;
+pub(crate) mod values;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
-pub(crate) use checked::{Config, JobUser};
+pub(crate) use accounts::{Accounts, JobUser};
+pub(crate) use checked::Config;
+pub(crate) use file::read as read_file;
+pub(crate) use keys::Keys;
 pub(crate) use token::JoinToken;
 
 pub use crate::{hardware::Accelerator, logging::LogFormat};
@@ -71,9 +75,14 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_PRICE_PER_HOUR", value_name = "PRICE")]
     pub price_per_hour: Option<f64>,
 
-    /// Take process jobs: run the programs that the pool's clients submit. Off by default.
+    /// Take process jobs: run the programs that the pool's clients submit. Off by default; with --policy on.
     #[arg(long, env = "TITAN_ALLOW_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_jobs: Option<bool>,
+
+    /// A file that says which programs jobs may run here, as whom, and for how long: TOML, YAML or JSON. With it process
+    /// jobs are on, as far as it allows them, and no coordinator can widen it.
+    #[arg(long, env = "TITAN_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 
     /// The account that jobs run as, where the agent runs as root.
     #[arg(long, env = "TITAN_JOB_USER", value_name = "NAME")]

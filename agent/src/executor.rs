@@ -31,10 +31,12 @@ use crate::{
     config::{Config, JobUser},
     files,
     hardware::Devices,
+    policy::Policy,
     reexec::Reexec,
     roster::Roster,
 };
 pub(crate) use attempt::Sign;
+pub(crate) use environment::SEARCH_PATH;
 #[cfg(test)]
 pub(crate) use frames::frame;
 pub(crate) use frames::{LogReader, Piece};
@@ -47,6 +49,7 @@ pub(crate) use tree::parent_of;
 #[derive(Debug)]
 pub(crate) struct Executor {
     allowed: bool,
+    policy: Option<Arc<Policy>>,
     user: Option<JobUser>,
     attempts_dir: PathBuf,
     work_dir: PathBuf,
@@ -72,6 +75,7 @@ impl Executor {
         orphans::adopt();
         Ok(Self {
             allowed: config.allow_jobs,
+            policy: config.policy.clone(),
             user: config.job_user.clone(),
             attempts_dir,
             work_dir: config.work_dir.clone(),

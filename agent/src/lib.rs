@@ -19,6 +19,7 @@ mod link;
 mod logging;
 mod loops;
 mod outbox;
+mod policy;
 mod reexec;
 mod register;
 mod report;

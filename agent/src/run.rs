@@ -106,11 +106,15 @@ fn policy(config: &Config) -> String {
         1 => "one job at a time".to_owned(),
         n => format!("up to {n} jobs at once"),
     };
-    match &config.job_user {
-        _ if !config.allow_jobs => "process jobs are off (start with --allow-jobs to take them)".to_owned(),
-        Some(user) => format!("{jobs}, as the user {}", user.name),
-        None if nix::unistd::Uid::effective().is_root() => format!("{jobs}, as root"),
-        None => jobs,
+    let account = match &config.job_user {
+        Some(user) => format!(", as the user {}", user.name),
+        None if nix::unistd::Uid::effective().is_root() => ", as root".to_owned(),
+        None => String::new(),
+    };
+    match &config.policy {
+        _ if !config.allow_jobs => "process jobs are off (--policy or --allow-jobs turns them on)".to_owned(),
+        Some(policy) => format!("{jobs}{account}, as far as {policy}"),
+        None => format!("{jobs}{account}"),
     }
 }
 

@@ -4,14 +4,16 @@ use std::{
     collections::BTreeMap,
     env,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
-use nix::unistd::{Uid, User};
+use anyhow::{Context, ensure};
+use nix::unistd::Uid;
 use titan_api::{ids::AgentId, limits};
 
-use super::{Accelerator, JoinToken, OnStop, RunArgs, labels};
+use super::{Accelerator, Accounts, JobUser, JoinToken, OnStop, RunArgs, labels};
+use crate::policy::Policy;
 
 const MIN_FREE_DISK_MB: u64 = 512;
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
@@ -28,7 +30,10 @@ pub(crate) struct Config {
     /// 1 to 64.
     pub max_jobs: u32,
     pub price_per_hour: Option<f64>,
+    /// Whether process jobs are taken at all.
     pub allow_jobs: bool,
+    /// What they may be; `None`: anything.
+    pub policy: Option<Arc<Policy>>,
     /// `None`: jobs run as the agent does.
     pub job_user: Option<JobUser>,
     pub state_dir: PathBuf,
@@ -42,24 +47,17 @@ pub(crate) struct Config {
     pub on_stop: OnStop,
 }
 
-/// An account that jobs run as.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct JobUser {
-    pub name: String,
-    pub uid: u32,
-    pub gid: u32,
-    pub home: PathBuf,
-}
-
 impl Config {
     /// Checks the settings together.
     ///
     /// # Errors
     /// Says which setting is wrong and what to do about it.
     pub(crate) fn check(args: &RunArgs) -> anyhow::Result<Self> {
-        let root = Uid::effective().is_root();
-        let state_dir = state_dir(args.state_dir.clone(), root)?;
-        Ok(Self {
+        let is_root = Uid::effective().is_root();
+        let accounts = Accounts { is_root, may_be_root: args.allow_root_jobs == Some(true) };
+        let state_dir = state_dir(args.state_dir.clone(), is_root)?;
+        let policy = policy(args, accounts)?;
+        let config = Self {
             coordinators: coordinators(&args.coordinators)?,
             join_token: JoinToken::of(env::var("TITAN_JOIN_TOKEN").ok(), args.join_token_file.clone()),
             node_id: args.node_id.as_deref().map(AgentId::new).transpose().context("--node-id cannot be used")?,
@@ -67,8 +65,9 @@ impl Config {
             labels: labels::parse(&args.labels)?,
             max_jobs: max_jobs(args.max_jobs)?,
             price_per_hour: price_per_hour(args.price_per_hour)?,
-            allow_jobs: args.allow_jobs.unwrap_or(false),
-            job_user: job_user(args, root)?,
+            allow_jobs: allows_jobs(args, policy.as_deref()),
+            policy,
+            job_user: job_user(args, accounts)?,
             work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
             state_dir,
             min_free_disk_mb: args.min_free_disk_mb.unwrap_or(MIN_FREE_DISK_MB),
@@ -78,7 +77,9 @@ impl Config {
             heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
             on_stop: args.on_stop.unwrap_or_default(),
             drain_grace: args.drain_grace.unwrap_or(DRAIN_GRACE),
-        })
+        };
+        config.check_rights(accounts)?;
+        Ok(config)
     }
 }
 
@@ -134,30 +135,34 @@ fn heartbeat_interval(wish: Option<Duration>) -> anyhow::Result<Option<Duration>
     Ok(wish)
 }
 
-fn job_user(args: &RunArgs, root: bool) -> anyhow::Result<Option<JobUser>> {
-    let Some(name) = args.job_user.as_deref().filter(|name| !name.is_empty()) else {
-        if args.allow_jobs == Some(true) && root && args.allow_root_jobs != Some(true) {
-            bail!(
-                "jobs would run as root: name an account without rights with --job-user (for example one made by \
-                 `useradd --system titan-jobs`), or accept jobs as root with --allow-root-jobs"
-            );
-        }
-        return Ok(None);
-    };
-    let user = User::from_name(name)
-        .with_context(|| format!("the account `{name}` of --job-user cannot be looked up"))?
-        .with_context(|| {
-            format!("there is no account `{name}` on this box: make it, or name another with --job-user")
-        })?;
-    if user.uid == Uid::effective() && !root {
-        return Ok(None);
+fn job_user(args: &RunArgs, accounts: Accounts) -> anyhow::Result<Option<JobUser>> {
+    let name = args.job_user.as_deref().filter(|name| !name.is_empty());
+    Ok(name.map(|name| accounts.find(name).context("--job-user cannot be used")).transpose()?.flatten())
+}
+
+fn policy(args: &RunArgs, accounts: Accounts) -> anyhow::Result<Option<Arc<Policy>>> {
+    let path = named(args.policy.as_ref());
+    Ok(path.map(|path| Policy::read(&path, accounts)).transpose()?.map(Arc::new))
+}
+
+/// Whether the box takes process jobs: what its policy allows, or all.
+fn allows_jobs(args: &RunArgs, policy: Option<&Policy>) -> bool {
+    args.allow_jobs.unwrap_or_else(|| policy.is_some_and(|policy| !policy.rules.is_empty()))
+}
+
+impl Config {
+    /// Jobs run as root only if somebody has said so in as many words.
+    fn check_rights(&self, accounts: Accounts) -> anyhow::Result<()> {
+        let any_rule = |policy: &Policy| policy.rules.iter().any(|rule| rule.user().is_none());
+        let as_agent = self.job_user.is_none() && self.policy.as_deref().is_none_or(any_rule);
+        ensure!(
+            !(self.allow_jobs && as_agent && accounts.is_root && !accounts.may_be_root),
+            "jobs would run as root: name an account without rights with --job-user (for example one made by \
+             `useradd --system titan-jobs`) or in each rule of the policy file, or accept jobs as root with \
+             --allow-root-jobs"
+        );
+        Ok(())
     }
-    ensure!(root, "--job-user needs an agent that runs as root; this one does not, and its jobs run as it does");
-    ensure!(
-        !user.uid.is_root() || args.allow_root_jobs == Some(true),
-        "--job-user names root: name an account without rights, or accept jobs as root with --allow-root-jobs"
-    );
-    Ok(Some(JobUser { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }))
 }
 
 fn state_dir(named: Option<PathBuf>, root: bool) -> anyhow::Result<PathBuf> {

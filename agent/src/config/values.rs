@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 
 /// A text, or a list of texts.
-pub(super) fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a text or a list of texts")]
     enum OneOrMany {
@@ -25,7 +25,7 @@ pub(super) fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, 
 }
 
 /// A duration with its unit, such as `30s` or `2h 30m`.
-pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     text.map(|text| humantime::parse_duration(&text).map_err(|e| de::Error::custom(format!("`{text}`: {e}"))))
         .transpose()

@@ -22,7 +22,7 @@ use super::{
     fault::{Fault, caught},
     folder::Folder,
     outcome::{self, failed},
-    prepare::words,
+    prepare::{Unmade, words},
     process::Journal,
     shim::Command,
     spec::Spec,
@@ -78,9 +78,10 @@ impl Executor {
         let folder = self.folder(lease);
         let preparation = self.preparation(lease, clock::millis(kill_grace));
         let made = tokio::task::spawn_blocking(move || preparation.make()).await;
-        let spec = match made.unwrap_or_else(|e| Err(e.to_string())) {
+        let spec = match made.unwrap_or_else(|e| Err(Unmade::Failed(e.to_string()))) {
             Ok(spec) => spec,
-            Err(why) => return Some(failed(Reason::StartFailed, why)),
+            Err(Unmade::Refused(why)) => return Some(failed(Reason::Refused, why)),
+            Err(Unmade::Failed(why)) => return Some(failed(Reason::StartFailed, why)),
         };
         let before = *orders.borrow_and_update();
         let end = match before.stop {
@@ -112,7 +113,7 @@ impl Executor {
         if !self.allowed {
             return Some(failed(
                 Reason::Refused,
-                "this agent takes no process jobs; its operator allows them with --allow-jobs",
+                "this agent takes no process jobs; its operator allows them with --policy or --allow-jobs",
             ));
         }
         lease.process.command.is_empty().then(|| failed(Reason::StartFailed, "the command is empty"))
@@ -154,7 +155,7 @@ impl Executor {
         match watched {
             Err(Fault) => outcome::of_fault(true, stop),
             Ok(()) if watch.lost => outcome::lease_lost(stop),
-            Ok(()) => outcome::of(exit, stop),
+            Ok(()) => outcome::of(exit, stop).map(|how| outcome::explain(how, spec)),
         }
     }
 

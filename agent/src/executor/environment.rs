@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, env, path::Path};
 use titan_api::work::Lease;
 
 /// Where programs are looked for, whatever the agent's own PATH is.
-const PATH: &str = if cfg!(target_os = "macos") {
+pub(crate) const SEARCH_PATH: &str = if cfg!(target_os = "macos") {
     "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 } else {
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,7 +44,7 @@ pub(super) fn of(
 fn defaults(folder: &Path, account: Account<'_>) -> BTreeMap<String, String> {
     let folder = folder.to_string_lossy().into_owned();
     let home = account.home.filter(|home| home.is_dir()).map(|home| home.to_string_lossy().into_owned());
-    let path = if Path::new(CUDA).is_dir() { format!("{PATH}:{CUDA}") } else { PATH.to_owned() };
+    let path = if Path::new(CUDA).is_dir() { format!("{SEARCH_PATH}:{CUDA}") } else { SEARCH_PATH.to_owned() };
     let mut all: BTreeMap<String, String> =
         PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
     all.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());

@@ -1,8 +1,13 @@
 //! From how a program ended to what the coordinator is told.
 
+use std::time::Duration;
+
 use titan_api::{jobs::Reason, limits, work::Happening};
 
-use super::exit::{EndedBy, Exit};
+use super::{
+    exit::{EndedBy, Exit},
+    spec::Spec,
+};
 use crate::attempts::Stop;
 
 /// A failure without an exit code.
@@ -72,6 +77,18 @@ pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happe
                 .to_owned())),
         }),
         (stop, Ok(exit)) => ended(exit, stop),
+    }
+}
+
+/// Says whose time-out it was, if it was not the job's own.
+pub(super) fn explain(how: Happening, spec: &Spec) -> Happening {
+    match how {
+        Happening::Failed { reason: Reason::Timeout, exit_code, signal, message: None } if spec.timeout_by_policy => {
+            let longest = Duration::from_millis(spec.timeout_ms.unwrap_or_default());
+            let message = format!("the policy of this box ends this program after {longest:?}");
+            Happening::Failed { reason: Reason::Timeout, exit_code, signal, message: Some(message) }
+        }
+        how => how,
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::unistd::{Uid, User};
@@ -18,7 +19,21 @@ use super::{
     owed::Owed,
     spec::Spec,
 };
-use crate::{attempts::held_lease, config::JobUser, files};
+use crate::{
+    attempts::held_lease,
+    config::JobUser,
+    files,
+    policy::{Grant, Policy},
+};
+
+/// Why nothing was prepared.
+#[derive(Debug)]
+pub(super) enum Unmade {
+    /// The policy of the box does not allow it.
+    Refused(String),
+    /// Something could not be made.
+    Failed(String),
+}
 
 /// What preparing needs to know of the executor.
 #[derive(Debug)]
@@ -26,6 +41,7 @@ pub(super) struct Preparation {
     lease: Lease,
     folder: Folder,
     work_dir: PathBuf,
+    policy: Option<Arc<Policy>>,
     user: Option<JobUser>,
     visible: BTreeMap<String, String>,
     kill_grace_ms: u64,
@@ -42,6 +58,7 @@ impl Executor {
             lease: lease.clone(),
             folder: self.folder(lease),
             work_dir: self.work_dir.clone(),
+            policy: self.policy.clone(),
             user: self.user.clone(),
             visible: self.devices.variables(&lease.devices),
             kill_grace_ms,
@@ -53,17 +70,21 @@ impl Preparation {
     /// Makes both folders and writes down what the shim is to do.
     ///
     /// # Errors
-    /// Says which of it could not be done; nothing is left of the rest.
-    pub(super) fn make(self) -> Result<Spec, String> {
+    /// Says what could not be done, or may not; nothing is left of the rest.
+    pub(super) fn make(mut self) -> Result<Spec, Unmade> {
+        let grant = self.policy.take().map(|policy| policy.judge(&self.lease)).transpose().map_err(Unmade::Refused)?;
+        if let Some(user) = grant.as_ref().and_then(|grant| grant.user.clone()) {
+            self.user = Some(user);
+        }
         let work = work_folder(&self.work_dir, &held_lease(&self.lease));
         let folder = self.folder.clone();
-        self.try_to_make(&work).inspect_err(|_| {
+        self.try_to_make(&work, grant).map_err(Unmade::Failed).inspect_err(|_| {
             // What cannot be removed either is of no more importance than what could not be made.
             let _ = files::remove(&work).and(files::remove(folder.path()));
         })
     }
 
-    fn try_to_make(self, work: &Path) -> Result<Spec, String> {
+    fn try_to_make(self, work: &Path, grant: Option<Grant>) -> Result<Spec, String> {
         let wrong = |path: &Path, e: io::Error| format!("{} cannot be made: {}", path.display(), words(&e));
         self.work(work).map_err(|e| wrong(work, e))?;
         files::make_folder(self.folder.path(), 0o700).map_err(|e| wrong(self.folder.path(), e))?;
@@ -75,7 +96,7 @@ impl Preparation {
             files::write_scratch(&self.folder.stdin(), stdin.as_bytes()).map_err(|e| wrong(&self.folder.stdin(), e))?;
         }
         let folder = self.folder.clone();
-        let spec = self.spec(work.to_owned());
+        let spec = self.spec(work.to_owned(), grant);
         spec.write(&folder).map_err(|e| wrong(&folder.spec(), e))?;
         Ok(spec)
     }
@@ -90,7 +111,7 @@ impl Preparation {
         self.user.as_ref().map_or(Ok(()), |user| chown(work, Some(user.uid), Some(user.gid)))
     }
 
-    fn spec(self, work: PathBuf) -> Spec {
+    fn spec(self, work: PathBuf, grant: Option<Grant>) -> Spec {
         let own = if self.user.is_none() { User::from_uid(Uid::effective()).ok().flatten() } else { None };
         let account = match (&self.user, &own) {
             (Some(user), _) => Account { name: Some(&user.name), home: Some(&user.home) },
@@ -98,6 +119,7 @@ impl Preparation {
             (None, None) => Account { name: None, home: None },
         };
         let env = environment::of(&self.lease, &work, account, self.visible);
+        let max_ms = grant.as_ref().and_then(|grant| grant.max_ms).unwrap_or(u64::MAX);
         let wanted = self.lease.process.working_dir.as_deref().unwrap_or_default();
         Spec {
             lease: held_lease(&self.lease),
@@ -109,7 +131,9 @@ impl Preparation {
             work_folder: work,
             has_stdin: self.lease.process.stdin.is_some_and(|text| !text.is_empty()),
             user: self.user,
-            timeout_ms: self.lease.timeout_ms,
+            timeout_ms: self.lease.timeout_ms.into_iter().chain((max_ms < u64::MAX).then_some(max_ms)).min(),
+            timeout_by_policy: self.lease.timeout_ms.is_none_or(|timeout_ms| max_ms < timeout_ms),
+            program: grant.map(|grant| grant.program),
             kill_grace_ms: self.kill_grace_ms,
         }
     }

@@ -18,6 +18,9 @@ pub(super) struct Spec {
     pub devices: Vec<String>,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// The file to run, if not what the command's first word means.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     /// Its whole environment.
     pub env: BTreeMap<String, String>,
     /// Where it runs.
@@ -30,6 +33,9 @@ pub(super) struct Spec {
     pub user: Option<JobUser>,
     /// How long it may run, milliseconds.
     pub timeout_ms: Option<u64>,
+    /// Whether that is the box's time-out and not the job's.
+    #[serde(default)]
+    pub timeout_by_policy: bool,
     /// How long its processes get between SIGTERM and SIGKILL, milliseconds.
     pub kill_grace_ms: u64,
 }

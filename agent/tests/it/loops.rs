@@ -290,6 +290,6 @@ async fn an_agent_that_takes_no_jobs_never_asks_for_any() {
     }
     assert_eq!(coordinator.with(|s| s.calls_of("claim").len()), 0);
     let log = || std::fs::read_to_string(state.path().join("log")).unwrap();
-    until("it says so", || log().contains("process jobs are off (start with --allow-jobs to take them)")).await;
+    until("it says so", || log().contains("process jobs are off (--policy or --allow-jobs turns them on)")).await;
     child.kill().await.unwrap();
 }

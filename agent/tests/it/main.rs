@@ -11,6 +11,7 @@ mod identity;
 mod loops;
 mod nvml;
 mod output;
+mod policy;
 mod processes;
 mod settings;
 mod takeover;

@@ -80,8 +80,8 @@ fn exec(folder: &Folder) -> Result<Infallible, String> {
     // A session of its own: no terminal, and a group that can be told apart.
     setsid().map_err(|e| format!("it cannot have a session of its own: {}", e.desc()))?;
     let (program, arguments) = spec.command.split_first().ok_or("the command is empty")?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(&spec.env);
+    let mut command = Command::new(spec.program.as_deref().unwrap_or(Path::new(program)));
+    command.arg0(program).args(arguments).env_clear().envs(&spec.env);
     if let Some(user) = &spec.user {
         become_user(user, &mut command).map_err(|e| format!("it cannot run as {}: {}", user.name, words(&e)))?;
     }
