@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ids::{AgentId, JobId},
-    scheduler::Explanation,
+    scheduler::{Explanation, RuledOut},
     secret::Secret,
     time::Timestamp,
 };
@@ -401,9 +401,35 @@ pub struct Job {
     /// Who submitted it: the id of an API key, or `admin`.
     #[serde(default)]
     pub submitted_by: String,
+    /// Why it is pending, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// Attempts that ended other than well, oldest first, the latest 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<AttemptFailure>,
+}
+
+/// Why a job waits for an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Waiting {
+    /// Its place in the line of jobs of its class (kind, number of GPUs, agent labels), from 1; a smaller job behind it may
+    /// fit sooner.
+    pub place: u64,
+    /// How many jobs are in that line.
+    pub line: u64,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// The agent that is kept free for it, since it was passed over. Shown to keys with `agents:read` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<AgentId>,
+    /// When it may start, as far as the latest ends of such jobs tell; absent where too few have ended, or where no agent
+    /// could run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_start_at: Option<Timestamp>,
+    /// What is in the way: how many agents each reason rules out now, the most first.
+    pub ruled_out: Vec<RuledOut>,
+    /// How many agents were looked at for `ruled_out`, at most 200.
+    pub examined: u64,
 }
 
 /// One attempt that ended other than well.

@@ -157,9 +157,9 @@ pub struct Candidate {
 /// How many agents a requirement rules out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RuledOut {
-    /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), or `offline`, `half_open`, `draining`,
-    /// `slots`, `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`, `cpus_free`, `held` (for a job that was
-    /// passed over), `not_waiting` (not now).
+    /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), `refused` (by that box's policy), or
+    /// `offline`, `half_open`, `draining`, `slots`, `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`,
+    /// `cpus_free`, `held` (for a job that was passed over), `not_waiting` (not now).
     pub reason: String,
     /// How many agents.
     pub agents: u64,

@@ -3,6 +3,9 @@ local explain = {}
 
 local EXAMINED = 200
 local CANDIDATES = 5
+-- What passes by itself.
+local PASSING = { held = true, slots = true, vram_free = true, gpus_free = true, ram_free = true, cpus_free = true,
+  not_waiting = true }
 
 local function verdict(a, c, j)
   local never = capable.lacks(a, c, j)
@@ -12,6 +15,8 @@ local function verdict(a, c, j)
     return a.state
   elseif a.draining or a.leaving then
     return 'draining'
+  elseif avoid.is_refused(j, a.id) then
+    return 'refused'
   elseif a.held and a.held ~= j.id then
     return 'held'
   end
@@ -35,34 +40,49 @@ local function candidate(a, c)
     a.state == 'degraded' and '1' or '0', score = score, used = a.used_seq or 0 }
 end
 
--- The state before the choice, as a list for the reply: weights, candidates (best first), counts by reason, examined.
-function explain.survey(j, spec)
-  local c = class.decode(j.class, spec)
-  local candidates, counts, reasons = {}, {}, {}
+-- The agents that could take the job now, and of the others how many each reason rules out, the most first. `could`: how
+-- many could take it at all, now or later.
+local function examine(j, c)
+  local candidates, counts, reasons, could = {}, {}, {}, 0
   local ids = redis.call('ZRANGEBYLEX', key('agents'), '-', '+', 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do
     local a = agent:load(id)
     local why = a and verdict(a, c, j)
     if why then
       counts[why] = (counts[why] or 0) + 1
+      could = could + (PASSING[why] and 1 or 0)
     elseif a then
       candidates[#candidates + 1] = candidate(a, c)
+      could = could + 1
     end
   end
-  table.sort(candidates, function(x, y)
-    local vx, vy = rank.coarse(x.score), rank.coarse(y.score)
-    return vx > vy or (vx == vy and x.used < y.used)
-  end)
   for why, n in pairs(counts) do
     reasons[#reasons + 1] = { why, n }
   end
   table.sort(reasons, function(x, y) return x[2] > y[2] or (x[2] == y[2] and x[1] < y[1]) end)
+  return candidates, reasons, could, #ids
+end
+
+-- What keeps a waiting job from each agent: counts by reason, how many agents were examined, and how many of them could
+-- run it.
+function explain.obstacles(j, spec)
+  local _, reasons, could, examined = examine(j, class.decode(j.class, spec))
+  return reasons, examined, could
+end
+
+-- The state before the choice, as a list for the reply: weights, candidates (best first), counts by reason, examined.
+function explain.survey(j, spec)
+  local candidates, reasons, _, examined = examine(j, class.decode(j.class, spec))
+  table.sort(candidates, function(x, y)
+    local vx, vy = rank.coarse(x.score), rank.coarse(y.score)
+    return vx > vy or (vx == vy and x.used < y.used)
+  end)
   local best = {}
   for i = 1, math.min(CANDIDATES, #candidates) do
     best[i] = candidates[i]
   end
   local vram, load, rtt, perf, cost = pool.weights()
-  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf), tostring(cost or 0) }, best, reasons, #ids }
+  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf), tostring(cost or 0) }, best, reasons, examined }
 end
 
 return explain

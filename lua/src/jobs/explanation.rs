@@ -11,11 +11,16 @@ pub(super) fn explanation(mut reply: Reply) -> Result<Option<Explanation>, Store
     }
     let weights = weights(&mut reply.list()?)?;
     let candidates = reply.list()?.rest(|r| candidate(r.list()?))?;
-    let ruled_out = reply.list()?.rest(|r| {
+    let ruled_out = ruled_out(reply.list()?)?;
+    Ok(Some(Explanation { weights, candidates, ruled_out, examined: reply.parse()? }))
+}
+
+/// Counts by reason.
+pub(super) fn ruled_out(reply: Reply) -> Result<Vec<RuledOut>, StoreError> {
+    reply.rest(|r| {
         let mut row = r.list()?;
         Ok(RuledOut { reason: row.text()?, agents: row.parse()? })
-    })?;
-    Ok(Some(Explanation { weights, candidates, ruled_out, examined: reply.parse()? }))
+    })
 }
 
 fn candidate(mut r: Reply) -> Result<Candidate, StoreError> {

@@ -111,6 +111,7 @@ fn view(
         labels: spec.labels,
         devices: devices.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect(),
         submitted_by: owner,
+        waiting: None,
         failures,
     })
 }

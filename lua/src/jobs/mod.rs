@@ -7,6 +7,7 @@ mod list;
 mod retry;
 mod spec;
 mod submit;
+mod why;
 
 pub use cancel::{CancelJob, CancelOutcome};
 pub use get::GetJob;
@@ -14,3 +15,4 @@ pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted};
+pub use why::WhyWaiting;

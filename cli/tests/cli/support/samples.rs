@@ -80,6 +80,7 @@ pub(crate) fn job(id: &str, state: JobState) -> Job {
     let failed = state == JobState::Failed;
     Job {
         submitted_by: "admin".into(),
+        waiting: None,
         id: id.parse().unwrap(),
         kind: JobKind::Process,
         state,

@@ -4,10 +4,14 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
-    jobs::Job,
+    jobs::{Job, JobState},
     secret::{COVER, Secret},
 };
-use titan_lua::{Pool, jobs::GetJob, watch::Topic};
+use titan_lua::{
+    Pool,
+    jobs::{GetJob, WhyWaiting},
+    watch::Topic,
+};
 use utoipa::IntoParams;
 
 use super::{no_such_job, read_wait};
@@ -49,7 +53,13 @@ pub(crate) async fn handler(
         .waiters
         .until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, |_| look(&caller.pool, &id))
         .await?;
-    let job = without_secrets(job);
+    let mut job = without_secrets(job);
+    if job.state == JobState::Pending {
+        job.waiting = (WhyWaiting { job: &id }).run(&caller.pool).await?;
+    }
+    if let Some(waiting) = job.waiting.as_mut().filter(|_| !caller.sees_agents) {
+        waiting.holds = None;
+    }
     Ok(Json(if caller.is_admin || caller.owner == job.submitted_by { job } else { covered(job) }))
 }
 

@@ -6,14 +6,15 @@ use titan_api::{
     agents::Facts,
     ids::JobId,
     jobs::{JobState, SubmitJob},
+    scheduler::RuledOut,
     work::{Happening, Lease},
 };
 use titan_lua::{
     agents::{GetAgent, RemoveAgent, SetDraining},
-    jobs::CancelJob,
+    jobs::{CancelJob, WhyWaiting},
 };
 
-use super::world::{Box_, World, facts, held, on_gpus, process, with_gpus};
+use super::world::{Box_, START_MS, World, facts, held, on_gpus, process, with_gpus};
 
 const KEYS: [&str; 3] = ["first", "second", "third"];
 
@@ -117,6 +118,50 @@ async fn nothing_is_left_of_lines_and_holds_once_nobody_waits() {
     let left: Vec<_> =
         keys.0.keys().filter(|k| [":tags:", ":holds", ":waiting"].iter().any(|p| k.contains(p))).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_waiting_job_can_be_told_why_where_it_stands_and_when_it_may_start() {
+    let world = World::new().await;
+    let (agent, mut lease) = busy(&world).await;
+    let why = async |id: &JobId| WhyWaiting { job: id }.run(&world.pool()).await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..6 {
+        waiting.push(world.pending(&process()).await);
+    }
+    let first = why(&waiting[1]).await.unwrap();
+    assert_eq!((first.place, first.line, first.examined), (2, 6, 1));
+    assert_eq!(first.ruled_out, [RuledOut { reason: "slots".into(), agents: 1 }]);
+    assert_eq!((first.since.as_ms(), first.may_start_at), (START_MS, None), "nothing has ended yet");
+    for _ in 0..3 {
+        world.pass_ms(8_000);
+        next(&world, &agent, &mut lease).await;
+    }
+    assert_eq!(why(&waiting[1]).await, None, "it runs");
+    let later = why(&waiting[4]).await.unwrap();
+    let starts = later.may_start_at.unwrap().as_ms() - START_MS;
+    assert_eq!((later.place, starts), (2, 24_000 + 2 * 16_000 / 3));
+    let nowhere = world.pending(&SubmitJob { allow_unserved: true, ..on_gpus(1, 1) }).await;
+    let why = why(&nowhere).await.unwrap();
+    assert_eq!((why.place, why.may_start_at), (1, None), "nobody could run it");
+    assert_eq!(why.ruled_out, [RuledOut { reason: "gpus".into(), agents: 1 }]);
+}
+
+#[tokio::test]
+async fn an_agent_with_much_room_is_filled_in_more_than_one_go() {
+    let world = World::new().await;
+    let agent = world.parked("a", &Facts { max_jobs: 64, ..facts() }).await;
+    SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..60 {
+        waiting.push(world.pending(&process()).await);
+    }
+    SetDraining { agent: &agent.id, draining: false }.run(&world.pool()).await.unwrap();
+    assert!(world.agent(&agent).await.live_attempts <= 32, "too much for one script");
+    world.sweep().await;
+    for id in waiting {
+        assert_ne!(world.state(&id).await, JobState::Pending, "{id} waits beside room");
+    }
 }
 
 /// An agent whose GPU has 80 GB, of which small jobs take what there is: one is submitted each second, and each runs for
