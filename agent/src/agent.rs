@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use titan_api::{
     agents::{AgentSettings, Facts, Measures},
     ids::{JobId, LeaseId},
-    work::{HeldLease, Lease},
+    work::{Happening, HeldLease, Lease},
 };
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ use crate::{
     attempts::{Attempts, OpenClaim, Orders, Revoked, held_lease},
     clock,
     config::Config,
-    executor::{Executor, Sign},
+    executor::{Executor, Left, Sign},
     hardware::{Gpus, Meter},
     identity::Identity,
     link::{CallError, Fatal, Link, Setback},
@@ -166,12 +166,40 @@ impl Agent {
     }
 
     async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>) {
-        let id = &lease.lease_id;
-        self.attempts.alone(&held_lease(&lease)).await;
+        let held = held_lease(&lease);
+        self.attempts.alone(&held).await;
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
-        let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(id, sign)).await;
-        if !lease.devices.is_empty() {
+        let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(&lease.lease_id, sign)).await;
+        self.conclude(&held, !lease.devices.is_empty(), end);
+    }
+
+    /// Holds what an earlier run of the agent has left, so that registering tells of it.
+    pub(crate) fn take_over(&self, left: Vec<Left>) -> Vec<(Left, watch::Receiver<Orders>)> {
+        let hold = |left: Left| {
+            self.outbox.reopen(left.lease().clone(), &left.log());
+            let orders = self.attempts.adopt(left.lease().clone(), left.owed.disconnect_grace_ms);
+            (left, orders)
+        };
+        left.into_iter().map(hold).collect()
+    }
+
+    /// Goes on with what was taken over.
+    pub(crate) fn resume(self: &Arc<Self>, taken: Vec<(Left, watch::Receiver<Orders>)>) {
+        for (left, orders) in taken {
+            let agent = Arc::clone(self);
+            tokio::spawn(async move {
+                let (lease, has_devices) = (left.lease().clone(), left.has_devices());
+                let end = agent.executor.resume(left, orders, |sign| agent.seen(&lease.lease_id, sign)).await;
+                agent.conclude(&lease, has_devices, end);
+            });
+        }
+    }
+
+    /// Nothing of the attempt runs any more.
+    fn conclude(&self, lease: &HeldLease, has_devices: bool, end: Option<Happening>) {
+        let id = &lease.lease_id;
+        if has_devices {
             // Until the memory that it used is measured as free, nobody else gets it.
             self.beat_now.notify_one();
         }
@@ -183,6 +211,7 @@ impl Agent {
             info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: its processes are gone");
             self.outbox.discard(id);
             self.attempts.remove(id);
+            self.executor.settle(lease);
             if !self.settings.borrow().parking {
                 // Its slot is free, and only a heartbeat can claim for it.
                 self.beat_now.notify_one();
@@ -199,7 +228,10 @@ impl Agent {
 
     /// What became of reports.
     pub(crate) fn settled(&self, settled: &Settled) {
-        settled.finished.iter().for_each(|lease| self.attempts.remove(&lease.lease_id));
+        for lease in &settled.finished {
+            self.attempts.remove(&lease.lease_id);
+            self.executor.settle(lease);
+        }
         self.revoke_all(&settled.stale);
     }
 
@@ -207,9 +239,13 @@ impl Agent {
     pub(crate) fn revoke_all(&self, leases: &[HeldLease]) {
         for lease in leases {
             // Heartbeats list it until its processes are gone, so this may be said many times.
-            if self.attempts.revoke(&lease.lease_id) != Revoked::Known {
+            let revoked = self.attempts.revoke(&lease.lease_id);
+            if revoked != Revoked::Known {
                 info!(job.id = %lease.job_id, attempt = lease.attempt, "the attempt is no longer this agent's");
                 self.outbox.discard(&lease.lease_id);
+            }
+            if revoked == Revoked::Gone {
+                self.executor.settle(lease);
             }
         }
     }

@@ -48,6 +48,8 @@ pub(crate) struct OpenClaim {
 struct Held {
     lease: HeldLease,
     orders: watch::Sender<Orders>,
+    /// How much longer than its lease it may run, milliseconds.
+    grace_ms: u64,
     /// Rises from lease to lease.
     order: u64,
     /// Whether the coordinator has disowned it. Heartbeats list it all the same until its processes are gone: what is not
@@ -110,9 +112,17 @@ impl Attempts {
         // not held goes back with the next heartbeat.
         let room = (self.slots as usize).saturating_sub(inner.held.len());
         let current = leases.into_iter().filter(|lease| claim.sent_ms.saturating_add(lease.lease_ttl_ms) > now_ms);
-        let new = current.filter_map(|lease| inner.hold(lease, claim.sent_ms)).take(room).collect();
+        let new = current.filter_map(|lease| inner.begin(lease, claim.sent_ms)).take(room).collect();
         self.counted(inner);
         new
+    }
+
+    /// Holds an attempt of an earlier run of the agent, which may have processes.
+    pub(crate) fn adopt(&self, lease: HeldLease, grace_ms: u64) -> watch::Receiver<Orders> {
+        let mut inner = self.lock();
+        let orders = inner.hold(lease, grace_ms, None);
+        self.counted(inner);
+        orders
     }
 
     /// The open claim's answer will not be read any more: whatever it brought goes back with the next heartbeat.
@@ -129,10 +139,12 @@ impl Attempts {
         (inner.last_claim, inner.held.values().map(|h| h.lease.clone()).collect())
     }
 
-    /// The coordinator renewed `leases`: they last until `deadline_ms` on the box's clock.
+    /// The coordinator renewed `leases`: they last until `deadline_ms` on the box's clock, and those that were granted a
+    /// grace run on for that long after it.
     pub(crate) fn renew<'a>(&self, leases: impl IntoIterator<Item = &'a HeldLease>, deadline_ms: u64) {
         let inner = self.lock();
         for held in leases.into_iter().filter_map(|lease| inner.held.get(&lease.lease_id)).filter(|h| !h.disowned) {
+            let deadline_ms = deadline_ms.saturating_add(held.grace_ms);
             held.orders.send_if_modified(|orders| orders.extend(deadline_ms));
         }
     }
@@ -215,15 +227,22 @@ impl Attempts {
 }
 
 impl Inner {
-    fn hold(&mut self, lease: Lease, sent_ms: u64) -> Option<Begun> {
+    fn begin(&mut self, lease: Lease, sent_ms: u64) -> Option<Begun> {
         if self.held.contains_key(&lease.lease_id) {
             return None;
         }
-        let (orders, receiver) = watch::channel(Orders::until(sent_ms.saturating_add(lease.lease_ttl_ms)));
+        let grace_ms = lease.disconnect_grace_ms;
+        let deadline_ms = sent_ms.saturating_add(lease.lease_ttl_ms).saturating_add(grace_ms);
+        let orders = self.hold(held_lease(&lease), grace_ms, Some(deadline_ms));
+        Some((lease, orders))
+    }
+
+    fn hold(&mut self, lease: HeldLease, grace_ms: u64, deadline_ms: Option<u64>) -> watch::Receiver<Orders> {
+        let (orders, receiver) = watch::channel(Orders::until(deadline_ms));
         self.accepted += 1;
-        let held = Held { lease: held_lease(&lease), orders, order: self.accepted, disowned: false, running: true };
-        self.held.insert(lease.lease_id.clone(), held);
-        Some((lease, receiver))
+        let id = lease.lease_id.clone();
+        self.held.insert(id, Held { lease, orders, grace_ms, order: self.accepted, disowned: false, running: true });
+        receiver
     }
 
     fn has_earlier(&self, lease: &HeldLease) -> bool {

@@ -18,6 +18,17 @@ pub(crate) use token::JoinToken;
 
 pub use crate::{hardware::Accelerator, logging::LogFormat};
 
+/// What becomes of running jobs when the agent is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStop {
+    /// They get time to end; the rest is handed back.
+    #[default]
+    Drain,
+    /// They go on, and the agent's next start takes them over.
+    Keep,
+}
+
 /// Options of the agent. Each can be given as a flag, as the environment variable named beside it, or in the file that
 /// `--config` names; of these the first that gives it counts. In the file it has the flag's name with underscores.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
@@ -102,6 +113,12 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_DRAIN_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "values::duration")]
     pub drain_grace: Option<Duration>,
+
+    /// What becomes of running jobs when the agent is told to stop: `drain` lets them end in time and hands the rest
+    /// back (the default); `keep` leaves them running for the agent's next start, which has to come before their leases
+    /// end.
+    #[arg(long, env = "TITAN_ON_STOP", value_name = "WHAT")]
+    pub on_stop: Option<OnStop>,
 
     /// How log lines look; text on a terminal, else json.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]

@@ -3,6 +3,7 @@
 //! agent, so an agent that is killed leaves no job running for longer than the lease.
 
 mod attempt;
+mod channels;
 mod control;
 mod environment;
 mod exit;
@@ -12,14 +13,16 @@ mod frames;
 mod leftover;
 mod orphans;
 mod outcome;
+mod owed;
 mod prepare;
+mod previous;
 mod process;
 mod shim;
 mod spec;
 mod sweep;
 mod tree;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use tokio::sync::Semaphore;
@@ -28,12 +31,14 @@ use crate::{
     config::{Config, JobUser},
     files,
     hardware::Devices,
+    reexec::Reexec,
     roster::Roster,
 };
 pub(crate) use attempt::Sign;
 #[cfg(test)]
 pub(crate) use frames::frame;
 pub(crate) use frames::{LogReader, Piece};
+pub(crate) use previous::Left;
 pub use shim::ShimArgs;
 pub(crate) use shim::run as shim;
 pub(crate) use tree::parent_of;
@@ -45,7 +50,7 @@ pub(crate) struct Executor {
     user: Option<JobUser>,
     attempts_dir: PathBuf,
     work_dir: PathBuf,
-    reexec: Vec<OsString>,
+    reexec: Reexec,
     devices: Devices,
     /// Working folders that are removed at the same time; the disk has other work too.
     tidying: Arc<Semaphore>,
@@ -58,12 +63,7 @@ impl Executor {
     ///
     /// # Errors
     /// A folder cannot be made.
-    pub(crate) fn new(
-        config: &Config,
-        reexec: Vec<OsString>,
-        devices: Devices,
-        roster: Arc<Roster>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Config, reexec: Reexec, devices: Devices, roster: Arc<Roster>) -> anyhow::Result<Self> {
         let attempts_dir = config.state_dir.join("attempts");
         for (folder, mode) in [(&attempts_dir, 0o700), (&config.work_dir, 0o711)] {
             files::make_folder(folder, mode)

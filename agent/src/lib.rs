@@ -29,7 +29,9 @@ mod space;
 
 use std::{ffi::OsString, process::ExitCode};
 
-pub use config::{Accelerator, LogFormat, RunArgs};
+use reexec::Reexec;
+
+pub use config::{Accelerator, LogFormat, OnStop, RunArgs};
 pub use executor::ShimArgs;
 
 /// What the agent's command line asks for.
@@ -62,6 +64,7 @@ enum Verb {
 /// # Errors
 /// What could not be done, why, and what to do about it, in words for the person at the box.
 pub fn execute(command: Command, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let reexec = Reexec::new(reexec);
     match command.verb {
         Some(Verb::Shim(shim)) => Ok(executor::shim(&shim, &reexec)),
         Some(Verb::Run(run)) => run::run(&run, reexec),

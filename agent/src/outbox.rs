@@ -77,6 +77,14 @@ impl Outbox {
         self.lock().queues.insert(lease.lease_id.clone(), Queue::new(lease, log));
     }
 
+    /// The same for an attempt of which an earlier run of the agent has reported, nobody knows how much. The last chunk of
+    /// its log goes first: if the coordinator has less than that, it says from where on it wants the rest.
+    pub(crate) fn reopen(&self, lease: HeldLease, log: &Path) {
+        let mut queue = Queue::new(lease.clone(), log);
+        queue.begin_near_end();
+        self.lock().queues.insert(lease.lease_id, queue);
+    }
+
     /// The program runs.
     pub(crate) fn started(&self, lease: &LeaseId) {
         self.change(lease, |queue| queue.start = Some(Instant::now() + START_WAITS));

@@ -1,6 +1,6 @@
 //! One run of the daemon, from its settings to its exit code.
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tracing::{error, info, warn};
@@ -17,6 +17,7 @@ use crate::{
     link::{Fatal, Link},
     logging,
     loops::Loops,
+    reexec::Reexec,
     report,
     roster::Roster,
     shutdown::{self, Signals},
@@ -37,7 +38,7 @@ const TIDY: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Its settings are wrong, or it cannot join or register.
-pub(crate) fn run(args: &RunArgs, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &RunArgs, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let args = args.clone().with_file()?;
     logging::start(args.log_format, args.log_level.as_deref().unwrap_or("info"))?;
     let config = Config::check(&args)?;
@@ -53,14 +54,23 @@ pub(crate) fn run(args: &RunArgs, reexec: Vec<OsString>) -> anyhow::Result<ExitC
     result.or_else(|e| e.downcast::<Fatal>().map(not_wanted))
 }
 
-async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
     let agent = Arc::new(assemble(config, reexec)?);
-    let ending = Arc::clone(&agent);
-    // Before registering, so that it is true that the agent holds nothing.
-    tokio::task::spawn_blocking(move || ending.executor.end_previous_run()).await?;
+    let looking = Arc::clone(&agent);
+    let left = tokio::task::spawn_blocking(move || looking.executor.left()).await?;
+    // Before registering, which tells what is held.
+    let taken = agent.take_over(left);
     tokio::select! {
-        registered = enter(&agent) => registered?,
+        registered = enter(&agent) => {
+            agent.resume(taken);
+            if registered.as_ref().is_err_and(anyhow::Error::is::<Fatal>) {
+                // An agent that is not wanted may not go on with anything.
+                shutdown::abandon(&agent).await;
+            }
+            registered?;
+        }
+        // What an earlier run has left goes on until its leases end, or the next run takes it over.
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     }
     space::look(&agent).await;
@@ -74,7 +84,7 @@ async fn work(config: Config, reexec: Vec<OsString>) -> anyhow::Result<ExitCode>
     Ok(until_the_end(&agent, &mut signals, &mut loops).await)
 }
 
-fn assemble(config: Config, reexec: Vec<OsString>) -> anyhow::Result<Agent> {
+fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     let roster = Arc::new(Roster::default());
     let gpus = Gpus::detect(config.nvml_library.clone(), Arc::clone(&roster));
     let found = Detected::look(&gpus, &config.accelerators);
@@ -122,7 +132,7 @@ async fn until_the_end(agent: &Arc<Agent>, signals: &mut Signals, loops: &mut Lo
     let leave = async {
         signals.next().await;
         tokio::select! {
-            () = shutdown::drain(agent) => ExitCode::SUCCESS,
+            () = shutdown::leave(agent) => ExitCode::SUCCESS,
             () = signals.next() => {
                 shutdown::kill(agent).await;
                 ExitCode::from(INTERRUPTED)
@@ -170,7 +180,7 @@ mod tests {
             state_dir: Some(state.path().into()),
             ..RunArgs::default()
         };
-        Arc::new(assemble(Config::check(&args).unwrap(), Vec::new()).unwrap())
+        Arc::new(assemble(Config::check(&args).unwrap(), Reexec::default()).unwrap())
     }
 
     async fn end_with(agent: &Arc<Agent>, mut loops: Loops) -> String {

@@ -1,5 +1,5 @@
-//! Leaving: on the first signal running jobs get time to end and the rest is handed back; on the second, everything
-//! ends at once.
+//! Leaving: on the first signal running jobs get time to end and the rest is handed back, or they are left to the agent's
+//! next start; on the second signal everything ends at once.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{agent::Agent, attempts::Stop};
+use crate::{agent::Agent, attempts::Stop, config::OnStop};
 
 /// How long the last reports may take.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -49,13 +49,29 @@ impl Signals {
     }
 }
 
-/// Takes no more work, lets what runs go on for the grace, hands back the rest, and sends the last reports.
-pub(crate) async fn drain(agent: &Arc<Agent>) {
-    let grace = agent.config.drain_grace;
-    info!(jobs = agent.attempts.running(), "stopping: no more work is taken, and what runs gets {grace:?}");
+/// Takes no more work, and does with what runs as the operator wants it.
+pub(crate) async fn leave(agent: &Arc<Agent>) {
     agent.leaving.send_replace(true);
+    // What it may have brought goes back, since nobody begins it.
     agent.attempts.abandon_claim();
     agent.beat_now.notify_one();
+    match agent.config.on_stop {
+        OnStop::Drain => drain(agent).await,
+        OnStop::Keep => {
+            let jobs = agent.attempts.running();
+            info!(jobs, "stopping: what runs goes on, and this agent's next start takes it over");
+        }
+    }
+    let mut farewell = agent.farewell.subscribe();
+    if timeout(FAREWELL, farewell.wait_for(|said| *said)).await.is_err() {
+        warn!("the coordinator could not be told that this agent leaves; it will notice by its silence");
+    }
+}
+
+/// Lets what runs go on for the grace, hands back the rest, and sends the last reports.
+async fn drain(agent: &Arc<Agent>) {
+    let grace = agent.config.drain_grace;
+    info!(jobs = agent.attempts.running(), "stopping: no more work is taken, and what runs gets {grace:?}");
     if timeout(grace, until_none_runs(agent)).await.is_err() {
         info!(jobs = agent.attempts.running(), "what still runs is ended and handed back");
         agent.attempts.stop_all(Stop::Release);
@@ -63,11 +79,7 @@ pub(crate) async fn drain(agent: &Arc<Agent>) {
         let _ = timeout(kill_grace, until_none_runs(agent)).await;
     }
     if timeout(FLUSH, until_none_is_held(agent)).await.is_err() {
-        warn!("the last reports could not be delivered; the coordinator will see these leases run out");
-    }
-    let mut farewell = agent.farewell.subscribe();
-    if timeout(FAREWELL, farewell.wait_for(|said| *said)).await.is_err() {
-        warn!("the coordinator could not be told that this agent leaves; it will notice by its silence");
+        warn!("the last reports could not be delivered; this agent's next start delivers them");
     }
 }
 

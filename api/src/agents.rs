@@ -271,6 +271,9 @@ pub struct Agent {
     /// Each GPU with its effective free memory, megabytes.
     #[serde(default)]
     pub gpus: Vec<AgentGpu>,
+    /// The job that it is kept free for, since that was passed over for long; what is more urgent it takes all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_for: Option<crate::ids::JobId>,
     /// What it said when it registered.
     pub facts: Facts,
 }

@@ -117,7 +117,8 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RuledOut {
     /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), or `offline`, `draining`, `slots`,
-    /// `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`, `cpus_free`, `not_waiting` (not now).
+    /// `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`, `cpus_free`, `held` (for a job that was passed
+    /// over), `not_waiting` (not now).
     pub reason: String,
     /// How many agents.
     pub agents: u64,

@@ -14,8 +14,8 @@ pub(crate) enum Stop {
 /// The orders for one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Orders {
-    /// When its lease ends, on the box's clock.
-    pub deadline_ms: u64,
+    /// When it is to be ended unless it is renewed, on the box's clock; `None` while only its shim knows.
+    pub deadline_ms: Option<u64>,
     /// Whether it is to end before.
     pub stop: Option<Stop>,
     /// Whether it is to end without grace.
@@ -23,14 +23,14 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    pub(super) fn until(deadline_ms: u64) -> Self {
+    pub(super) fn until(deadline_ms: Option<u64>) -> Self {
         Self { deadline_ms, stop: None, at_once: false }
     }
 
     /// Moves the deadline; never back, since a slow answer may come after a quick one.
     pub(super) fn extend(&mut self, deadline_ms: u64) -> bool {
-        let later = deadline_ms > self.deadline_ms;
-        self.deadline_ms = self.deadline_ms.max(deadline_ms);
+        let later = Some(deadline_ms) > self.deadline_ms;
+        self.deadline_ms = self.deadline_ms.max(Some(deadline_ms));
         later
     }
 

@@ -33,7 +33,7 @@ fn a_claim_without_an_answer_is_made_again_and_its_leases_count_from_the_sending
     assert_eq!(again, OpenClaim { number: 1, sent_ms: 700 });
     assert_eq!(attempts.snapshot().0, 0, "it does not count as read");
     let begun = attempts.accept(again, vec![lease("j", "l")], 1_200);
-    assert_eq!(begun[0].1.borrow().deadline_ms, 1_700);
+    assert_eq!(begun[0].1.borrow().deadline_ms, Some(1_700));
     assert_eq!(attempts.snapshot(), (1, vec![held_lease(&lease("j", "l"))]));
     assert_eq!((attempts.open_claim(900).number, attempts.free_slots()), (2, 1));
 }
@@ -70,13 +70,13 @@ fn a_deadline_never_moves_back_and_a_lost_lease_is_not_renewed() {
     let attempts = Attempts::new(2);
     let (lease, orders) = attempts.accept(claim(1), vec![lease("j", "l")], 600).remove(0);
     let held = held_lease(&lease);
-    assert_eq!(orders.borrow().deadline_ms, 1_500);
+    assert_eq!(orders.borrow().deadline_ms, Some(1_500));
     attempts.renew([&held], 3_000);
     attempts.renew([&held], 2_000);
-    assert_eq!(orders.borrow().deadline_ms, 3_000);
+    assert_eq!(orders.borrow().deadline_ms, Some(3_000));
     assert_eq!(attempts.revoke(&held.lease_id), Revoked::Ending);
     attempts.renew([&held], 9_000);
-    assert_eq!(*orders.borrow(), Orders { deadline_ms: 3_000, stop: Some(Stop::Revoke), at_once: false });
+    assert_eq!(*orders.borrow(), Orders { deadline_ms: Some(3_000), stop: Some(Stop::Revoke), at_once: false });
     assert_eq!(attempts.revoke(&held.lease_id), Revoked::Known);
     assert_eq!((attempts.snapshot().1, attempts.free_slots()), (vec![held.clone()], 1), "its processes may still run");
     attempts.remove(&held.lease_id);
@@ -91,7 +91,7 @@ fn the_stronger_order_stays() {
     attempts.stop_all(Stop::Release);
     assert_eq!(orders.borrow().stop, Some(Stop::Cancel));
     attempts.kill_all();
-    assert_eq!(*orders.borrow(), Orders { deadline_ms: 1_500, stop: Some(Stop::Revoke), at_once: true });
+    assert_eq!(*orders.borrow(), Orders { deadline_ms: Some(1_500), stop: Some(Stop::Revoke), at_once: true });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use nix::unistd::{Uid, User};
 use titan_api::{ids::AgentId, limits};
 
-use super::{Accelerator, JoinToken, RunArgs, labels};
+use super::{Accelerator, JoinToken, OnStop, RunArgs, labels};
 
 const MIN_FREE_DISK_MB: u64 = 512;
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
@@ -38,6 +38,7 @@ pub(crate) struct Config {
     pub ca_file: Option<PathBuf>,
     pub heartbeat_interval: Option<Duration>,
     pub drain_grace: Duration,
+    pub on_stop: OnStop,
 }
 
 /// An account that jobs run as.
@@ -73,6 +74,7 @@ impl Config {
             accelerators: accelerators(&args.accelerators)?,
             ca_file: named(args.ca_file.as_ref()),
             heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
+            on_stop: args.on_stop.unwrap_or_default(),
             drain_grace: args.drain_grace.unwrap_or(DRAIN_GRACE),
         })
     }

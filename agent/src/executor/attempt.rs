@@ -1,6 +1,12 @@
 //! One attempt from its lease to its end, as the agent sees it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use titan_api::{
     jobs::Reason,
@@ -21,7 +27,10 @@ use super::{
     shim::Command,
     spec::Spec,
 };
-use crate::{attempts::Orders, clock};
+use crate::{
+    attempts::{Orders, held_lease},
+    clock,
+};
 
 /// A shim gets this much longer than its job's grace before the agent does its work for it.
 const SHIM_SPARE_MS: u64 = 3_000;
@@ -38,8 +47,25 @@ pub(crate) enum Sign {
 }
 
 impl Executor {
-    /// Runs one attempt, up to a fault of this code.
-    pub(super) async fn run_unguarded(
+    /// Runs one attempt and gives what is to be reported of its end; `None` if it was disowned.
+    ///
+    /// When this comes back, no process of the attempt is left.
+    pub(crate) async fn run(
+        &self,
+        lease: &Lease,
+        orders: watch::Receiver<Orders>,
+        kill_grace: Duration,
+        see: impl Fn(Sign),
+    ) -> Option<Happening> {
+        let (began, told) = (AtomicBool::new(false), orders.clone());
+        let see = |sign| {
+            began.fetch_or(sign == Sign::Started, Ordering::Relaxed);
+            see(sign);
+        };
+        self.guarded(self.run_unguarded(lease, orders, kill_grace, see), &held_lease(lease), &told, &began).await
+    }
+
+    async fn run_unguarded(
         &self,
         lease: &Lease,
         mut orders: watch::Receiver<Orders>,
@@ -99,19 +125,23 @@ impl Executor {
         orders: &mut watch::Receiver<Orders>,
         see: impl Fn(Sign),
     ) -> Option<Happening> {
-        let mut shim = match self.start_shim(folder, spec) {
-            Ok(shim) => shim,
-            Err(e) => return Some(failed(Reason::StartFailed, format!("no process could be started: {}", words(&e)))),
-        };
-        shim.say(Command::Deadline(orders.borrow().deadline_ms));
-        let mut watch = Watch {
-            spec,
-            told_ms: orders.borrow().deadline_ms,
-            lost: false,
-            stopping: false,
-            killing: false,
-            force_at_ms: u64::MAX,
-        };
+        match self.start_shim(folder, spec) {
+            Ok(shim) => self.watch(shim, folder, spec, orders, see).await,
+            Err(e) => Some(failed(Reason::StartFailed, format!("no process could be started: {}", words(&e)))),
+        }
+    }
+
+    /// Tells the shim what it has to know until it ends, and gives what is to be reported of that.
+    pub(super) async fn watch(
+        &self,
+        mut shim: Shim,
+        folder: &Folder,
+        spec: &Spec,
+        orders: &mut watch::Receiver<Orders>,
+        see: impl Fn(Sign),
+    ) -> Option<Happening> {
+        let mut watch =
+            Watch { spec, told_ms: None, lost: false, stopping: false, killing: false, force_at_ms: u64::MAX };
         let watched = caught(watch.until_closed(&mut shim, orders, see)).await;
         if watched.is_err() {
             shim.kill_tree();
@@ -158,8 +188,8 @@ impl Executor {
 /// What a shim has been told, and what is next.
 struct Watch<'a> {
     spec: &'a Spec,
-    /// The deadline it knows.
-    told_ms: u64,
+    /// The deadline that it was told.
+    told_ms: Option<u64>,
     /// Whether the lease ended.
     lost: bool,
     stopping: bool,
@@ -180,19 +210,20 @@ impl Watch<'_> {
                     None => return,
                 },
                 changed = orders.changed(), if told => told = changed.is_ok(),
-                () = tokio::time::sleep(self.pause(current)) => {}
+                // Its signs may have ended before anybody listened.
+                () = tokio::time::sleep(self.pause(current)) => if shim.is_gone() { return },
             }
         }
     }
 
-    fn act(&mut self, shim: &Shim, orders: Orders) {
+    fn act(&mut self, shim: &mut Shim, orders: Orders) {
         let now_ms = clock::now_ms();
-        if orders.deadline_ms > self.told_ms {
+        if let Some(deadline_ms) = orders.deadline_ms.filter(|_| orders.deadline_ms > self.told_ms) {
             self.told_ms = orders.deadline_ms;
-            shim.say(Command::Deadline(orders.deadline_ms));
+            shim.say(Command::Deadline(deadline_ms));
         }
         // Once it is being ended for another reason, that reason is what is reported.
-        if now_ms >= orders.deadline_ms && !self.stopping {
+        if orders.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms) && !self.stopping {
             self.lost = true;
             let lease = &self.spec.lease;
             warn!(job.id = %lease.job_id, attempt = lease.attempt, "the lease was not renewed in time; the attempt is ended");
@@ -214,8 +245,8 @@ impl Watch<'_> {
     }
 
     fn pause(&self, orders: Orders) -> Duration {
-        let deadline_ms = if self.stopping { u64::MAX } else { orders.deadline_ms };
-        let next_ms = deadline_ms.min(self.force_at_ms);
+        let deadline_ms = orders.deadline_ms.filter(|_| !self.stopping);
+        let next_ms = deadline_ms.unwrap_or(u64::MAX).min(self.force_at_ms);
         Duration::from_millis(next_ms.saturating_sub(clock::now_ms()).clamp(1, LOOK_MS))
     }
 }

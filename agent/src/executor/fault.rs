@@ -5,14 +5,13 @@ use std::{
     pin::pin,
     sync::atomic::{AtomicBool, Ordering},
     task::Poll,
-    time::Duration,
 };
 
-use titan_api::work::{Happening, Lease};
+use titan_api::work::{Happening, HeldLease};
 use tokio::sync::watch;
 use tracing::error;
 
-use super::{Executor, attempt::Sign, outcome, spec::Spec};
+use super::{Executor, folder::Folder, outcome, spec::Spec};
 use crate::attempts::{Orders, Stop};
 
 /// Something panicked; the log has what it said.
@@ -30,31 +29,25 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Fault>
 }
 
 impl Executor {
-    /// Runs one attempt and gives what is to be reported of its end; `None` if it was disowned.
-    ///
-    /// When this comes back, no process of the attempt is left.
-    pub(crate) async fn run(
+    /// The end of an attempt that `work` sees to, also if its code fails. `began` says whether the program runs.
+    pub(super) async fn guarded(
         &self,
-        lease: &Lease,
-        orders: watch::Receiver<Orders>,
-        kill_grace: Duration,
-        see: impl Fn(Sign),
+        work: impl Future<Output = Option<Happening>>,
+        lease: &HeldLease,
+        told: &watch::Receiver<Orders>,
+        began: &AtomicBool,
     ) -> Option<Happening> {
-        let (began, told) = (AtomicBool::new(false), orders.clone());
-        let see = |sign| {
-            began.fetch_or(sign == Sign::Started, Ordering::Relaxed);
-            see(sign);
-        };
-        if let Ok(end) = caught(self.run_unguarded(lease, orders, kill_grace, see)).await {
+        if let Ok(end) = caught(work).await {
             return end;
         }
         let stop = told.borrow().stop;
-        self.after_fault(lease, began.into_inner(), stop).await
+        self.after_fault(lease, began.load(Ordering::Relaxed), stop).await
     }
 
-    async fn after_fault(&self, lease: &Lease, began: bool, stop: Option<Stop>) -> Option<Happening> {
+    async fn after_fault(&self, lease: &HeldLease, began: bool, stop: Option<Stop>) -> Option<Happening> {
         error!(job.id = %lease.job_id, attempt = lease.attempt, "a fault of titan-agent ended the attempt");
-        let (folder, from) = (self.folder(lease), self.folder(lease));
+        let folder = Folder::of(&self.attempts_dir, lease);
+        let from = folder.clone();
         if let Ok(Ok(Some(spec))) = tokio::task::spawn_blocking(move || Spec::read(&from)).await {
             self.end_strays(&folder, &spec).await;
             self.tidy_later(folder, spec);
@@ -65,15 +58,19 @@ impl Executor {
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsString, process::Command};
+    use std::{ffi::OsString, process::Command, time::Duration};
 
     use titan_api::{
         ids::{JobId, LeaseId},
         jobs::{ProcessSpec, Reason},
+        work::Lease,
     };
 
     use super::*;
-    use crate::config::{Config, RunArgs};
+    use crate::{
+        config::{Config, RunArgs},
+        reexec::Reexec,
+    };
 
     /// Names the test in which an agent's code fails, for the run of this program that does that test alone: ending what
     /// an attempt has left ends every process below the agent, and other tests have some.
@@ -116,7 +113,7 @@ mod tests {
         let reexec = ["/bin/sh", "-c", shim].map(OsString::from).to_vec();
         Executor::new(
             &Config::check(&args).unwrap(),
-            reexec,
+            Reexec::new(reexec),
             crate::hardware::Devices::default(),
             std::sync::Arc::default(),
         )
@@ -130,8 +127,9 @@ mod tests {
         }
         let state = tempfile::tempdir().unwrap();
         // It says that its program runs, and goes on for longer than any test.
-        let executor = executor(&state, "echo $$ > \"$2/pid\"; printf s; exec /bin/sleep 1000");
-        let (_orders, told) = watch::channel(Orders { deadline_ms: u64::MAX, stop: None, at_once: false });
+        let shim = "echo $$ > \"$2/pid\"; exec 3<>\"$2/signs\"; printf s >&3; exec /bin/sleep 1000";
+        let executor = executor(&state, shim);
+        let (_orders, told) = watch::channel(Orders { deadline_ms: None, stop: None, at_once: false });
         let ended = executor.run(&lease(), told, Duration::from_secs(1), |_| panic!("a fault")).await;
         assert!(
             matches!(&ended, Some(Happening::Failed { reason: Reason::Signal, message: Some(why), .. })

@@ -2,8 +2,10 @@
 //!
 //! | file | holds | until |
 //! |---|---|---|
-//! | `spec.json` | what to run and under which lease; its being there says that the attempt is not over | the end |
+//! | `owed.json` | the lease; its being there says that the end is still owed to the coordinator | the end was reported |
+//! | `spec.json` | what to run; its being there says that there is something to tidy up | the end |
 //! | `stdin` | the program's standard input, if it has any | the end |
+//! | `commands`, `signs` | named pipes from the agent to the shim and back | the end |
 //! | `shim.json` | the shim and the program, named so that a later run of the agent can find them | a week |
 //! | `shim.err` | what the shim complained about | a week |
 //! | `log` | what the program wrote, up to 1 GiB | a week |
@@ -16,6 +18,7 @@ use std::{
 
 use titan_api::work::HeldLease;
 
+use super::channels;
 use crate::files;
 
 /// What the agent keeps about one attempt.
@@ -34,6 +37,18 @@ impl Folder {
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    pub(super) fn owed(&self) -> PathBuf {
+        self.0.join("owed.json")
+    }
+
+    pub(super) fn commands(&self) -> PathBuf {
+        self.0.join("commands")
+    }
+
+    pub(super) fn signs(&self) -> PathBuf {
+        self.0.join("signs")
     }
 
     pub(super) fn spec(&self) -> PathBuf {
@@ -68,6 +83,7 @@ impl Folder {
 
     /// Keeps the log and how it ended; the rest may hold secrets and is of no more use.
     pub(super) fn close(&self) -> io::Result<()> {
+        channels::remove(self)?;
         files::remove(&self.stdin())?;
         files::remove(&self.spec())
     }

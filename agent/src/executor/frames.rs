@@ -89,15 +89,33 @@ impl LogReader {
     /// # Errors
     /// The file cannot be read or is not a log.
     pub(crate) fn seek(&mut self, offset: u64) -> io::Result<bool> {
-        let mut place = Place::default();
-        let log = Log::open(&self.path)?;
-        while place.offset < offset {
-            let Some(head) = log.as_ref().map_or(Ok(None), |log| log.head(place.frame))? else { return Ok(false) };
-            let step = head.length.min(offset - place.offset);
-            place.advance(step, head);
+        let place = self.walk(offset)?;
+        let reached = place.offset == offset;
+        if reached {
+            self.place = place;
         }
-        self.place = place;
-        Ok(true)
+        Ok(reached)
+    }
+
+    /// Goes to `most` bytes before the present end, or to the beginning.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not a log.
+    pub(crate) fn seek_near_end(&mut self, most: u64) -> io::Result<()> {
+        let end = self.walk(u64::MAX)?.offset;
+        self.place = self.walk(end.saturating_sub(most))?;
+        Ok(())
+    }
+
+    /// The place of `offset`, or the end if the log does not reach so far.
+    fn walk(&self, offset: u64) -> io::Result<Place> {
+        let mut place = Place::default();
+        let Some(log) = Log::open(&self.path)? else { return Ok(place) };
+        while place.offset < offset {
+            let Some(head) = log.head(place.frame)? else { break };
+            place.advance(head.length.min(offset - place.offset), head);
+        }
+        Ok(place)
     }
 }
 
@@ -244,10 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_can_begin_shortly_before_the_end() {
+        let mut sample = sample(&[(Stdout, b"abc"), (Stderr, b"def")]);
+        let log = &mut sample.reader;
+        log.seek_near_end(2).unwrap();
+        assert_eq!(log.next(100).unwrap(), Some(piece(4, Stderr, b"ef")));
+        log.seek_near_end(100).unwrap();
+        assert_eq!(log.next(100).unwrap(), Some(piece(0, Stdout, b"abc")));
+    }
+
+    #[test]
     fn a_log_that_does_not_exist_yet_is_empty() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = LogReader::new(&folder.path().join("log"));
         assert_eq!(log.next(10).unwrap(), None);
         assert!(!log.seek(1).unwrap() && log.seek(0).unwrap());
+        log.seek_near_end(1).unwrap();
     }
 }

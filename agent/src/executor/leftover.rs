@@ -1,14 +1,9 @@
-//! What an attempt leaves behind: its folders, and, if agent or shim were killed, its processes.
+//! What an attempt leaves behind: its folders, and, if its shim was killed, its processes.
 
-use std::{
-    fs,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path};
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     Executor,
@@ -19,57 +14,10 @@ use super::{
 };
 use crate::files;
 
-const LOOK: Duration = Duration::from_millis(20);
-/// A shim gets this much longer than its job's grace before the agent does its work for it.
-const SPARE: Duration = Duration::from_secs(3);
-
 impl Executor {
-    /// Ends what an earlier run of the agent has left running, and tidies up after it. When this comes back nothing of
-    /// it runs, so that the agent can truly say that it holds no attempt.
-    pub(crate) fn end_previous_run(&self) {
-        let unfinished: Vec<_> = self.folders().filter_map(|folder| Some((previous(&folder)?, folder))).collect();
-        // All at once, so that ten jobs with ten seconds of grace take ten seconds.
-        let shims: Vec<_> = unfinished.iter().map(|((_, shim), _)| *shim).collect();
-        shims.iter().flatten().for_each(|shim| send(*shim, Signal::SIGTERM));
-        for ((spec, shim), folder) in unfinished {
-            if let Some(shim) = shim {
-                wait_for(shim, &folder, spec.as_ref());
-            }
-            if let Some(spec) = &spec {
-                info!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "an attempt of an earlier run was ended");
-                while end_strays(&folder, spec) > 0 {
-                    thread::sleep(LOOK);
-                }
-                tidy(&folder, spec);
-            } else if let Err(e) = files::remove(folder.path()) {
-                warn!("{} cannot be removed: {e}", folder.path().display());
-            }
-        }
-    }
-
     pub(super) fn folders(&self) -> impl Iterator<Item = Folder> + use<> {
         let entries = fs::read_dir(&self.attempts_dir).into_iter().flatten().flatten();
         entries.map(|entry| Folder::at(entry.path()))
-    }
-}
-
-/// An attempt that is not over: its spec, if that can be read, and its shim, if that lives.
-fn previous(folder: &Folder) -> Option<(Option<Spec>, Option<Pid>)> {
-    let spec = Spec::read(folder).transpose()?.ok();
-    Some((spec, Journal::read(folder).ok().flatten().and_then(|journal| journal.shim.alive())))
-}
-
-/// Waits until a shim that was asked to end is gone; ends its tree if that takes too long.
-fn wait_for(shim: Pid, folder: &Folder, spec: Option<&Spec>) {
-    let grace = Duration::from_millis(spec.map_or(0, |spec| spec.kill_grace_ms)) + SPARE;
-    let begin = Instant::now();
-    let lives = || Journal::read(folder).ok().flatten().is_some_and(|journal| journal.shim.alive().is_some());
-    while lives() {
-        if begin.elapsed() >= grace {
-            tree::kill(shim, None);
-            send(shim, Signal::SIGKILL);
-        }
-        thread::sleep(LOOK);
     }
 }
 

@@ -46,6 +46,17 @@ pub(super) fn of_fault(may_have_begun: bool, stop: Option<Stop>) -> Option<Happe
     }
 }
 
+/// The end of an attempt of an earlier run of the agent of which nothing is left but what it wrote.
+pub(super) fn restarted(stop: Option<Stop>) -> Option<Happening> {
+    match stop {
+        Some(stop) => unstarted(stop),
+        None => Some(failed(
+            Reason::AgentRestarted,
+            "the box was restarted, or the process that watched over the job was killed while no agent ran",
+        )),
+    }
+}
+
 /// The end of an attempt whose processes are gone. `exit` is what its shim wrote down, or else its last words.
 pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happening> {
     match (stop, exit) {

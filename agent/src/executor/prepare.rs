@@ -12,9 +12,10 @@ use nix::unistd::{Uid, User};
 use titan_api::work::Lease;
 
 use super::{
-    Executor, environment,
+    Executor, channels, environment,
     environment::Account,
     folder::{Folder, work_folder},
+    owed::Owed,
     spec::Spec,
 };
 use crate::{attempts::held_lease, config::JobUser, files};
@@ -66,13 +67,15 @@ impl Preparation {
         let wrong = |path: &Path, e: io::Error| format!("{} cannot be made: {}", path.display(), words(&e));
         self.work(work).map_err(|e| wrong(work, e))?;
         files::make_folder(self.folder.path(), 0o700).map_err(|e| wrong(self.folder.path(), e))?;
+        channels::make(&self.folder).map_err(|e| wrong(self.folder.path(), e))?;
+        // From here on somebody has to answer for the attempt.
+        Owed::of(&self.lease).write(&self.folder).map_err(|e| wrong(&self.folder.owed(), e))?;
         let stdin = self.lease.process.stdin.as_deref().unwrap_or_default();
         if !stdin.is_empty() {
             files::write_scratch(&self.folder.stdin(), stdin.as_bytes()).map_err(|e| wrong(&self.folder.stdin(), e))?;
         }
         let folder = self.folder.clone();
         let spec = self.spec(work.to_owned());
-        // Last: its being there says that the attempt has begun.
         spec.write(&folder).map_err(|e| wrong(&folder.spec(), e))?;
         Ok(spec)
     }

@@ -1,8 +1,8 @@
 //! The shim: one process for one attempt. It starts the program, keeps its output, and sees to its end.
 //!
 //! It heeds three clocks by itself, without its agent: the job's time-out, the end of the lease, and the grace between
-//! asking the program to end and ending it. The agent moves the lease's end by writing to the shim's standard input;
-//! if the agent dies, nobody moves it any more.
+//! asking the program to end and ending it. The agent moves the lease's end by writing to a named pipe; if the agent
+//! dies, nobody moves it any more until the next one goes on with it.
 
 mod commands;
 mod end;
@@ -11,7 +11,7 @@ mod log;
 mod pipes;
 mod watch;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use nix::unistd::Pid;
 
@@ -22,6 +22,7 @@ use super::{
     process::{Journal, ProcessName},
     spec::Spec,
 };
+use crate::reexec::Reexec;
 
 /// What a shim is told on its command line: nothing that others may not read.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,7 +36,7 @@ pub struct ShimArgs {
 }
 
 /// Runs a shim, or becomes the program that a shim has started.
-pub(crate) fn run(args: &ShimArgs, reexec: &[OsString]) -> ExitCode {
+pub(crate) fn run(args: &ShimArgs, reexec: &Reexec) -> ExitCode {
     let folder = Folder::at(args.dir.clone());
     if args.launch {
         return launch::become_program(&folder);
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &ShimArgs, reexec: &[OsString]) -> ExitCode {
     }
 }
 
-fn watch_over(folder: &Folder, reexec: &[OsString]) -> anyhow::Result<()> {
+fn watch_over(folder: &Folder, reexec: &Reexec) -> anyhow::Result<()> {
     use anyhow::Context;
     super::orphans::adopt();
     let shim = ProcessName::of(Pid::this()).context("the system does not name this process")?;

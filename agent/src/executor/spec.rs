@@ -39,7 +39,7 @@ impl Spec {
         files::write_scratch(&folder.spec(), &serde_json::to_vec(self)?)
     }
 
-    /// The spec of an attempt that is not over; `None` if it is.
+    /// The spec of an attempt that was not tidied up after; `None` if it was.
     pub(super) fn read(folder: &Folder) -> io::Result<Option<Self>> {
         let bytes = files::read_if_there(&folder.spec())?;
         bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)).transpose()

@@ -52,10 +52,10 @@ impl Executor {
 }
 
 fn ended(folder: Folder) -> Option<Ended> {
-    if folder.spec().exists() {
+    if folder.spec().exists() || folder.owed().exists() {
         return None;
     }
-    // Removing its spec was the last change to the folder itself.
+    // Removing one of them was the last change to the folder itself.
     let at = fs::metadata(folder.path()).and_then(|of| of.modified()).ok()?;
     let bytes = fs::metadata(folder.log()).map_or(0, |of| of.len());
     Some(Ended { folder, at, bytes })
@@ -74,6 +74,7 @@ mod tests {
     use crate::{
         config::{Config, RunArgs},
         hardware::Devices,
+        reexec::Reexec,
     };
 
     fn executor(state: &tempfile::TempDir, folders: &[&str]) -> Executor {
@@ -82,9 +83,13 @@ mod tests {
             state_dir: Some(state.path().into()),
             ..RunArgs::default()
         };
-        let executor =
-            Executor::new(&Config::check(&args).unwrap(), Vec::new(), Devices::default(), std::sync::Arc::default())
-                .unwrap();
+        let executor = Executor::new(
+            &Config::check(&args).unwrap(),
+            Reexec::default(),
+            Devices::default(),
+            std::sync::Arc::default(),
+        )
+        .unwrap();
         for folder in folders {
             let folder = executor.attempts_dir.join(folder);
             fs::create_dir(&folder).unwrap();

@@ -20,6 +20,15 @@ pub(super) struct Filling {
     pub items: Vec<Item>,
 }
 
+/// Where reading goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum From {
+    /// At this byte: the coordinator has what comes before it.
+    Offset(u64),
+    /// One chunk before the end.
+    NearEnd,
+}
+
 /// Due reports of one attempt.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing about one report, in any combination")]
@@ -29,8 +38,8 @@ pub(super) struct Item {
     pub start: bool,
     /// `None` once its output is given up.
     pub log: Option<LogReader>,
-    /// Where to read from, if not where it left off.
-    pub from: Option<u64>,
+    /// Where to read on, if not where it left off.
+    pub from: Option<From>,
     /// How it ended, to be reported after all output.
     pub end: Option<Happening>,
     /// Whether that was put in.
@@ -87,10 +96,16 @@ impl Call {
 impl Item {
     fn begin(&mut self, call: &mut Call) {
         if let (Some(from), Some(log)) = (self.from.take(), &mut self.log) {
-            match log.seek(from) {
-                Ok(true) => {}
-                Ok(false) => self.give_up(&format!("the coordinator wants it from byte {from}, which was not written")),
-                Err(e) => self.give_up(&e.to_string()),
+            let sought = match from {
+                From::NearEnd => log.seek_near_end(limits::OUTPUT_CHUNK_BYTES as u64).map_err(|e| e.to_string()),
+                From::Offset(offset) => match log.seek(offset) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(format!("the coordinator wants it from byte {offset}, which was not written")),
+                    Err(e) => Err(e.to_string()),
+                },
+            };
+            if let Err(why) = sought {
+                self.give_up(&why);
             }
         }
         if self.start && !call.is_full() {

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use titan_api::work::{Happening, HeldLease};
 use tokio::time::Instant;
 
-use super::fill::Item;
+use super::fill::{From, Item};
 use crate::executor::LogReader;
 
 /// So often in a row may the coordinator ask for output from elsewhere; then its end alone is reported.
@@ -24,8 +24,8 @@ pub(super) struct Queue {
     pub has_output: bool,
     /// When output last went into a call.
     output_at: Option<Instant>,
-    /// Where the coordinator wants the output from.
-    wanted_from: Option<u64>,
+    /// Where to read on, if not where it left off.
+    wanted_from: Option<From>,
     mismatches: u32,
     pub end: Option<Happening>,
     /// Whether the end is on its way.
@@ -48,6 +48,12 @@ impl Queue {
             end_sent: false,
             end_at: None,
         }
+    }
+
+    /// Reads the log from its last chunk on.
+    pub(super) fn begin_near_end(&mut self) {
+        self.wanted_from = Some(From::NearEnd);
+        self.has_output = true;
     }
 
     /// When the next report of this attempt should go; output after the first is gathered for `flush`.
@@ -96,7 +102,7 @@ impl Queue {
     pub(super) fn send_from(&mut self, offset: u64, now: Instant) {
         self.end_sent = false;
         if self.wanted_from.is_none() {
-            self.wanted_from = Some(offset);
+            self.wanted_from = Some(From::Offset(offset));
             self.mismatches = self.mismatches.saturating_add(1);
         }
         if self.log.is_none() {

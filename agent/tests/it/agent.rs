@@ -44,7 +44,12 @@ impl Start {
     pub(crate) fn in_home(coordinator: &Coordinator, home: Arc<tempfile::TempDir>) -> Self {
         // A job's account must be able to pass through.
         std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_titan-agent"));
+        Self::of_program(Path::new(env!("CARGO_BIN_EXE_titan-agent")), coordinator, home)
+    }
+
+    /// The same with a program that lies elsewhere.
+    pub(crate) fn of_program(program: &Path, coordinator: &Coordinator, home: Arc<tempfile::TempDir>) -> Self {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("TITAN_JOIN_TOKEN", "join-secret")

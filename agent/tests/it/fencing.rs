@@ -113,37 +113,6 @@ async fn a_lease_that_the_heartbeat_disowns_ends_and_its_slot_is_free_again() {
 }
 
 #[tokio::test]
-async fn a_restarted_agent_ends_what_the_killed_one_left_before_it_registers() {
-    let coordinator = Coordinator::start().await;
-    let agent = Agent::start(&coordinator);
-    let (id, escaped, main) = stubborn(&coordinator, &agent, 20_000).await;
-    let home = agent.crash().await;
-    assert!(lives(main) && lives(escaped));
-    let agent = Start::in_home(&coordinator, home).without_env("TITAN_JOIN_TOKEN").spawn();
-    let register = coordinator.next("register").await;
-    assert!(!lives(main) && !lives(escaped), "nothing runs, so what it registers is true");
-    assert_eq!(register.body["running"], json!([]));
-    assert!(!agent.work().join(format!("job-of-{id}")).exists() && agent.folder(&id).join("log").exists());
-    assert!(!agent.folder(&id).join("spec.json").exists());
-}
-
-#[tokio::test]
-async fn a_restarted_agent_finds_processes_even_if_their_shim_was_killed_too() {
-    let coordinator = Coordinator::start().await;
-    let agent = Agent::start(&coordinator);
-    let (id, escaped, main) = stubborn(&coordinator, &agent, 20_000).await;
-    let journal = std::fs::read(agent.folder(&id).join("shim.json")).unwrap();
-    let journal: serde_json::Value = serde_json::from_slice(&journal).unwrap();
-    let shim = nix::unistd::Pid::from_raw(i32::try_from(journal["shim"]["pid"].as_i64().unwrap()).unwrap());
-    let home = agent.crash().await;
-    nix::sys::signal::kill(shim, Signal::SIGKILL).unwrap();
-    gone(main).await;
-    let _agent = Start::in_home(&coordinator, home).spawn();
-    coordinator.next("register").await;
-    assert!(!lives(escaped));
-}
-
-#[tokio::test]
 async fn an_agent_that_is_stopped_past_a_lease_finds_its_job_ended() {
     let coordinator = Coordinator::start().await;
     let agent = Agent::start(&coordinator);
@@ -155,4 +124,28 @@ async fn an_agent_that_is_stopped_past_a_lease_finds_its_job_ended() {
     let next = coordinator.give(sh("echo alive"));
     assert_eq!(coordinator.ended(&next).await.output, b"alive\n");
     assert_eq!(coordinator.ended(&id).await.end.unwrap()["reason"], "lease_lost");
+}
+
+#[tokio::test]
+async fn a_job_that_may_outlive_its_lease_runs_on_for_that_long_while_nobody_can_be_reached() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    coordinator.set("lease_ttl_ms", 500);
+    coordinator.set("kill_grace_ms", 300);
+    let mut kept = sh("echo $$ > main; until [ -e go ]; do sleep 0.02; done; echo kept");
+    kept["lease_ttl_ms"] = json!(500);
+    let mut plain = kept.clone();
+    kept["disconnect_grace_ms"] = json!(60_000);
+    plain["lease_id"] = json!("plain");
+    plain["job_id"] = json!("job-of-plain");
+    let (kept, plain) = (coordinator.give(kept), coordinator.give(plain));
+    let work = agent.work();
+    let main = |id: &str| work.join(format!("job-of-{id}/1/main"));
+    let (kept_main, plain_main) = (number_in(&main(&kept)).await, number_in(&main(&plain)).await);
+    coordinator.with(|s| (0..1_000).for_each(|_| s.misbehave("heartbeat", Misbehave::HangUp)));
+    gone(plain_main).await;
+    assert!(lives(kept_main), "both leases are over");
+    std::fs::write(work.join(format!("job-of-{kept}/1/go")), "").unwrap();
+    coordinator.with(|s| s.misbehave.clear());
+    assert_eq!(coordinator.ended(&kept).await.output, b"kept\n");
 }

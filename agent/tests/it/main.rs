@@ -13,4 +13,5 @@ mod nvml;
 mod output;
 mod processes;
 mod settings;
+mod takeover;
 mod ways;

@@ -7,7 +7,8 @@
   ARGV[3]  limit    integer  1..500
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts}…}
+  Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts,
+           the job that it is held for or ""}…}
            | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/clock lib/pool lib/record lib/agent lib/room lib/rank
   Cost     O(limit)
@@ -29,7 +30,7 @@ local function view(a)
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
     string.format('%.4f', rank.score(a, ANY_PROCESS)), attempts, a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
-    redis.call('GET', key('facts', a.id)) or '' }
+    redis.call('GET', key('facts', a.id)) or '', a.held or '' }
 end
 
 local ids = { ARGV[1] }

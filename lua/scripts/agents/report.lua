@@ -11,7 +11,7 @@
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due lib/caller lib/output
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/output
   Cost     O(reports · log N)
 ]]
 local refused = pool.enter(ARGV[3])

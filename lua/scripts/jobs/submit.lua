@@ -25,7 +25,7 @@
   Returns  {"full"}: the pool holds as many jobs as it may | {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
            the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
            an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/explain
   Cost     O(log N); O(256) for the first job of a class
 ]]
 local refused = pool.enter(ARGV[16])
@@ -65,7 +65,6 @@ end
 local explanation = ARGV[14] == '1' and explain.survey(j, ARGV[2]) or {}
 
 job:adopt(j)
-job:put(j, 'order', job.order_of(j.prio, pool.next_seq()))
 redis.call('SET', key('spec', j.id), ARGV[12])
 redis.call('ZADD', key('jobs'), '0', j.id)
 if class.use(cid, ARGV[2]) then

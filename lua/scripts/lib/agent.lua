@@ -7,13 +7,13 @@ local agent = record.kind('agent')
 function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
-    past = cmsgpack.unpack(packed)
+    past, held = cmsgpack.unpack(packed)
   return {
     id = id, state = state, epoch = epoch, instance = instance, seq = seq, claim = claim, next_ms = next_ms,
     seen_ms = seen_ms, registered_ms = registered_ms, reach_ms = reach_ms, used_seq = used_seq, draining = draining,
     leaving = leaving, rtt = rtt, read_ms = read_ms, on_time = on_time, offline_ms = offline_ms,
     caps_packed = caps_packed, labels_packed = labels_packed, measured_packed = measured_packed,
-    places_packed = places_packed, standing_packed = standing_packed, past = past,
+    places_packed = places_packed, standing_packed = standing_packed, past = past, held = held,
   }
 end
 
@@ -21,7 +21,7 @@ function agent.pack(a)
   return cmsgpack.pack(
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
     a.draining, a.leaving, a.rtt, a.read_ms, a.on_time, a.offline_ms, a.caps_packed, a.labels_packed,
-    a.measured_packed, a.places_packed, a.standing_packed, a.past
+    a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held
   )
 end
 

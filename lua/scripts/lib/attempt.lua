@@ -14,7 +14,7 @@ function attempt.claim(j, a, nonce, number)
   job:put(j, 'out', 0)
   job:put(j, 'started', nil)
   job:put(j, 'devices', table.concat(entry.devices, ','))
-  for _, field in ipairs({ 'exit', 'signal', 'reason', 'message' }) do
+  for _, field in ipairs({ 'exit', 'signal', 'reason', 'message', 'waits' }) do
     job:put(j, field, nil)
   end
   entry.state, entry.number, entry.lease, entry.since, entry.claim = 'running', j.attempt, j.lease, pool.now, number

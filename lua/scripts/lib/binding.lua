@@ -3,8 +3,12 @@ local binding = {}
 
 local PARKED_MS = 1000
 
--- Reserves what the job needs and puts it into the agent's queue.
+-- Reserves what the job needs and puts it into the agent's queue. Should the job ever come back, it is past waiting in line.
 function binding.bind(j, a, devices)
+  if j.holds then
+    held.free(j)
+  end
+  job:put(j, 'order', j.order or job.order_of(j.prio, 0))
   agent:put(a, 'used_seq', pool.next_seq())
   job:put(j, 'score', math.floor(rank.score(a, j) * 1e6) / 1e6)
   agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = j.kind == 'process' and '' or j.model,

@@ -9,6 +9,10 @@ local function settle_it(kind, id)
     settle.job(id)
   elseif kind == 'agent' then
     settle.agent(id)
+  elseif kind == 'hold' then
+    hold.settle()
+  elseif kind == 'room' then
+    queue.settle_room(id)
   else
     members.settle(id)
   end
@@ -41,8 +45,11 @@ function due.is_left()
   return pool.now >= pool.amnesty and redis.call('ZCOUNT', key('due'), '-inf', int(pool.now)) > 0
 end
 
--- Writes every changed record and returns the reply.
+-- Fills what is not held any more, writes every changed record, and returns the reply.
 function due.write(reply)
+  if pool.freed then
+    hold.fill_freed()
+  end
   agent:flush()
   job:flush()
   return pool.finish(reply)

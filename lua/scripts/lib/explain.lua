@@ -12,6 +12,8 @@ local function verdict(a, c, j)
     return 'offline'
   elseif a.draining or a.leaving then
     return 'draining'
+  elseif a.held and a.held ~= j.id then
+    return 'held'
   end
   local devices, lacking = fit.now(a, j)
   if not devices then

@@ -4,7 +4,8 @@ local job = record.kind('job')
 function job.unpack(id, packed)
   local state, class, kind, model, gpus, vram, ram, cpus, prio, order, max, created, title, score, agent, attempt,
     free, lease, lease_until, bound_until, started, ended, exit, signal, reason, message, done, out, frame,
-    cancelling, devices, avoid, refused, owner, exclusive = cmsgpack.unpack(packed)
+    cancelling, devices, avoid, refused, owner, exclusive, holds,
+    waits = cmsgpack.unpack(packed)
   return {
     id = id, state = state, class = class, kind = kind, model = model, gpus = gpus, vram = vram, ram = ram,
     cpus = cpus, prio = prio, order = order, max = max, created = created, title = title, score = score,
@@ -12,6 +13,7 @@ function job.unpack(id, packed)
     bound_until = bound_until, started = started, ended = ended, exit = exit, signal = signal, reason = reason,
     message = message, done = done, out = out, frame = frame, cancelling = cancelling, devices = devices,
     avoid = avoid, refused = refused, owner = owner, exclusive = exclusive,
+    holds = holds, waits = waits,
   }
 end
 
@@ -19,15 +21,22 @@ function job.pack(j)
   return cmsgpack.pack(
     j.state, j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.order, j.max, j.created, j.title,
     j.score, j.agent, j.attempt, j.free, j.lease, j.lease_until, j.bound_until, j.started, j.ended, j.exit, j.signal,
-    j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive
+    j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive, j.holds,
+    j.waits
   )
 end
 
 local MEMBERSHIP = { scheduled = true, running = true }
 
--- Lower goes first: priority, then age. Exact in a double: 2^10 priorities times 2^42 jobs.
-function job.order_of(priority, seq)
-  return -priority * 4398046511104 + seq
+-- Lower goes first: by priority, then by tag (see lib/fair); of equals the smaller id, which is the older. Exact in a double:
+-- up to 1,001 priorities on each side of 0, times 2^43 tags, is less than 2^53.
+function job.order_of(priority, tag)
+  return -priority * 8796093022208 + tag
+end
+
+-- Whether a job goes before another.
+function job.goes_before(j, other)
+  return j.order < other.order or (j.order == other.order and j.id < other.id)
 end
 
 -- Moves a job from state to state, keeping the sets by state.

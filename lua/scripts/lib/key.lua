@@ -1,6 +1,6 @@
 -- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
---   due            zset  job:<id>, agent:<id> or class:<id> by the time when it has to be looked at
+--   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent> or hold:all by the time when it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
 --   broken         hash  what due held but could not be settled, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
@@ -11,6 +11,7 @@
 --   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON
 --   output:<id>:<attempt>:<segment>  string, see lib/output
 --   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
+--   holds          hash, see lib/held      tags:<class>   zset, see lib/fair
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --
 -- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset),

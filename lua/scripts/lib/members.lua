@@ -169,6 +169,9 @@ end
 
 -- Takes an agent out of all classes, before its capabilities change or it goes.
 function members.expel(a)
+  if a.held then
+    hold.drop(a)
+  end
   local standing = agent.standing(a)
   for i, place in ipairs(agent.places(a)) do
     for _, cid in ipairs(place.classes) do

@@ -55,7 +55,8 @@ local function best_of(heads)
 end
 
 -- The best agent with room for the job, with its devices; nil if there is none.
--- One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no other fits.
+-- One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no other fits, and after
+-- that one that is held for a job that the job goes before.
 function place.find(j)
   local heads = heads_of(j.class, j)
   local spare
@@ -89,7 +90,7 @@ function place.find(j)
   if spare then
     return spare[1], spare[2]
   end
-  return nil
+  return held.find(j)
 end
 
 return place

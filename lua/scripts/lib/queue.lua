@@ -4,15 +4,18 @@ local queue = {}
 local FILLED_AT_ONCE = 16
 local LOOKED_AT_FIRST = 16
 local LOOKED_AT_MORE = 64
+local PASSED_OVER_AFTER_MS = 60000
 
--- Keeps `waiting` in step with the best pending job of a class.
+-- Keeps `waiting` in step with the best pending job of a class. Returns whether there is one.
 local function note_best(cid)
   local best = redis.call('ZRANGE', key('pending', cid), 0, 0, 'WITHSCORES')
   if best[1] then
     redis.call('ZADD', key('waiting'), best[2], cid)
-  else
-    redis.call('ZREM', key('waiting'), cid)
+    return true
   end
+  redis.call('ZREM', key('waiting'), cid)
+  redis.call('DEL', key('tags', cid))
+  return false
 end
 
 -- Sees to it that the job's class is made, or made again: since the job was placed the class may have been dropped, or
@@ -40,16 +43,40 @@ end
 -- Lets a job wait for an agent.
 function queue.pend(j)
   need_class(j)
+  job:put(j, 'order', j.order or fair.join(j))
+  job:put(j, 'waits', j.waits or pool.now)
   redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
   note_best(j.class)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
+  redis.call('ZADD', key('due'), 'NX', int(pool.now + PASSED_OVER_AFTER_MS), 'hold:all')
   job:put(j, 'agent', nil)
   job.move(j, 'pending')
 end
 
--- Takes a pending job out.
+-- Takes a pending job out that is not to run.
 function queue.remove(j)
   redis.call('ZREM', key('pending', j.class), j.id)
+  if note_best(j.class) then
+    fair.leave(j)
+  end
+  if j.holds then
+    held.free(j)
+  end
+end
+
+-- Binds a pending job. One that was found far behind the first in line says nothing about whose turn it is.
+local function bind_pending(j, a, devices)
+  redis.call('ZREM', key('pending', j.class), j.id)
+  if note_best(j.class) and not j.is_far then
+    fair.serve(j)
+  end
+  binding.bind(j, a, devices)
+end
+
+-- Puts a pending job before all others of its priority.
+function queue.put_first(j)
+  job:put(j, 'order', job.order_of(j.prio, 0))
+  redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
   note_best(j.class)
 end
 
@@ -89,8 +116,7 @@ function queue.place_waiting(cid)
     local j = job:load(id)
     local a, devices = place.find(j)
     if a then
-      queue.remove(j)
-      binding.bind(j, a, devices)
+      bind_pending(j, a, devices)
     end
   end
 end
@@ -120,7 +146,11 @@ local function first_fitting(a, cid)
   local more = redis.call('ZRANGEBYSCORE', key('pending', cid), from, '+inf', 'LIMIT', 0, LOOKED_AT_MORE)
   local last = #more == LOOKED_AT_MORE and '(' .. redis.call('ZSCORE', key('pending', cid), more[#more]) or '-inf'
   redis.call('HSET', key('class', cid), 'looked_at', last)
-  return fitting(a, more)
+  j, devices = fitting(a, more)
+  if j then
+    j.is_far = true
+  end
+  return j, devices
 end
 
 -- The agent's classes that have pending jobs, the one with the best job first.
@@ -139,7 +169,39 @@ local function waiting_classes(a)
   return waiting
 end
 
--- Binds pending jobs to an agent that has room and waits for work, at most `most` of them. Returns the bound jobs.
+-- The best pending job that the agent has room for, of those before an order; with its devices.
+local function best_fitting(a, beyond)
+  local j, devices
+  for _, waiting in ipairs(waiting_classes(a)) do
+    -- The best job of a class may not fit, and another class may have one before the next of this one.
+    if waiting.best >= beyond or (j and waiting.best > j.order) then
+      break
+    end
+    local found, its_devices = first_fitting(a, waiting.id)
+    if found and found.order < beyond and (not j or job.goes_before(found, j)) then
+      j, devices = found, its_devices
+    end
+  end
+  return j, devices
+end
+
+-- What an agent that is held takes: what is more urgent, then the job that holds it.
+local function fitting_held(a)
+  local holder = job:load(a.held)
+  if not holder then
+    agent:put(a, 'held', nil)
+    return best_fitting(a, math.huge)
+  end
+  local j, devices = best_fitting(a, job.order_of(holder.prio, 0))
+  if not j then
+    devices = fit.now(a, holder)
+    j = devices and holder
+  end
+  return j, devices
+end
+
+-- Binds pending jobs to an agent that has room and waits for work, at most `most` of them. Returns the bound jobs. What
+-- would be too much for one script is done later.
 function queue.fill(a, most)
   local bound = {}
   if not agent.takes_work(a) or redis.call('EXISTS', key('waiting')) == 0 then
@@ -147,24 +209,30 @@ function queue.fill(a, most)
   end
   while #bound < (most or FILLED_AT_ONCE) do
     local j, devices
-    for _, waiting in ipairs(waiting_classes(a)) do
-      -- The best job of a class may not fit, and another class may have one before the next of this one.
-      if j and waiting.best > j.order then
-        break
-      end
-      local found, its_devices = first_fitting(a, waiting.id)
-      if found and (not j or found.order < j.order) then
-        j, devices = found, its_devices
-      end
+    if a.held then
+      j, devices = fitting_held(a)
+    else
+      j, devices = best_fitting(a, math.huge)
     end
     if not j then
-      break
+      return bound
     end
-    queue.remove(j)
-    binding.bind(j, a, devices)
+    bind_pending(j, a, devices)
     bound[#bound + 1] = j
   end
+  if not most then
+    redis.call('ZADD', key('due'), int(pool.now), 'room:' .. a.id)
+  end
   return bound
+end
+
+-- Fills an agent that had more room than one script may fill.
+function queue.settle_room(id)
+  redis.call('ZREM', key('due'), 'room:' .. id)
+  local a = agent:load(id)
+  if a then
+    queue.fill(a)
+  end
 end
 
 return queue

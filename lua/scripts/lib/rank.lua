@@ -92,9 +92,10 @@ function rank.leave(a, cid, step)
   redis.call('ZREM', key('rank:' .. cid, step), a.id)
 end
 
--- The step and the value that the agent should have in classes like this; -1 if it can't take their jobs now.
+-- The step and the value that the agent should have in classes like this; -1 if it can't take their jobs now, or is held
+-- for one job.
 local function target(a, place)
-  if not agent.takes_work(a) then
+  if a.held or not agent.takes_work(a) then
     return -1, 0
   end
   local slots, taken = room.slots(a, place.kind, place.model)

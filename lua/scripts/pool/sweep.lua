@@ -5,7 +5,7 @@
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"swept", settled, more} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/place lib/binding lib/attempt lib/queue lib/class lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due
   Cost     O(16 log N)
 ]]
 local refused = pool.enter(ARGV[1])

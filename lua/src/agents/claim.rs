@@ -17,8 +17,8 @@ use crate::{
 
 script!(Frees, "agents/claim", uses [
     "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", later "fit", later "capable", later "place", later "binding", "attempt", "queue", later "class",
-    later "members", later "breaker", later "settle", "due", "caller", "measure",
+    "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt", later "fair",
+    "queue", later "class", later "hold", later "members", later "breaker", later "settle", "due", "caller", "measure",
 ]);
 
 /// One claim.

@@ -80,6 +80,7 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
     let (seen_ms, registered_ms, rtt_ms) = (reply.parse()?, reply.parse()?, reply.some()?);
     let (ram_free_mb, mut left) = (reply.parse()?, reply.list()?);
     let facts: Facts = serde_json::from_slice(&reply.bytes()?).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let held_for = reply.some()?;
     let mut gpus = Vec::new();
     while !left.is_empty() {
         let (uuid, vram_free_mb) = (left.text()?, left.parse()?);
@@ -99,6 +100,7 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
         rtt_ms,
         ram_free_mb,
         gpus,
+        held_for,
         facts,
     })
 }

@@ -13,8 +13,8 @@ use crate::{
 
 script!(Writes, "agents/register", uses [
     "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", later "fit", "capable", later "place", later "binding", "attempt", later "queue", "class",
-    "members", "breaker", later "settle", "due",
+    "room", "rank", later "fit", "capable", later "held", later "place", later "binding", "attempt", later "fair",
+    later "queue", "class", later "hold", "members", "breaker", later "settle", "due",
 ]);
 
 /// Registers a run of an agent.

@@ -18,8 +18,9 @@ use crate::{
 
 script!(Frees, "agents/report", uses [
     "key", "int", "later", "clock", "pool", "record", "segment", "job", "ending", later "avoid", "agent", "room",
-    "rank", later "fit", later "capable", later "place", later "binding", "attempt", "queue", later "class",
-    later "members", later "breaker", later "settle", "due", "caller", later "output",
+    "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt", later "fair",
+    "queue", later "class", later "hold", later "members", later "breaker", later "settle", "due", "caller",
+    later "output",
 ]);
 
 /// Reports in one run of the script.

@@ -20,8 +20,8 @@ use crate::{
 
 script!(Writes, "jobs/submit", uses [
     "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", "fit", later "capable", "place", "binding", later "attempt", later "queue", "class",
-    later "members", later "breaker", later "settle", "due", later "explain",
+    "room", "rank", "fit", later "capable", later "held", "place", "binding", later "attempt", later "fair",
+    later "queue", "class", later "hold", later "members", later "breaker", later "settle", "due", later "explain",
 ]);
 
 /// Submits a job (`SubmitJob` is what the client sends). Repeating it with the same id is harmless.

@@ -10,7 +10,8 @@ use crate::{
 
 script!(Frees, "pool/sweep", uses [
     "key", "int", "clock", "pool", "record", "segment", "job", "ending", "avoid", "agent", "room", "rank", "fit",
-    "capable", "place", "binding", "attempt", "queue", "class", "members", "breaker", "settle", "due",
+    "capable", "held", "place", "binding", "attempt", "fair", "queue", "class", "hold", "members",
+    "breaker", "settle", "due",
 ]);
 
 /// Settles up to 16 overdue things.

@@ -111,6 +111,34 @@ async fn an_agent_that_is_told_to_stop_finishes_its_job_first() {
 }
 
 #[tokio::test]
+async fn a_job_outlives_the_crashes_of_its_agent_in_one_attempt_and_no_line_of_it_is_lost_or_doubled() {
+    let mut fleet = quick().start().await;
+    let (client, folder) = (fleet.client().await, TempDir::new().unwrap());
+    let line = format!(
+        "cd {}; echo $$ > runs; i=0; until [ -e go ]; do echo $i; echo $i > at; i=$((i+1)); sleep 0.01; done",
+        folder.path().display()
+    );
+    let id = submit(&client, &shell(&line)).await;
+    let pid = number_in(&folder.path().join("runs")).await;
+    let number = runner(&fleet, &client, &id).await;
+    for _ in 0..3 {
+        let at = number_in(&folder.path().join("at")).await;
+        fleet.agents[number].kill();
+        let counts_on = async || (number_in(&folder.path().join("at")).await > at + 20).then_some(());
+        eventually("the job to count on without an agent", counts_on).await;
+        fleet.agents[number].restart();
+        fleet.agent_becomes(number, AgentState::Healthy).await;
+    }
+    assert!(is_alive(pid), "it is the same process");
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let job = completed(&client, &id).await;
+    assert_eq!((job.attempt, job.failures.len()), (1, 0), "{job:#?}");
+    let text = read_output(&client, &id).await.text(Stream::Stdout);
+    let expected: String = (0..text.lines().count()).map(|line| format!("{line}\n")).collect();
+    assert!(text == expected && text.lines().count() > 60, "{text}");
+}
+
+#[tokio::test]
 async fn what_a_stopped_agent_cannot_finish_is_handed_back_and_completes_elsewhere() {
     let mut fleet = quick().agent_setting("TITAN_DRAIN_GRACE", "1s").start().await;
     let (client, folder) = (fleet.client().await, TempDir::new().unwrap());

@@ -1,14 +1,20 @@
-//! What the agent says to a shim: lines on its standard input.
+//! What the agent says to a shim: lines in a named pipe. Agent and shim may be of different versions, so a line keeps its
+//! meaning for ever, and one that is not known is passed over.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     net::unix::pipe,
 };
 
+use crate::executor::{channels, folder::Folder};
+
 /// An agent that started a shim says at once until when the lease lasts; longer than this it only takes if it is dead.
 const FIRST_WORD: Duration = Duration::from_secs(10);
+
+/// After a line that cannot be read.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub(in crate::executor) enum Command {
     Stop(u64),
     /// End it without grace.
     Kill,
+    /// Give the signs again that an earlier run of the agent may have heard.
+    Tell,
 }
 
 impl Command {
@@ -28,6 +36,7 @@ impl Command {
             Self::Deadline(at_ms) => format!("deadline {at_ms}\n"),
             Self::Stop(grace_ms) => format!("stop {grace_ms}\n"),
             Self::Kill => "kill\n".to_owned(),
+            Self::Tell => "tell\n".to_owned(),
         }
     }
 
@@ -37,46 +46,47 @@ impl Command {
             ("deadline", Some(Ok(at_ms))) => Some(Self::Deadline(at_ms)),
             ("stop", Some(Ok(grace_ms))) => Some(Self::Stop(grace_ms)),
             ("kill", None) => Some(Self::Kill),
+            ("tell", None) => Some(Self::Tell),
             _ => None,
         }
     }
 }
 
 /// The lines as they come.
-pub(super) struct Commands(Option<Lines<BufReader<pipe::Receiver>>>);
+pub(super) struct Commands(Lines<BufReader<pipe::Receiver>>);
 
 impl Commands {
-    /// Listens to standard input.
-    pub(super) fn open() -> io::Result<Self> {
-        let stdin = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
-        Ok(Self(Some(BufReader::new(stdin).lines())))
+    /// Listens.
+    pub(super) fn open(folder: &Folder) -> io::Result<Self> {
+        Ok(Self(BufReader::new(channels::commands_from(folder)?).lines()))
     }
 
-    /// Whether more may come.
-    pub(super) fn is_open(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The next command; `None` once the agent is gone. Lines that make no sense are passed over.
-    pub(super) async fn next(&mut self) -> Option<Command> {
-        while let Some(lines) = &mut self.0 {
-            match lines.next_line().await {
+    /// The next command. There may always be another one: the pipe does not end with the agent.
+    pub(super) async fn next(&mut self) -> Command {
+        loop {
+            match self.0.next_line().await {
                 Ok(Some(line)) => match Command::parse(&line) {
-                    Some(command) => return Some(command),
+                    Some(command) => return command,
                     None => eprintln!("the line `{line}` makes no sense"),
                 },
-                Ok(None) | Err(_) => self.0 = None,
+                // Not text, perhaps; it cannot end.
+                Ok(None) | Err(_) => tokio::time::sleep(LOOK).await,
             }
         }
-        None
     }
 
     /// Until when the lease lasts; `None` if the agent wants nothing to be run any more, or is gone.
     pub(super) async fn first_deadline(&mut self) -> Option<u64> {
-        match tokio::time::timeout(FIRST_WORD, self.next()).await {
-            Ok(Some(Command::Deadline(at_ms))) => Some(at_ms),
-            _ => None,
-        }
+        let first = async {
+            loop {
+                match self.next().await {
+                    Command::Deadline(at_ms) => return Some(at_ms),
+                    Command::Stop(_) | Command::Kill => return None,
+                    Command::Tell => {}
+                }
+            }
+        };
+        tokio::time::timeout(FIRST_WORD, first).await.ok().flatten()
     }
 }
 
@@ -86,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_command_survives_its_line() {
-        for command in [Command::Deadline(u64::MAX), Command::Stop(0), Command::Kill] {
+        for command in [Command::Deadline(u64::MAX), Command::Stop(0), Command::Kill, Command::Tell] {
             assert_eq!(Command::parse(command.line().trim_end()), Some(command));
         }
         for nonsense in ["", "deadline", "deadline x", "stop -1", "kill 9", "halt"] {

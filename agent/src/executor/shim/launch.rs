@@ -3,7 +3,6 @@
 
 use std::{
     convert::Infallible,
-    ffi::OsString,
     fs::File,
     io::{self, Write},
     os::{
@@ -22,7 +21,7 @@ use super::pipes::Output;
 use crate::{
     config::JobUser,
     executor::{folder::Folder, prepare::words, spec::Spec},
-    reexec,
+    reexec::Reexec,
 };
 
 /// A program on its way to run, or running.
@@ -39,13 +38,14 @@ pub(super) struct Program {
 ///
 /// # Errors
 /// Not even the process could be made.
-pub(super) fn start(folder: &Folder, reexec: &[OsString]) -> Result<Program, String> {
+pub(super) fn start(folder: &Folder, reexec: &Reexec) -> Result<Program, String> {
     spawn(folder, reexec).map_err(|e| format!("no process could be started: {}", words(&e)))
 }
 
-fn spawn(folder: &Folder, reexec: &[OsString]) -> io::Result<Program> {
+fn spawn(folder: &Folder, reexec: &Reexec) -> io::Result<Program> {
     let (status, status_writer) = io::pipe()?;
-    let mut child = reexec::command(reexec)
+    let mut child = reexec
+        .command()
         .args(["shim", "--launch", "--dir"])
         .arg(folder.path())
         .env_clear()

@@ -1,14 +1,12 @@
 //! The pipes from the program to the shim, and from the shim to the agent.
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{fs::File, io, os::fd::OwnedFd};
 
 use titan_api::output::Stream;
 use tokio::net::unix::pipe;
 
 use super::log::Log;
+use crate::executor::{channels, folder::Folder};
 
 /// As much as a pipe holds by default.
 const READ_BYTES: usize = 64 * 1_024;
@@ -86,20 +84,16 @@ pub(super) fn buffer() -> Vec<u8> {
 }
 
 /// A byte to the agent says that there is something to see: `s` the program runs, `o` it wrote.
-pub(super) struct Signs(Option<pipe::Sender>);
+pub(super) struct Signs(File);
 
 impl Signs {
-    /// Speaks on standard output, if somebody listens there.
-    pub(super) fn open() -> Self {
-        let stdout = io::stdout().as_fd().try_clone_to_owned();
-        Self(stdout.and_then(pipe::Sender::from_owned_fd).ok())
+    /// Speaks through the attempt's named pipe, whether somebody listens or not.
+    pub(super) fn open(folder: &Folder) -> io::Result<Self> {
+        Ok(Self(channels::signs_to(folder)?))
     }
 
-    /// Never waits: a full pipe means that the agent has enough signs to come and look, and a closed one that it is
-    /// gone.
+    /// Never waits: a full pipe means that the agent has enough signs to come and look.
     pub(super) fn give(&self, sign: u8) {
-        if let Some(pipe) = &self.0 {
-            let _ = nix::unistd::write(pipe, &[sign]);
-        }
+        let _ = nix::unistd::write(&self.0, &[sign]);
     }
 }

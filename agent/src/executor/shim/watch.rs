@@ -2,7 +2,7 @@
 
 mod state;
 
-use std::{ffi::OsString, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::AsyncReadExt,
@@ -21,19 +21,15 @@ use crate::executor::{
     process::{Journal, ProcessName},
     spec::Spec,
 };
+use crate::reexec::Reexec;
 use state::State;
 
 /// Seconds for which the last output waits for room on a full disk.
 const LAST_TRIES: u32 = 5;
 
 /// Runs the program and gives how it ended, once nothing of it runs any more.
-pub(super) async fn watch(
-    folder: &Folder,
-    spec: &Spec,
-    mut journal: Journal,
-    reexec: &[OsString],
-) -> anyhow::Result<Exit> {
-    let mut commands = Commands::open()?;
+pub(super) async fn watch(folder: &Folder, spec: &Spec, mut journal: Journal, reexec: &Reexec) -> anyhow::Result<Exit> {
+    let (mut commands, signs) = (Commands::open(folder)?, Signs::open(folder)?);
     // Before the program starts, or its end could be missed.
     let mut listening = Listening::new()?;
     let log = Log::create(folder)?;
@@ -47,7 +43,7 @@ pub(super) async fn watch(
     journal.main = ProcessName::of(program.main);
     journal.write(folder)?;
     let state = State::new(spec, program.main, deadline_ms);
-    let (signs, buffer) = (Signs::open(), pipes::buffer());
+    let buffer = pipes::buffer();
     let mut watch = Watch { program, log, signs, state, buffer, starting: true, start_error: Vec::new() };
     watch.until_gone(&mut commands, &mut listening).await;
     Ok(watch.finish())
@@ -87,7 +83,7 @@ impl Watch {
             let reads = self.log.has_room();
             let (stdout, stderr) = (&self.program.stdout, &self.program.stderr);
             tokio::select! {
-                command = commands.next(), if commands.is_open() => self.obey(command),
+                command = commands.next() => self.obey(command),
                 said = self.program.status.read_buf(&mut self.start_error), if self.starting => {
                     self.heard_of_start(matches!(said, Ok(n) if n > 0));
                 }
@@ -111,13 +107,15 @@ impl Watch {
         }
     }
 
-    fn obey(&mut self, command: Option<Command>) {
+    fn obey(&mut self, command: Command) {
         match command {
-            Some(Command::Deadline(at_ms)) => self.state.extend(at_ms),
-            Some(Command::Stop(grace_ms)) => self.state.end(EndedBy::Agent, Some(grace_ms)),
-            Some(Command::Kill) => self.state.end(EndedBy::Agent, Some(0)),
-            // The agent is gone. The program may go on until its lease ends.
-            None => {}
+            Command::Deadline(at_ms) => self.state.extend(at_ms),
+            Command::Stop(grace_ms) => self.state.end(EndedBy::Agent, Some(grace_ms)),
+            Command::Kill => self.state.end(EndedBy::Agent, Some(0)),
+            Command::Tell => {
+                self.heard_of_start(self.starting);
+                self.signs.give(b'o');
+            }
         }
     }
 

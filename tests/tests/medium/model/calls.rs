@@ -36,10 +36,10 @@ impl Model {
         }
         match call {
             Call::Join { .. } => {}
-            Call::Sweep => while self.settle() > 0 {},
+            Call::Sweep => while self.finish() > 0 {},
             _ if reply == Reply::Unserved => {}
             _ => {
-                self.settle();
+                self.finish();
             }
         }
         reply
@@ -58,7 +58,7 @@ impl Model {
             }
             Call::Drain { agent, draining } => self.drain(agent.as_str(), *draining),
             Call::Remove { agent } => self.remove(agent.as_str()),
-            Call::Submit { job, spec } => self.submit(job.as_str(), spec),
+            Call::Submit { job, spec, owner } => self.submit(job.as_str(), spec, owner),
             Call::Cancel { job } => self.cancelled(job.as_str()),
             Call::Sweep => Reply::Swept,
         }
@@ -103,6 +103,7 @@ impl Model {
         let is_kept = |l: &HeldLease| before.is_some() && self.is_current_lease(name, l);
         let (kept, stop): (Vec<_>, Vec<_>) = running.iter().cloned().partition(is_kept);
         if before.is_some() {
+            self.drop_hold(name);
             self.agent(name).reach_ms = 0;
             self.settle_attempts(name, &kept);
         }
@@ -144,6 +145,7 @@ impl Model {
             rtt_ms: before.as_ref().and_then(|b| b.rtt_ms),
             measured: None,
             live: before.map_or_else(BTreeMap::new, |b| b.live),
+            held: None,
         };
         self.agents.insert(name.to_owned(), agent);
         self.watch(name);
@@ -201,12 +203,12 @@ impl Model {
         Reply::Removed
     }
 
-    fn submit(&mut self, id: &str, spec: &SubmitJob) -> Reply {
+    fn submit(&mut self, id: &str, spec: &SubmitJob, owner: &str) -> Reply {
         if !self.jobs.contains_key(id) {
             if !spec.allow_unserved && !self.agents.values().any(|a| could_ever(&a.facts, spec)) {
                 return Reply::Unserved;
             }
-            let job = self.new_job(spec);
+            let job = self.new_job(spec, owner);
             self.jobs.insert(id.to_owned(), job);
             self.place(id);
         }
@@ -216,11 +218,14 @@ impl Model {
         }
     }
 
-    fn new_job(&mut self, spec: &SubmitJob) -> Job {
+    fn new_job(&mut self, spec: &SubmitJob, owner: &str) -> Job {
         Job {
             spec: spec.clone(),
+            owner: owner.to_owned(),
             state: JobState::Pending,
-            order: (-spec.priority, self.next_count()),
+            order: None,
+            holds: None,
+            waits_ms: None,
             created_ms: self.now(),
             agent: None,
             attempt: 0,
@@ -283,7 +288,7 @@ impl Model {
         let live = &self.agents[name].live;
         let mut bound: Vec<_> =
             live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
-        bound.sort_by_key(|id| self.jobs[id].order);
+        bound.sort_by_key(|id| (self.jobs[id].order, id.clone()));
         let surplus = bound.split_off(most.min(bound.len()));
         for id in &bound {
             self.begin_attempt(id, name, number);

@@ -36,6 +36,7 @@ impl History {
         let reached = std::iter::once(reply.word())
             .chain(failures.map(|f| format!("failure {}", f.reason.as_str())))
             .chain(seen.agents.iter().map(|a| format!("agent {}", a.state)))
+            .chain(seen.agents.iter().filter(|a| a.held_for.is_some()).map(|_| "agent held".to_owned()))
             .chain(
                 seen.changed
                     .iter()

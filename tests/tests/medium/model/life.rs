@@ -20,6 +20,7 @@ impl Model {
         job.lease = None;
         job.lease_until_ms = now + lease_ms;
         (job.started_ms, job.written, job.outcome) = (None, 0, Outcome::default());
+        job.waits_ms = None;
         job.devices.clone_from(&live.devices);
         (live.phase, live.attempt, live.since_ms, live.claim) = (Phase::Running, job.attempt, now, claim);
         live.lease.clear();
@@ -94,6 +95,9 @@ impl Model {
         let (state, agent) = (job.state, job.agent.clone());
         if state.is_ended() {
             return;
+        }
+        if state == JobState::Pending {
+            self.leave_line(id);
         }
         self.end(id, JobState::Cancelled);
         self.job(id).outcome.reason = Some(Reason::Cancelled);

@@ -1,10 +1,13 @@
 //! Which agent a job goes to, and which job an agent takes when it has room.
 
+use std::collections::BTreeMap;
+
 use super::{
+    lines::{Class, class_of},
     room::{cpus_milli, is_of_class, mb},
     state::{Live, Model, Name, Phase, Thing},
 };
-use titan_api::jobs::{JobState, Requirements};
+use titan_api::jobs::JobState;
 
 /// An agent that is reachable for longer than this is parked, and has only the claim timeout to come for a job.
 const PARKED_MS: i64 = 1_000;
@@ -27,19 +30,25 @@ impl Model {
         let (now, job) = (self.now(), &self.jobs[id]);
         let (gpus, weights) = (job.spec.requirements.gpus, self.weights);
         let mut fitting: Vec<_> = (self.agents.iter())
-            .filter(|(name, a)| a.takes_work(now) && !job.refused.contains(name))
+            .filter(|(name, a)| a.takes_work(now) && a.held.is_none() && !job.refused.contains(name))
             .filter(|(_, a)| is_of_class(&a.facts, &job.spec.requirements) && a.devices_for(&job.spec).is_some())
             .map(|(name, a)| (job.avoid.contains(name), -a.score_step(gpus, &weights), a.used, name))
             .collect();
         fitting.sort();
         let equals = fitting.iter().take_while(|f| (f.0, f.1, f.2) == (fitting[0].0, fitting[0].1, fitting[0].2));
-        let equals: Vec<Name> = equals.map(|f| f.3.clone()).collect();
+        let mut equals: Vec<Name> = equals.map(|f| f.3.clone()).collect();
+        if equals.is_empty() {
+            equals = self.held_with_room(id);
+        }
         let way = self.choices.choose(equals.len());
         equals.get(way).cloned()
     }
 
     /// Reserves what the job needs and puts it into the agent's queue.
     pub(super) fn bind(&mut self, id: &str, name: &str) {
+        if self.jobs[id].holds.is_some() {
+            self.free_hold(id);
+        }
         let (now, count) = (self.now(), self.next_count());
         let (claim_timeout, interval) = (self.settings.claim_timeout_ms, self.settings.heartbeat_interval_ms);
         let job = self.jobs.get_mut(id).unwrap();
@@ -61,6 +70,7 @@ impl Model {
         let is_parked = agent.reach_ms - now > PARKED_MS;
         let patience = if is_parked { claim_timeout } else { claim_timeout.max(interval) };
         agent.used = count;
+        job.order = job.order.or(Some((-job.spec.priority, 0)));
         agent.live.insert(id.to_owned(), live);
         job.agent = Some(name.to_owned());
         job.bound_until_ms = now + Self::ms(patience);
@@ -76,44 +86,49 @@ impl Model {
     }
 
     pub(super) fn pend(&mut self, id: &str) {
+        if self.jobs[id].order.is_none() {
+            let order = self.join_line(id);
+            self.job(id).order = Some(order);
+        }
+        let now = self.now();
         let job = self.job(id);
+        job.waits_ms = job.waits_ms.or(Some(now));
         job.agent = None;
         job.state = JobState::Pending;
         self.due.remove(&Thing::Job(id.to_owned()));
+        self.watch_for_passed_over();
     }
 
     /// The pending jobs that would be looked at for a box, in their order: of each class the first few.
     pub(super) fn waiting_for(&self, name: &str) -> Vec<&String> {
         let agent = &self.agents[name];
         let mut pending: Vec<_> = self.jobs.iter().filter(|(_, j)| j.state == JobState::Pending).collect();
-        pending.sort_by_key(|(_, j)| j.order);
-        let mut looked_at: Vec<(&Requirements, usize)> = Vec::new();
+        pending.sort_by_key(|(id, j)| (j.order, *id));
+        let mut looked_at: BTreeMap<Class, usize> = BTreeMap::new();
         let mut waiting = Vec::new();
         for (id, job) in pending {
             let r = &job.spec.requirements;
-            let same_class = |other: &Requirements| {
-                (other.gpus, other.exclusive) == (r.gpus, r.exclusive) && other.agent_labels == r.agent_labels
-            };
-            let at = looked_at.iter().position(|(other, _)| same_class(other)).unwrap_or_else(|| {
-                looked_at.push((r, 0));
-                looked_at.len() - 1
-            });
-            looked_at[at].1 += 1;
-            if looked_at[at].1 <= LOOKED_AT_IN_A_CLASS && is_of_class(&agent.facts, r) {
+            let looked_at = looked_at.entry(class_of(r)).or_default();
+            *looked_at += 1;
+            if *looked_at <= LOOKED_AT_IN_A_CLASS && is_of_class(&agent.facts, r) {
                 waiting.push(id);
             }
         }
         waiting
     }
 
-    /// The first pending job that the agent has room for.
+    /// The first pending job that the agent has room for. If it is held, only what is more urgent than the job that holds
+    /// it, and then that job.
     pub(super) fn first_fitting(&self, name: &str) -> Option<String> {
         let agent = &self.agents[name];
-        let fits = |id: &&String| {
-            let job = &self.jobs[id.as_str()];
-            !job.refused.iter().any(|r| r == name) && agent.devices_for(&job.spec).is_some()
+        let holder = agent.held.as_ref();
+        let fits = |id: &String| {
+            let job = &self.jobs[id];
+            let may_come = holder.is_none_or(|h| job.spec.priority > self.jobs[h].spec.priority);
+            may_come && !job.refused.iter().any(|r| r == name) && agent.devices_for(&job.spec).is_some()
         };
-        self.waiting_for(name).into_iter().find(fits).cloned()
+        let own = || holder.filter(|h| agent.devices_for(&self.jobs[*h].spec).is_some());
+        self.waiting_for(name).into_iter().find(|id| fits(id)).or_else(own).cloned()
     }
 
     /// Binds pending jobs to an agent as long as one fits, at most `most`.
@@ -123,6 +138,7 @@ impl Model {
             && bound.len() < most.unwrap_or(FILLED_AT_ONCE)
             && let Some(id) = self.first_fitting(name)
         {
+            self.serve_line(&id);
             self.bind(&id, name);
             bound.push(id);
         }

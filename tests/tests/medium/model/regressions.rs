@@ -16,7 +16,7 @@ async fn tell(steps: &[Step]) {
 }
 
 fn submit(need: usize, priority: i32) -> Step {
-    Step::Submit { need, priority, max_attempts: 2, allow_unserved: true }
+    Step::Submit { need, priority, max_attempts: 2, allow_unserved: true, owner: 0 }
 }
 
 /// All boxes send a heartbeat and park.

@@ -95,6 +95,7 @@ impl Model {
         let really: Vec<_> = real.gpus.iter().map(|g| (g.uuid.clone(), g.vram_free_mb.cast_signed())).collect();
         d.compare(|| of("free GPU memory"), &gpus, &really);
         d.compare(|| of("last seen"), &agent.seen_ms, &real.last_seen_at.as_ms());
+        d.compare(|| of("held for"), &agent.held.as_deref(), &real.held_for.as_ref().map(JobId::as_str));
         d.compare(|| of("round-trip time"), &agent.rtt_ms, &real.rtt_ms);
         let score = agent.score(0, &self.weights);
         if (score - real.score).abs() > 1e-3 {

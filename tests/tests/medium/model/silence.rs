@@ -84,8 +84,19 @@ impl Model {
         }
     }
 
+    /// Ends a call: settles some of what is overdue, then fills what is not held any more. How many things it settled.
+    pub(super) fn finish(&mut self) -> usize {
+        let settled = self.settle();
+        while let Some(name) = self.freed.pop() {
+            if self.agents.contains_key(&name) {
+                self.fill(&name, None);
+            }
+        }
+        settled
+    }
+
     /// Settles what is overdue, the oldest first; returns how many things it settled.
-    pub(super) fn settle(&mut self) -> usize {
+    fn settle(&mut self) -> usize {
         let now = self.now();
         if now < self.clock.amnesty_ms {
             return 0;
@@ -96,6 +107,7 @@ impl Model {
         for (_, thing) in overdue.iter().take(UNITS) {
             match thing {
                 Thing::Agent(name) => self.settle_agent(name),
+                Thing::Hold => self.settle_holds(),
                 Thing::Job(id) => self.settle_job(id),
             }
         }
@@ -123,6 +135,7 @@ impl Model {
     }
 
     pub(super) fn forget_agent(&mut self, name: &str) {
+        self.drop_hold(name);
         self.agents.remove(name);
         self.due.remove(&Thing::Agent(name.to_owned()));
     }

@@ -9,7 +9,10 @@ use titan_api::{
 };
 use titan_lua::PoolSettings;
 
-use super::choices::Choices;
+use super::{
+    choices::Choices,
+    lines::{Class, Line},
+};
 
 pub(super) type Name = String;
 pub(super) type JobName = String;
@@ -28,6 +31,12 @@ pub(super) struct Model {
     pub(super) jobs: BTreeMap<JobName, Job>,
     /// When things are next looked at.
     pub(super) due: BTreeMap<Thing, i64>,
+    /// Whose turn it is among the waiting jobs of a class, by priority.
+    pub(super) lines: BTreeMap<Class, BTreeMap<i32, Line>>,
+    /// The job that holds an agent, by priority.
+    pub(super) holds: BTreeMap<i32, JobName>,
+    /// Agents that were held until this call.
+    pub(super) freed: Vec<Name>,
     pub(super) choices: Choices,
 }
 
@@ -47,6 +56,8 @@ pub(super) struct Clock {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing {
     Agent(Name),
+    /// Whether jobs were passed over.
+    Hold,
     Job(JobName),
 }
 
@@ -75,6 +86,8 @@ pub(super) struct Agent {
     pub(super) rtt_ms: Option<f64>,
     pub(super) measured: Option<Measured>,
     pub(super) live: BTreeMap<JobName, Live>,
+    /// The job that it is kept free for.
+    pub(super) held: Option<JobName>,
 }
 
 /// The last measurement, in the steps that are kept.
@@ -119,9 +132,14 @@ pub(super) enum Phase {
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) spec: SubmitJob,
+    pub(super) owner: String,
     pub(super) state: JobState,
-    /// Lower goes first: by priority, then by age.
-    pub(super) order: (i32, i64),
+    /// Lower goes first: by priority, then by tag. None before it waited or was bound.
+    pub(super) order: Option<(i32, i64)>,
+    /// The agent that it holds.
+    pub(super) holds: Option<Name>,
+    /// Since when it waits to be started.
+    pub(super) waits_ms: Option<i64>,
     pub(super) created_ms: i64,
     pub(super) agent: Option<Name>,
     pub(super) attempt: u32,
@@ -174,6 +192,9 @@ impl Model {
             agents: BTreeMap::new(),
             jobs: BTreeMap::new(),
             due: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            freed: Vec::new(),
             choices: Choices::default(),
         }
     }

@@ -29,6 +29,8 @@ pub(super) enum Step {
         priority: i32,
         max_attempts: u32,
         allow_unserved: bool,
+        /// Which API key submits it.
+        owner: usize,
     },
     SubmitAgain {
         job: usize,
@@ -167,8 +169,14 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn submit() -> impl Strategy<Value = Step> {
     let priority = select(vec![0, 0, 0, 7, -5]);
-    (0..super::boxes::NEEDS, priority, 1..4_u32, prop::bool::weighted(0.3)).prop_map(
-        |(need, priority, max_attempts, allow_unserved)| Step::Submit { need, priority, max_attempts, allow_unserved },
+    (0..super::boxes::NEEDS, priority, 1..4_u32, prop::bool::weighted(0.3), 0..3_usize).prop_map(
+        |(need, priority, max_attempts, allow_unserved, owner)| Step::Submit {
+            need,
+            priority,
+            max_attempts,
+            allow_unserved,
+            owner,
+        },
     )
 }
 

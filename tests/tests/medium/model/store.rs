@@ -41,8 +41,8 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
             RemoveOutcome::Removed => Reply::Removed,
             RemoveOutcome::NotFound => Reply::NotFound,
         }),
-        Call::Submit { job, spec } => {
-            Ok(match (Submit { job, spec, owner: "test", explain: false }).run(pool).await? {
+        Call::Submit { job, spec, owner } => {
+            Ok(match (Submit { job, spec, owner, explain: false }).run(pool).await? {
                 SubmitOutcome::Scheduled { agent, .. } => Reply::Scheduled { agent },
                 SubmitOutcome::Pending { .. } => Reply::Pending,
                 SubmitOutcome::Unserved { .. } => Reply::Unserved,

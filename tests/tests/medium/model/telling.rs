@@ -34,17 +34,19 @@ impl Story {
                 }
                 Ok(())
             }
-            Step::Submit { need: number, priority, max_attempts, allow_unserved } => {
+            Step::Submit { need: number, priority, max_attempts, allow_unserved, owner } => {
                 self.submitted += 1;
                 let job = JobId::new(format!("job-{:03}", self.submitted)).unwrap();
                 let (priority, max_attempts, allow_unserved) = (*priority, *max_attempts, *allow_unserved);
                 let spec = SubmitJob { priority, max_attempts, allow_unserved, ..need(*number) };
-                self.call(Call::Submit { job, spec }).await.map(drop)
+                let owner = format!("key-{owner}");
+                self.call(Call::Submit { job, spec, owner }).await.map(drop)
             }
             Step::SubmitAgain { job } => match self.nth_job(*job) {
                 Some(job) => {
-                    let spec = self.model.jobs[job.as_str()].spec.clone();
-                    self.call(Call::Submit { job, spec }).await.map(drop)
+                    let before = &self.model.jobs[job.as_str()];
+                    let (spec, owner) = (before.spec.clone(), before.owner.clone());
+                    self.call(Call::Submit { job, spec, owner }).await.map(drop)
                 }
                 None => Ok(()),
             },

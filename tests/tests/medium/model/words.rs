@@ -51,6 +51,7 @@ pub(super) enum Call {
     Submit {
         job: JobId,
         spec: SubmitJob,
+        owner: String,
     },
     Cancel {
         job: JobId,
@@ -66,9 +67,11 @@ impl Call {
             Self::Register { agent, instance, facts, running } => {
                 format!("register {agent} {instance} max_jobs {} taking over {running:?}", facts.max_jobs)
             }
-            Self::Submit { job, spec } => {
+            Self::Submit { job, spec, owner } => {
                 let SubmitJob { requirements: r, priority, max_attempts, allow_unserved, .. } = spec;
-                format!("submit {job} {r:?} priority {priority} attempts {max_attempts} unserved {allow_unserved}")
+                format!(
+                    "submit {job} of {owner} {r:?} priority {priority} attempts {max_attempts} unserved {allow_unserved}"
+                )
             }
             other => format!("{other:?}"),
         }

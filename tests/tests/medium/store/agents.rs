@@ -173,7 +173,7 @@ async fn a_removed_agent_is_out_for_good_and_its_jobs_go_elsewhere() {
     let back = RegisterAgent { agent: &agent.id, public_key: "a", instance_id: "n", facts: &facts, running: &[] };
     assert_eq!(back.run(&world.pool()).await.unwrap(), RegisterOutcome::Removed);
     world.pass_with_beats_ms(80_000, &[&other]).await;
-    assert_eq!(world.claim(&other, 4).await[0].job_id, running.job_id);
+    assert!(world.claim(&other, 4).await.iter().any(|l| l.job_id == running.job_id));
     let nobody = agent_id("nobody");
     assert_eq!(RemoveAgent { agent: &nobody }.run(&world.pool()).await.unwrap(), RemoveOutcome::NotFound);
 }

@@ -10,4 +10,5 @@ mod placing;
 mod quotas;
 mod races;
 mod readiness;
+mod turns;
 pub(crate) mod world;

@@ -153,9 +153,14 @@ impl<R> World<R> {
     }
 
     pub(crate) async fn submit(&self, spec: &SubmitJob) -> (JobId, j::SubmitOutcome) {
+        self.submit_by("test", spec).await
+    }
+
+    /// Submits with an API key of that id.
+    pub(crate) async fn submit_by(&self, owner: &str, spec: &SubmitJob) -> (JobId, j::SubmitOutcome) {
         self.jobs.set(self.jobs.get() + 1);
         let id = JobId::new(format!("job-{:06}", self.jobs.get())).unwrap();
-        let outcome = j::Submit { job: &id, spec, owner: "test", explain: false }.run(&self.pool()).await.unwrap();
+        let outcome = j::Submit { job: &id, spec, owner, explain: false }.run(&self.pool()).await.unwrap();
         (id, outcome)
     }
 
@@ -253,6 +258,16 @@ impl<R> World<R> {
             if !more {
                 return all;
             }
+        }
+    }
+
+    /// Lets time pass in steps in which the agent renews these leases.
+    pub(crate) async fn pass_with_leases_ms(&self, ms: i64, agent: &Box_, leases: &[&Lease]) {
+        let leases: Vec<_> = leases.iter().map(|l| held(l)).collect();
+        for _ in 0..ms / 10_000 {
+            self.pass_ms(10_000);
+            self.beat(agent, &leases).await;
+            self.sweep().await;
         }
     }
 

@@ -37,6 +37,8 @@ const TWO_GPUS: usize = 5;
 const ONE_GPU: usize = 3;
 /// A need of a GPU that no other job is on.
 const WHOLE_GPU: usize = 9;
+/// A need of two such GPUs.
+const WHOLE_GPUS: usize = 10;
 const MUCH_RAM: usize = 1;
 const MANY_CPUS: usize = 2;
 const ANY: usize = 0;
@@ -49,7 +51,11 @@ const fn rounds(times: usize, silent: u8) -> Step {
 }
 
 const fn submit(need: usize, priority: i32) -> Step {
-    Step::Submit { need, priority, max_attempts: 2, allow_unserved: true }
+    submit_by(0, need, priority)
+}
+
+const fn submit_by(owner: usize, need: usize, priority: i32) -> Step {
+    Step::Submit { need, priority, max_attempts: 2, allow_unserved: true, owner }
 }
 
 const fn claim(number: Number, is_lost: bool) -> Step {
@@ -80,6 +86,22 @@ fn running() -> Vec<Step> {
 
 fn after(begun: Vec<Step>, then: impl IntoIterator<Item = Step>) -> Vec<Step> {
     begun.into_iter().chain(then).collect()
+}
+
+/// The only slot is taken; two keys' jobs wait for it, and one after the other is served.
+fn turns() -> Vec<Step> {
+    let next = || [report(SMALL, Which::Held(0), Event::Completed), ROUND];
+    let waiting = [1, 1, 1, 1, 2].map(|owner| submit_by(owner, ANY, 0));
+    let late = [3, 3, 3].map(|owner| submit_by(owner, ANY, 0));
+    let begun = [submit(ANY, 0), ROUND].into_iter().chain(waiting).chain((0..4).flat_map(|_| next()));
+    let more = begun.chain(late).chain((0..4).flat_map(|_| next()));
+    more.collect()
+}
+
+/// The big box runs two jobs beside which a third has no room, for longer than that is passed over; then more comes.
+fn passed_over(then: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    let begun = after(alone(BIG), [submit(ONE_GPU, 0), submit(ONE_GPU, 0), submit(WHOLE_GPUS, 0), ROUND, rounds(8, 0)]);
+    after(begun, then)
 }
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -286,6 +308,55 @@ pub(super) const MUTANTS: &[Mutant] = &[
         times: 1,
         replace: "return true",
         told: Told::Story(|| after(alone(OTHER), [submit(ONE_GPU, 0), submit(WHOLE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a key's jobs all get the same tag",
+        find: "found[2] and found[2] + 1 or turn",
+        times: 1,
+        replace: "turn",
+        told: Told::Story(|| after(alone(SMALL), turns())),
+    },
+    Mutant {
+        name: "keys do not take turns",
+        find: "(j.owner or '')",
+        times: 1,
+        replace: "''",
+        told: Told::Story(|| after(alone(SMALL), turns())),
+    },
+    Mutant {
+        name: "nobody notices whose turn it was",
+        find: "'GT', int(j.order), (members_of(j)))",
+        times: 1,
+        replace: "'GT', int(first_in_line(j)), (members_of(j)))",
+        told: Told::Story(|| after(alone(SMALL), turns())),
+    },
+    Mutant {
+        name: "an agent that is held takes what comes",
+        find: "if a.held or not agent.takes_work(a) then",
+        times: 1,
+        replace: "if not agent.takes_work(a) then",
+        told: Told::Story(|| passed_over([submit(ANY, 0)])),
+    },
+    Mutant {
+        name: "a hold counts for what is more urgent",
+        find: "(holder == j or j.prio > holder.prio)",
+        times: 1,
+        replace: "holder == j",
+        told: Told::Story(|| passed_over([submit(ANY, 7)])),
+    },
+    Mutant {
+        name: "a job that is passed over holds nothing",
+        find: "pool.now - j.waits >= AFTER_MS",
+        times: 1,
+        replace: "false",
+        told: Told::Story(|| passed_over([])),
+    },
+    Mutant {
+        name: "a hold outlasts its job",
+        find: "  if j.holds then\n    held.free(j)\n  end\nend",
+        times: 1,
+        replace: "end",
+        told: Told::Story(|| passed_over([Step::Cancel { job: 2 }])),
     },
     Mutant {
         name: "a join token is used more often than it may be",

@@ -1,0 +1,50 @@
+-- held: agents that are kept free for a job, until it fits; lib/hold says which.
+--
+-- holds  hash  the job that holds an agent, by priority
+local held = {}
+
+local function stands_in(a, cid)
+  for _, place in ipairs(agent.places(a)) do
+    for _, other in ipairs(place.classes) do
+      if other == cid then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Whether an agent may still get the job that holds it, sooner or later.
+function held.is_good(j, a)
+  return (a.state == 'healthy' or a.state == 'degraded') and not (a.draining or a.leaving) and stands_in(a, j.class)
+end
+
+-- The held agent that has room for a job: the one that the job holds, or one that a less urgent job holds; with its
+-- devices.
+function held.find(j)
+  for _, id in ipairs(redis.call('HVALS', key('holds'))) do
+    local holder = job:load(id)
+    local a = holder and (holder == j or j.prio > holder.prio) and holder.holds and agent:load(holder.holds)
+    if a and agent.takes_work(a) and stands_in(a, j.class) and not avoid.is_refused(j, a.id) then
+      local devices = fit.now(a, j)
+      if devices then
+        return a, devices
+      end
+    end
+  end
+  return nil
+end
+
+-- Lets go of the agent that a job holds. What has room there is looked for when the script ends.
+function held.free(j)
+  local a = agent:load(j.holds)
+  redis.call('HDEL', key('holds'), int(j.prio))
+  job:put(j, 'holds', nil)
+  if a then
+    agent:put(a, 'held', nil)
+    pool.freed = pool.freed or {}
+    pool.freed[#pool.freed + 1] = a
+  end
+end
+
+return held
