@@ -118,6 +118,14 @@ local function look_at_promises(a)
   end
 end
 
+-- The job that holds it knows it.
+local function look_at_hold(a)
+  local j = a.held and job:load(a.held)
+  if a.held and (not j or j.holds ~= a.id) then
+    wrong(a, 'is held for job ' .. a.held .. ', which does not know')
+  end
+end
+
 -- It stands in the ranks where its record says.
 local function look_at_ranks(a)
   local standing = agent.standing(a)
@@ -151,6 +159,7 @@ local function look(id)
     look_at_attempt(a, job_id, entry)
   end
   look_at_promises(a)
+  look_at_hold(a)
   look_at_ranks(a)
 end
 

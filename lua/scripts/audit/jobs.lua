@@ -90,6 +90,20 @@ local function look_at_agent(j)
   end
 end
 
+-- The agent that a job holds knows it, and nothing else is held for its priority.
+local function look_at_hold(j)
+  local a = j.holds and agent:load(j.holds)
+  if not j.holds then
+    return
+  elseif not a or a.held ~= j.id then
+    wrong(j, 'holds agent ' .. j.holds .. ', which does not know')
+  elseif redis.call('HGET', key('holds'), j.prio) ~= j.id then
+    wrong(j, 'holds an agent, and another job is listed for its priority')
+  elseif j.state ~= 'pending' then
+    wrong(j, 'holds an agent and is ' .. j.state)
+  end
+end
+
 -- A job that waits for others is known to as many as it waits for.
 local function look_at_dependencies(j)
   if j.state ~= 'blocked' then
@@ -116,6 +130,7 @@ local function look(id)
   look_at_sets(j)
   look_at_due(j)
   look_at_agent(j)
+  look_at_hold(j)
   look_at_dependencies(j)
   if redis.call('EXISTS', key('spec', id)) == 0 then
     wrong(j, 'has lost what was submitted')

@@ -16,11 +16,11 @@ end
 
 -- What has one key a pool.
 local SINGLE = { due = true, jobs = true, broken = true, scheduled = true, running = true, blocked = true, delayed = true,
-  ended = true, agents = true, identities = true, classes = true, waiting = true }
+  ended = true, agents = true, identities = true, classes = true, waiting = true, holds = true }
 -- What has one key a thing, and whose record that thing has.
 local OWNED = { job = 'jobs', agent = 'agents', class = 'classes', spec = 'job', failures = 'job', result = 'job',
   dependents = 'job', output = 'job', facts = 'agent', live = 'agent', members = 'class', pending = 'class',
-  rank = 'class' }
+  rank = 'class', tags = 'class' }
 
 local function is_there(owner, id)
   if owner == 'jobs' or owner == 'agents' or owner == 'classes' then
