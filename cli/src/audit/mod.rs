@@ -59,7 +59,7 @@ fn secret(text: &str) -> Result<Secret, String> {
 /// [`Failure::Broken`] if something does not agree; else if Redis cannot be read, or there is no such pool.
 pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
     let url = redis_url(&options)?;
-    let store = Store::new(url.reveal(), PoolSettings::default()).map_err(of_store)?;
+    let store = Store::new(url.reveal(), PoolSettings::default()).map_err(|error| Failure::Usage(error.to_string()))?;
     let named = match &global.pool {
         Some(pool) => Some(pool.clone()),
         None => variable("TITAN_POOL")
