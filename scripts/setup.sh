@@ -2,7 +2,7 @@
 # Gets what is missing to build, run and test TitanCompute, and says what it does. Quiet when nothing is missing.
 #
 #   scripts/setup.sh            a C compiler, and a Redis or Valkey server
-#   scripts/setup.sh --checks   also cargo-deny, which `make check` and CI need
+#   scripts/setup.sh --checks   also cargo-deny, which `make check` and CI need, and a browser for the tests of /docs
 #
 # What it fetches itself is pinned by hash in scripts/pins/ and goes to .tools/, without root. Only where that can't be
 # done does it use the system's package manager, and only as root (or through Homebrew).
@@ -110,12 +110,23 @@ need_deny() {
     rm -rf "$tools/cargo"
 }
 
+# A browser tries the page at /docs. Without one those tests are skipped, and say so.
+need_browser() {
+    for browser in "${TITAN_BROWSER:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+        [ -n "$browser" ] && have "$browser" && return 0
+    done
+    apt chromium || say "no Chromium is here and none could be installed, so the page at /docs will not be tried"
+}
+
 mkdir -p "$tools"
 need_rust
 need_compiler
 need_server
 case ${1:-} in
-    --checks) need_deny ;;
+    --checks)
+        need_deny
+        need_browser
+        ;;
     '') ;;
     *) fail "unknown option $1" ;;
 esac

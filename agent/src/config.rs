@@ -67,6 +67,10 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_MAX_JOBS", value_name = "N")]
     pub max_jobs: Option<u32>,
 
+    /// What an hour of this box costs, in the currency of the pool; it counts where the pool's weights say so.
+    #[arg(long, env = "TITAN_PRICE_PER_HOUR", value_name = "PRICE")]
+    pub price_per_hour: Option<f64>,
+
     /// Take process jobs: run the programs that the pool's clients submit. Off by default.
     #[arg(long, env = "TITAN_ALLOW_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_jobs: Option<bool>,

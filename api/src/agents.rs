@@ -16,7 +16,7 @@ use crate::{
 /// Repeating it with the same token and key gives the same agent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// The agent's Ed25519 public key: 32 bytes, base64url without padding.
     pub public_key: String,
@@ -39,7 +39,7 @@ pub struct JoinReply {
 /// The body of `POST /api/v1/agents/register`, which carries no bearer: the proof is in the body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RegisterRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// The credential got by joining.
     pub credential: String,
@@ -141,6 +141,9 @@ pub struct Facts {
     /// What the box can hold a job to: `ram`, `cpus`, `processes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enforces: Vec<String>,
+    /// What an hour of the box costs, in any currency that is the same for the whole pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_hour: Option<f64>,
 }
 
 /// One GPU.

@@ -54,6 +54,7 @@ impl Scope {
 
 /// The body of `POST /api/v1/keys`. The key is for the pool that `X-Titan-Pool` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "me", "scopes": ["jobs:write", "jobs:read", "agents:read"]}))]
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// What it is for, in the maker's words.
@@ -149,6 +150,7 @@ pub struct KeyList {
 
 /// The body of `POST /api/v1/join-tokens`. The token is for the pool that `X-Titan-Pool` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"uses": 1, "expires_in_ms": 600_000}))]
 #[serde(deny_unknown_fields)]
 pub struct CreateJoinToken {
     /// How many agents may join with it, 1 (the default) to 10,000.

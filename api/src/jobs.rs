@@ -23,6 +23,7 @@ pub enum JobKind {
 
 /// The body of `POST /api/v1/jobs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"kind": "process", "process": {"command": ["sh", "-c", "echo hello"]}}))]
 #[serde(deny_unknown_fields)]
 pub struct SubmitJob {
     /// What kind of work it is.
@@ -41,6 +42,28 @@ pub struct SubmitJob {
     /// The agent ends an attempt that runs longer, in milliseconds. No limit by default.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+    /// How long to wait before a second attempt, milliseconds, at most an hour; twice as long before each further one. Half
+    /// of it is chosen by chance. Only attempts that the job itself ended badly wait.
+    #[serde(default = "default_backoff_ms")]
+    pub backoff_ms: u64,
+    /// What becomes of an attempt whose agent is out of touch.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+    /// With `on_disconnect: keep`, how long after its lease an attempt may go on unseen, milliseconds.
+    #[serde(default)]
+    pub disconnect_grace_ms: u64,
+    /// The job is not started before.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
+    /// Jobs that have to end first, by their ids or, in a batch, by the `ref` of one in the same batch.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// What becomes of the job if one of those does not end well.
+    #[serde(default)]
+    pub on_dependency_failure: OnDependencyFailure,
+    /// The name by which other jobs of the same batch refer to this one.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
     /// The submitter's own labels; they decide nothing.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -49,8 +72,71 @@ pub struct SubmitJob {
     pub allow_unserved: bool,
 }
 
+impl Default for SubmitJob {
+    fn default() -> Self {
+        Self {
+            kind: JobKind::default(),
+            process: ProcessSpec::default(),
+            requirements: Requirements::default(),
+            priority: 0,
+            max_attempts: default_max_attempts(),
+            timeout_ms: None,
+            backoff_ms: default_backoff_ms(),
+            on_disconnect: OnDisconnect::default(),
+            disconnect_grace_ms: 0,
+            not_before: None,
+            depends_on: Vec::new(),
+            on_dependency_failure: OnDependencyFailure::default(),
+            reference: None,
+            labels: BTreeMap::new(),
+            allow_unserved: false,
+        }
+    }
+}
+
 fn default_max_attempts() -> u32 {
     3
+}
+
+fn default_backoff_ms() -> u64 {
+    1_000
+}
+
+/// What becomes of an attempt whose agent is out of touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// The agent ends it with its lease, and another may start it again soon after.
+    #[default]
+    Stop,
+    /// It goes on until `disconnect_grace_ms` after its lease, and nobody else starts it before.
+    Keep,
+}
+
+/// What becomes of a job if one that it depends on does not end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDependencyFailure {
+    /// It is cancelled.
+    #[default]
+    Cancel,
+    /// It runs all the same.
+    Run,
+}
+
+/// The body of `POST /api/v1/jobs/batch`: all of the jobs are accepted, or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitBatch {
+    /// The jobs, at most 1,000.
+    pub jobs: Vec<SubmitJob>,
+}
+
+/// The reply to `POST /api/v1/jobs/batch`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SubmittedBatch {
+    /// The jobs, in the order in which they were sent.
+    pub jobs: Vec<SubmittedJob>,
 }
 
 /// A program to run: an argument vector, never a shell line.
@@ -97,6 +183,10 @@ pub struct Requirements {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
+    /// Jobs that it depends on have not ended.
+    Blocked,
+    /// Its time has not come: it was submitted for later, or waits before its next attempt.
+    Delayed,
     /// No agent can take it yet.
     Pending,
     /// Bound to an agent that has not claimed it yet.
@@ -113,13 +203,23 @@ pub enum JobState {
 
 impl JobState {
     /// All states, in the order of a job's life.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Scheduled, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 8] = [
+        Self::Blocked,
+        Self::Delayed,
+        Self::Pending,
+        Self::Scheduled,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// The word used in JSON, in Redis and in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Blocked => "blocked",
+            Self::Delayed => "delayed",
             Self::Pending => "pending",
             Self::Scheduled => "scheduled",
             Self::Running => "running",
@@ -172,11 +272,13 @@ pub enum Reason {
     Released,
     /// Somebody cancelled the job.
     Cancelled,
+    /// A job that it depends on did not end well.
+    DependencyFailed,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ExitCode,
         Self::Signal,
         Self::Timeout,
@@ -187,6 +289,7 @@ impl Reason {
         Self::Refused,
         Self::Released,
         Self::Cancelled,
+        Self::DependencyFailed,
     ];
 
     /// The word used in JSON, in Redis and in logs.
@@ -203,6 +306,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::Released => "released",
             Self::Cancelled => "cancelled",
+            Self::DependencyFailed => "dependency_failed",
         }
     }
 
@@ -264,6 +368,30 @@ pub struct Job {
     /// The agent ends an attempt that runs longer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The wait before a second attempt, milliseconds.
+    #[serde(default)]
+    pub backoff_ms: u64,
+    /// What becomes of an attempt whose agent is out of touch.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
+    /// How long after its lease such an attempt may go on, milliseconds.
+    #[serde(default)]
+    pub disconnect_grace_ms: u64,
+    /// When it is started at the earliest, while it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Jobs that have to end first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// How many of them have not ended yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<u32>,
+    /// What becomes of it if one of them does not end well.
+    #[serde(default)]
+    pub on_dependency_failure: OnDependencyFailure,
+    /// What the program wrote into the file that `TITAN_RESULT` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
     /// The submitter's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -330,8 +458,11 @@ pub struct JobSummary {
     /// Why the latest attempt ended other than well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The program and its arguments, cut to 60 bytes ([`crate::limits::TITLE_BYTES`]).
+    /// The program and its arguments, cut to 60 bytes.
     pub command: String,
+    /// The submitter's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The reply to `POST /api/v1/jobs`, with `Location` set to the job.
@@ -339,7 +470,8 @@ pub struct JobSummary {
 pub struct SubmittedJob {
     /// The new job's id.
     pub id: JobId,
-    /// `scheduled` if an agent was at hand, else `pending`.
+    /// `scheduled` if an agent was at hand, else `pending`, or `blocked` or `delayed` by its conditions. A repeat with the
+    /// same `Idempotency-Key` tells the state that the job is in by then.
     pub state: JobState,
     /// The agent that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -373,4 +505,18 @@ pub struct CancelledJob {
     pub state: JobState,
     /// Whether its processes still have to be ended by the agent.
     pub cancelling: bool,
+}
+
+/// The body of `POST /api/v1/jobs/{id}/retry`; an empty object will do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryJob {}
+
+/// The reply to a retry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RetriedJob {
+    /// The job's id.
+    pub id: JobId,
+    /// The state that it is in now; one that had not ended goes on as it was.
+    pub state: JobState,
 }

@@ -32,6 +32,22 @@ pub const PRIORITY: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 pub const MAX_ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=100;
 /// Longest `timeout_ms`: 30 days.
 pub const TIMEOUT_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Longest `backoff_ms`: an hour.
+pub const BACKOFF_MS: u64 = 3_600 * 1_000;
+/// Longest `disconnect_grace_ms`: 7 days.
+pub const DISCONNECT_GRACE_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// How far ahead `not_before` may be: 366 days.
+pub const DELAY_MS: i64 = 366 * 24 * 3_600 * 1_000;
+/// Jobs that one job may depend on.
+pub const DEPENDENCIES: usize = 100;
+/// Jobs in one batch.
+pub const BATCH: usize = 1_000;
+/// Bytes of the body of a batch.
+pub const BATCH_BODY_BYTES: usize = 8 * 1_024 * 1_024;
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Bytes of a job's result.
+pub const RESULT_BYTES: usize = 64 * 1_024;
 /// Longest wait of a claim, milliseconds.
 pub const CLAIM_WAIT_MS: u64 = 20_000;
 /// Longest `wait_ms` of a read, milliseconds.
@@ -59,3 +75,6 @@ pub const LONG_BODY_BYTES: usize = 256 * 1_024;
 /// Bytes of the body of a heartbeat or a report, which may carry output. An agent splits what would be longer; one full
 /// chunk of output fits however its bytes have to be escaped.
 pub const REPORT_BODY_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// The most that an hour of a box may cost.
+pub const PRICE_PER_HOUR: f64 = 1_000_000.0;

@@ -115,6 +115,8 @@ problem_types! {
     Invalid = ("invalid", 422, "The request is not valid"),
     /// No registered agent could ever run this job.
     Unserved = ("unserved", 422, "No registered agent could ever run this job"),
+    /// The same `Idempotency-Key` came with another body before.
+    KeyReused = ("idempotency-key-reused", 422, "The Idempotency-Key was used with another body"),
     /// The API key has used up what it may do for now; `Retry-After` says when to come back.
     TooManyRequests = ("too-many-requests", 429, "Too many requests"),
     /// The coordinator has a bug; the request id finds it in the log.

@@ -17,6 +17,9 @@ pub struct Weights {
     pub rtt: f64,
     /// Speed; counts the same for every agent until it is measured.
     pub performance: f64,
+    /// What an hour of the box costs; 0 in the named profiles.
+    #[serde(default)]
+    pub cost: f64,
 }
 
 /// A named set of weights.
@@ -44,7 +47,7 @@ impl Profile {
             Self::Latency => (0.30, 0.20, 0.40, 0.10),
             Self::Custom => return None,
         };
-        Some(Weights { vram, load, rtt, performance })
+        Some(Weights { vram, load, rtt, performance, cost: 0.0 })
     }
 
     /// The word used in JSON and in Redis.
@@ -65,19 +68,51 @@ impl Profile {
     }
 }
 
+/// What decides between agents that have room for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The best score; of equals the agent used least recently.
+    #[default]
+    Score,
+    /// The agent used least recently, a degraded one only if no other has room.
+    RoundRobin,
+}
+
+impl Strategy {
+    /// The word used in JSON and in Redis.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::RoundRobin => "round_robin",
+        }
+    }
+
+    /// The strategy of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Score, Self::RoundRobin].into_iter().find(|s| s.as_str() == word)
+    }
+}
+
 /// The reply to `GET` and `PUT /api/v1/scheduler`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Scheduler {
     /// The profile in use.
     pub profile: Profile,
+    /// What decides.
+    #[serde(default)]
+    pub strategy: Strategy,
     /// Its weights.
     pub weights: Weights,
-    /// Rises with every change; agents are scored anew as they are touched.
+    /// Rises with every change; agents are then scored anew within seconds.
     pub version: u64,
 }
 
 /// The body of `PUT /api/v1/scheduler`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"profile": "latency"}))]
 #[serde(deny_unknown_fields)]
 pub struct SetScheduler {
     /// The profile to use.
@@ -85,6 +120,9 @@ pub struct SetScheduler {
     /// Needed for `custom`, refused for every other profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Weights>,
+    /// What decides; `score` by default.
+    #[serde(default)]
+    pub strategy: Strategy,
 }
 
 /// The parts of a score, each from 0 to 1.
@@ -98,6 +136,9 @@ pub struct ScoreParts {
     pub rtt: f64,
     /// 0.5 for every agent, until speed is measured.
     pub performance: f64,
+    /// 1 ÷ (1 + the box's price an hour); 1 where no price is told.
+    #[serde(default)]
+    pub cost: f64,
 }
 
 /// An agent that could take the job, with its score.

@@ -41,6 +41,12 @@ pub struct AgentCounts {
 /// How many jobs are in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct JobCounts {
+    /// Jobs that they depend on have not ended.
+    #[serde(default)]
+    pub blocked: u64,
+    /// Their time has not come.
+    #[serde(default)]
+    pub delayed: u64,
     /// No agent can take them yet.
     pub pending: u64,
     /// Bound to an agent.
@@ -58,4 +64,7 @@ pub struct Swept {
     pub settled: u64,
     /// Whether more is overdue than one call settles.
     pub more: bool,
+    /// When the next thing falls due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }

@@ -57,7 +57,7 @@ pub struct Lease {
 /// The body of `POST /api/v1/agents/{id}/heartbeat`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct HeartbeatRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// Rises with every heartbeat of this run; a heartbeat that arrives late, with a lower one, changes nothing.
     pub seq: u64,
@@ -123,7 +123,7 @@ pub struct Claim {
 /// The body of `POST /api/v1/agents/{id}/claim`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ClaimRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// What is claimed.
     #[serde(flatten)]
@@ -155,7 +155,7 @@ pub struct ClaimReply {
 /// The body of `POST /api/v1/agents/{id}/report`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ReportRequest {
-    /// [`crate::PROTOCOL`] of the agent.
+    /// The version of the protocol that the agent speaks.
     pub protocol: u32,
     /// At most 256 reports, done one after the other. Repeats are harmless.
     pub reports: Vec<Report>,
@@ -203,7 +203,11 @@ pub enum Happening {
         encoding: Encoding,
     },
     /// It exited with code 0.
-    Completed {},
+    Completed {
+        /// What the program wrote into the file that `TITAN_RESULT` names, at most 64 KiB of JSON.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<serde_json::Value>,
+    },
     /// It ended badly, was refused, or could not begin.
     Failed {
         /// Why. `refused` costs no attempt.

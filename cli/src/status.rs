@@ -74,8 +74,11 @@ fn agents(counts: &AgentCounts) -> Cell {
 }
 
 fn jobs(counts: &JobCounts) -> String {
-    let JobCounts { pending, scheduled, running, ended } = counts;
-    format!("{pending} pending, {scheduled} scheduled, {running} running, {ended} ended")
+    let JobCounts { blocked, delayed, pending, scheduled, running, ended } = counts;
+    let rare = [(blocked, "blocked"), (delayed, "delayed")].into_iter().filter(|(n, _)| **n > 0);
+    let usual = [(pending, "pending"), (scheduled, "scheduled"), (running, "running"), (ended, "ended")];
+    let parts: Vec<_> = rare.chain(usual).map(|(n, what)| format!("{n} {what}")).collect();
+    parts.join(", ")
 }
 
 /// What is not as it should be, one line each.

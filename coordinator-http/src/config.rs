@@ -74,6 +74,14 @@ pub struct RunArgs {
     #[arg(long, env = "JOB_RETENTION", default_value = "24h", value_parser = duration)]
     pub job_retention: Duration,
 
+    /// How many ended jobs of a pool are remembered; the oldest go first
+    #[arg(long, env = "JOB_RETENTION_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub job_retention_max: u64,
+
+    /// Bytes of output that a pool keeps; the oldest ended jobs go first
+    #[arg(long, env = "OUTPUT_BUDGET", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1_048_576..))]
+    pub output_budget: u64,
+
     /// How often this copy settles what is overdue in all pools
     #[arg(long, env = "CLEANUP_INTERVAL", default_value = "60s", value_parser = duration)]
     pub cleanup_interval: Duration,

@@ -10,6 +10,8 @@ use titan_lua::{StoreError, agents::TurnedAway};
 
 use crate::{jitter, quotas::Exhausted};
 
+const UNSERVED: &str = "change `requirements`, or set `allow_unserved` if a fitting agent will come";
+
 /// A refused request. Texts go to the caller; the inside of `Store` and `Internal` goes to the log only.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -38,7 +40,13 @@ pub(crate) enum ApiError {
     #[error("{} fields are wrong", .0.len())]
     Invalid(Vec<FieldError>),
     #[error("no registered agent could ever run the job")]
-    Unserved(Vec<RuledOut>),
+    Unserved {
+        /// Which job of a batch, as a JSON pointer.
+        place: Option<String>,
+        ruled_out: Vec<RuledOut>,
+    },
+    #[error("the Idempotency-Key was used with another body")]
+    KeyReused,
     /// An API key has used up one of its quotas.
     #[error("{}", .0.detail)]
     TooMany(Box<Exhausted>),
@@ -91,7 +99,8 @@ impl ApiError {
             Self::TooLarge => ProblemType::TooLarge,
             Self::MediaType(_) => ProblemType::UnsupportedMediaType,
             Self::Invalid(_) => ProblemType::Invalid,
-            Self::Unserved(_) => ProblemType::Unserved,
+            Self::Unserved { .. } => ProblemType::Unserved,
+            Self::KeyReused => ProblemType::KeyReused,
             Self::TooMany(_) => ProblemType::TooManyRequests,
             Self::Overloaded(_) => ProblemType::Overloaded,
             Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
@@ -122,7 +131,9 @@ impl ApiError {
                 "an operator removed this agent; to bring the box back, delete the agent's state folder and join anew"
             }
             Self::TooLarge => "send less in one request",
-            Self::Unserved(_) => "change `requirements`, or set `allow_unserved` if a fitting agent will come",
+            Self::Unserved { place: None, .. } => UNSERVED,
+            Self::Unserved { place: Some(place), .. } => return Some(format!("the job at {place}: {UNSERVED}")),
+            Self::KeyReused => "send a new key for a new body; the same key is for repeating a call unchanged",
             Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 "nothing was changed, or a repeat of the request is harmless; try again"
             }
@@ -138,7 +149,7 @@ impl ApiError {
         problem.detail = self.detail();
         match self {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
-            Self::Unserved(ruled_out) => problem.ruled_out.clone_from(ruled_out),
+            Self::Unserved { ruled_out, .. } => problem.ruled_out.clone_from(ruled_out),
             Self::TooMany(exhausted) => problem.violated_policies = vec![exhausted.policy.to_owned()],
             Self::ClockSkew { server_time_ms } => problem.server_time_ms = Some(*server_time_ms),
             _ => {}

@@ -4,6 +4,7 @@
 //! copies may run beside each other: all that has to be decided atomically is decided in Redis, by `titan_lua`.
 
 mod auth;
+mod batch;
 mod clock;
 mod command;
 mod config;
@@ -11,6 +12,7 @@ mod cursor;
 mod error;
 mod extract;
 pub mod healthcheck;
+mod idempotency;
 mod ids;
 mod jitter;
 mod keygen;
@@ -29,6 +31,7 @@ mod serve;
 pub mod server;
 mod state;
 mod strict;
+mod submission;
 mod timer;
 mod validate;
 mod waiters;

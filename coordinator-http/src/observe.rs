@@ -60,6 +60,8 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
+    // What jobs write and agents say is data, whatever it looks like.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Replies hold what is true only now, and some hold secrets.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

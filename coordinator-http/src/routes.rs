@@ -53,6 +53,8 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::get::handler))
         .routes(routes!(jobs::output::handler))
         .routes(routes!(jobs::cancel::handler))
+        .routes(routes!(jobs::retry::handler))
+        .routes(limited(routes!(jobs::batch::handler), limits::BATCH_BODY_BYTES))
         .routes(routes!(agents::list::handler))
         .routes(routes!(agents::get::handler, agents::remove::handler))
         .routes(routes!(agents::drain::handler))
@@ -64,6 +66,8 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(report(routes!(agents::report::handler)))
         .routes(routes!(meta::openapi::handler))
         .routes(routes!(meta::metrics::handler))
+        .routes(routes!(meta::docs::page))
+        .routes(routes!(meta::docs::file))
         .split_for_parts();
     (router, openapi::completed(document))
 }
@@ -102,7 +106,7 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
 fn cors(state: &AppState) -> CorsLayer {
     let origins = &state.cors_allowed_origins;
     let allowed = if origins.iter().any(|o| o == "*") { Any.into() } else { AllowOrigin::list(origins.clone()) };
-    let headers = ["authorization", "content-type", "last-event-id", "x-request-id", "x-titan-pool"];
+    let headers = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id", "x-titan-pool"];
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])

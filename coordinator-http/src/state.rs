@@ -16,6 +16,7 @@ use crate::{
     quotas::Quotas,
     readiness::Checked,
     server::BodyBudget,
+    timer::Alarm,
     waiters::Waiters,
 };
 
@@ -37,6 +38,7 @@ pub struct Inner {
     pub(crate) bodies: BodyBudget,
     pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
+    pub(crate) alarm: Alarm,
     /// When this copy began, seconds since the epoch.
     pub(crate) started_s: i64,
     pub(crate) cors_allowed_origins: Vec<HeaderValue>,
@@ -69,6 +71,7 @@ impl AppState {
             bodies: BodyBudget::default(),
             quotas: Quotas::new(settings.key_limits),
             metrics: Metrics::default(),
+            alarm: Alarm::default(),
             started_s: Clock::default().now_s(),
             cors_allowed_origins: settings.cors_allowed_origins,
             pool_settings: settings.pool,

@@ -1,22 +1,76 @@
 //! What one copy does from time to time: it settles what is overdue, and sets its clock.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use titan_api::status::Swept;
+use titan_api::{status::Swept, time::Timestamp};
 use titan_lua::{Pool, StoreError, pool::Sweep};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{sync::Notify, time::sleep_until};
 
 use crate::state::AppState;
 
 /// How long one pool is swept at a time.
 const SWEEP_FOR: Duration = Duration::from_secs(1);
+/// No copy sweeps more often.
+const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Runs until the coordinator shuts down.
+/// When this copy next settles what is overdue. Others do so too, so an alarm that is lost with its copy is only late.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    at: Mutex<Instant>,
+    earlier: Notify,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { at: Mutex::new(Instant::now()), earlier: Notify::new() }
+    }
+}
+
+impl Alarm {
+    /// Goes off within this time.
+    pub(crate) fn within(&self, wait: Duration) {
+        let at = Instant::now() + wait.max(SHORTEST);
+        let mut set = self.lock();
+        if at < *set {
+            *set = at;
+            drop(set);
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Goes off when a job's time has come. `now_ms` is the time of Redis.
+    pub(crate) fn at(&self, time: Timestamp, now_ms: i64) {
+        self.within(Duration::from_millis(u64::try_from(time.as_ms() - now_ms).unwrap_or(0)));
+    }
+
+    fn set(&self, wait: Duration) {
+        *self.lock() = Instant::now() + wait;
+    }
+
+    /// Waits until it goes off.
+    async fn rings(&self) {
+        loop {
+            let at = *self.lock();
+            tokio::select! {
+                () = sleep_until(at.into()) => return,
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs until the coordinator shuts down: sweeps when something falls due, and every so often in any case.
 pub(crate) async fn run(state: AppState, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let closing = state.closing();
-    while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+    while closing.run_until_cancelled(state.alarm.rings()).await.is_some() {
+        state.alarm.set(every);
         if let Err(error) = state.refresh_clock().await {
             tracing::warn!(component = "timer", error = %error, "the clock of Redis cannot be read");
             continue;
@@ -33,6 +87,9 @@ async fn sweep_all(state: &AppState) {
     for pool in pools {
         match sweep(&state.store.pool(&pool)).await {
             Ok(swept) => {
+                if let Some(time) = swept.next_at {
+                    state.alarm.at(time, state.clock.now_ms());
+                }
                 tracing::debug!(component = "timer", pool = %pool, settled = swept.settled, more = swept.more, "swept");
             }
             Err(error) => tracing::warn!(component = "timer", pool = %pool, error = %error, "a pool cannot be swept"),
@@ -43,10 +100,10 @@ async fn sweep_all(state: &AppState) {
 /// Settles what is overdue in a pool, until nothing is or a second has passed.
 pub(crate) async fn sweep(pool: &Pool) -> Result<Swept, StoreError> {
     let until = Instant::now() + SWEEP_FOR;
-    let mut all = Swept { settled: 0, more: true };
+    let mut all = Swept { settled: 0, more: true, next_at: None };
     while all.more && Instant::now() < until {
         let swept = Sweep.run(pool).await?;
-        all = Swept { settled: all.settled + swept.settled, more: swept.more };
+        all = Swept { settled: all.settled + swept.settled, ..swept };
     }
     Ok(all)
 }

@@ -19,6 +19,13 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// The pool holds as many unended jobs as it may.
+    pub(crate) fn full_of_jobs() -> Self {
+        Self::Full(format!("the pool holds {} jobs that have not ended", titan_api::limits::UNENDED_JOBS))
+    }
+}
+
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();

@@ -88,6 +88,7 @@ fn facts(group: &str) -> Facts {
         version: "bench".into(),
         versions: BTreeMap::new(),
         enforces: Vec::new(),
+        price_per_hour: None,
     }
 }
 
@@ -99,11 +100,7 @@ async fn submit(client: &Client, group: &str) {
             agent_labels: BTreeMap::from([("group".to_owned(), group.to_owned())]),
             ..Requirements::default()
         },
-        priority: 0,
-        max_attempts: 3,
-        timeout_ms: None,
-        labels: BTreeMap::new(),
-        allow_unserved: false,
+        ..SubmitJob::default()
     };
     let _: SubmittedJob = client.post("/api/v1/jobs", &job).await.unwrap();
 }

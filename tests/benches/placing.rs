@@ -1,5 +1,5 @@
 //! How fast jobs are placed, through the typed wrapper and with the job written: at 10 and at 10,000 agents, with agents
-//! that stand in 1, 10 and 32 classes, and how fast heartbeats are taken beside it.
+//! that stand in 1, 10 and 32 classes, one by one and in batches, and how fast heartbeats are taken beside it.
 //!
 //! Redis does the work on one core while this program asks from the other; the figures are what both reach together.
 #![expect(
@@ -25,10 +25,16 @@ const PARALLEL: usize = 256;
 /// Agents are reachable for as long as the bench takes.
 const REACHABLE_MS: u64 = 3_600_000;
 
+/// Jobs in a batch: as many as one run of the script takes.
+const BATCH: usize = 32;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("placing, jobs a second (Redis and this program on the cores of one machine)");
-    println!("{:>8} {:>8} {:>12} {:>14} {:>14}", "agents", "classes", "placings/s", "Redis CPU us", "heartbeats/s");
+    println!(
+        "{:>8} {:>8} {:>12} {:>14} {:>14} {:>14} {:>14}",
+        "agents", "classes", "one by one", "Redis CPU us", "in batches", "Redis CPU us", "heartbeats/s"
+    );
     let few = run(10, 1).await;
     let many = run(10_000, 1).await;
     run(10_000, 10).await;
@@ -36,9 +42,9 @@ async fn main() {
     println!("10,000 agents to 10 agents: {:.2} (to be at least 0.7)", many / few);
 }
 
-/// Nobody claims here, so nothing may be taken back.
+/// Nobody claims here or beats while jobs are placed, so nothing may be taken back and nobody given up.
 fn settings() -> PoolSettings {
-    PoolSettings { claim_timeout_ms: REACHABLE_MS, ..PoolSettings::default() }
+    PoolSettings { claim_timeout_ms: REACHABLE_MS, heartbeat_timeout_ms: REACHABLE_MS, ..PoolSettings::default() }
 }
 
 async fn run(agents: usize, classes: usize) -> f64 {
@@ -53,14 +59,32 @@ async fn run(agents: usize, classes: usize) -> f64 {
         .await
         .into_iter()
         .collect();
-    let rounds = if agents < 100 { 40 } else { 1 };
+    let (rate, each_us) = placings(&redis, &pool, agents, 1).await;
+    let (batch_rate, batch_each_us) = placings(&redis, &pool, agents, BATCH).await;
+    let begun = Instant::now();
+    let beats = 20_000;
+    let all = stream::iter(0..beats).map(|i| beat(&pool, &ids[i % ids.len()], &epochs, (i / ids.len() + 1) as u64));
+    all.buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
+    let heartbeats = beats as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "{agents:>8} {classes:>8} {rate:>12.0} {each_us:>14.1} {batch_rate:>14.0} {batch_each_us:>14.1} {heartbeats:>14.0}"
+    );
+    rate
+}
+
+/// Places jobs, `at_once` in a call, and takes them back: jobs a second, and microseconds of Redis for each.
+async fn placings(redis: &RedisServer, pool: &Pool, agents: usize, at_once: usize) -> (f64, f64) {
+    let rounds = if agents < 100 { 20 } else { 1 };
     let in_round = if agents < 100 { agents * 60 } else { 40_000 };
     let (mut spent, mut placed, mut redis_us) = (0.0, 0, 0.0);
     for round in 0..rounds {
         let (before, cpu_before) = (redis.command_counts().await, redis.cpu_seconds().await);
+        let names: Vec<_> =
+            (0..in_round).map(|i| JobId::new(format!("job-{at_once}-{round}-{i}")).expect("an id")).collect();
+        let calls: Vec<_> = names.chunks(at_once).map(<[_]>::to_vec).collect();
         let begun = Instant::now();
-        let names = (0..in_round).map(|i| JobId::new(format!("job-{round}-{i}")).expect("an id"));
-        let bound = stream::iter(names).map(|id| place(&pool, id)).buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
+        let calls = stream::iter(calls).map(|ids| place(pool, ids)).buffer_unordered(PARALLEL.div_ceil(at_once));
+        let bound = calls.collect::<Vec<_>>().await.concat();
         spent += begun.elapsed().as_secs_f64();
         redis_us += (redis.cpu_seconds().await - cpu_before) * 1e6;
         if std::env::var_os("TITAN_BENCH_COMMANDS").is_some() {
@@ -72,20 +96,12 @@ async fn run(agents: usize, classes: usize) -> f64 {
         assert!(bound.iter().all(|(_, bound)| *bound), "a job was not placed");
         placed += bound.len();
         stream::iter(&bound)
-            .for_each_concurrent(PARALLEL, async |(id, _)| {
-                jobs::CancelJob { job: id }.run(&pool).await.expect("cancelled");
+            .for_each_concurrent(32, async |(id, _)| {
+                jobs::CancelJob { job: id }.run(pool).await.expect("cancelled");
             })
             .await;
     }
-    let begun = Instant::now();
-    let beats = 20_000;
-    let all = stream::iter(0..beats).map(|i| beat(&pool, &ids[i % ids.len()], &epochs, (i / ids.len() + 1) as u64));
-    all.buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
-    let heartbeats = beats as f64 / begun.elapsed().as_secs_f64();
-    let rate = placed as f64 / spent;
-    let each_us = redis_us / placed as f64;
-    println!("{agents:>8} {classes:>8} {rate:>12.0} {each_us:>14.1} {heartbeats:>14.0}");
-    rate
+    (placed as f64 / spent, redis_us / placed as f64)
 }
 
 fn job(class: usize) -> SubmitJob {
@@ -94,18 +110,15 @@ fn job(class: usize) -> SubmitJob {
         kind: JobKind::Process,
         process: ProcessSpec { command: vec!["nvidia-smi".into(), "-L".into()], ..ProcessSpec::default() },
         requirements: Requirements { gpus: 0, agent_labels: zone, ..Requirements::default() },
-        priority: 0,
-        max_attempts: 3,
-        timeout_ms: None,
-        labels: BTreeMap::new(),
         allow_unserved: true,
+        ..SubmitJob::default()
     }
 }
 
 async fn make_classes(pool: &Pool, classes: usize) {
     for class in 0..classes {
         let id = JobId::new(format!("first-of-{class}")).expect("an id");
-        jobs::Submit { job: &id, spec: &job(class), owner: "bench", explain: false }
+        jobs::Submit { jobs: &[jobs::NewJob::new(&id, &job(class))], owner: "bench", explain: false }
             .run(pool)
             .await
             .expect("submitted");
@@ -131,6 +144,7 @@ async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
         version: "bench".into(),
         versions: BTreeMap::new(),
         enforces: Vec::new(),
+        price_per_hour: None,
     };
     let call =
         agents::RegisterAgent { agent: id, public_key: id.as_str(), instance_id: "1", facts: &facts, running: &[] };
@@ -143,11 +157,15 @@ async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
     (id.clone(), epoch)
 }
 
-async fn place(pool: &Pool, id: JobId) -> (JobId, bool) {
-    let submit = jobs::Submit { job: &id, spec: &job(0), owner: "bench", explain: false };
-    let outcome = submit.run(pool).await.expect("submitted");
-    let bound = matches!(outcome, jobs::SubmitOutcome::Scheduled { .. });
-    (id, bound)
+/// Submits jobs in one call: all of them, and whether each was bound.
+async fn place(pool: &Pool, ids: Vec<JobId>) -> Vec<(JobId, bool)> {
+    let spec = job(0);
+    let new: Vec<_> = ids.iter().map(|id| jobs::NewJob::new(id, &spec)).collect();
+    let submit = jobs::Submit { jobs: &new, owner: "bench", explain: false };
+    let jobs::SubmitOutcome::Submitted { jobs, .. } = submit.run(pool).await.expect("submitted") else {
+        panic!("not accepted")
+    };
+    jobs.into_iter().map(|job| (job.id, job.agent.is_some())).collect()
 }
 
 async fn beat(pool: &Pool, id: &AgentId, epochs: &BTreeMap<AgentId, i64>, seq: u64) {

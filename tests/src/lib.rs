@@ -13,6 +13,7 @@
 pub mod agent;
 pub mod audit;
 pub mod binaries;
+pub mod browser;
 pub mod cluster;
 pub mod commands;
 pub mod coordinator;

@@ -64,7 +64,7 @@ impl ProtocolAgent {
     pub async fn complete(&self, leases: &[Lease]) {
         let report = |l: &Lease| Report {
             lease: HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() },
-            event: Happening::Completed {},
+            event: Happening::Completed { result: None },
         };
         let request = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(report).collect() };
         let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();

@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub labels: BTreeMap<String, String>,
     /// 1 to 64.
     pub max_jobs: u32,
+    pub price_per_hour: Option<f64>,
     pub allow_jobs: bool,
     /// `None`: jobs run as the agent does.
     pub job_user: Option<JobUser>,
@@ -65,6 +66,7 @@ impl Config {
             hostname: args.hostname.clone().filter(|name| !name.is_empty()),
             labels: labels::parse(&args.labels)?,
             max_jobs: max_jobs(args.max_jobs)?,
+            price_per_hour: price_per_hour(args.price_per_hour)?,
             allow_jobs: args.allow_jobs.unwrap_or(false),
             job_user: job_user(args, root)?,
             work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
@@ -115,6 +117,14 @@ fn max_jobs(wish: Option<u32>) -> anyhow::Result<u32> {
     let jobs = wish.unwrap_or_else(|| cpus.min(limits::MAX_JOBS));
     ensure!((1..=limits::MAX_JOBS).contains(&jobs), "--max-jobs is {jobs} and must be from 1 to {}", limits::MAX_JOBS);
     Ok(jobs)
+}
+
+fn price_per_hour(wish: Option<f64>) -> anyhow::Result<Option<f64>> {
+    if let Some(price) = wish {
+        let most = limits::PRICE_PER_HOUR;
+        ensure!((0.0..=most).contains(&price), "--price-per-hour is {price} and must be from 0 to {most}");
+    }
+    Ok(wish)
 }
 
 fn heartbeat_interval(wish: Option<Duration>) -> anyhow::Result<Option<Duration>> {
@@ -199,6 +209,8 @@ mod tests {
         assert!(with_password.contains("password") && !with_password.contains("geheim"));
         assert!(refusal(|a| a.max_jobs = Some(65)).contains("from 1 to 64"));
         assert!(refusal(|a| a.max_jobs = Some(0)).contains("from 1 to 64"));
+        assert!(refusal(|a| a.price_per_hour = Some(-1.0)).contains("from 0"));
+        assert!(refusal(|a| a.price_per_hour = Some(f64::NAN)).contains("from 0"));
         assert!(refusal(|a| a.node_id = Some("a b".into())).contains("--node-id"));
         assert!(refusal(|a| a.job_user = Some("no-such-account".into())).contains("no account `no-such-account`"));
     }

@@ -67,6 +67,7 @@ impl Detected {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             versions: self.versions(),
             enforces: Vec::new(),
+            price_per_hour: config.price_per_hour,
         }
     }
 }

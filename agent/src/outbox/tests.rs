@@ -38,7 +38,7 @@ impl Fixture {
     }
 
     fn end(&self, lease: &HeldLease) {
-        self.outbox.end(&lease.lease_id, Happening::Completed {});
+        self.outbox.end(&lease.lease_id, Happening::Completed { result: None });
     }
 
     /// What is sent next, in words.
@@ -68,7 +68,7 @@ fn word(report: &Report) -> String {
                 format!("{job} {stream} {offset}:{data}")
             }
         }
-        Happening::Completed {} => format!("{job} completed"),
+        Happening::Completed { .. } => format!("{job} completed"),
         other => format!("{job} {other:?}"),
     }
 }

@@ -143,7 +143,7 @@ fn tone(state: JobState) -> Tone {
         JobState::Completed => Tone::Good,
         JobState::Failed => Tone::Bad,
         JobState::Pending | JobState::Cancelled => Tone::Warning,
-        JobState::Scheduled | JobState::Running => Tone::Plain,
+        JobState::Blocked | JobState::Delayed | JobState::Scheduled | JobState::Running => Tone::Plain,
     }
 }
 

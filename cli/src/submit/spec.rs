@@ -113,6 +113,7 @@ impl JobOptions {
             timeout_ms,
             labels: self.label.into_iter().chain(self.name.map(|name| ("name".to_owned(), name))).collect(),
             allow_unserved: self.allow_unserved,
+            ..SubmitJob::default()
         })
     }
 }

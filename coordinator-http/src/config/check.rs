@@ -186,6 +186,8 @@ impl RunArgs {
             claim_timeout_ms,
             agent_retention_ms: ms(self.agent_retention),
             job_retention_ms: ms(self.job_retention),
+            job_retention_max: self.job_retention_max,
+            output_budget_bytes: self.output_budget,
         }
     }
 

@@ -1,9 +1,11 @@
-//! Jobs, as clients submit, see and cancel them.
+//! Jobs, as clients submit, see, cancel and retry them.
 
+pub(super) mod batch;
 pub(super) mod cancel;
 pub(super) mod get;
 pub(super) mod list;
 pub(super) mod output;
+pub(super) mod retry;
 pub(super) mod submit;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What everybody may ask.
 
+pub(super) mod docs;
 pub(super) mod health;
 pub(super) mod jwks;
 pub(super) mod metrics;

@@ -55,6 +55,9 @@ impl Validate for Facts {
         }
         f.at_most("enforces", self.enforces.len(), ENFORCED);
         f.each("enforces", &self.enforces, |f, what| f.token("", what));
+        if let Some(price) = self.price_per_hour {
+            f.within("price_per_hour", price, 0.0..=limits::PRICE_PER_HOUR);
+        }
         check_devices(self, f);
         check_models(self, f);
     }

@@ -1,7 +1,7 @@
 //! Jobs as clients submit them.
 
 use titan_api::{
-    jobs::{ProcessSpec, Requirements, SubmitJob},
+    jobs::{OnDisconnect, ProcessSpec, Requirements, SubmitBatch, SubmitJob},
     limits,
     scheduler::{Profile, SetScheduler},
 };
@@ -17,7 +17,27 @@ impl Validate for SubmitJob {
         if let Some(timeout_ms) = self.timeout_ms {
             f.within("timeout_ms", timeout_ms, 1..=limits::TIMEOUT_MS);
         }
+        f.within("backoff_ms", self.backoff_ms, 0..=limits::BACKOFF_MS);
+        f.within("disconnect_grace_ms", self.disconnect_grace_ms, 0..=limits::DISCONNECT_GRACE_MS);
+        let is_kept = self.on_disconnect == OnDisconnect::Keep;
+        f.require(is_kept || self.disconnect_grace_ms == 0, "disconnect_grace_ms", || {
+            "is for `on_disconnect: keep`: set that too".to_owned()
+        });
+        f.at_most("depends_on", self.depends_on.len(), limits::DEPENDENCIES);
+        f.distinct("depends_on", self.depends_on.iter().map(String::as_str));
+        f.each("depends_on", &self.depends_on, |f, id| f.token("", id));
+        if let Some(reference) = &self.reference {
+            f.token("ref", reference);
+        }
         f.labels("labels", &self.labels);
+    }
+}
+
+impl Validate for SubmitBatch {
+    fn check(&self, f: &mut Findings) {
+        f.require(!self.jobs.is_empty(), "jobs", || "is empty".to_owned());
+        f.at_most("jobs", self.jobs.len(), limits::BATCH);
+        f.each("jobs", &self.jobs, |f, job| job.check(f));
     }
 }
 
@@ -90,7 +110,8 @@ impl Validate for SetScheduler {
                 .require(self.profile != Profile::Custom, "weights", || "profile `custom` needs weights".to_owned());
         };
         f.require(self.profile == Profile::Custom, "weights", || "only profile `custom` takes weights".to_owned());
-        let parts = [("vram", w.vram), ("load", w.load), ("rtt", w.rtt), ("performance", w.performance)];
+        let parts =
+            [("vram", w.vram), ("load", w.load), ("rtt", w.rtt), ("performance", w.performance), ("cost", w.cost)];
         f.inside("weights", |f| parts.iter().for_each(|(name, part)| f.within(name, *part, 0.0..=1.0)));
         let sum: f64 = parts.iter().map(|(_, part)| part).sum();
         f.require((sum - 1.0).abs() < 1e-6, "weights", || format!("sum to {sum} and must sum to 1"));
@@ -169,6 +190,8 @@ mod tests {
         let weights = |vram: f64| json!({"vram": vram, "load": 0.5, "rtt": 0.25, "performance": 0.0});
         assert_eq!(find(json!({"profile": "latency"})), [""; 0]);
         assert_eq!(find(json!({"profile": "custom", "weights": weights(0.25)})), [""; 0]);
+        let with_cost = json!({"vram": 0, "load": 0.5, "rtt": 0.25, "performance": 0, "cost": 0.25});
+        assert_eq!(find(json!({"profile": "custom", "strategy": "round_robin", "weights": with_cost})), [""; 0]);
         assert_eq!(find(json!({"profile": "custom"})), ["/weights"]);
         assert_eq!(find(json!({"profile": "memory", "weights": weights(0.25)})), ["/weights"]);
         assert_eq!(find(json!({"profile": "custom", "weights": weights(0.5)})), ["/weights"]);

@@ -20,12 +20,14 @@ enum For {
     Joiner,
 }
 
-const OPERATIONS: [(&str, For); 30] = [
+const OPERATIONS: &[(&str, For)] = &[
     ("health", For::Everyone),
     ("ready", For::Everyone),
     ("jwks", For::Everyone),
     ("public_key", For::Everyone),
     ("openapi", For::Everyone),
+    ("docs", For::Everyone),
+    ("docs_file", For::Everyone),
     // The proof is in the body.
     ("register_agent", For::Everyone),
     ("get_scheduler", For::Admin),
@@ -38,7 +40,9 @@ const OPERATIONS: [(&str, For); 30] = [
     ("delete_join_token", For::Admin),
     ("sweep", For::Admin),
     ("submit_job", For::Scope("jobs:write")),
+    ("submit_jobs", For::Scope("jobs:write")),
     ("cancel_job", For::Scope("jobs:write")),
+    ("retry_job", For::Scope("jobs:write")),
     ("list_jobs", For::Scope("jobs:read")),
     ("get_job", For::Scope("jobs:read")),
     ("job_output", For::Scope("jobs:read")),
@@ -80,7 +84,7 @@ fn operations() -> Vec<Operation> {
 }
 
 fn rows() -> BTreeMap<&'static str, For> {
-    OPERATIONS.into_iter().chain([JOIN]).collect()
+    OPERATIONS.iter().copied().chain([JOIN]).collect()
 }
 
 #[test]

@@ -331,9 +331,49 @@ async fn a_pool_is_named_by_one_good_header() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_refused_rather_than_forgotten() {
+async fn an_idempotency_key_is_one_header_of_bounded_length() {
     let world = World::start().await;
-    let mut request = request("POST", ADMIN, "/api/v1/jobs", Some(job(&["true"])));
-    request.headers_mut().insert("idempotency-key", "k".parse().unwrap());
-    world.send(request).await.problem(ProblemType::BadRequest);
+    let with = async |keys: &[&str]| {
+        let mut request = request("POST", ADMIN, "/api/v1/jobs", Some(job(&["true"])));
+        for key in keys {
+            request.headers_mut().append("idempotency-key", key.parse().unwrap());
+        }
+        world.send(request).await
+    };
+    for wrong in [["a", "b"].as_slice(), &[""], &[&"k".repeat(256)]] {
+        with(wrong).await.problem(ProblemType::BadRequest);
+    }
+    with(&[&"k".repeat(255)]).await.ok(202);
+}
+
+#[tokio::test]
+async fn of_a_batch_that_is_half_wrong_nothing_is_taken_and_each_error_has_its_index() {
+    let world = World::start().await;
+    let with = |change: Value| {
+        let mut one = job(&["true"]);
+        one.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        one
+    };
+    let send = async |jobs: Vec<Value>| world.post(ADMIN, "/api/v1/jobs/batch", json!({ "jobs": jobs })).await;
+    let pointers = |reply: &crate::world::Reply| {
+        reply.problem(ProblemType::Invalid).errors.into_iter().map(|e| e.pointer).collect::<Vec<_>>()
+    };
+    let good = || with(json!({}));
+    let wrong = [good(), with(json!({"priority": 5000})), good(), with(json!({"backoff_ms": u64::MAX}))];
+    assert_eq!(pointers(&send(wrong.to_vec()).await), ["/jobs/1/priority", "/jobs/3/backoff_ms"]);
+    let cycle = [with(json!({"ref": "a", "depends_on": ["b"]})), with(json!({"ref": "b", "depends_on": ["a"]}))];
+    assert_eq!(pointers(&send(cycle.to_vec()).await), ["/jobs/0/depends_on", "/jobs/1/depends_on"]);
+    assert_eq!(pointers(&send(vec![good(), with(json!({"depends_on": ["nobody"]}))]).await), ["/jobs/1/depends_on"]);
+    assert_eq!(pointers(&send(vec![]).await), ["/jobs"]);
+    assert_eq!(pointers(&send(vec![good(); 1_001]).await), ["/jobs"]);
+    let late = with(json!({"not_before": "2999-01-01T00:00:00Z"}));
+    assert_eq!(pointers(&send(vec![good(), late]).await), ["/jobs/1/not_before"]);
+    let grace = with(json!({"disconnect_grace_ms": 1000}));
+    assert_eq!(pointers(&send(vec![grace]).await), ["/jobs/0/disconnect_grace_ms"]);
+    let single = world.post(ADMIN, "/api/v1/jobs", with(json!({"ref": "a"}))).await;
+    assert_eq!(pointers(&single), ["/ref"]);
+    let single = world.post(ADMIN, "/api/v1/jobs", with(json!({"depends_on": ["nobody"]}))).await;
+    assert_eq!(pointers(&single), ["/depends_on"]);
+    send(vec![with(json!({"not_before": "2026-13-01T00:00:00Z"}))]).await.problem(ProblemType::Invalid);
+    assert_eq!(world.get(ADMIN, "/api/v1/jobs").await.ok(200)["jobs"], json!([]));
 }

@@ -314,3 +314,49 @@ async fn a_sweep_settles_what_is_overdue() {
     let swept = world.call("POST", ADMIN, "/api/v1/sweep", None).await.ok(200);
     assert_eq!(swept["more"], false);
 }
+
+#[tokio::test]
+async fn a_call_that_is_repeated_with_its_key_gets_the_same_jobs() {
+    let world = World::start().await;
+    let send = async |path: &str, key: &str, body: serde_json::Value| {
+        let mut request = request("POST", ADMIN, path, Some(body));
+        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        world.send(request).await
+    };
+    let first = send("/api/v1/jobs", "one", job(&["true"])).await.ok(202);
+    assert_eq!(send("/api/v1/jobs", "one", job(&["true"])).await.ok(202)["id"], first["id"]);
+    send("/api/v1/jobs", "one", job(&["false"])).await.problem(ProblemType::KeyReused);
+    assert_ne!(send("/api/v1/jobs", "two", job(&["true"])).await.ok(202)["id"], first["id"]);
+
+    let mut steps = vec![job(&["true"]); 3];
+    for (i, name) in ["build", "train", "report"].iter().enumerate() {
+        steps[i]["ref"] = json!(name);
+    }
+    steps[0]["depends_on"] = json!(["train", "report"]);
+    steps[1]["depends_on"] = json!(["report"]);
+    let body = json!({ "jobs": steps });
+    let batch = send("/api/v1/jobs/batch", "three", body.clone()).await.ok(202);
+    let states: Vec<_> = (0..3).map(|i| batch["jobs"][i]["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["blocked", "blocked", "pending"]);
+    assert_eq!(send("/api/v1/jobs/batch", "three", body).await.ok(202)["jobs"], batch["jobs"]);
+    let last = world.get(ADMIN, &format!("/api/v1/jobs/{}", batch["jobs"][0]["id"].as_str().unwrap())).await.ok(200);
+    assert_eq!(last["waits_for"], 2);
+    assert_eq!(last["depends_on"], json!([batch["jobs"][1]["id"], batch["jobs"][2]["id"]]));
+    assert_eq!(world.get(ADMIN, "/api/v1/jobs").await.ok(200)["jobs"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_tried_again_on_demand() {
+    let world = World::start().await;
+    let id = world.submit(ADMIN).await;
+    let path = |verb: &str| format!("/api/v1/jobs/{id}/{verb}");
+    world.post(ADMIN, &path("cancel"), json!({})).await.ok(200);
+    assert_eq!(world.post(ADMIN, &path("retry"), json!({})).await.ok(200)["state"], "pending");
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
+    let done = json!({"type": "completed", "result": {"accuracy": 0.5}});
+    agent.report(&world, &lease, vec![done]).await.ok(200);
+    assert_eq!(world.get(ADMIN, &format!("/api/v1/jobs/{id}")).await.ok(200)["result"], json!({"accuracy": 0.5}));
+    world.post(ADMIN, &path("retry"), json!({})).await.problem(ProblemType::Conflict);
+    world.post(ADMIN, "/api/v1/jobs/nobody/retry", json!({})).await.problem(ProblemType::NotFound);
+}

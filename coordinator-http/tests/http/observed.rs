@@ -54,8 +54,11 @@ async fn the_document_is_openapi_3_1_and_every_reference_in_it_leads_somewhere()
         let name = reference.split('"').next().unwrap();
         assert!(document["components"]["schemas"][name].is_object(), "{name} is not described");
     }
+    assert!(!text.contains("[`"), "a link that only rustdoc follows");
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            assert!(!summary.is_empty(), "{method} {path}: the handler has no doc comment, which is the summary");
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
             assert_eq!(problem["schema"], json!({"$ref": "#/components/schemas/Problem"}), "{method} {path}");
             let says_nothing =
@@ -72,4 +75,55 @@ async fn a_ready_coordinator_says_what_it_checked() {
     let ready = world.get("", "/api/v1/ready").await.ok(200);
     let names: Vec<_> = ready["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["reachable", "writable", "eviction_policy", "persistence", "scripts"]);
+}
+
+#[tokio::test]
+async fn the_page_to_try_the_interface_is_small_and_needs_nothing_from_elsewhere() {
+    let world = World::start().await;
+    let page = world.get("", "/docs").await;
+    assert_eq!(
+        (page.status.as_u16(), &page.headers[header::CONTENT_TYPE]),
+        (200, &"text/html; charset=utf-8".parse().unwrap())
+    );
+    let mut bytes = page.body.len();
+    let mut found = files(&page.body);
+    assert!(found.contains(&"app.js".to_owned()) && found.contains(&"style.css".to_owned()), "{found:?}");
+    let mut at = 0;
+    while let Some(name) = found.get(at).cloned() {
+        let file = world.get("", &format!("/docs/{name}")).await;
+        assert_eq!(file.status, 200, "{name}");
+        let kind = if is_style(&name) { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+        assert_eq!(file.headers[header::CONTENT_TYPE], kind);
+        bytes += file.body.len();
+        for more in files(&file.body) {
+            if !found.contains(&more) {
+                found.push(more);
+            }
+        }
+        for reply in [&page, &file] {
+            let policy = reply.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(
+                policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"),
+                "{policy}"
+            );
+            assert_eq!(reply.headers["x-content-type-options"], "nosniff");
+            assert!(!reply.body.contains("://"), "{name} or the page names another place");
+        }
+        at += 1;
+    }
+    assert!(bytes < 40_000, "{bytes} bytes");
+    for wrong in ["/docs/", "/docs/nothing.js", "/docs/..%2fCargo.toml", "/docs/index.html"] {
+        world.get("", wrong).await.problem(ProblemType::NotFound);
+    }
+    world.get("", "/docs/%ff").await.problem(ProblemType::BadRequest);
+}
+
+fn is_style(name: &str) -> bool {
+    name.rsplit('.').next() == Some("css")
+}
+
+/// The names of the files that a file of the page refers to.
+fn files(text: &str) -> Vec<String> {
+    let parts = text.split(['"', '/']).filter(|part| matches!(part.split_once('.'), Some((_, "js" | "css"))));
+    parts.map(str::to_owned).collect()
 }

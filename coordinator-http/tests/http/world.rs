@@ -100,7 +100,7 @@ impl World {
 
 /// A job that is accepted even where nobody could run it.
 pub(crate) fn job(command: &[&str]) -> Value {
-    json!({"kind": "process", "process": {"command": command}, "allow_unserved": true})
+    json!({"kind": "process", "process": {"command": command}, "allow_unserved": true, "backoff_ms": 0})
 }
 
 pub(crate) fn request(method: &str, bearer: &str, path: &str, body: Option<Value>) -> Request<Body> {

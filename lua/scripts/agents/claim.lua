@@ -13,7 +13,7 @@
 
   Returns  {"claimed", {{job, attempt, lease, devices, spec}…}, {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
   Cost     O(most · log N)
 ]]
 local CALLS_AGAIN_WITHIN_MS = 1000

@@ -7,11 +7,12 @@
   ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
                     "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "started", "completed", "cancelled", "released": four times ""
+                    "completed": result (JSON, or "" for none), and three times ""
+                    "started", "cancelled", "released": four times ""
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/output
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/output
   Cost     O(reports · log N)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -55,10 +56,13 @@ local function closing(handler)
   end
 end
 
-events.completed = closing(function(j)
+events.completed = closing(function(j, result)
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
+  if result ~= '' then
+    redis.call('SET', key('result', j.id), result)
+  end
   ending.finish(j, 'completed')
 end)
 
@@ -70,7 +74,7 @@ events.failed = closing(function(j, reason, exit, signal, message)
     avoid.add(j, a.id)
   end
   queue.retry(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
-    message = message ~= '' and message or nil }, refusal)
+    message = message ~= '' and message or nil, is_its_own = not refusal }, refusal)
 end)
 
 events.released = closing(function(j)

@@ -1,81 +1,128 @@
---[[ jobs/submit: accepts a job and binds it at once if an agent is at hand. The same id again changes nothing.
+--[[ jobs/submit: accepts jobs, all of them or none, and binds each at once if an agent is at hand. The same id again, or the
+     same idempotency key with the same body, changes nothing.
 
-  KEYS[1]   pool      hash     titan:{pool}           always exists; the prefix of all keys built below
-  KEYS[2]   absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
-  ARGV[1]   job       string
-  ARGV[2]   class     JSON     {kind, model, gpus, labels: [name, value] pairs} and, for jobs that want their
-                     GPUs to themselves, exclusive: true; always spelled the same way
-  ARGV[3]   kind      string   process or inference
-  ARGV[4]   model     string   "" for a process
-  ARGV[5]   gpus      integer
-  ARGV[6]   vram      integer  megabytes on each GPU
-  ARGV[7]   ram       integer  megabytes
-  ARGV[8]   cpus      integer  thousandths of a CPU
-  ARGV[9]   priority  integer  -1000..1000
-  ARGV[10]  max       integer  attempts
-  ARGV[11]  title     string   the command, at most 60 bytes
-  ARGV[12]  spec      JSON     the job as it was submitted, with its owner
-  ARGV[13]  unserved  string   "1" to accept it even if no agent could ever run it
-  ARGV[14]  explain   string   "1" to explain the choice
-  ARGV[15]  most      integer  unended jobs that the pool may hold
-  ARGV[16]  now_ms    integer, or "" for Redis TIME (tests pass their own)
-  ARGV[17]  owner     string   the API key that submits it, or admin
-  ARGV[18]  exclusive string   "1" if it wants its GPUs to itself
+  KEYS[1]  pool      hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  owner     string   who submits: the id of an API key, or admin
+  ARGV[2]  room      integer  how many more unended jobs the pool must have room for, 0 if that was asked before
+  ARGV[3]  most      integer  unended jobs that the pool may hold
+  ARGV[4]  unserved  string   "1" to accept jobs even if no agent could ever run them
+  ARGV[5]  explain   string   "1" to explain the choice for the last job
+  ARGV[6]  now_ms    integer, or "" for Redis TIME (tests pass their own)
+  ARGV[7…] jobs      14 each, at most 32: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
+                     want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or
+                     inference), model ("" for a process), gpus, vram (megabytes on each GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
+                     at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), and options: "" or JSON
+                     {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure}
 
-  Returns  {"full"}: the pool holds as many jobs as it may | {"scheduled", agent, score, explanation} | {"pending", explanation} | {"survey"}: no job was written, and
-           the caller finds out whether any agent could ever run it | {"no_pool"} | {"newer_schema"};
-           an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/explain
-  Cost     O(log N); O(256) for the first job of a class
+  Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
+           | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
+           | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
+           only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/explain
+  Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
-local refused = pool.enter(ARGV[16])
+local FIELDS = 14
+
+local refused = pool.enter(ARGV[6])
 if refused then
   return refused
 end
 
-local function placed(j, explanation)
-  if j.agent then
-    return { 'scheduled', j.agent, string.format('%.6f', j.score or 0), explanation }
-  end
-  return { 'pending', explanation }
+local function read(at)
+  local cid = class.id_of(ARGV[at + 1])
+  local options = ARGV[at + 13] ~= '' and cjson.decode(ARGV[at + 13]) or nil
+  return {
+    id = ARGV[at], class = cid, kind = ARGV[at + 2], model = ARGV[at + 3], gpus = tonumber(ARGV[at + 4]),
+    vram = tonumber(ARGV[at + 5]), ram = tonumber(ARGV[at + 6]), cpus = tonumber(ARGV[at + 7]),
+    prio = tonumber(ARGV[at + 8]), max = tonumber(ARGV[at + 9]), attempt = 0, free = 0, created = pool.now, out = 0,
+    title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1],
+    exclusive = options and options.exclusive, is_new = true,
+  }, options
 end
 
-if redis.call('EXISTS', key('job', ARGV[1])) == 1 then
-  return placed(job:load(ARGV[1]), {})
+-- The jobs of this call, and by the id that the caller made for each, the job that stands for it.
+local jobs, meant = {}, {}
+for at = 7, #ARGV, FIELDS do
+  local j, options = read(at)
+  local there = options and idempotency.find(options) or job:load(j.id)
+  local missing = options and not there and dependencies.missing(options, meant)
+  if there == 'reused' then
+    return { 'reused', #jobs }
+  elseif missing then
+    return { 'no_dependency', #jobs, missing }
+  end
+  meant[j.id] = there or j
+  jobs[#jobs + 1] = { at = at, j = there or j, options = options, is_there = there ~= nil }
 end
-if redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= tonumber(ARGV[15]) then
+
+local function are_all_there()
+  for _, new in ipairs(jobs) do
+    if not new.is_there then
+      return false
+    end
+  end
+  return true
+end
+
+local room = tonumber(ARGV[2])
+if room > 0 and redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) + room > tonumber(ARGV[3])
+  and not are_all_there() then
   return { 'full' }
 end
-local cid = class.id_of(ARGV[2])
-local j = {
-  id = ARGV[1], class = cid, kind = ARGV[3], model = ARGV[4], gpus = tonumber(ARGV[5]), vram = tonumber(ARGV[6]),
-  ram = tonumber(ARGV[7]), cpus = tonumber(ARGV[8]), prio = tonumber(ARGV[9]), max = tonumber(ARGV[10]), attempt = 0,
-  free = 0, created = pool.now, out = 0, title = ARGV[11], owner = ARGV[17],
-  exclusive = ARGV[18] == '1' or nil, is_new = true,
-}
 
-local a, devices = place.find(j)
-if not a and ARGV[13] ~= '1' then
-  local known_class = redis.call('EXISTS', key('class', cid)) == 1
-  local served = known_class and members.could_serve(cid, j)
-  if not known_class or served == false then
-    return due.write({ 'survey' })
+-- Finds an agent for the job, and whether it is known that one could run it.
+local function is_served(new)
+  local j = new.j
+  new.agent, new.devices = place.find(j)
+  return new.agent
+    or redis.call('EXISTS', key('class', j.class)) == 1 and members.could_serve(j.class, j) ~= false
+end
+
+if ARGV[4] ~= '1' then
+  for _, new in ipairs(jobs) do
+    if not new.is_there and not is_served(new) then
+      return due.write({ 'survey' })
+    end
   end
 end
-local explanation = ARGV[14] == '1' and explain.survey(j, ARGV[2]) or {}
 
-job:adopt(j)
-redis.call('SET', key('spec', j.id), ARGV[12])
-redis.call('ZADD', key('jobs'), '0', j.id)
-if class.use(cid, ARGV[2]) then
-  members.settle(cid)
+local used = {}
+local function use_class(j, spec)
+  if not used[j.class] then
+    used[j.class] = true
+    if class.use(j.class, spec) then
+      members.settle(j.class)
+    end
+  end
 end
-if not a then
-  a, devices = place.find(j)
+
+local explanation = {}
+local function accept(new, is_last)
+  local j, at = new.j, new.at
+  if is_last and ARGV[5] == '1' then
+    explanation = explain.survey(j, ARGV[at + 1])
+  end
+  job:adopt(j)
+  redis.call('SET', key('spec', j.id), ARGV[at + 11])
+  redis.call('ZADD', key('jobs'), '0', j.id)
+  use_class(j, ARGV[at + 1])
+  if new.options then
+    idempotency.note(j, new.options)
+    dependencies.start(j, new.options, meant)
+  elseif new.agent and #jobs == 1 then
+    binding.bind(j, new.agent, new.devices)
+  else
+    queue.put(j)
+  end
 end
-if a then
-  binding.bind(j, a, devices)
-else
-  queue.pend(j)
+
+local replies = {}
+for index, new in ipairs(jobs) do
+  if not new.is_there then
+    accept(new, index == #jobs)
+  end
+  local j = new.j
+  replies[index] = { j.id, j.state, j.agent or '', string.format('%.6f', j.score or 0) }
 end
-return due.finish(placed(j, explanation))
+return due.finish({ 'submitted', replies, explanation })

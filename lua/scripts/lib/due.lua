@@ -9,8 +9,12 @@ local function settle_it(kind, id)
     settle.job(id)
   elseif kind == 'agent' then
     settle.agent(id)
+  elseif kind == 'after' then
+    dependencies.settle(id)
   elseif kind == 'hold' then
     hold.settle()
+  elseif kind == 'scores' then
+    settle.scores(id)
   elseif kind == 'room' then
     queue.settle_room(id)
   else

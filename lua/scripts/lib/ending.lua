@@ -21,6 +21,10 @@ function ending.finish(j, state)
   job:put(j, 'ended', pool.now)
   redis.call('ZADD', key('ended'), int(pool.now), j.id)
   job.wake_at(j, pool.now + pool.job_keep)
+  if j.dependents then
+    redis.call('ZADD', key('due'), int(pool.now), 'after:' .. j.id)
+  end
+  retention.trim()
 end
 
 -- Removes the output of the latest attempt: the segments that are kept of it.
@@ -29,17 +33,19 @@ function ending.drop_output(j)
     return
   end
   local last = segment.of(j.out - 1)
-  local keys = { segment.key(j, 0) }
+  segment.drop(j, 0)
   for number = segment.first_kept(last), last do
-    keys[#keys + 1] = segment.key(j, number)
+    segment.drop(j, number)
   end
-  redis.call('DEL', unpack(keys))
 end
 
 -- Forgets an ended job.
 function ending.forget(j)
   ending.drop_output(j)
-  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id))
+  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id), key('result', j.id))
+  if j.idem then
+    redis.call('DEL', key('idem', j.idem))
+  end
   redis.call('ZREM', key('jobs'), j.id)
   redis.call('ZREM', key('ended'), j.id)
   redis.call('ZREM', key('due'), 'job:' .. j.id)

@@ -30,8 +30,8 @@ end
 
 local function candidate(a, c)
   local score = rank.score(a, c)
-  local vram, load, rtt, perf = rank.parts(a, c)
-  return { a.id, six_digits(score), six_digits(vram), six_digits(load), six_digits(rtt), six_digits(perf),
+  local vram, load, rtt, perf, cost = rank.parts(a, c)
+  return { a.id, six_digits(score), six_digits(vram), six_digits(load), six_digits(rtt), six_digits(perf), six_digits(cost),
     a.state == 'degraded' and '1' or '0', score = score, used = a.used_seq or 0 }
 end
 
@@ -61,8 +61,8 @@ function explain.survey(j, spec)
   for i = 1, math.min(CANDIDATES, #candidates) do
     best[i] = candidates[i]
   end
-  local vram, load, rtt, perf = pool.weights()
-  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf) }, best, reasons, #ids }
+  local vram, load, rtt, perf, cost = pool.weights()
+  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf), tostring(cost or 0) }, best, reasons, #ids }
 end
 
 return explain

@@ -4,16 +4,17 @@ local job = record.kind('job')
 function job.unpack(id, packed)
   local state, class, kind, model, gpus, vram, ram, cpus, prio, order, max, created, title, score, agent, attempt,
     free, lease, lease_until, bound_until, started, ended, exit, signal, reason, message, done, out, frame,
-    cancelling, devices, avoid, refused, owner, exclusive, holds,
-    waits = cmsgpack.unpack(packed)
+    cancelling, devices, avoid, refused, owner, exclusive, holds, waits, backoff, labels, grace, not_before, needs,
+    on_failure, dependents, idem = cmsgpack.unpack(packed)
   return {
     id = id, state = state, class = class, kind = kind, model = model, gpus = gpus, vram = vram, ram = ram,
     cpus = cpus, prio = prio, order = order, max = max, created = created, title = title, score = score,
     agent = agent, attempt = attempt, free = free, lease = lease, lease_until = lease_until,
     bound_until = bound_until, started = started, ended = ended, exit = exit, signal = signal, reason = reason,
     message = message, done = done, out = out, frame = frame, cancelling = cancelling, devices = devices,
-    avoid = avoid, refused = refused, owner = owner, exclusive = exclusive,
-    holds = holds, waits = waits,
+    avoid = avoid, refused = refused, owner = owner, exclusive = exclusive, holds = holds, waits = waits,
+    backoff = backoff, labels = labels, grace = grace, not_before = not_before, needs = needs,
+    on_failure = on_failure, dependents = dependents, idem = idem,
   }
 end
 
@@ -21,12 +22,12 @@ function job.pack(j)
   return cmsgpack.pack(
     j.state, j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.order, j.max, j.created, j.title,
     j.score, j.agent, j.attempt, j.free, j.lease, j.lease_until, j.bound_until, j.started, j.ended, j.exit, j.signal,
-    j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive, j.holds,
-    j.waits
+    j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive,
+    j.holds, j.waits, j.backoff, j.labels, j.grace, j.not_before, j.needs, j.on_failure, j.dependents, j.idem
   )
 end
 
-local MEMBERSHIP = { scheduled = true, running = true }
+local MEMBERSHIP = { blocked = true, delayed = true, scheduled = true, running = true }
 
 -- Lower goes first: by priority, then by tag (see lib/fair); of equals the smaller id, which is the older. Exact in a double:
 -- up to 1,001 priorities on each side of 0, times 2^43 tags, is less than 2^53.

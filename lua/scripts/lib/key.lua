@@ -1,21 +1,25 @@
 -- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
---   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent> or hold:all by the time when it has to be looked at
+--   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent>, after:<job>, scores:<agent> or hold:all by the
+--                        time when it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
 --   broken         hash  what due held but could not be settled, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
+--   blocked        set   jobs that wait for others   delayed  set   jobs that wait for a time
 --   ended          zset  ended jobs by the time of their end
 --   agents         zset  all agents, score 0         agents:<state>, agents:draining  set
 --   identities     hash  agent id to public key, after "!" (which no base64url holds) once removed
 --   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
---   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON
+--   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON    result:<id>  JSON
+--   dependents:<id>  zset, see lib/dependencies                idem:<hash>    see lib/idempotency
 --   output:<id>:<attempt>:<segment>  string, see lib/output
 --   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
 --   holds          hash, see lib/held      tags:<class>   zset, see lib/fair
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --
--- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset),
--- settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT, performance), and the
+-- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset,
+-- bytes of output), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
+-- performance, cost, strategy), and the
 -- profile and version of the weights. Channels agent:<id> and job:<id> carry announcements of changes.
 local PREFIX = KEYS[1] .. ':'
 

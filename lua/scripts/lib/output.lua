@@ -5,6 +5,7 @@
 local output = {}
 
 local FRAME_BYTES = 65535
+local HEADER_BYTES = 3
 
 local function header(stream, length)
   return stream .. string.char(math.floor(length / 256), length % 256)
@@ -18,7 +19,7 @@ local function append_piece(j, stream, piece)
   if j.out % segment.BYTES == 0 then
     position = 0
     if segment.first_kept(number) > 1 then
-      redis.call('DEL', segment.key(j, segment.first_kept(number) - 1))
+      segment.drop(j, segment.first_kept(number) - 1)
     end
   else
     last, length, position = string.match(j.frame, '^(%a):(%d+):(%d+)$')
@@ -29,10 +30,12 @@ local function append_piece(j, stream, piece)
     redis.call('SETRANGE', name, position, header(stream, length))
     redis.call('APPEND', name, piece)
   else
-    position = last and position + 3 + length or 0
+    position = last and position + HEADER_BYTES + length or 0
     length = #piece
     redis.call('APPEND', name, header(stream, length) .. piece)
+    pool.output = pool.output + HEADER_BYTES
   end
+  pool.output = pool.output + #piece
   job:put(j, 'frame', stream .. ':' .. length .. ':' .. position)
   job:put(j, 'out', j.out + #piece)
 end
@@ -49,6 +52,9 @@ function output.append(j, offset, stream, data)
     data = string.sub(data, space + 1)
   end
   pool.announce('job', j.id)
+  if pool.output > pool.output_max then
+    retention.trim()
+  end
   return nil
 end
 

@@ -37,10 +37,10 @@ function pool.enter(now_ms)
     return { 'newer_schema' }
   end
   local last, offset
-  last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset = cmsgpack.unpack(f[2])
+  last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset, pool.output = cmsgpack.unpack(f[2])
   follow_clock(clock.read(now_ms), last, offset)
-  pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim, pool.agent_keep, pool.job_keep, pool.publish =
-    cmsgpack.unpack(f[3])
+  pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim, pool.agent_keep, pool.job_keep, pool.publish,
+    pool.job_max, pool.output_max = cmsgpack.unpack(f[3])
   packed_weights = f[4]
   -- Nobody was heard for longer than anybody's interval: the store or every coordinator was away, or the clock jumped.
   -- All deadlines then move by one timeout, once for each silence.
@@ -53,7 +53,7 @@ function pool.enter(now_ms)
   return nil
 end
 
--- The weights of VRAM, load, RTT and performance.
+-- The weights of VRAM, load, RTT, performance and cost, and the strategy.
 function pool.weights()
   return cmsgpack.unpack(packed_weights)
 end
@@ -72,7 +72,7 @@ end
 -- Writes the clock, sends what was announced, and returns the reply.
 function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
-    pool.offset)
+    pool.offset, pool.output)
   redis.call('HSET', KEYS[1], 'clock', packed)
   for channel in pairs(channels) do
     redis.call(pool.publish, channel, '')

@@ -4,6 +4,7 @@ local queue = {}
 local FILLED_AT_ONCE = 16
 local LOOKED_AT_FIRST = 16
 local LOOKED_AT_MORE = 64
+local LONGEST_BACKOFF_MS = 3600000
 local PASSED_OVER_AFTER_MS = 60000
 
 -- Keeps `waiting` in step with the best pending job of a class. Returns whether there is one.
@@ -91,8 +92,34 @@ function queue.put(j)
   return a
 end
 
+-- Lets a job wait until a time.
+function queue.delay(j, until_ms)
+  job:put(j, 'agent', nil)
+  job:put(j, 'not_before', until_ms)
+  job.move(j, 'delayed')
+  job.wake_at(j, until_ms)
+end
+
+-- Starts a job that waits for no other, when its time has come.
+function queue.start(j)
+  if j.not_before and pool.now < j.not_before then
+    queue.delay(j, j.not_before)
+  else
+    job:put(j, 'not_before', nil)
+    queue.put(j)
+  end
+end
+
+-- How long to wait before the next attempt: twice as long each time, of which a half is jitter.
+local function backoff(j)
+  local base = math.min((j.backoff or 0) * 2 ^ math.min(job.spent(j) - 1, 20), LONGEST_BACKOFF_MS)
+  local jitter = tonumber(string.sub(redis.sha1hex(j.id .. '-' .. j.attempt), 1, 4), 16) / 65536
+  return math.floor(base * (0.5 + jitter / 2))
+end
+
 -- An attempt ended other than well: the job is tried again, unless its attempts are used up.
--- `why` = {reason, exit, signal, message}; `free`: it does not count against max.
+-- `why` = {reason, exit, signal, message, is_its_own: the job's doing, so that it waits a while};
+-- `free`: it does not count against max.
 function queue.retry(j, a, why, free)
   agent.release(a, j.id)
   rank.update(a)
@@ -103,8 +130,11 @@ function queue.retry(j, a, why, free)
     ending.note_failure(j, a.id, j.attempt, why)
   end
   job:put(j, 'lease_until', nil)
+  local wait = why.is_its_own and backoff(j) or 0
   if job.spent(j) >= j.max then
     ending.finish(j, 'failed')
+  elseif wait > 0 then
+    queue.delay(j, pool.now + wait)
   else
     queue.put(j)
   end

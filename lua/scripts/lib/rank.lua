@@ -56,21 +56,25 @@ local function memory_part(a, class)
   return part
 end
 
--- The parts of the score, each in [0, 1]: VRAM, load, RTT and performance.
+-- The parts of the score, each in [0, 1]: VRAM, load, RTT, performance and cost.
 function rank.parts(a, class)
   local slots, taken = room.slots(a, class.kind, class.model)
   local load = slots > 0 and math.max(0, 1 - taken / slots) or 0
-  return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, 0.5
+  return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, 0.5, 1 / (1 + (agent.caps(a).price or 0))
 end
 
-local weight_vram, weight_load, weight_rtt, weight_perf
+local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
 
+-- With `round_robin` all score the same, so that only the use sequence decides.
 function rank.score(a, class)
   if not weight_vram then
-    weight_vram, weight_load, weight_rtt, weight_perf = pool.weights()
+    weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy = pool.weights()
   end
-  local vram, load, rtt, perf = rank.parts(a, class)
-  local score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf
+  local score = 1
+  if strategy ~= 'round_robin' then
+    local vram, load, rtt, perf, cost = rank.parts(a, class)
+    score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf + cost * (weight_cost or 0)
+  end
   return a.state == 'degraded' and score * 0.5 or score
 end
 

@@ -19,4 +19,11 @@ function segment.first_kept(last)
   return math.max(1, last - LATEST_KEPT + 1)
 end
 
+-- Removes a segment, which may be gone.
+function segment.drop(j, number)
+  local name = segment.key(j, number)
+  pool.output = pool.output - redis.call('STRLEN', name)
+  redis.call('DEL', name)
+end
+
 return segment

@@ -1,6 +1,8 @@
 -- settle: what becomes of a job or an agent whose time has come.
 local settle = {}
 
+local SCORED_AT_ONCE = 16
+
 -- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
 local function bound(j)
   if pool.now < j.bound_until then
@@ -17,7 +19,7 @@ end
 
 -- A lease that was not renewed in time is lost, once its processes must be gone.
 local function running(j)
-  local at = j.lease_until + pool.grace
+  local at = j.lease_until + pool.grace + (j.grace or 0)
   if pool.now < at then
     return job.wake_at(j, at)
   end
@@ -52,16 +54,24 @@ local function ended(j)
       job:put(j, 'cancelling', nil)
     end
   end
-  if pool.now >= j.ended + pool.job_keep then
-    return ending.forget(j)
+  if j.dependents then
+    job.wake_at(j, pool.now + 1000)
+  elseif retention.is_over() then
+    ending.forget(j)
+    retention.trim()
+  elseif pool.now >= j.ended + pool.job_keep then
+    ending.forget(j)
+  else
+    job.wake_at(j, j.ended + pool.job_keep)
   end
-  job.wake_at(j, j.ended + pool.job_keep)
 end
 
 function settle.job(id)
   local j = job:load(id)
-  if not j or j.state == 'pending' then
+  if not j or j.state == 'pending' or j.state == 'blocked' then
     redis.call('ZREM', key('due'), 'job:' .. id)
+  elseif j.state == 'delayed' then
+    queue.start(j)
   elseif j.state == 'scheduled' then
     bound(j)
   elseif j.state == 'running' then
@@ -80,6 +90,22 @@ function settle.forget_agent(a)
   redis.call('SREM', key('agents', 'draining'), a.id)
   redis.call('ZREM', key('due'), 'agent:' .. a.id)
   agent:drop(a)
+end
+
+-- Scores the next agents anew, after weights were changed, and sets itself up to go on with those behind them.
+function settle.scores(after)
+  redis.call('ZREM', key('due'), 'scores:' .. after)
+  local from = after == '*' and '-' or '(' .. after
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', '0', int(SCORED_AT_ONCE))
+  for _, id in ipairs(ids) do
+    local a = agent:load(id)
+    if a then
+      rank.update(a)
+    end
+  end
+  if #ids == SCORED_AT_ONCE then
+    redis.call('ZADD', key('due'), int(pool.now), 'scores:' .. ids[#ids])
+  end
 end
 
 function settle.agent(id)

@@ -9,25 +9,27 @@
   ARGV[5]  claim       integer  milliseconds that a bound job waits for its claim
   ARGV[6]  agent_keep  integer  milliseconds that an offline agent is remembered
   ARGV[7]  job_keep    integer  milliseconds that an ended job is remembered
-  ARGV[8]  publish     string   PUBLISH or SPUBLISH
-  ARGV[9]  now_ms      integer, or "" for Redis TIME (tests pass their own)
+  ARGV[8]  job_max     integer  ended jobs that are remembered
+  ARGV[9]  output_max  integer  bytes of output that are kept
+  ARGV[10] publish     string   PUBLISH or SPUBLISH
+  ARGV[11] now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"opened"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool               Cost  O(1)
+  Uses     lib/key lib/clock lib/pool          Cost  O(1)
 ]]
 local schema = redis.call('HGET', KEYS[1], 'schema')
 if schema and pool.is_newer(schema) then
   return { 'newer_schema' }
 end
 if not schema then
-  local now = clock.read(ARGV[9])
-  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0), 'profile', 'balanced',
+  local now = clock.read(ARGV[11])
+  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0, 0), 'profile', 'balanced',
     'version', 1, 'weights', cmsgpack.pack(0.4, 0.3, 0.2, 0.1))
 end
 local settings = {}
 for i = 1, 7 do
   settings[i] = tonumber(ARGV[i])
 end
-settings[8] = ARGV[8]
+settings[8], settings[9], settings[10] = ARGV[10], tonumber(ARGV[8]), tonumber(ARGV[9])
 redis.call('HSET', KEYS[1], 'settings', cmsgpack.pack(unpack(settings)))
 return { 'opened' }

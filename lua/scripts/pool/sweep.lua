@@ -4,8 +4,8 @@
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"swept", settled, more} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Returns  {"swept", settled, more, when the next thing falls due in milliseconds, or ""} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
   Cost     O(16 log N)
 ]]
 local refused = pool.enter(ARGV[1])
@@ -13,4 +13,5 @@ if refused then
   return refused
 end
 local settled = due.settle()
-return due.write({ 'swept', settled, due.is_left() and '1' or '0' })
+local next_due = redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')
+return due.write({ 'swept', settled, due.is_left() and '1' or '0', next_due[2] or '' })

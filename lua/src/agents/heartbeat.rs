@@ -14,9 +14,10 @@ use crate::{
 };
 
 script!(Frees, "agents/heartbeat", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt", later "fair",
-    "queue", later "class", later "hold", later "members", "breaker", later "settle", "due", "caller", "measure",
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
+    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place",
+    later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
+    later "members", "breaker", later "settle", "due", "caller", "measure",
 ]);
 
 /// One heartbeat.

@@ -12,9 +12,10 @@ use crate::{
 };
 
 script!(Writes, "agents/register", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", later "fit", "capable", later "held", later "place", later "binding", "attempt", later "fair",
-    later "queue", "class", later "hold", "members", "breaker", later "settle", "due",
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
+    later "avoid", "agent", "room", "rank", later "fit", "capable", later "held", later "place", later "binding",
+    "attempt", later "fair", later "queue", later "dependencies", "class", later "hold", "members", "breaker",
+    later "settle", "due",
 ]);
 
 /// Registers a run of an agent.
@@ -88,5 +89,6 @@ fn capabilities(facts: &Facts) -> Value {
         "labels": facts.labels,
         "gpus": gpus,
         "models": models,
+        "price": facts.price_per_hour.unwrap_or(0.0),
     })
 }

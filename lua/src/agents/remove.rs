@@ -9,9 +9,10 @@ use crate::{
 };
 
 script!(Frees, "agents/remove", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", later "attempt",
-    later "fair", "queue", later "class", later "hold", "members", "breaker", "settle", "due",
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
+    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place",
+    later "binding", later "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
+    "members", "breaker", "settle", "due",
 ]);
 
 /// Removes an agent: its credential is void, bound jobs go elsewhere at once, running ones when their leases end.

@@ -2,7 +2,7 @@
 
 use titan_api::{
     ids::{AgentId, JobId},
-    limits::{OUTPUT_CHUNK_BYTES, TEXT_BYTES},
+    limits::{OUTPUT_CHUNK_BYTES, RESULT_BYTES, TEXT_BYTES},
     output::{Encoding, Stream},
     work::{Answer, Happening, Report},
 };
@@ -17,9 +17,10 @@ use crate::{
 };
 
 script!(Frees, "agents/report", uses [
-    "key", "int", "later", "clock", "pool", "record", "segment", "job", "ending", later "avoid", "agent", "room",
-    "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt", later "fair",
-    "queue", later "class", later "hold", later "members", later "breaker", later "settle", "due", "caller",
+    "key", "int", "later", "clock", "pool", "record", "segment", "job", "retention", "ending", later "avoid", "agent",
+    "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt",
+    later "fair", "queue", later "dependencies", later "class", later "hold", later "members", later "breaker",
+    later "settle", "due", "caller",
     later "output",
 ]);
 
@@ -111,7 +112,7 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
     let none = <[Vec<u8>; 4]>::default;
     Some(match event {
         Happening::Started {} => ("started", none()),
-        Happening::Completed {} => ("completed", none()),
+        Happening::Completed { result } => ("completed", [result_text(result.as_ref())?, vec![], vec![], vec![]]),
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
         Happening::Output { offset, stream, data, encoding } => {
@@ -131,6 +132,12 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
             ("failed", [reason, number(exit_code), number(signal), message.as_bytes().to_vec()])
         }
     })
+}
+
+/// A result as it is kept: none if there is none, nothing at all if it is too long.
+fn result_text(result: Option<&serde_json::Value>) -> Option<Vec<u8>> {
+    let text = result.map(ToString::to_string).unwrap_or_default();
+    (text.len() <= RESULT_BYTES).then(|| text.into_bytes())
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes.

@@ -9,9 +9,10 @@ use crate::{
 };
 
 script!(Frees, "jobs/cancel", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", "ending", later "avoid", "agent", "room",
-    "rank", later "fit", later "capable", later "held", later "place", later "binding", later "attempt", later "fair",
-    "queue", later "class", later "hold", later "members", later "breaker", later "settle", "due",
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", "retention", "ending", later "avoid",
+    "agent", "room", "rank", later "fit", later "capable", later "held", later "place", later "binding",
+    later "attempt", later "fair", "queue", later "dependencies", later "class", later "hold", later "members",
+    later "breaker", later "settle", "due",
 ]);
 
 /// Cancels a job. Repeating it is harmless; a job that has ended stays as it is.

@@ -39,7 +39,10 @@ impl GetJob<'_> {
                 let spec = Spec::from_json(&reply.bytes()?)?;
                 let fields = reply.list()?.rest(|r| Ok((r.text()?, r.text()?)))?;
                 let failures = reply.list()?.rest(|r| failure(&r.bytes()?))?;
-                view(self.job.clone(), spec, &Fields(fields.into_iter().collect()), failures).map(Some)
+                let result = reply.some_text()?;
+                let mut job = view(self.job.clone(), spec, &Fields(fields.into_iter().collect()), failures)?;
+                job.result = result.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt_result)?;
+                Ok(Some(job))
             }
             "not_found" => Ok(None),
             other => Err(unknown_word("jobs/get", other)),
@@ -97,6 +100,14 @@ fn view(
         process: spec.process,
         requirements: spec.requirements,
         timeout_ms: spec.timeout_ms,
+        backoff_ms: spec.backoff_ms,
+        on_disconnect: spec.on_disconnect,
+        disconnect_grace_ms: spec.disconnect_grace_ms,
+        not_before: f.time("not_before")?,
+        depends_on: spec.depends_on,
+        waits_for: f.some("needs")?,
+        on_dependency_failure: spec.on_dependency_failure,
+        result: None,
         labels: spec.labels,
         devices: devices.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect(),
         submitted_by: owner,
@@ -104,7 +115,12 @@ fn view(
     })
 }
 
-/// A failure as `lib/job.lua` keeps it.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+fn corrupt_result(e: serde_json::Error) -> StoreError {
+    StoreError::Corrupt(format!("a job's result: {e}"))
+}
+
+/// A failure as `lib/ending.lua` keeps it.
 #[derive(Deserialize)]
 struct Kept {
     attempt: u32,

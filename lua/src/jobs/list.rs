@@ -6,6 +6,7 @@ use titan_api::{
     time::Timestamp,
 };
 
+use super::spec::{label_line, labels_of};
 use crate::{
     Pool, StoreError,
     reply::{Reply, unknown_word},
@@ -24,6 +25,8 @@ pub struct ListJobs<'a> {
     pub state: Option<JobState>,
     /// Only jobs whose latest attempt is this agent's.
     pub agent: Option<&'a AgentId>,
+    /// Only jobs with this label: its name and value.
+    pub label: Option<(&'a str, &'a str)>,
     /// Where the page before ended.
     pub after: Option<&'a JobId>,
     /// How many at most, 1 to 500.
@@ -63,6 +66,7 @@ impl ListJobs<'_> {
         let mut args = Args::new();
         args.push(self.state.map(JobState::as_str).unwrap_or_default())
             .push(self.agent.map(AgentId::as_str).unwrap_or_default())
+            .push(self.label.map(|(name, value)| label_line(name, value)).unwrap_or_default())
             .push(after.map(JobId::as_str).unwrap_or_default())
             .push(limit)
             .push(pool.now());
@@ -93,5 +97,6 @@ fn summary(mut r: Reply) -> Result<JobSummary, StoreError> {
         exit_code: r.some()?,
         reason: r.some_text()?.as_deref().and_then(Reason::from_word),
         command: r.text()?,
+        labels: labels_of(&r.text()?)?,
     })
 }

@@ -4,11 +4,13 @@ mod cancel;
 mod explanation;
 mod get;
 mod list;
+mod retry;
 mod spec;
 mod submit;
 
 pub use cancel::{CancelJob, CancelOutcome};
 pub use get::GetJob;
 pub use list::{JobPage, ListJobs};
+pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec};
-pub use submit::{Submit, SubmitOutcome};
+pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted};

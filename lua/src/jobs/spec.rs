@@ -1,5 +1,7 @@
 //! What is kept of a submission, and what scheduling needs of it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::json;
 use titan_api::jobs::{JobKind, SubmitJob};
@@ -27,7 +29,7 @@ impl Spec {
 }
 
 /// What a job takes of an agent, in whole numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Need {
     pub(crate) gpus: u32,
     pub(crate) vram_mb: u64,
@@ -59,6 +61,23 @@ pub(crate) fn class_of(job: &SubmitJob) -> String {
         class["exclusive"] = json!(true);
     }
     class.to_string()
+}
+
+/// Labels as a job's record keeps them: a line of JSON for each, so that a script can look for one as a text.
+pub(crate) fn labels_text(labels: &BTreeMap<String, String>) -> String {
+    let lines: Vec<_> = labels.iter().map(|(name, value)| label_line(name, value)).collect();
+    lines.join("\n")
+}
+
+/// One label as its line.
+pub(crate) fn label_line(name: &str, value: &str) -> String {
+    json!([name, value]).to_string()
+}
+
+/// The labels of such a text.
+pub(crate) fn labels_of(text: &str) -> Result<BTreeMap<String, String>, StoreError> {
+    let label = |line| serde_json::from_str(line).map_err(|e| StoreError::Corrupt(format!("a job's label: {e}")));
+    text.lines().map(label).collect()
 }
 
 /// The word that scripts have for a kind.

@@ -1,81 +1,170 @@
-//! `jobs/submit`: accepts a job and places it at once if an agent is at hand.
+//! `jobs/submit`: accepts jobs and places each at once if an agent is at hand.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
 use titan_api::{
     ids::{AgentId, JobId},
-    jobs::SubmitJob,
+    jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
 };
 
 use super::{
     explanation::explanation,
-    spec::{Need, Spec, class_of, kind_word},
+    spec::{Need, Spec, class_of, kind_word, labels_text},
 };
 use crate::{
     Pool, StoreError,
     agents::{Survey, Surveyed},
-    reply::unknown_word,
+    reply::{Reply, unknown_word},
     script::{Args, script},
 };
 
 script!(Writes, "jobs/submit", uses [
-    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "ending", later "avoid", "agent",
-    "room", "rank", "fit", later "capable", later "held", "place", "binding", later "attempt", later "fair",
-    later "queue", "class", later "hold", later "members", later "breaker", later "settle", "due", later "explain",
+    "key", "int", "later", "clock", "pool", "record", later "segment", "job", later "retention", later "ending",
+    later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding", later "attempt",
+    later "fair", later "queue", later "dependencies", later "idempotency", "class", later "hold", later "members",
+    later "breaker", later "settle", "due", later "explain",
 ]);
 
-/// Submits a job (`SubmitJob` is what the client sends). Repeating it with the same id is harmless.
+/// Jobs in one run of the script.
+const CHUNK: usize = 32;
+
+/// A job to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewJob<'a> {
+    /// The id that the caller made for it.
+    pub id: JobId,
+    /// The job; already checked against the bounds of `titan_api::limits`. What it depends on is named by ids.
+    pub spec: &'a SubmitJob,
+    /// What makes a repeat known as one.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl<'a> NewJob<'a> {
+    /// A job without an idempotency key.
+    #[must_use]
+    pub fn new(id: &JobId, spec: &'a SubmitJob) -> Self {
+        Self { id: id.clone(), spec, idempotency: None }
+    }
+}
+
+/// An idempotency key, and the body that it was sent with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// A hash of the key, its owner, and which job of the call this is: 1 to 128 letters and digits.
+    pub key: String,
+    /// A hash of the body, likewise.
+    pub body: String,
+}
+
+/// Submits jobs, all or none. One may depend on those before it. Repeating the call is harmless.
 #[derive(Debug, Clone, Copy)]
 pub struct Submit<'a> {
-    /// The id that the caller made for it.
-    pub job: &'a JobId,
-    /// The job; already checked against the bounds of `titan_api::limits`.
-    pub spec: &'a SubmitJob,
+    /// The jobs, at least one.
+    pub jobs: &'a [NewJob<'a>],
     /// Who submits: the id of the API key, or `admin`.
     pub owner: &'a str,
-    /// Whether to explain the choice.
+    /// Whether to explain the choice for the last of them.
     pub explain: bool,
 }
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SubmitOutcome {
-    /// An agent was at hand, and the job is bound to it.
-    Scheduled {
-        /// The agent.
-        agent: AgentId,
-        /// Its score for this job when it was chosen, 0 to 1.
-        score: f64,
-        /// How it was chosen, if that was asked for.
+    /// They are accepted.
+    Submitted {
+        /// Each of them, in order.
+        jobs: Vec<Submitted>,
+        /// How an agent was chosen for the last one, or why none was, if that was asked for.
         explanation: Option<Explanation>,
     },
-    /// The job waits for an agent.
-    Pending {
-        /// Why nobody took it, if that was asked for.
-        explanation: Option<Explanation>,
-    },
-    /// No registered agent could ever run it, and nothing was written.
+    /// No registered agent could ever run this one, and nothing was written.
     Unserved {
+        /// Which of the jobs.
+        index: usize,
         /// How many agents each requirement rules out.
         ruled_out: Vec<RuledOut>,
     },
+    /// What this one depends on is no job of the pool, and nothing was written.
+    NoDependency {
+        /// Which of the jobs.
+        index: usize,
+        /// What it depends on.
+        job: String,
+    },
+    /// The idempotency key was used with another body, and nothing was written.
+    Reused,
+}
+
+/// One accepted job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submitted {
+    /// Its id: that of the first call if this one was a repeat.
+    pub id: JobId,
+    /// The state that it is in.
+    pub state: JobState,
+    /// The agent that it is bound to.
+    pub agent: Option<AgentId>,
+    /// The score of that agent for this job when it was chosen, 0 to 1.
+    pub score: f64,
 }
 
 impl Submit<'_> {
-    /// Runs the script.
+    /// Runs the script, once for 32 jobs: it then holds Redis for less than 5 ms. If the call ends in between, a repeat with the same idempotency keys does the rest.
     ///
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
-        let (class, need) = (class_of(self.spec), Need::of(self.spec));
-        let first = self.run_once(pool, &class, &need, self.spec.allow_unserved).await?;
-        if let Some(outcome) = first {
+        if self.jobs.len() > 1
+            && let Some((index, ruled_out)) = self.unserved(pool).await?
+        {
+            return Ok(SubmitOutcome::Unserved { index, ruled_out });
+        }
+        let (mut accepted, mut explained) = (Vec::with_capacity(self.jobs.len()), None);
+        for chunk in self.jobs.chunks(CHUNK) {
+            let outcome = self.run_chunk(pool, chunk, accepted.as_slice()).await?;
+            let SubmitOutcome::Submitted { jobs, explanation } = outcome else {
+                return Ok(outcome);
+            };
+            accepted.extend(jobs);
+            explained = explanation;
+        }
+        Ok(SubmitOutcome::Submitted { jobs: accepted, explanation: explained })
+    }
+
+    /// The first job of a batch that no registered agent could ever run.
+    async fn unserved(&self, pool: &Pool) -> Result<Option<(usize, Vec<RuledOut>)>, StoreError> {
+        let mut known = BTreeSet::new();
+        for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| !job.spec.allow_unserved) {
+            let (class, need) = (class_of(job.spec), Need::of(job.spec));
+            if known.insert((class.clone(), need))
+                && let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await?
+            {
+                return Ok(Some((index, ruled_out)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn run_chunk(
+        &self,
+        pool: &Pool,
+        chunk: &[NewJob<'_>],
+        before: &[Submitted],
+    ) -> Result<SubmitOutcome, StoreError> {
+        let is_known = self.jobs.len() > 1 || chunk.iter().all(|job| job.spec.allow_unserved);
+        if let Some(outcome) = self.run_once(pool, chunk, before, is_known).await? {
             return Ok(outcome);
         }
-        if let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await? {
-            return Ok(SubmitOutcome::Unserved { ruled_out });
+        for job in chunk {
+            let (class, need) = (class_of(job.spec), Need::of(job.spec));
+            if let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await? {
+                return Ok(SubmitOutcome::Unserved { index: before.len(), ruled_out });
+            }
         }
-        let second = self.run_once(pool, &class, &need, true).await?;
+        let second = self.run_once(pool, chunk, before, true).await?;
         second.ok_or_else(|| unknown_word("jobs/submit", "survey"))
     }
 
@@ -83,35 +172,86 @@ impl Submit<'_> {
     async fn run_once(
         &self,
         pool: &Pool,
-        class: &str,
-        need: &Need,
+        chunk: &[NewJob<'_>],
+        before: &[Submitted],
         served: bool,
     ) -> Result<Option<SubmitOutcome>, StoreError> {
         let flag = |on: bool| if on { "1" } else { "" };
+        // The ids that the jobs before got, where this call is a repeat.
+        let meant: BTreeMap<&str, &str> =
+            self.jobs.iter().zip(before).map(|(job, got)| (job.id.as_str(), got.id.as_str())).collect();
+        let room = if before.is_empty() { self.jobs.len() } else { 0 };
         let mut args = Args::new();
-        args.push(self.job.as_str()).push(class).push(kind_word(self.spec.kind)).push("");
-        args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
-        args.push(self.spec.priority).push(self.spec.max_attempts).push(title(&self.spec.process.command));
-        args.push(self.stored_spec()?).push(flag(served)).push(flag(self.explain)).push(UNENDED_JOBS).push(pool.now());
-        args.push(self.owner).push(flag(need.exclusive));
+        args.push(self.owner).push(room).push(UNENDED_JOBS).push(flag(served)).push(flag(self.explain));
+        args.push(pool.now());
+        for job in chunk {
+            self.push(&mut args, job, &meant)?;
+        }
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
-            "scheduled" => Ok(Some(SubmitOutcome::Scheduled {
-                agent: reply.parse()?,
-                score: reply.parse()?,
-                explanation: explanation(reply.list()?)?,
-            })),
-            "pending" => Ok(Some(SubmitOutcome::Pending { explanation: explanation(reply.list()?)? })),
-            "full" => Err(StoreError::Full(format!("the pool holds {UNENDED_JOBS} jobs that have not ended"))),
+            "submitted" => {
+                let jobs = reply.list()?.rest(|r| submitted(r.list()?))?;
+                Ok(Some(SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }))
+            }
+            "full" => Err(StoreError::full_of_jobs()),
+            "no_dependency" => {
+                let index = before.len() + reply.parse::<usize>()?;
+                Ok(Some(SubmitOutcome::NoDependency { index, job: reply.text()? }))
+            }
+            "reused" => Ok(Some(SubmitOutcome::Reused)),
             "survey" => Ok(None),
             other => Err(unknown_word("jobs/submit", other)),
         }
     }
 
-    fn stored_spec(&self) -> Result<String, StoreError> {
-        let spec = Spec { job: self.spec.clone(), owner: self.owner.to_owned() };
-        serde_json::to_string(&spec).map_err(|e| StoreError::Corrupt(e.to_string()))
+    fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {
+        let (spec, need) = (job.spec, Need::of(job.spec));
+        args.push(job.id.as_str()).push(class_of(spec)).push(kind_word(spec.kind)).push("");
+        args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
+        args.push(spec.priority).push(spec.max_attempts).push(title(&spec.process.command));
+        let stored = Spec { job: spec.clone(), owner: self.owner.to_owned() };
+        args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
+        args.push(spec.backoff_ms).push(options(job, meant));
+        Ok(())
     }
+}
+
+/// What few jobs have, as JSON; "" for those that have none of it.
+fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
+    let spec = job.spec;
+    let mut options = serde_json::Map::new();
+    if Need::of(spec).exclusive {
+        options.insert("exclusive".to_owned(), json!(true));
+    }
+    if let Some(time) = spec.not_before {
+        options.insert("not_before".to_owned(), json!(time.as_ms()));
+    }
+    if spec.on_disconnect == OnDisconnect::Keep {
+        options.insert("grace".to_owned(), json!(spec.disconnect_grace_ms));
+    }
+    if !spec.labels.is_empty() {
+        options.insert("labels".to_owned(), json!(labels_text(&spec.labels)));
+    }
+    if !spec.depends_on.is_empty() {
+        let ids: Vec<&str> =
+            spec.depends_on.iter().map(|id| meant.get(id.as_str()).copied().unwrap_or(id.as_str())).collect();
+        options.insert("depends_on".to_owned(), json!(ids));
+        let word = match spec.on_dependency_failure {
+            OnDependencyFailure::Cancel => "cancel",
+            OnDependencyFailure::Run => "run",
+        };
+        options.insert("on_failure".to_owned(), json!(word));
+    }
+    if let Some(idempotency) = &job.idempotency {
+        options.insert("idem".to_owned(), json!({ "key": idempotency.key, "body": idempotency.body }));
+    }
+    if options.is_empty() { String::new() } else { serde_json::Value::Object(options).to_string() }
+}
+
+fn submitted(mut r: Reply) -> Result<Submitted, StoreError> {
+    let (id, state) = (r.parse()?, r.text()?);
+    let state = JobState::from_word(&state).ok_or_else(|| unknown_word("jobs/submit", &state))?;
+    Ok(Submitted { id, state, agent: r.some()?, score: r.parse()? })
 }
 
 /// The command in one line, cut to what lists of jobs show.

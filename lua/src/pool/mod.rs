@@ -9,6 +9,7 @@ mod sweep;
 pub use backlog::{Backlog, ReadBacklog};
 pub use open::PoolSettings;
 pub(crate) use open::open;
+pub(crate) use scheduler::weights;
 pub use scheduler::{GetScheduler, SetScheduler};
 pub use status::ReadStatus;
 pub use sweep::Sweep;

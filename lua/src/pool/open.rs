@@ -14,7 +14,7 @@ pub(crate) async fn open(pool: &Pool) -> Result<(), StoreError> {
     let mut args = Args::new();
     args.push(s.heartbeat_interval_ms).push(s.heartbeat_timeout_ms).push(s.lease_ttl_ms).push(s.kill_grace_ms);
     args.push(s.claim_timeout_ms).push(s.agent_retention_ms).push(s.job_retention_ms);
-    args.push(pool.store().publish_command()).push(pool.now());
+    args.push(s.job_retention_max).push(s.output_budget_bytes).push(pool.store().publish_command()).push(pool.now());
     let (word, _) = pool.call_once(&SCRIPT, &args).await?;
     if word != "opened" {
         return Err(unknown_word("pool/open", &word));
@@ -42,6 +42,10 @@ pub struct PoolSettings {
     pub agent_retention_ms: u64,
     /// How long an ended job is remembered, milliseconds.
     pub job_retention_ms: u64,
+    /// How many ended jobs are remembered; the oldest go first.
+    pub job_retention_max: u64,
+    /// Bytes of output that are kept; the oldest ended jobs go first.
+    pub output_budget_bytes: u64,
 }
 
 impl Default for PoolSettings {
@@ -54,6 +58,8 @@ impl Default for PoolSettings {
             claim_timeout_ms: 5_000,
             agent_retention_ms: 7 * 24 * 3_600_000,
             job_retention_ms: 24 * 3_600_000,
+            job_retention_max: 100_000,
+            output_budget_bytes: 1 << 30,
         }
     }
 }

@@ -30,8 +30,10 @@ impl ReadStatus {
         let (degraded, half_open, offline): (u64, u64, u64) = (r.parse()?, r.parse()?, r.parse()?);
         let healthy = total.saturating_sub(degraded + half_open + offline);
         let agents = AgentCounts { total, healthy, degraded, half_open, offline, draining: r.parse()? };
-        let (jobs, scheduled, running, ended): (u64, u64, u64, u64) = (r.parse()?, r.parse()?, r.parse()?, r.parse()?);
-        let pending = jobs.saturating_sub(scheduled + running + ended);
-        Ok((agents, JobCounts { pending, scheduled, running, ended }, now_ms))
+        let jobs: u64 = r.parse()?;
+        let (blocked, delayed, scheduled, running, ended) =
+            (r.parse()?, r.parse()?, r.parse()?, r.parse()?, r.parse()?);
+        let pending = jobs.saturating_sub(blocked + delayed + scheduled + running + ended);
+        Ok((agents, JobCounts { blocked, delayed, pending, scheduled, running, ended }, now_ms))
     }
 }

@@ -1,6 +1,6 @@
 //! `pool/sweep`: settles what is overdue.
 
-use titan_api::status::Swept;
+use titan_api::{status::Swept, time::Timestamp};
 
 use crate::{
     Pool, StoreError,
@@ -9,9 +9,9 @@ use crate::{
 };
 
 script!(Frees, "pool/sweep", uses [
-    "key", "int", "clock", "pool", "record", "segment", "job", "ending", "avoid", "agent", "room", "rank", "fit",
-    "capable", "held", "place", "binding", "attempt", "fair", "queue", "class", "hold", "members",
-    "breaker", "settle", "due",
+    "key", "int", "clock", "pool", "record", "segment", "job", "retention", "ending", "avoid", "agent", "room",
+    "rank", "fit", "capable", "held", "place", "binding", "attempt", "fair", "queue", "dependencies", "class", "hold",
+    "members", "breaker", "settle", "due",
 ]);
 
 /// Settles up to 16 overdue things.
@@ -28,7 +28,10 @@ impl Sweep {
         args.push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
-            "swept" => Ok(Swept { settled: reply.parse()?, more: reply.flag()? }),
+            "swept" => {
+                let (settled, more) = (reply.parse()?, reply.flag()?);
+                Ok(Swept { settled, more, next_at: reply.some()?.map(Timestamp::from_ms) })
+            }
             other => Err(unknown_word("pool/sweep", other)),
         }
     }

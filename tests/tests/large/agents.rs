@@ -134,7 +134,7 @@ async fn a_job_outlives_the_crashes_of_its_agent_in_one_attempt_and_no_line_of_i
     let job = completed(&client, &id).await;
     assert_eq!((job.attempt, job.failures.len()), (1, 0), "{job:#?}");
     let text = read_output(&client, &id).await.text(Stream::Stdout);
-    let expected: String = (0..text.lines().count()).map(|line| format!("{line}\n")).collect();
+    let expected = (0..text.lines().count()).fold(String::new(), |all, line| all + &format!("{line}\n"));
     assert!(text == expected && text.lines().count() > 60, "{text}");
 }
 

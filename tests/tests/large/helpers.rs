@@ -1,11 +1,11 @@
 //! What these tests do again and again: submit a shell line, await its end, read all that it wrote.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use titan_api::{
     client::{Client, OutputFrom, OutputNews},
     ids::JobId,
-    jobs::{Job, JobKind, JobState, ProcessSpec, Requirements, SubmitJob},
+    jobs::{Job, JobKind, JobState, ProcessSpec, SubmitJob},
     output::{Chunk, Encoding, Stream},
 };
 use titan_tests::{
@@ -40,12 +40,7 @@ pub(crate) fn command(words: &[&str]) -> SubmitJob {
     SubmitJob {
         kind: JobKind::Process,
         process: ProcessSpec { command, ..ProcessSpec::default() },
-        requirements: Requirements::default(),
-        priority: 0,
-        max_attempts: 3,
-        timeout_ms: None,
-        labels: BTreeMap::new(),
-        allow_unserved: false,
+        ..SubmitJob::default()
     }
 }
 

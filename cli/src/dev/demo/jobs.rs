@@ -67,12 +67,8 @@ fn shell(name: &'static str, script: &str, stdout: impl Into<String>, stderr: &s
     let spec = SubmitJob {
         kind: JobKind::Process,
         process: ProcessSpec { command, ..ProcessSpec::default() },
-        requirements: titan_api::jobs::Requirements::default(),
-        priority: 0,
-        max_attempts: 3,
-        timeout_ms: None,
         labels: [("demo".to_owned(), name.to_owned())].into(),
-        allow_unserved: false,
+        ..SubmitJob::default()
     };
     DemoJob { name, spec, stdout: stdout.into().into_bytes(), stderr: stderr.as_bytes().to_vec() }
 }

@@ -52,6 +52,7 @@ pub(crate) fn agent(id: &str) -> Agent {
             version: "0.1.0".into(),
             versions: BTreeMap::new(),
             enforces: Vec::new(),
+            price_per_hour: None,
         },
     }
 }
@@ -70,6 +71,7 @@ pub(crate) fn summary(id: &str, state: JobState, command: &str) -> JobSummary {
         exit_code: (state == JobState::Completed).then_some(0),
         reason: (state == JobState::Cancelled).then_some(Reason::Cancelled),
         command: command.to_owned(),
+        labels: BTreeMap::new(),
     }
 }
 
@@ -96,6 +98,14 @@ pub(crate) fn job(id: &str, state: JobState) -> Job {
         process: ProcessSpec { command: vec!["sh".into(), "-c".into(), "exit 3".into()], ..ProcessSpec::default() },
         requirements: Requirements { gpus: 1, vram_mb: 8_192, ..Requirements::default() },
         timeout_ms: None,
+        backoff_ms: 1_000,
+        on_disconnect: titan_api::jobs::OnDisconnect::Stop,
+        disconnect_grace_ms: 0,
+        not_before: None,
+        depends_on: Vec::new(),
+        waits_for: None,
+        on_dependency_failure: titan_api::jobs::OnDependencyFailure::Cancel,
+        result: None,
         labels: BTreeMap::new(),
         devices: Vec::new(),
         failures: if failed { vec![failure()] } else { Vec::new() },

@@ -25,6 +25,7 @@ use crate::{
 /// An agent whose claim ends empty claims again at once; until then it still counts as at hand.
 const SLACK_MS: u64 = 1_000;
 
+/// Takes jobs that wait for an agent, or waits for one.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/claim",

@@ -10,6 +10,7 @@ use crate::{
     routes::Nothing,
 };
 
+/// Has an agent take no new work; what runs on it finishes.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/drain",

@@ -9,6 +9,7 @@ use crate::{
     extract::ApiPath,
 };
 
+/// One agent.
 #[utoipa::path(
     get,
     path = "/api/v1/agents/{id}",

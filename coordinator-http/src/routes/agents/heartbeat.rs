@@ -17,6 +17,7 @@ use crate::{
     validate::Validate,
 };
 
+/// Says that an agent lives, and renews what it holds.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/heartbeat",

@@ -20,6 +20,7 @@ use crate::{
     validate::Validate,
 };
 
+/// Lets an agent's key into the pool.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/join",

@@ -12,6 +12,7 @@ use crate::{
     routes::page::{self, Page},
 };
 
+/// The pool's agents, by id.
 #[utoipa::path(
     get,
     path = "/api/v1/agents",

@@ -12,6 +12,7 @@ use crate::{
     validate::Validate,
 };
 
+/// Begins a run of an agent, and gives it a token.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/register",

@@ -11,6 +11,7 @@ use crate::{
     extract::ApiPath,
 };
 
+/// Removes an agent for good; its credential is void.
 #[utoipa::path(
     delete,
     path = "/api/v1/agents/{id}",

@@ -1,11 +1,14 @@
 //! `POST /api/v1/agents/{id}/report`: what happened to an agent's attempts. Repeats are harmless.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use titan_api::work::{Answer, Happening, Report, ReportReply, ReportRequest};
 use titan_lua::agents::{ReportBatch, ReportOutcome, Reported};
 
 use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
 
+/// Tells what happened to an agent's attempts.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/report",
@@ -34,6 +37,10 @@ pub(super) async fn run(state: &AppState, agent: &AgentCaller, reports: &[Report
             for (report, answer) in reports.iter().zip(&reported.answers) {
                 state.metrics.reports.count((kind(&report.event), word(*answer)));
             }
+            if reports.iter().any(|report| matches!(report.event, Happening::Failed { .. })) {
+                // The job may wait a little before its next attempt.
+                state.alarm.within(Duration::ZERO);
+            }
             Ok(reported)
         }
         ReportOutcome::TurnedAway(why) => Err(why.into()),
@@ -44,7 +51,7 @@ fn kind(event: &Happening) -> &'static str {
     match event {
         Happening::Started {} => "started",
         Happening::Output { .. } => "output",
-        Happening::Completed {} => "completed",
+        Happening::Completed { .. } => "completed",
         Happening::Failed { .. } => "failed",
         Happening::Cancelled {} => "cancelled",
         Happening::Released {} => "released",

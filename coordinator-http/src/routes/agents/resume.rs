@@ -10,6 +10,7 @@ use crate::{
     routes::Nothing,
 };
 
+/// Has an agent take work again.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/resume",

@@ -14,6 +14,7 @@ use crate::{
     extract::{ApiPath, OptionalJson},
 };
 
+/// Cancels a job; repeating it is harmless.
 #[utoipa::path(
     post,
     path = "/api/v1/jobs/{id}/cancel",

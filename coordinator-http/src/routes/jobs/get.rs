@@ -27,6 +27,7 @@ pub(crate) struct WaitQuery {
     wait_ms: u64,
 }
 
+/// One job; with `wait_ms`, as soon as it has ended.
 #[utoipa::path(
     get,
     path = "/api/v1/jobs/{id}",

@@ -34,6 +34,7 @@ pub(crate) struct OutputQuery {
     wait_ms: u64,
 }
 
+/// What a job writes: a piece as JSON, or all of it as it comes, by SSE.
 #[utoipa::path(
     get,
     path = "/api/v1/jobs/{id}/output",

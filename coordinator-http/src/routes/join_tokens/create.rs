@@ -19,6 +19,7 @@ use crate::{
     validate::Validate,
 };
 
+/// Makes a join token, and shows it this once.
 #[utoipa::path(
     post,
     path = "/api/v1/join-tokens",

@@ -7,6 +7,7 @@ use titan_lua::credentials::join_tokens;
 
 use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiPath, state::AppState};
 
+/// Revokes a join token; agents that joined with it stay.
 #[utoipa::path(
     delete,
     path = "/api/v1/join-tokens/{id}",

@@ -19,6 +19,7 @@ use crate::{
     validate::Validate,
 };
 
+/// Makes an API key, and shows it this once.
 #[utoipa::path(
     post,
     path = "/api/v1/keys",

@@ -7,6 +7,7 @@ use titan_lua::credentials::api_keys;
 
 use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiPath, state::AppState};
 
+/// Revokes an API key.
 #[utoipa::path(
     delete,
     path = "/api/v1/keys/{id}",

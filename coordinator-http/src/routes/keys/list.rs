@@ -13,6 +13,7 @@ use crate::{
     state::AppState,
 };
 
+/// The pool's API keys, without their secrets.
 #[utoipa::path(
     get,
     path = "/api/v1/keys",

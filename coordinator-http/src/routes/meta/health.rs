@@ -3,6 +3,7 @@
 use axum::Json;
 use titan_api::health::Health;
 
+/// Whether the process answers.
 #[utoipa::path(get, path = "/api/v1/health", operation_id = "health", tag = "everyone", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn handler() -> Json<Health> {
     Json(Health {

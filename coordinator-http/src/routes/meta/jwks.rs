@@ -13,6 +13,7 @@ pub(crate) struct JwkSet {
     keys: Vec<Jwk>,
 }
 
+/// The public keys, as a JWK set.
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "jwks", tag = "everyone", security(()), responses((status = 200, body = JwkSet)))]
 pub(crate) async fn handler(State(state): State<AppState>) -> Json<JwkSet> {
     Json(JwkSet { keys: state.keys.jwks().to_vec() })

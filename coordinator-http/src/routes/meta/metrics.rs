@@ -9,6 +9,7 @@ use crate::{
     state::AppState,
 };
 
+/// Figures for Prometheus.
 #[utoipa::path(
     get,
     path = "/metrics",

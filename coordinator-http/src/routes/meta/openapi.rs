@@ -8,6 +8,7 @@ use http::header;
 #[derive(Debug, Clone)]
 pub(crate) struct Document(pub(crate) Bytes);
 
+/// This interface, in full.
 #[utoipa::path(
     get,
     path = "/openapi.json",

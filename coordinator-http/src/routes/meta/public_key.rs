@@ -5,6 +5,7 @@ use http::header;
 
 use crate::state::AppState;
 
+/// The public keys, as PEM.
 #[utoipa::path(
     get,
     path = "/api/v1/public-key",

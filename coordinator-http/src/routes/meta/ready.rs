@@ -10,6 +10,7 @@ use titan_api::health::{Readiness, Verdict};
 
 use crate::{auth::bearer, error, readiness::covered, state::AppState};
 
+/// Whether this copy can do its work, check by check.
 #[utoipa::path(
     get,
     path = "/api/v1/ready",

@@ -1,4 +1,4 @@
-//! `GET` and `PUT /api/v1/scheduler`: by which weights the pool's agents are chosen.
+//! `GET` and `PUT /api/v1/scheduler`: how the pool's agents are chosen.
 
 use axum::{Json, extract::State};
 use titan_api::scheduler::{Scheduler, SetScheduler};
@@ -6,6 +6,7 @@ use titan_lua::pool;
 
 use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
 
+/// By which weights agents are chosen.
 #[utoipa::path(
     get,
     path = "/api/v1/scheduler",
@@ -18,6 +19,7 @@ pub(crate) async fn get(State(state): State<AppState>, caller: AdminCaller) -> R
     Ok(Json(pool::GetScheduler.run(&state.store.pool(&caller.pool)).await?))
 }
 
+/// Chooses other weights.
 #[utoipa::path(
     put,
     path = "/api/v1/scheduler",
@@ -35,6 +37,6 @@ pub(crate) async fn set(
     request.validate()?;
     let weights = request.profile.weights().or(request.weights);
     let weights = weights.ok_or_else(|| ApiError::field("/weights", "profile `custom` needs weights"))?;
-    let set = pool::SetScheduler { profile: request.profile, weights };
+    let set = pool::SetScheduler { profile: request.profile, weights, strategy: request.strategy };
     Ok(Json(set.run(&state.store.pool(&caller.pool)).await?))
 }

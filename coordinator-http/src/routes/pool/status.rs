@@ -20,6 +20,7 @@ pub(crate) struct StatusQuery {
     include_agents: bool,
 }
 
+/// The pool at a glance.
 #[utoipa::path(
     get,
     path = "/api/v1/status",

@@ -7,6 +7,7 @@ use crate::{
     auth::callers::AdminCaller, error::ApiError, extract::OptionalJson, routes::Nothing, state::AppState, timer,
 };
 
+/// Settles what is overdue in the pool, for a second at most.
 #[utoipa::path(
     post,
     path = "/api/v1/sweep",

@@ -7,7 +7,7 @@ use titan_api::{
     ids::{AgentId, JobId},
     jobs::SubmitJob,
     output::{Encoding, Stream},
-    scheduler::Profile,
+    scheduler::{Profile, Strategy},
     work::{Claim, Happening, Lease, Report},
 };
 use titan_lua::{
@@ -15,7 +15,7 @@ use titan_lua::{
     agents::{
         ClaimJobs, GetAgent, Heartbeat, JoinAgent, ListAgents, RegisterAgent, RemoveAgent, ReportBatch, SetDraining,
     },
-    jobs::{CancelJob, GetJob, ListJobs, Submit, SubmitOutcome},
+    jobs::{CancelJob, GetJob, ListJobs, NewJob, RetryJob, Submit, SubmitOutcome},
     output::ReadOutput,
     pool::{GetScheduler, ReadBacklog, ReadStatus, SetScheduler, Sweep},
 };
@@ -64,6 +64,7 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("jobs/cancel", Box::pin(cancel(scene))),
         ("jobs/get", Box::pin(get_job(scene))),
         ("jobs/list", Box::pin(list_jobs(scene))),
+        ("jobs/retry", Box::pin(retry(scene))),
         ("jobs/submit", Box::pin(submit(scene))),
         ("output/read", Box::pin(read_output(scene))),
         ("pool/backlog", Box::pin(backlog(scene))),
@@ -127,18 +128,23 @@ async fn report(scene: &Scene) -> Result<(), StoreError> {
 
 async fn submit_unserved(scene: &Scene) -> Result<(), StoreError> {
     let (job, spec) = (JobId::new("for-nobody").unwrap(), on_gpus(8, 1_000));
-    let outcome = Submit { job: &job, spec: &spec, owner: "test", explain: false }.run(&scene.pool()).await?;
+    let outcome =
+        Submit { jobs: &[NewJob::new(&job, &spec)], owner: "test", explain: false }.run(&scene.pool()).await?;
     assert!(matches!(outcome, SubmitOutcome::Unserved { .. }), "{outcome:?}");
     Ok(())
 }
 
 async fn submit(scene: &Scene) -> Result<(), StoreError> {
     let (job, spec) = (JobId::new("one-more").unwrap(), process());
-    Submit { job: &job, spec: &spec, owner: "test", explain: true }.run(&scene.pool()).await.map(drop)
+    Submit { jobs: &[NewJob::new(&job, &spec)], owner: "test", explain: true }.run(&scene.pool()).await.map(drop)
 }
 
 async fn cancel(scene: &Scene) -> Result<(), StoreError> {
     CancelJob { job: &scene.waiting }.run(&scene.pool()).await.map(drop)
+}
+
+async fn retry(scene: &Scene) -> Result<(), StoreError> {
+    RetryJob { job: &scene.waiting }.run(&scene.pool()).await.map(drop)
 }
 
 async fn get_job(scene: &Scene) -> Result<(), StoreError> {
@@ -146,7 +152,7 @@ async fn get_job(scene: &Scene) -> Result<(), StoreError> {
 }
 
 async fn list_jobs(scene: &Scene) -> Result<(), StoreError> {
-    ListJobs { state: None, agent: None, after: None, limit: 10 }.run(&scene.pool()).await.map(drop)
+    ListJobs { state: None, agent: None, label: None, after: None, limit: 10 }.run(&scene.pool()).await.map(drop)
 }
 
 async fn read_output(scene: &Scene) -> Result<(), StoreError> {
@@ -157,7 +163,7 @@ async fn read_output(scene: &Scene) -> Result<(), StoreError> {
 async fn scheduler(scene: &Scene) -> Result<(), StoreError> {
     GetScheduler.run(&scene.pool()).await?;
     let weights = Profile::Memory.weights().unwrap();
-    SetScheduler { profile: Profile::Memory, weights }.run(&scene.pool()).await.map(drop)
+    SetScheduler { profile: Profile::Memory, weights, strategy: Strategy::Score }.run(&scene.pool()).await.map(drop)
 }
 
 async fn backlog(scene: &Scene) -> Result<(), StoreError> {

@@ -184,7 +184,7 @@ impl Model {
 
     fn attempt_ended(&mut self, name: &str, id: &str, event: &Happening) {
         match event {
-            Happening::Completed {} => {
+            Happening::Completed { .. } => {
                 self.agent(name).live.remove(id);
                 self.job(id).outcome.exit_code = Some(0);
                 self.end(id, JobState::Completed);

@@ -30,7 +30,10 @@ use std::{
 };
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use titan_api::{ids::PoolName, scheduler::Profile};
+use titan_api::{
+    ids::PoolName,
+    scheduler::{Profile, Strategy},
+};
 use titan_lua::{PoolSettings, Store, pool::SetScheduler};
 use titan_tests::redis::RedisServer;
 
@@ -65,7 +68,10 @@ impl Teller {
         self.stories.set(self.stories.get() + 1);
         let pool = self.store.pool(&PoolName::new(format!("story-{}", self.stories.get())).unwrap());
         let weights = profile.weights().unwrap();
-        SetScheduler { profile, weights }.run(&pool.at(START_MS)).await.map_err(|e| e.to_string())?;
+        SetScheduler { profile, weights, strategy: Strategy::Score }
+            .run(&pool.at(START_MS))
+            .await
+            .map_err(|e| e.to_string())?;
         let mut story = Story::new(pool, START_MS, Model::new(settings(), weights, START_MS));
         story.round(0, 0).await?;
         for step in steps {

@@ -116,7 +116,7 @@ impl Agent {
         let slots = f64::from(self.facts.max_jobs);
         let load = (1.0 - f64::from(u32::try_from(self.live.len()).unwrap()) / slots).max(0.0);
         let rtt = self.rtt_ms.map_or(0.5, |ms| 1.0 / (1.0 + ms / 50.0));
-        let sum = self.memory_part(gpus) * w.vram + load * w.load + rtt * w.rtt + 0.5 * w.performance;
+        let sum = self.memory_part(gpus) * w.vram + load * w.load + rtt * w.rtt + 0.5 * w.performance + w.cost;
         if self.state == AgentState::Degraded { sum * 0.5 } else { sum }
     }
 

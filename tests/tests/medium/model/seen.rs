@@ -33,7 +33,7 @@ impl Seen {
     /// Reads it. A job is read in full if its summary is another than `before`, or if a call named it.
     pub(super) async fn read(pool: &Pool, before: &Self, named: &[JobId]) -> Result<Self, StoreError> {
         let agents = ListAgents { after: None, limit: 500 };
-        let page = ListJobs { state: None, agent: None, after: None, limit: 500 };
+        let page = ListJobs { state: None, agent: None, label: None, after: None, limit: 500 };
         let (agents, page, status) = tokio::try_join!(agents.run(pool), page.run(pool), ReadStatus.run(pool))?;
         let summaries: BTreeMap<_, _> = page.jobs.into_iter().map(|j| (j.id.to_string(), j)).collect();
         let is_news =
@@ -106,6 +106,8 @@ impl Model {
     fn job_counts(&self) -> JobCounts {
         let count = |is: fn(JobState) -> bool| self.jobs.values().filter(|j| is(j.state)).count() as u64;
         JobCounts {
+            blocked: 0,
+            delayed: 0,
             pending: count(|s| s == JobState::Pending),
             scheduled: count(|s| s == JobState::Scheduled),
             running: count(|s| s == JobState::Running),

@@ -7,7 +7,7 @@ use titan_lua::{
         ClaimJobs, ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, RegisterAgent,
         RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining, TurnedAway,
     },
-    jobs::{CancelJob, CancelOutcome, Submit, SubmitOutcome},
+    jobs::{CancelJob, CancelOutcome, NewJob, Submit, SubmitOutcome},
     pool::Sweep,
 };
 
@@ -42,10 +42,13 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
             RemoveOutcome::NotFound => Reply::NotFound,
         }),
         Call::Submit { job, spec, owner } => {
-            Ok(match (Submit { job, spec, owner, explain: false }).run(pool).await? {
-                SubmitOutcome::Scheduled { agent, .. } => Reply::Scheduled { agent },
-                SubmitOutcome::Pending { .. } => Reply::Pending,
+            Ok(match (Submit { jobs: &[NewJob::new(job, spec)], owner, explain: false }).run(pool).await? {
+                SubmitOutcome::Submitted { mut jobs, .. } => match jobs.remove(0).agent {
+                    Some(agent) => Reply::Scheduled { agent },
+                    None => Reply::Pending,
+                },
                 SubmitOutcome::Unserved { .. } => Reply::Unserved,
+                other @ (SubmitOutcome::NoDependency { .. } | SubmitOutcome::Reused) => panic!("{other:?}"),
             })
         }
         Call::Cancel { job } => Ok(match (CancelJob { job }).run(pool).await? {

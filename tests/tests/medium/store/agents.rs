@@ -3,7 +3,7 @@
 use titan_api::{
     agents::{AgentState, Measures},
     jobs::JobState,
-    scheduler::Profile,
+    scheduler::{Profile, Strategy},
 };
 use titan_lua::{
     agents::{
@@ -202,7 +202,7 @@ async fn status_counts_agents_and_jobs_by_state() {
         world.pending(&process()).await;
     }
     let leases = world.claim(&agent, 2).await;
-    world.report(&agent, &leases[0], titan_api::work::Happening::Completed {}).await;
+    world.report(&agent, &leases[0], titan_api::work::Happening::Completed { result: None }).await;
     world.claim(&agent, 1).await;
     let (agents, jobs, _) = ReadStatus.run(&world.pool()).await.unwrap();
     assert_eq!((agents.total, agents.healthy, agents.draining), (2, 2, 1));
@@ -214,7 +214,8 @@ async fn new_weights_raise_the_version_and_the_same_again_do_not() {
     let world = World::new().await;
     let read = GetScheduler.run(&world.pool()).await.unwrap();
     assert_eq!((read.profile, read.version), (Profile::Balanced, 1));
-    let set = SetScheduler { profile: Profile::Latency, weights: Profile::Latency.weights().unwrap() };
+    let weights = Profile::Latency.weights().unwrap();
+    let set = SetScheduler { profile: Profile::Latency, weights, strategy: Strategy::Score };
     for _ in 0..2 {
         let now = set.run(&world.pool()).await.unwrap();
         assert_eq!((now.profile, now.version, now.weights.rtt), (Profile::Latency, 2, 0.4));

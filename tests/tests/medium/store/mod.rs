@@ -5,6 +5,7 @@ mod attempts;
 mod audit;
 mod backlog;
 mod breaker;
+mod conditions;
 mod credentials;
 mod output;
 mod placing;

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use titan_api::{
     agents::{Facts, Measures},
     jobs::{Requirements, SubmitJob},
-    scheduler::{Profile, RuledOut},
+    scheduler::{Profile, RuledOut, Strategy, Weights},
     work::Happening,
 };
 use titan_lua::{
-    jobs::{Submit, SubmitOutcome},
+    jobs::{NewJob, Submit, SubmitOutcome},
     pool::SetScheduler,
 };
 
-use super::world::{Box_, World, facts, free, on_gpus, process, with_gpus};
+use super::world::{Box_, World, facts, free, on_gpus, only, process, with_gpus};
 
 async fn measured(world: &World, agent: &Box_, measures: &Measures) {
     world.beat_with(agent, 0, &[], measures).await;
@@ -85,7 +85,7 @@ async fn a_job_that_wants_its_gpus_to_itself_shares_none() {
     world.pending(&on_gpus(1, 9_000)).await;
     let beside = SubmitJob { requirements: Requirements { gpus: 2, ..Requirements::default() }, ..process() };
     world.pending(&beside).await;
-    world.report(&agent, own, Happening::Completed {}).await;
+    world.report(&agent, own, Happening::Completed { result: None }).await;
     assert_eq!(world.agent(&agent).await.live_attempts, 2, "the one that waits longest has it to itself again");
 }
 
@@ -140,7 +140,7 @@ async fn a_job_that_nobody_could_ever_run_is_refused_with_the_reasons() {
     world.parked("small", &with_gpus(&[8_192])).await;
     world.parked("plain", &facts()).await;
     let before = world.redis.snapshot().await.without_field("titan:{default}", "clock");
-    let SubmitOutcome::Unserved { mut ruled_out } = world.submit(&on_gpus(1, 80_000)).await.1 else { panic!() };
+    let SubmitOutcome::Unserved { mut ruled_out, .. } = world.submit(&on_gpus(1, 80_000)).await.1 else { panic!() };
     ruled_out.sort_by(|a, b| a.reason.cmp(&b.reason));
     let counted = |reason: &str| RuledOut { reason: reason.into(), agents: 1 };
     assert_eq!(ruled_out, [counted("gpus"), counted("vram")]);
@@ -175,6 +175,63 @@ async fn a_class_that_is_made_late_finds_all_agents_of_a_large_registry() {
     assert_eq!(world.job(&id).await.agent_id.unwrap().as_str(), "box-0599");
 }
 
+async fn set(world: &World, weights: Weights, strategy: Strategy) {
+    SetScheduler { profile: Profile::Custom, weights, strategy }.run(&world.pool()).await.unwrap();
+}
+
+#[tokio::test]
+async fn new_weights_reach_agents_that_nobody_touches() {
+    let world = World::new().await;
+    for i in 0..40_u32 {
+        let agent = world.parked(&format!("box-{i:02}"), &Facts { max_jobs: 64, ..facts() }).await;
+        measured(&world, &agent, &Measures { rtt_ms: Some(f64::from(i)), ..Measures::default() }).await;
+    }
+    world.sweep().await;
+    let near = Weights { vram: 0.0, load: 0.0, rtt: 1.0, performance: 0.0, cost: 0.0 };
+    let idle = Weights { rtt: 0.0, load: 1.0, ..near };
+    set(&world, idle, Strategy::Score).await;
+    world.sweep().await;
+    assert_ne!(world.bound(&process()).await.1, world.bound(&process()).await.1, "round trips do not count");
+    set(&world, near, Strategy::Score).await;
+    world.sweep().await;
+    for _ in 0..3 {
+        assert_eq!(world.bound(&process()).await.1.as_str(), "box-00");
+    }
+}
+
+#[tokio::test]
+async fn agents_take_turns_with_round_robin() {
+    let world = World::new().await;
+    for (name, rtt_ms) in [("a", 1.0), ("b", 200.0), ("c", 50.0)] {
+        let agent = world.parked(name, &facts()).await;
+        measured(&world, &agent, &Measures { rtt_ms: Some(rtt_ms), ..Measures::default() }).await;
+    }
+    let weights = Profile::Balanced.weights().unwrap();
+    set(&world, weights, Strategy::RoundRobin).await;
+    let mut chosen = Vec::new();
+    for _ in 0..9 {
+        chosen.push(world.bound(&process()).await.1.to_string());
+    }
+    assert_eq!(chosen[..3], chosen[3..6]);
+    assert_eq!(chosen[..3], chosen[6..]);
+    chosen[..3].sort();
+    assert_eq!(chosen[..3], ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn the_price_of_a_box_counts_if_a_weight_says_so() {
+    let world = World::new().await;
+    for (name, price) in [("dear", 40.0), ("cheap", 0.5)] {
+        world.parked(name, &Facts { price_per_hour: Some(price), max_jobs: 64, ..facts() }).await;
+    }
+    let weights = Weights { vram: 0.0, load: 0.0, rtt: 0.5, performance: 0.0, cost: 0.5 };
+    set(&world, weights, Strategy::Score).await;
+    world.sweep().await;
+    for _ in 0..3 {
+        assert_eq!(world.bound(&process()).await.1.as_str(), "cheap");
+    }
+}
+
 #[tokio::test]
 async fn weights_decide_and_reach_agents_as_they_are_touched() {
     let world = World::new().await;
@@ -187,7 +244,7 @@ async fn weights_decide_and_reach_agents_as_they_are_touched() {
         measured(&world, &roomy, &far_off).await;
     };
     let choose = async |profile: Profile| {
-        SetScheduler { profile, weights: profile.weights().unwrap() }.run(&world.pool()).await.unwrap();
+        set(&world, profile.weights().unwrap(), Strategy::Score).await;
         beat_both().await;
         let (id, agent) = world.bound(&on_gpus(1, 1_000)).await;
         titan_lua::jobs::CancelJob { job: &id }.run(&world.pool()).await.unwrap();
@@ -206,10 +263,11 @@ async fn an_explanation_gives_the_parts_of_the_winner_and_rules_the_others_out()
     world.register("asleep", &facts()).await;
     world.parked("inference-only", &Facts { accepts_processes: false, ..facts() }).await;
     let id = titan_api::ids::JobId::new("explained").unwrap();
-    let call = Submit { job: &id, spec: &process(), owner: "test", explain: true };
-    let SubmitOutcome::Scheduled { agent, score, explanation } = call.run(&world.pool()).await.unwrap() else {
-        panic!()
-    };
+    let spec = process();
+    let call = Submit { jobs: &[NewJob::new(&id, &spec)], owner: "test", explain: true };
+    let outcome = call.run(&world.pool()).await.unwrap();
+    let (agent, score) = (only(&outcome).agent.clone().unwrap(), only(&outcome).score);
+    let SubmitOutcome::Submitted { explanation, .. } = outcome else { panic!() };
     let explained = explanation.unwrap();
     assert_eq!(explained.candidates[0].agent_id, agent);
     assert_eq!(explained.candidates[1].agent_id.as_str(), "slow");
@@ -241,7 +299,7 @@ async fn a_slot_that_a_report_frees_is_filled_for_a_parked_agent() {
     world.claim(&agent, 1).await;
     world.bound(&process()).await;
     let waiting = world.pending(&process()).await;
-    world.report(&agent, &lease, Happening::Completed {}).await;
+    world.report(&agent, &lease, Happening::Completed { result: None }).await;
     assert_eq!(world.job(&waiting).await.state, titan_api::jobs::JobState::Scheduled);
 }
 
@@ -263,7 +321,7 @@ async fn an_agent_serves_more_classes_than_it_can_stand_in_at_once() {
         assert!(world.job(&id).await.agent_id.is_some(), "{name} is not served");
         world.pass_ms(100);
         let lease = world.claim(&agent, 64).await.remove(0);
-        world.report(&agent, &lease, Happening::Completed {}).await;
+        world.report(&agent, &lease, Happening::Completed { result: None }).await;
     }
 }
 

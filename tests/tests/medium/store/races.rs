@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use titan_api::{ids::JobId, jobs::JobState, work::Happening};
 use titan_lua::{
     StoreError,
-    jobs::{CancelJob, Submit, SubmitOutcome},
+    jobs::{CancelJob, NewJob, Submit, SubmitOutcome},
     pool::ReadStatus,
     watch::Topic,
 };
@@ -23,11 +23,14 @@ async fn of_sixty_four_submissions_for_one_gpu_one_is_bound() {
         tokio::spawn(async move {
             let id = JobId::new(format!("race-{i}")).unwrap();
             let spec = on_gpus(1, 20_000);
-            Submit { job: &id, spec: &spec, owner: "test", explain: false }.run(&pool).await.unwrap()
+            Submit { jobs: &[NewJob::new(&id, &spec)], owner: "test", explain: false }.run(&pool).await.unwrap()
         })
     });
     let outcomes = join_all(submissions).await;
-    let bound = outcomes.iter().filter(|o| matches!(o.as_ref().unwrap(), SubmitOutcome::Scheduled { .. })).count();
+    let bound = outcomes
+        .iter()
+        .filter(|o| matches!(o.as_ref().unwrap(), SubmitOutcome::Submitted { jobs, .. } if jobs[0].agent.is_some()))
+        .count();
     assert_eq!(bound, 1);
 }
 
@@ -41,7 +44,7 @@ async fn one_submission_sent_sixty_four_times_is_one_job() {
         let (pool, id) = (pool.clone(), id.clone());
         tokio::spawn(async move {
             let spec = process();
-            Submit { job: &id, spec: &spec, owner: "test", explain: false }.run(&pool).await.unwrap()
+            Submit { jobs: &[NewJob::new(&id, &spec)], owner: "test", explain: false }.run(&pool).await.unwrap()
         })
     });
     join_all(submissions).await;
@@ -59,7 +62,7 @@ async fn sixty_four_ends_and_cancellations_of_one_job_end_it_once() {
         if i % 2 == 0 {
             CancelJob { job: &id }.run(&world.pool()).await.unwrap();
         } else {
-            world.report_held(&agent, held(&lease), Happening::Completed {}).await;
+            world.report_held(&agent, held(&lease), Happening::Completed { result: None }).await;
         }
     });
     join_all(racers).await;
@@ -95,7 +98,7 @@ async fn flushed_scripts_are_sent_again_unseen_by_callers() {
         let id = world.pending(&process()).await;
         let lease = world.claim(&agent, 1).await.remove(0);
         assert_eq!(lease.job_id, id);
-        world.report(&agent, &lease, Happening::Completed {}).await;
+        world.report(&agent, &lease, Happening::Completed { result: None }).await;
     }
 }
 
@@ -125,7 +128,7 @@ async fn a_waiter_is_woken_by_its_agent_s_work_and_by_its_job_s_changes() {
     let mut for_job = world.pool().watch(Topic::Job(id.clone())).await.unwrap();
     let lease = world.claim(&agent, 1).await.remove(0);
     for_job.changed().await;
-    world.report(&agent, &lease, Happening::Completed {}).await;
+    world.report(&agent, &lease, Happening::Completed { result: None }).await;
     for_job.changed().await;
 }
 

@@ -20,7 +20,7 @@ pub(crate) const PARKED_MS: u64 = 20_000;
 pub(crate) struct World<R = RedisServer> {
     pub(crate) redis: R,
     pool: Pool,
-    now_ms: Cell<i64>,
+    pub(crate) now_ms: Cell<i64>,
     jobs: Cell<u64>,
 }
 
@@ -46,6 +46,7 @@ pub(crate) fn facts() -> Facts {
         version: "0.1.0".into(),
         versions: BTreeMap::new(),
         enforces: Vec::new(),
+        price_per_hour: None,
     }
 }
 
@@ -71,11 +72,16 @@ pub(crate) fn process() -> SubmitJob {
         kind: titan_api::jobs::JobKind::Process,
         process: ProcessSpec { command: vec!["true".into()], ..ProcessSpec::default() },
         requirements: Requirements::default(),
-        priority: 0,
-        max_attempts: 3,
-        timeout_ms: None,
-        labels: BTreeMap::new(),
-        allow_unserved: false,
+        backoff_ms: 0,
+        ..SubmitJob::default()
+    }
+}
+
+/// The one job that was accepted.
+pub(crate) fn only(outcome: &j::SubmitOutcome) -> &j::Submitted {
+    match outcome {
+        j::SubmitOutcome::Submitted { jobs, .. } if jobs.len() == 1 => &jobs[0],
+        other => panic!("not accepted: {other:?}"),
     }
 }
 
@@ -160,24 +166,23 @@ impl<R> World<R> {
     pub(crate) async fn submit_by(&self, owner: &str, spec: &SubmitJob) -> (JobId, j::SubmitOutcome) {
         self.jobs.set(self.jobs.get() + 1);
         let id = JobId::new(format!("job-{:06}", self.jobs.get())).unwrap();
-        let outcome = j::Submit { job: &id, spec, owner, explain: false }.run(&self.pool()).await.unwrap();
+        let new = j::NewJob::new(&id, spec);
+        let outcome = j::Submit { jobs: &[new], owner, explain: false }.run(&self.pool()).await.unwrap();
         (id, outcome)
     }
 
     /// Submits a job that must be bound; where to.
     pub(crate) async fn bound(&self, spec: &SubmitJob) -> (JobId, AgentId) {
-        match self.submit(spec).await {
-            (id, j::SubmitOutcome::Scheduled { agent, .. }) => (id, agent),
-            other => panic!("not bound: {other:?}"),
-        }
+        let (id, outcome) = self.submit(spec).await;
+        let agent = only(&outcome).agent.clone().unwrap_or_else(|| panic!("not bound: {outcome:?}"));
+        (id, agent)
     }
 
     /// Submits a job that must wait.
     pub(crate) async fn pending(&self, spec: &SubmitJob) -> JobId {
-        match self.submit(spec).await {
-            (id, j::SubmitOutcome::Pending { .. }) => id,
-            other => panic!("not pending: {other:?}"),
-        }
+        let (id, outcome) = self.submit(spec).await;
+        assert_eq!(only(&outcome).state, JobState::Pending);
+        id
     }
 
     pub(crate) async fn claim_as(&self, agent: &Box_, claim: u64, free_slots: u32) -> a::ClaimOutcome {
@@ -253,7 +258,7 @@ impl<R> World<R> {
     pub(crate) async fn sweep(&self) -> u64 {
         let mut all = 0;
         loop {
-            let Swept { settled, more } = p::Sweep.run(&self.pool()).await.unwrap();
+            let Swept { settled, more, .. } = p::Sweep.run(&self.pool()).await.unwrap();
             all += settled;
             if !more {
                 return all;

@@ -121,9 +121,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a completed attempt keeps what it has reserved",
-        find: "events.completed = closing(function(j)\n  agent.release(a, j.id)",
+        find: "events.completed = closing(function(j, result)\n  agent.release(a, j.id)",
         times: 1,
-        replace: "events.completed = closing(function(j)",
+        replace: "events.completed = closing(function(j, result)",
         told: Told::Story(|| after(running(), [done(Event::Completed)])),
     },
     Mutant {
@@ -187,9 +187,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lease is lost before its processes must be gone",
-        find: "    cmsgpack.unpack(f[3])\n",
+        find: "pool.output_max = cmsgpack.unpack(f[3])\n",
         times: 1,
-        replace: "    cmsgpack.unpack(f[3])\n  pool.grace = 0\n",
+        replace: "pool.output_max = cmsgpack.unpack(f[3])\n  pool.grace = 0\n",
         told: Told::Story(|| after(running(), [rounds(6, 1 << BIG), Step::Pass { ms: 5_000 }])),
     },
     Mutant {
@@ -256,9 +256,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a submission that is repeated is another job",
-        find: "redis.call('EXISTS', key('job', ARGV[1])) == 1",
+        find: "idempotency.find(options) or job:load(j.id)",
         times: 1,
-        replace: "false",
+        replace: "idempotency.find(options) or nil",
         told: Told::Story(|| after(running(), [Step::Wait { ms: 1_000 }, Step::SubmitAgain { job: 0 }])),
     },
     Mutant {

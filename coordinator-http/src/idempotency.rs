@@ -1,0 +1,85 @@
+//! `Idempotency-Key`: which calls are repeats of each other. A key belongs to the API key that sent it.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use http::HeaderMap;
+use serde::Serialize;
+use titan_api::limits::IDEMPOTENCY_KEY_BYTES;
+use titan_lua::jobs::Idempotency;
+
+use crate::error::ApiError;
+
+const HEADER: &str = "idempotency-key";
+
+/// What the header says, and of what body.
+#[derive(Debug)]
+pub(crate) struct KeyOfCall {
+    key: String,
+    body: String,
+}
+
+impl KeyOfCall {
+    /// Reads the header; none if there is none. `owner` sent it with `body`.
+    pub(crate) fn read(headers: &HeaderMap, owner: &str, body: &impl Serialize) -> Result<Option<Self>, ApiError> {
+        let mut values = headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let key = value.to_str().unwrap_or_default();
+        let is_good = (1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && values.next().is_none();
+        if !is_good {
+            return Err(ApiError::BadRequest(format!(
+                "`Idempotency-Key` must be one header of 1 to {IDEMPOTENCY_KEY_BYTES} printable ASCII characters"
+            )));
+        }
+        let body = serde_json::to_vec(body).map_err(|e| ApiError::Internal(e.to_string()))?;
+        Ok(Some(Self { key: hash([owner.as_bytes(), key.as_bytes()]), body: hash([&body]) }))
+    }
+
+    /// For the job of that index in the call.
+    pub(crate) fn of_job(&self, index: usize) -> Idempotency {
+        Idempotency { key: format!("{}.{index}", self.key), body: self.body.clone() }
+    }
+}
+
+/// The first 128 bits of a hash, in hex; each part is hashed with its length, so that parts can't run into each other.
+fn hash<const N: usize>(parts: [&[u8]; N]) -> String {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&context.finish().as_ref()[..16]);
+    format!("{:032x}", u128::from_be_bytes(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(header: &str, owner: &str, body: &str) -> KeyOfCall {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, header.parse().unwrap());
+        KeyOfCall::read(&headers, owner, &body).unwrap().unwrap()
+    }
+
+    #[test]
+    fn calls_are_repeats_if_owner_key_and_body_are_the_same() {
+        let first = key("order-1", "key-1", "a").of_job(0);
+        assert_eq!(key("order-1", "key-1", "a").of_job(0), first);
+        assert_ne!(key("order-2", "key-1", "a").of_job(0).key, first.key);
+        assert_ne!(key("order-1", "key-2", "a").of_job(0).key, first.key);
+        assert_ne!(key("1order-", "key-", "a").of_job(0).key, first.key);
+        assert_ne!(key("order-1", "key-1", "a").of_job(1).key, first.key);
+        assert_ne!(key("order-1", "key-1", "b").of_job(0).body, first.body);
+    }
+
+    #[test]
+    fn a_key_that_is_empty_long_or_twice_there_is_refused() {
+        let read = |values: &[&str]| {
+            let all = values.iter().map(|v| (HEADER.parse().unwrap(), v.parse().unwrap()));
+            KeyOfCall::read(&all.collect::<HeaderMap>(), "key-1", &"a").is_err()
+        };
+        assert!(read(&[""]) && read(&["a", "b"]) && read(&[&"k".repeat(256)]) && !read(&[]) && !read(&["a"]));
+    }
+}

@@ -1,0 +1,43 @@
+//! `POST /api/v1/jobs/{id}/retry`: tries a job again that failed or was cancelled. Repeating it is harmless.
+
+use axum::Json;
+use titan_api::{
+    ids::JobId,
+    jobs::{RetriedJob, RetryJob},
+};
+use titan_lua::jobs::{self, RetryOutcome};
+
+use super::no_such_job;
+use crate::{
+    auth::callers::{JobsWrite, KeyCaller},
+    error::ApiError,
+    extract::{ApiPath, OptionalJson},
+};
+
+/// Begins a job that failed or was cancelled anew.
+#[utoipa::path(
+    post,
+    path = "/api/v1/jobs/{id}/retry",
+    operation_id = "retry_job",
+    tag = "clients",
+    params(("id" = String, Path, description = "The job's id")),
+    request_body(content = Option<RetryJob>, description = "May be left out"),
+    security(("api_key" = ["jobs:write"]), ("admin" = [])),
+    responses((status = 200, body = RetriedJob))
+)]
+pub(crate) async fn handler(
+    caller: KeyCaller<JobsWrite>,
+    ApiPath(id): ApiPath<JobId>,
+    _: OptionalJson<RetryJob>,
+) -> Result<Json<RetriedJob>, ApiError> {
+    match (jobs::RetryJob { job: &id }).run(&caller.pool).await? {
+        RetryOutcome::Done(state) => Ok(Json(RetriedJob { id, state })),
+        RetryOutcome::Completed => {
+            Err(ApiError::Conflict(format!("job {id} ended well; submit it again to run it again")))
+        }
+        RetryOutcome::Ending => {
+            Err(ApiError::Conflict(format!("the processes of job {id} are not gone yet; try again in a moment")))
+        }
+        RetryOutcome::NotFound => Err(no_such_job(&id)),
+    }
+}

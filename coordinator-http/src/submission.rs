@@ -1,0 +1,105 @@
+//! What is the same for one submitted job and for a batch: what the clock forbids, what refusals look like, and the log
+//! lines of decisions.
+
+use titan_api::{
+    jobs::{JobState, SubmitJob, SubmittedJob},
+    limits,
+    problem::FieldError,
+    scheduler::Explanation,
+};
+use titan_lua::jobs::{SubmitOutcome, Submitted};
+
+use crate::{error::ApiError, metrics::Tally};
+
+/// Where the log lines of decisions come from; `LOG_LEVEL=info,scheduler=debug` shows every candidate.
+pub(crate) const SCHEDULER: &str = "scheduler";
+
+/// Refuses a job that is to start too far ahead. `place` is where the jobs stand in the body, such as `/jobs`; empty for a
+/// single one.
+pub(crate) fn check_delays(jobs: &[SubmitJob], place: &str, now_ms: i64) -> Result<(), ApiError> {
+    let latest_ms = now_ms.saturating_add(limits::DELAY_MS);
+    let is_late = |job: &SubmitJob| job.not_before.is_some_and(|time| time.as_ms() > latest_ms);
+    let late = jobs.iter().enumerate().filter(|(_, job)| is_late(job));
+    let errors: Vec<_> = late
+        .map(|(index, _)| {
+            FieldError::new(format!("{}/not_before", at(place, index)), "is more than 366 days ahead".to_owned())
+        })
+        .take(32)
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
+}
+
+/// The accepted jobs, or why none was accepted. `index_in_call` tells which job of the body one of the call to the store was.
+pub(crate) fn accepted(
+    outcome: SubmitOutcome,
+    place: &str,
+    index_in_call: impl Fn(usize) -> usize,
+) -> Result<(Vec<Submitted>, Option<Explanation>), ApiError> {
+    match outcome {
+        SubmitOutcome::Submitted { jobs, explanation } => Ok((jobs, explanation)),
+        SubmitOutcome::Unserved { index, ruled_out } => {
+            Err(ApiError::Unserved { place: (!place.is_empty()).then(|| at(place, index_in_call(index))), ruled_out })
+        }
+        SubmitOutcome::NoDependency { index, job } => Err(ApiError::field(
+            format!("{}/depends_on", at(place, index_in_call(index))),
+            format!("names {job:?}, and there is no such job in this pool"),
+        )),
+        SubmitOutcome::Reused => Err(ApiError::KeyReused),
+    }
+}
+
+fn at(place: &str, index: usize) -> String {
+    if place.is_empty() { String::new() } else { format!("{place}/{index}") }
+}
+
+/// One accepted job as its submitter is told.
+pub(crate) fn told(job: Submitted, explanation: Option<Explanation>) -> SubmittedJob {
+    SubmittedJob { id: job.id, state: job.state, agent_id: job.agent, explanation }
+}
+
+/// Counts what became of a submission.
+pub(crate) fn count(outcome: &SubmitOutcome, tally: &Tally<&'static str>) {
+    match outcome {
+        SubmitOutcome::Submitted { jobs, .. } => jobs.iter().for_each(|job| tally.count(job.state.as_str())),
+        SubmitOutcome::Unserved { .. } => tally.count("unserved"),
+        SubmitOutcome::NoDependency { .. } => tally.count("no_dependency"),
+        SubmitOutcome::Reused => tally.count("key_reused"),
+    }
+}
+
+/// One line for each decision; one for each candidate at debug.
+pub(crate) fn log(job: &Submitted, explanation: Option<&Explanation>) {
+    let Some(agent) = &job.agent else {
+        let waits = if job.state == JobState::Pending { "no agent is at hand: the job waits" } else { "the job waits" };
+        tracing::info!(target: SCHEDULER, component = "scheduler", job.id = %job.id, state = %job.state, "{waits}");
+        return;
+    };
+    let parts = explanation.and_then(|e| e.candidates.first()).map(|chosen| chosen.parts);
+    tracing::info!(
+        target: SCHEDULER,
+        component = "scheduler",
+        job.id = %job.id,
+        agent.id = %agent,
+        score = job.score,
+        vram = parts.map(|p| p.vram),
+        load = parts.map(|p| p.load),
+        rtt = parts.map(|p| p.rtt),
+        performance = parts.map(|p| p.performance),
+        "MCDA agent selected"
+    );
+    for candidate in explanation.iter().flat_map(|e| &e.candidates) {
+        tracing::debug!(
+            target: SCHEDULER,
+            component = "scheduler",
+            job.id = %job.id,
+            agent.id = %candidate.agent_id,
+            score = candidate.score,
+            vram = candidate.parts.vram,
+            load = candidate.parts.load,
+            rtt = candidate.parts.rtt,
+            performance = candidate.parts.performance,
+            degraded = candidate.degraded,
+            "agent scoring"
+        );
+    }
+}

@@ -1,0 +1,37 @@
+--[[ jobs/retry: tries a job again that failed or was cancelled, with a new budget of attempts. One that has not ended stays as
+     it is.
+
+  KEYS[1]  pool    hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent  none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  job     string
+  ARGV[2]  most    integer  unended jobs that the pool may hold
+  ARGV[3]  now_ms  integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"done", state} | {"completed"} | {"ending"}: the processes of its last attempt are not gone yet | {"full"}
+           | {"not_found"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Cost     O(log N)
+]]
+local refused = pool.enter(ARGV[3])
+if refused then
+  return refused
+end
+local j = job:load(ARGV[1])
+if not j then
+  return { 'not_found' }
+elseif j.state == 'completed' then
+  return { 'completed' }
+elseif j.cancelling then
+  return { 'ending' }
+elseif j.state ~= 'failed' and j.state ~= 'cancelled' then
+  return due.finish({ 'done', j.state })
+elseif redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= tonumber(ARGV[2]) then
+  return { 'full' }
+end
+redis.call('ZREM', key('ended'), j.id)
+for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits' }) do
+  job:put(j, field, nil)
+end
+job:put(j, 'free', j.attempt)
+queue.put(j)
+return due.finish({ 'done', j.state })

@@ -1,0 +1,99 @@
+-- dependencies: jobs that wait for others to end.
+--
+-- dependents:<job>  zset  jobs that wait for it, in the order of their submission. When it ends they are worked off through `due`, as
+--                         after:<job>, in slices, however many there are.
+local dependencies = {}
+
+local SLICE = 16
+
+-- A dependency that is no job: neither there nor among those before it in the same call.
+function dependencies.missing(options, meant)
+  for _, id in ipairs(options.depends_on or {}) do
+    if not meant[id] and not job:load(id) then
+      return id
+    end
+  end
+  return nil
+end
+
+local function fail(j, dependency)
+  ending.finish(j, 'cancelled')
+  job:put(j, 'reason', 'dependency_failed')
+  job:put(j, 'message', 'job ' .. dependency.id .. ' is ' .. dependency.state)
+end
+
+-- Whether a dependency lets a job go on: true, false if it never will, nil while it has not ended.
+local function allows(dependency, j)
+  if dependency.state == 'completed' then
+    return true
+  elseif dependency.state == 'failed' or dependency.state == 'cancelled' then
+    return j.on_failure == 'run'
+  end
+  return nil
+end
+
+-- Starts a new job that has conditions: it waits for what it depends on, and for its time.
+function dependencies.start(j, options, meant)
+  job:put(j, 'not_before', options.not_before)
+  job:put(j, 'grace', options.grace)
+  job:put(j, 'labels', options.labels)
+  job:put(j, 'on_failure', options.on_failure)
+  local waits_for, seen = 0, {}
+  for _, id in ipairs(options.depends_on or {}) do
+    local dependency = meant[id] or job:load(id)
+    local allowed = allows(dependency, j)
+    if allowed == false then
+      return fail(j, dependency)
+    elseif allowed == nil and not seen[dependency.id] then
+      seen[dependency.id] = true
+      waits_for = waits_for + 1
+      redis.call('ZADD', key('dependents', dependency.id), int(pool.next_seq()), j.id)
+      job:put(dependency, 'dependents', '1')
+    end
+  end
+  if waits_for == 0 then
+    return queue.start(j)
+  end
+  job:put(j, 'needs', waits_for)
+  job.move(j, 'blocked')
+end
+
+local function tell(j, dependency)
+  if j.state ~= 'blocked' then
+    return
+  elseif not allows(dependency, j) then
+    return fail(j, dependency)
+  end
+  job:put(j, 'needs', j.needs > 1 and j.needs - 1 or nil)
+  if not j.needs then
+    queue.start(j)
+  end
+end
+
+-- Tells the next slice of dependents that a job has ended: one slice a script.
+function dependencies.settle(id)
+  if dependencies.sliced then
+    return
+  end
+  dependencies.sliced = true
+  local dependency = job:load(id)
+  if dependency and allows(dependency, {}) == nil then
+    redis.call('ZREM', key('due'), 'after:' .. id)
+    return
+  end
+  local popped = redis.call('ZPOPMIN', key('dependents', id), SLICE)
+  for i = 1, #popped, 2 do
+    local j = dependency and job:load(popped[i])
+    if j then
+      tell(j, dependency)
+    end
+  end
+  if #popped < 2 * SLICE then
+    redis.call('ZREM', key('due'), 'after:' .. id)
+    if dependency then
+      job:put(dependency, 'dependents', nil)
+    end
+  end
+end
+
+return dependencies
