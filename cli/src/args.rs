@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agents, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual, parent,
-    settings::Global, status, submit,
+    agents, audit, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual,
+    parent, settings::Global, status, submit,
 };
 
 /// Run jobs on a fleet of machines.
@@ -48,6 +48,8 @@ pub enum Command {
     JoinTokens(join_tokens::Command),
     /// Look for what is wrong between here and a working pool.
     Doctor(doctor::Options),
+    /// Compare everything that a pool keeps in Redis with itself; nothing is written.
+    Audit(audit::Options),
     /// Keep a coordinator's URL and a key for it, and use them from now on.
     Login(login::Options),
     /// Look at the coordinators that are kept, and choose one.

@@ -59,6 +59,12 @@ pub enum Failure {
     /// An argument is wrong in a way that only shows when it is used.
     #[error("{0}")]
     Usage(String),
+    /// There is no such thing here.
+    #[error("{0}")]
+    Missing(String),
+    /// Something that is needed does not answer, and may later.
+    #[error("{0}")]
+    Unavailable(String),
     /// Ctrl-C; what there is to say was said.
     #[error("interrupted")]
     Interrupted,
@@ -79,6 +85,8 @@ impl Failure {
             Self::JobEnded { code, .. } | Self::Broken { code, .. } => *code,
             Self::TimedOut(_) => 8,
             Self::Usage(_) => 2,
+            Self::Missing(_) => 5,
+            Self::Unavailable(_) => 7,
             Self::Interrupted => 130,
             Self::ReaderGone => 141,
             Self::Other(_) => 1,

@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod args;
+pub mod audit;
 pub mod completion;
 pub mod context;
 pub mod credential;
@@ -70,6 +71,7 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Keys(command) => block_on(keys::run(Session::open(&cli.global)?, command)),
         Command::JoinTokens(command) => block_on(join_tokens::run(Session::open(&cli.global)?, command)),
         Command::Doctor(options) => block_on(doctor::run(options, cli.global)),
+        Command::Audit(options) => block_on(audit::run(options, cli.global)),
         Command::Completion(options) => completion::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Manual(options) => manual::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Context(command) => context::run(&command, &cli.global).map(|()| ExitCode::SUCCESS),

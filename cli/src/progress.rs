@@ -1,7 +1,7 @@
 //! One line on a terminal that says what a job waits for, until there is something better to show.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,6 +15,8 @@ use tokio::{task::JoinHandle, time::Instant};
 use crate::{
     render::{clean, style::Style, table::cut, units::seconds},
     session::Session,
+    settings::Global,
+    target::variable,
 };
 
 /// A job that has something to show by then shows no line at all.
@@ -36,11 +38,18 @@ pub fn remark(text: &str) {
 }
 
 /// Takes the line away, if it stands.
-fn clear() {
+pub fn hide() {
     let mut stands = STANDS.lock().unwrap_or_else(PoisonError::into_inner);
     if std::mem::take(&mut *stands) {
         let _ = std::io::stderr().write_all(CLEAR.as_bytes());
     }
+}
+
+/// How to show a line on standard error; none where it is no terminal, or one that cannot go back in a line.
+#[must_use]
+pub fn style(global: &Global) -> Option<Style> {
+    let can = std::io::stderr().is_terminal() && variable("TERM").is_some_and(|term| term != "dumb");
+    can.then(|| Style::of_stderr(global))
 }
 
 /// The line, which follows a job until it is stopped or dropped.
@@ -67,7 +76,7 @@ impl Progress {
     pub fn stop(&mut self) {
         if let Some(task) = self.0.take() {
             task.abort();
-            clear();
+            hide();
         }
     }
 }
@@ -104,6 +113,11 @@ async fn draw(seen: &Mutex<Option<Job>>, style: Style) {
         put(&line);
         tokio::time::sleep(BETWEEN_FRAMES).await;
     }
+}
+
+/// Shows a line of text until the next one, or until [`remark`] or [`hide`]; only for a terminal.
+pub fn show_line(text: &str, style: Style) {
+    put(&cut(&clean(text), style.width.unwrap_or(80).saturating_sub(1)));
 }
 
 /// Draws the line over the one before. There is no await between the lock and its release, so that a task which is

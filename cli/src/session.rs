@@ -1,10 +1,6 @@
 //! One command's connection to a coordinator, and its way to print.
 
-use std::{
-    io::{IsTerminal, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{io::Write, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -18,7 +14,7 @@ use crate::{
     progress,
     render::style::Style,
     settings::{Format, Global},
-    target::{KeyOrigin, Origin, Target, variable},
+    target::{KeyOrigin, Origin, Target},
 };
 
 /// Without a byte for this long a connection counts as broken; the coordinator sends something every 15 s.
@@ -34,8 +30,8 @@ pub struct Session {
     pub format: Format,
     /// What standard output can show.
     pub style: Style,
-    /// What standard error can show.
-    pub stderr_style: Style,
+    /// How to show progress, where that is possible.
+    progress: Option<Style>,
     origin: Origin,
     key_origin: Option<KeyOrigin>,
     /// Whether nothing is to be said but errors.
@@ -74,7 +70,7 @@ impl Session {
             client,
             format: global.output,
             style: Style::of_stdout(global),
-            stderr_style: Style::of_stderr(global),
+            progress: progress::style(global),
             origin: Origin::Flag,
             key_origin: Some(KeyOrigin::Flag),
             quiet: false,
@@ -97,8 +93,7 @@ impl Session {
     /// How to show progress on standard error; none where nobody would see it, or nobody wants to.
     #[must_use]
     pub fn progress_style(&self) -> Option<Style> {
-        let is_wanted = !self.quiet && std::io::stderr().is_terminal() && variable("TERM").is_some_and(|t| t != "dumb");
-        is_wanted.then_some(self.stderr_style)
+        self.progress.filter(|_| !self.quiet)
     }
 
     /// Writes text to standard output.

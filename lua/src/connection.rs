@@ -13,6 +13,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use tokio::sync::OnceCell;
@@ -196,6 +197,13 @@ impl Connection {
         }
     }
 
+    /// Sends a command to the node of a cluster that holds a key, and reads its reply.
+    pub(crate) async fn query_at<T: redis::FromRedisValue>(&self, key: &str, cmd: &Cmd) -> Result<T, StoreError> {
+        let link = Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner));
+        let value = link.send_to(&self.target, key, cmd).await?;
+        redis::from_redis_value(value).map_err(|e| StoreError::Corrupt(e.to_string()))
+    }
+
     /// Sends a command and reads its reply.
     pub(crate) async fn query<T: redis::FromRedisValue>(&self, cmd: &Cmd) -> Result<T, StoreError> {
         let value = self.send(cmd).await?;
@@ -210,13 +218,21 @@ impl Link {
                 let connection = self.node.get_or_try_init(|| async { manager(target, client) }).await?;
                 cmd.query_async(&mut connection.clone()).await
             }
-            Place::Cluster(nodes) => {
-                let connect = self.cluster.get_or_try_init(|| cluster(target, nodes));
-                let bounded = tokio::time::timeout(target.response_timeout(), connect).await;
-                let connection = bounded.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-                cmd.query_async(&mut connection.clone()).await
-            }
+            Place::Cluster(nodes) => cmd.query_async(&mut self.cluster(target, nodes).await?).await,
         }
+    }
+
+    /// Sends a command that names no key to where this one is.
+    async fn send_to(&self, target: &Target, key: &str, cmd: &Cmd) -> Result<Value, RedisError> {
+        let Place::Cluster(nodes) = target.place() else { return self.send(target, cmd).await };
+        let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+        self.cluster(target, nodes).await?.route_command(cmd.clone(), RoutingInfo::SingleNode(route)).await
+    }
+
+    async fn cluster(&self, target: &Target, nodes: &[String]) -> Result<ClusterConnection, RedisError> {
+        let connect = self.cluster.get_or_try_init(|| cluster(target, nodes));
+        let bounded = tokio::time::timeout(target.response_timeout(), connect).await;
+        Ok(bounded.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??.clone())
     }
 }
 

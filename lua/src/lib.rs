@@ -5,6 +5,7 @@
 //! name of a key or sees a raw reply.
 
 pub mod agents;
+pub mod audit;
 mod checks;
 mod connection;
 pub mod credentials;

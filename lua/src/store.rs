@@ -156,6 +156,11 @@ impl Pool {
         &self.store
     }
 
+    /// The pool's hash, which is the prefix of all its other keys.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The argument `now_ms` of every script: empty for the clock of Redis.
     pub(crate) fn now(&self) -> String {
         self.now_ms.map(|ms| ms.to_string()).unwrap_or_default()

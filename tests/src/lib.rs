@@ -11,6 +11,7 @@
 )]
 
 pub mod agent;
+pub mod audit;
 pub mod binaries;
 pub mod browser;
 pub mod cluster;

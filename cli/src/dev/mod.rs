@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use titan_api::secret::Secret;
 
 pub use self::find_redis::find_redis;
 use self::{fleet::Fleet, folder::DataFolder};
@@ -109,6 +110,7 @@ fn write_context(fleet: &Fleet, running: &fleet::Running) -> Result<(), Failure>
         api_key: running.api_key.clone(),
         pid: std::process::id(),
         data_dir: fleet.folder().path().to_owned(),
+        redis_url: fleet.redis().map(|redis| Secret::new(redis.url.clone())),
     };
     Ok(context.write(&file)?)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use titan_api::secret::Secret;
 
 use super::write_private;
 
@@ -21,6 +22,9 @@ pub struct DevContext {
     pub pid: u32,
     /// Where that process keeps its data.
     pub data_dir: PathBuf,
+    /// Its Redis, with the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_url: Option<Secret>,
 }
 
 /// Where the file is: `dev.json` in the folder of [`super::path`].

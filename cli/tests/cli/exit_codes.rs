@@ -94,6 +94,20 @@ fn a_wrong_command_line_is_exit_code_2() {
 }
 
 #[test]
+fn an_audit_needs_to_know_where_redis_is_and_takes_no_password_on_the_command_line() {
+    let titan = Titan::new();
+    let run = |arguments: &[&str]| ran(titan.bare(&[&["audit"], arguments].concat()).output().unwrap());
+    let (code, _, err) = run(&[]);
+    assert_eq!((code, err.contains("REDIS_URL")), (2, true), "{err}");
+    let (code, _, err) = run(&["--redis-url", "redis://:geheim@127.0.0.1:1"]);
+    assert_eq!((code, err.contains("--redis-url-file"), err.contains("geheim")), (2, true, false), "{err}");
+    assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1"]).0, 7);
+    assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1", "--pool", "A/B"]).0, 2);
+    assert_eq!(run(&["--redis-url-file", "/nowhere"]).0, 1);
+    assert_eq!(run(&["--redis-url", "nonsense"]).0, 2);
+}
+
+#[test]
 fn waiting_for_a_job_ends_as_the_job_does() {
     let ends = |state| json(200, serde_json::to_string(&samples::job("job-a", state)).unwrap());
     let wait = ["jobs", "wait", "job-a"];

@@ -11,7 +11,13 @@ fn status_server() -> Server {
 
 fn write_context(titan: &Titan, url: &str) -> std::path::PathBuf {
     let path = titan.home.path().join(".config/titan/dev.json");
-    let context = DevContext { url: url.to_owned(), api_key: "dev-key".into(), pid: 1, data_dir: "/data".into() };
+    let context = DevContext {
+        url: url.to_owned(),
+        api_key: "dev-key".into(),
+        pid: 1,
+        data_dir: "/data".into(),
+        redis_url: None,
+    };
     context.write(&path).unwrap();
     path
 }

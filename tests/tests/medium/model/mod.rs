@@ -78,6 +78,7 @@ impl Teller {
         for step in steps {
             story.tell(step).await?;
         }
+        story.agrees_with_itself().await?;
         for (what, count) in story.history.reached {
             *self.reached.borrow_mut().entry(what).or_default() += count;
         }

@@ -80,6 +80,16 @@ impl Story {
         self.boxes.get_mut(name).unwrap()
     }
 
+    /// What the store keeps twice must be the same both times, whatever was told. Only what waits to be settled may do so
+    /// for as long as the story says.
+    pub(super) async fn agrees_with_itself(&self) -> Result<(), String> {
+        let found = titan_tests::audit::findings(&self.pool.at(self.now_ms)).await;
+        match found.iter().find(|finding| !finding.wrong.contains("does a coordinator run?")) {
+            None => Ok(()),
+            Some(finding) => Err(format!("{}\n  {finding:?}", self.calls.join("\n"))),
+        }
+    }
+
     /// Does a call on both and compares them.
     pub(super) async fn call(&mut self, call: Call) -> Result<Reply, String> {
         self.calls.push(format!("+{} ms {}", self.now_ms - START_MS, call.in_short()));
