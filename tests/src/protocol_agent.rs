@@ -1,5 +1,7 @@
 //! An agent that only speaks the protocol: it joins, registers, claims and reports, and runs nothing.
 
+use std::time::Duration;
+
 use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{Ed25519KeyPair, KeyPair},
@@ -16,6 +18,15 @@ use titan_api::{
         ReportReply, ReportRequest,
     },
 };
+
+/// What came of a call that does all.
+#[derive(Debug)]
+pub struct Polled {
+    /// What was claimed.
+    pub leases: Vec<Lease>,
+    /// How long to wait before the next one.
+    pub pause: Duration,
+}
 
 /// An agent that has registered.
 #[derive(Debug)]
@@ -62,12 +73,24 @@ impl ProtocolAgent {
 
     /// Reports all of these as completed, in one call.
     pub async fn complete(&self, leases: &[Lease]) {
-        let report = |l: &Lease| Report {
-            lease: HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() },
-            event: Happening::Completed { result: None },
-        };
-        let request = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(report).collect() };
+        let request = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(completed).collect() };
         let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
+    }
+
+    /// One call that does all, as where nobody parks: reports what `done` holds as completed, lives, and claims.
+    pub async fn poll(&mut self, free_slots: u32, done: &[Lease]) -> Polled {
+        (self.beats, self.claims) = (self.beats + 1, self.claims + 1);
+        let request = HeartbeatRequest {
+            protocol: PROTOCOL,
+            seq: self.beats,
+            last_claim: self.claims - 1,
+            reports: done.iter().map(completed).collect(),
+            claim: Some(Claim { claim: self.claims, free_slots }),
+            ..HeartbeatRequest::default()
+        };
+        let reply: HeartbeatReply =
+            self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await.unwrap();
+        Polled { leases: reply.leases, pause: Duration::from_millis(reply.next_heartbeat_ms) }
     }
 
     /// A heartbeat of an agent that holds nothing.
@@ -82,6 +105,11 @@ impl ProtocolAgent {
         let _: HeartbeatReply =
             self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await.unwrap();
     }
+}
+
+fn completed(l: &Lease) -> Report {
+    let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
+    Report { lease, event: Happening::Completed { result: None } }
 }
 
 fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {

@@ -1,11 +1,13 @@
 //! Jobs through a real coordinator over HTTP, with agents that run nothing: from submission to their end, singly and in
-//! batches of claims and reports; how long a job takes to a parked agent; how many Redis commands a job and an idle agent
-//! cost.
+//! batches of claims and reports; how long a job takes to a parked agent and to one that polls; how many Redis commands a
+//! job and an idle agent cost.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     reason = "a bench fails by panicking, and its figures are rounded anyway"
 )]
+
+mod polling;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +25,7 @@ use titan_api::{
     jobs::{JobKind, ProcessSpec, Requirements, SubmitJob, SubmittedJob},
 };
 use titan_tests::{
+    commands::CommandCounts,
     coordinator::{Coordinator, CoordinatorOptions},
     protocol_agent::ProtocolAgent,
     redis::RedisServer,
@@ -33,7 +36,7 @@ const AGENTS: usize = 4;
 const SUBMITTERS: usize = 32;
 const WAIT_MS: u64 = 5_000;
 
-struct Bench {
+pub(crate) struct Bench {
     redis: RedisServer,
     coordinator: Coordinator,
     _folder: tempfile::TempDir,
@@ -41,7 +44,7 @@ struct Bench {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let bench = start().await;
+    let bench = start("on").await;
     println!("jobs over HTTP, no-op body (Redis, coordinator and this program on the cores of one machine)");
     println!("{:<28} {:>10} {:>22}", "", "jobs/s", "Redis commands a job");
     let single = throughput(&bench, "single", 1).await;
@@ -49,15 +52,17 @@ async fn main() {
     println!("batches to singly: {:.2}", batched / single);
     latency(&bench).await;
     idle(&bench).await;
+    drop(bench);
+    polling::run(&start("off").await).await;
 }
 
-async fn start() -> Bench {
+async fn start(parking: &str) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
     let options = CoordinatorOptions {
         redis_url: redis.url(),
         admin_token: "admin-token-for-benches".into(),
-        settings: BTreeMap::from([("LOG_LEVEL".to_owned(), "warn".to_owned())]),
+        settings: [("LOG_LEVEL", "warn"), ("PARKING", parking)].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
     };
     let coordinator = Coordinator::start("coordinator", folder.path(), options).await;
     Bench { redis, coordinator, _folder: folder }
@@ -67,6 +72,13 @@ impl Bench {
     async fn agent(&self, name: &str) -> ProtocolAgent {
         let token = self.coordinator.join_token().await;
         ProtocolAgent::enter(&self.coordinator.anyone(), &token, name, &facts(name)).await
+    }
+
+    /// How many scripts and how many commands in all Redis has run since.
+    async fn commands_since(&self, before: &CommandCounts) -> (u64, u64) {
+        let counts = self.redis.command_counts().await.since(before);
+        let all = counts.0.iter().filter(|(command, _)| *command != "info").map(|(_, c)| c.calls).sum();
+        (counts.of("evalsha").calls, all)
     }
 }
 
@@ -92,7 +104,7 @@ fn facts(group: &str) -> Facts {
     }
 }
 
-async fn submit(client: &Client, group: &str) {
+pub(crate) async fn submit(client: &Client, group: &str) {
     let job = SubmitJob {
         kind: JobKind::Process,
         process: ProcessSpec { command: vec!["true".into()], ..ProcessSpec::default() },
@@ -131,10 +143,9 @@ async fn throughput(bench: &Bench, group: &'static str, at_once: usize) -> f64 {
         tokio::task::yield_now().await;
     }
     let rate = JOBS as f64 / begun.elapsed().as_secs_f64();
-    let counts = bench.redis.command_counts().await.since(&before);
-    let scripts = counts.of("evalsha").calls as f64 / JOBS as f64;
-    let all: u64 = counts.0.values().map(|c| c.calls).sum();
-    println!("{group:<28} {rate:>10.0} {scripts:>8.2} scripts, {:>5.1} in all", all as f64 / JOBS as f64);
+    let (scripts, all) = bench.commands_since(&before).await;
+    let (scripts, all) = (scripts as f64 / JOBS as f64, all as f64 / JOBS as f64);
+    println!("{group:<28} {rate:>10.0} {scripts:>8.2} scripts, {all:>5.1} in all");
     for worker in workers {
         worker.await.unwrap();
     }
@@ -164,8 +175,13 @@ async fn latency(bench: &Bench) {
     }
     drop(parked);
     submitter.await.unwrap();
+    print_times("submit to a parked agent's lease", &mut times_ms);
+}
+
+fn print_times(what: &str, times_ms: &mut [f64]) {
     times_ms.sort_by(f64::total_cmp);
-    println!("submit to a parked agent's lease: p50 {:.2} ms, p99 {:.2} ms", times_ms[150], times_ms[297]);
+    let at = |percent: usize| times_ms[times_ms.len() * percent / 100];
+    println!("{what}: p50 {:.2} ms, p99 {:.2} ms", at(50), at(99));
 }
 
 /// Redis commands of an agent that has nothing to do: six heartbeats and three claims of 20 s a minute.
@@ -178,7 +194,6 @@ async fn idle(bench: &Bench) {
     for _ in 0..3 {
         agent.claim(1, 50).await;
     }
-    let counts = bench.redis.command_counts().await.since(&before);
-    let all: u64 = counts.0.iter().filter(|(command, _)| *command != "info").map(|(_, c)| c.calls).sum();
-    println!("idle agent-minute, parked: {} scripts, {all} Redis commands in all", counts.of("evalsha").calls);
+    let (scripts, all) = bench.commands_since(&before).await;
+    println!("idle agent-minute, parked (9 calls): {scripts} scripts, {all} Redis commands in all");
 }
