@@ -86,6 +86,10 @@ pub struct RunArgs {
     #[arg(long, env = "CLEANUP_INTERVAL", default_value = "60s", value_parser = duration)]
     pub cleanup_interval: Duration,
 
+    /// How long an answer of Redis may take, at most 1 minute; by then a request gets 503
+    #[arg(long, env = "REDIS_TIMEOUT", default_value = "700ms", value_parser = duration)]
+    pub redis_timeout: Duration,
+
     /// Whether agents hold a request open until there is work (`off` where a held request costs money)
     #[arg(long, env = "PARKING", default_value = "on")]
     pub parking: Parking,
@@ -152,6 +156,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// Redis.
     pub redis_url: Secret,
+    /// How long an answer of it may take.
+    pub redis_timeout: Duration,
     /// What scripts need.
     pub pool: PoolSettings,
     /// How often agents that park are told to heartbeat, milliseconds.

@@ -7,31 +7,32 @@ use titan_api::health::{Check, Verdict};
 
 use crate::{StoreError, connection::Connection};
 
-/// No check takes longer.
-const BOUND: Duration = Duration::from_millis(900);
+/// No check takes longer than one answer of Redis may, and this much.
+const SPARE: Duration = Duration::from_millis(200);
 /// Written, and at once gone again, to see whether writes are taken.
 const PROBE_KEY: &str = "titan:probe";
 
 /// Runs all checks beside each other.
 pub(crate) async fn run(on: &Connection) -> Vec<Check> {
+    let bound = on.target().response_timeout() + SPARE;
     let (reachable, writable, eviction, persistence, scripts) = tokio::join!(
-        timed("reachable", reachable(on)),
-        timed("writable", writable(on)),
-        timed("eviction_policy", eviction_policy(on)),
-        timed("persistence", persistence(on)),
-        timed("scripts", scripts(on)),
+        timed(bound, "reachable", reachable(on)),
+        timed(bound, "writable", writable(on)),
+        timed(bound, "eviction_policy", eviction_policy(on)),
+        timed(bound, "persistence", persistence(on)),
+        timed(bound, "scripts", scripts(on)),
     );
     vec![reachable, writable, eviction, persistence, scripts]
 }
 
 type Finding = Result<(Verdict, String), StoreError>;
 
-async fn timed(name: &str, check: impl Future<Output = Finding>) -> Check {
+async fn timed(bound: Duration, name: &str, check: impl Future<Output = Finding>) -> Check {
     let begun = Instant::now();
-    let (verdict, detail) = match tokio::time::timeout(BOUND, check).await {
+    let (verdict, detail) = match tokio::time::timeout(bound, check).await {
         Ok(Ok(finding)) => finding,
         Ok(Err(e)) => (Verdict::Failed, e.to_string()),
-        Err(_) => (Verdict::Failed, "no answer within 0.9 s".to_owned()),
+        Err(_) => (Verdict::Failed, format!("no answer within {:.1} s", bound.as_secs_f64())),
     };
     Check { name: name.to_owned(), verdict, detail, latency_ms: begun.elapsed().as_secs_f64() * 1e3 }
 }

@@ -22,19 +22,24 @@ use crate::{
     latency::{self, Histogram},
 };
 
-/// A command that takes longer is given up, so that a request is answered within a second.
+/// A command that takes longer is usually given up, so that a request is answered within a second.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(700);
-/// A connection that is not made by then is given up.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// A peer that acknowledges nothing for this long is taken for gone by the system.
 const SILENCE: Duration = Duration::from_secs(5);
 /// After so many time-outs in a row the connection is replaced: its other end may be gone without a word, and then
 /// nothing else ends it while commands go on being written to it.
 const TIMEOUTS_IN_A_ROW: u32 = 3;
 
+/// Where Redis is, and how long to wait for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    place: Place,
+    response_timeout: Duration,
+}
+
 /// Where Redis is.
 #[derive(Debug, Clone)]
-pub(crate) enum Target {
+pub(crate) enum Place {
     /// One node.
     Node(Box<Client>),
     /// A cluster, by some of its nodes.
@@ -44,7 +49,44 @@ pub(crate) enum Target {
 impl Target {
     /// Reads `redis://`, `rediss://`, or `redis+cluster://[user:password@]host:port[,host:port…]`, which is
     /// `rediss+cluster://` with TLS.
-    pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(url: &str, response_timeout: Duration) -> Result<Self, StoreError> {
+        Ok(Self { place: Place::parse(url)?, response_timeout })
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A command that takes longer is given up.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// A connection that is not made by then is given up: 300 ms of the usual 700, so that both fit into a second.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.response_timeout * 3 / 7
+    }
+
+    /// Whether it is a cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster(_))
+    }
+
+    /// How every connection to a cluster is set up.
+    pub(crate) fn cluster_builder(&self, nodes: &[String]) -> ClusterClientBuilder {
+        ClusterClientBuilder::new(nodes.iter().map(String::as_str))
+            .use_protocol(ProtocolVersion::RESP3)
+            .retries(2)
+            .min_retry_wait(20)
+            .max_retry_wait(100)
+            .connection_timeout(self.connect_timeout())
+            .response_timeout(self.response_timeout)
+            .tcp_settings(tcp_settings())
+    }
+}
+
+impl Place {
+    fn parse(url: &str) -> Result<Self, StoreError> {
         let malformed = |e: RedisError| StoreError::Unavailable(format!("the Redis URL is malformed: {e}"));
         for (prefix, scheme) in [("redis+cluster://", "redis"), ("rediss+cluster://", "rediss")] {
             if let Some(rest) = url.strip_prefix(prefix) {
@@ -55,23 +97,6 @@ impl Target {
         }
         let info = url.into_connection_info().map_err(malformed)?.set_tcp_settings(tcp_settings());
         Client::open(info).map(|client| Self::Node(Box::new(client))).map_err(malformed)
-    }
-
-    /// Whether it is a cluster.
-    pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
-    }
-
-    /// How every connection to a cluster is set up.
-    pub(crate) fn cluster_builder(nodes: &[String]) -> ClusterClientBuilder {
-        ClusterClientBuilder::new(nodes.iter().map(String::as_str))
-            .use_protocol(ProtocolVersion::RESP3)
-            .retries(2)
-            .min_retry_wait(20)
-            .max_retry_wait(100)
-            .connection_timeout(CONNECT_TIMEOUT)
-            .response_timeout(RESPONSE_TIMEOUT)
-            .tcp_settings(tcp_settings())
     }
 }
 
@@ -180,14 +205,14 @@ impl Connection {
 
 impl Link {
     async fn send(&self, target: &Target, cmd: &Cmd) -> Result<Value, RedisError> {
-        match target {
-            Target::Node(client) => {
-                let connection = self.node.get_or_try_init(|| async { manager(client) }).await?;
+        match target.place() {
+            Place::Node(client) => {
+                let connection = self.node.get_or_try_init(|| async { manager(target, client) }).await?;
                 cmd.query_async(&mut connection.clone()).await
             }
-            Target::Cluster(nodes) => {
-                let connect = self.cluster.get_or_try_init(|| cluster(nodes));
-                let bounded = tokio::time::timeout(RESPONSE_TIMEOUT, connect).await;
+            Place::Cluster(nodes) => {
+                let connect = self.cluster.get_or_try_init(|| cluster(target, nodes));
+                let bounded = tokio::time::timeout(target.response_timeout(), connect).await;
                 let connection = bounded.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
                 cmd.query_async(&mut connection.clone()).await
             }
@@ -195,18 +220,18 @@ impl Link {
     }
 }
 
-fn manager(client: &Client) -> Result<ConnectionManager, RedisError> {
+fn manager(target: &Target, client: &Client) -> Result<ConnectionManager, RedisError> {
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(1)
         .set_min_delay(Duration::from_millis(50))
         .set_max_delay(Duration::from_millis(200))
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        .set_connection_timeout(Some(target.connect_timeout()))
+        .set_response_timeout(Some(target.response_timeout()));
     ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
-async fn cluster(nodes: &[String]) -> Result<ClusterConnection, RedisError> {
-    Target::cluster_builder(nodes).build()?.get_async_connection().await
+async fn cluster(target: &Target, nodes: &[String]) -> Result<ClusterConnection, RedisError> {
+    target.cluster_builder(nodes).build()?.get_async_connection().await
 }
 
 #[cfg(test)]
@@ -215,9 +240,9 @@ mod tests {
 
     #[test]
     fn every_node_of_a_cluster_gets_the_scheme_and_the_credential_of_the_url() {
-        let nodes = |url: &str| match Target::parse(url).unwrap_or_else(|e| panic!("{url}: {e}")) {
-            Target::Cluster(nodes) => nodes,
-            Target::Node(_) => Vec::new(),
+        let nodes = |url: &str| match Place::parse(url).unwrap_or_else(|e| panic!("{url}: {e}")) {
+            Place::Cluster(nodes) => nodes,
+            Place::Node(_) => Vec::new(),
         };
         assert_eq!(nodes("redis+cluster://a:1,b:2/"), ["redis://a:1", "redis://b:2"]);
         assert_eq!(nodes("rediss+cluster://u:p@a:1,b:2"), ["rediss://u:p@a:1", "rediss://u:p@b:2"]);

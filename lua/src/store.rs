@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use redis::Value;
@@ -10,7 +11,7 @@ use titan_api::{health::Check, ids::PoolName};
 
 use crate::{
     PoolSettings, StoreError, checks,
-    connection::{Connection, Target},
+    connection::{Connection, RESPONSE_TIMEOUT, Target},
     keys,
     latency::Distribution,
     pool,
@@ -33,15 +34,23 @@ struct Shared {
 
 impl Store {
     /// Prepares the connections to `url` (`redis://`, `rediss://`, or `redis+cluster://host:port,host:port`). Nothing is
-    /// sent before the first operation, and a Redis that is away now may come later. Must be called inside a Tokio
-    /// runtime.
+    /// sent before the first operation, and a Redis that is away now may come later. An operation fails if Redis does
+    /// not answer within 700 ms. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the URL is malformed.
     pub fn new(url: &str, settings: PoolSettings) -> Result<Self, StoreError> {
+        Self::with_timeout(url, settings, RESPONSE_TIMEOUT)
+    }
+
+    /// The same with another time that an answer of Redis may take.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the URL is malformed.
+    pub fn with_timeout(url: &str, settings: PoolSettings, timeout: Duration) -> Result<Self, StoreError> {
         // Without a provider rustls panics at the first `rediss://` connection; a second installation is refused.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let target = Target::parse(url)?;
+        let target = Target::parse(url, timeout)?;
         let watches = Watches::new(target.clone());
         let connection = Connection::new(target);
         Ok(Self(Arc::new(Shared { connection, settings, opened: Mutex::default(), watches })))
@@ -74,7 +83,8 @@ impl Store {
         Ok(seconds * 1_000 + micros / 1_000)
     }
 
-    /// Looks whether Redis is reachable and writable, and whether it would lose data. Bounded to a second.
+    /// Looks whether Redis is reachable and writable, and whether it would lose data. Bounded to little more than an
+    /// answer of Redis may take.
     pub async fn checks(&self) -> Vec<Check> {
         Box::pin(checks::run(self.connection())).await
     }

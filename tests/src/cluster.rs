@@ -173,7 +173,7 @@ impl SlotMove<'_> {
 
 async fn start_node() -> RedisServer {
     let bus_port = free_port().to_string();
-    let timeout_ms = Duration::from_secs(2).as_millis().to_string();
+    let timeout_ms = Duration::from_secs(15).as_millis().to_string();
     let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port, "--cluster-node-timeout", &timeout_ms];
     RedisServer::start_with(&options).await
 }

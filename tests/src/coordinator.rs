@@ -19,11 +19,12 @@ use crate::{
     binaries::program,
     ports::free_port,
     process::{Process, clean},
+    redis::RESPONSE_TIMEOUT,
     wait::eventually,
 };
 
 /// How long a shutdown may take: requests that are under way end first.
-const SHUTDOWN: Duration = Duration::from_secs(30);
+const SHUTDOWN: Duration = Duration::from_mins(1);
 
 /// Making RSA keys takes a while, so all coordinators of a test run share theirs, as copies of one installation do.
 static SIGNING_KEY: LazyLock<String> = LazyLock::new(|| {
@@ -32,7 +33,8 @@ static SIGNING_KEY: LazyLock<String> = LazyLock::new(|| {
     String::from_utf8(output.stdout).unwrap()
 });
 
-/// How to start a coordinator. What is not set has its usual value.
+/// How to start a coordinator. What is not set has its usual value, but `REDIS_TIMEOUT` is long: machines that run tests
+/// are busy.
 #[derive(Debug, Clone)]
 pub struct CoordinatorOptions {
     /// `REDIS_URL`.
@@ -148,7 +150,7 @@ impl Coordinator {
 /// A client for a URL, with connections of its own.
 #[must_use]
 pub fn client(url: &str) -> Client {
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap();
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
     Client::new(http, url)
 }
 
@@ -160,6 +162,7 @@ fn spawn(name: &str, port: u16, options: &CoordinatorOptions, log: &Path) -> Pro
         .env("SIGNING_KEY", &*SIGNING_KEY)
         .env("COORDINATOR_HTTP_BIND", "127.0.0.1")
         .env("COORDINATOR_HTTP_PORT", port.to_string())
+        .env("REDIS_TIMEOUT", format!("{}s", RESPONSE_TIMEOUT.as_secs()))
         .envs(&options.settings);
     Process::spawn(name, &mut command, log)
 }

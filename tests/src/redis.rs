@@ -9,14 +9,21 @@ use std::{
 
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tempfile::TempDir;
+use titan_lua::{PoolSettings, Store};
 
 use crate::{
     binaries::workspace, commands::CommandCounts, ports::free_port, process::Process, snapshot::Snapshot,
     wait::eventually,
 };
 
-/// Longer than any command takes, shorter than a test's patience.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than any command takes, even on a busy machine, and shorter than a test's patience.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A store that waits for a Redis on a busy machine. One of the usual patience is for tests in which Redis is away.
+#[must_use]
+pub fn patient_store(url: &str, settings: PoolSettings) -> Store {
+    Store::with_timeout(url, settings, RESPONSE_TIMEOUT).unwrap()
+}
 
 /// A server. Dropping it kills it and removes its files.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ async fn stubborn(coordinator: &Coordinator, agent: &Agent, lease_ttl_ms: u64) -
 async fn when_the_agent_is_killed_its_jobs_end_with_their_leases() {
     let coordinator = Coordinator::start().await;
     let agent = Agent::start(&coordinator);
-    let (_, escaped, main) = stubborn(&coordinator, &agent, 2_000).await;
+    let (_, escaped, main) = stubborn(&coordinator, &agent, 4_000).await;
     let _home = agent.crash().await;
     assert!(lives(main), "the lease is not over yet");
     gone(main).await;
@@ -67,12 +67,12 @@ async fn a_disowned_attempt_is_listed_until_its_processes_are_gone() {
 async fn renewed_leases_last() {
     let coordinator = Coordinator::start().await;
     let agent = Agent::start(&coordinator);
-    coordinator.set("lease_ttl_ms", 1_000);
+    coordinator.set("lease_ttl_ms", 2_000);
     let mut lease = sh("until [ -e go ]; do sleep 0.05; done; echo survived");
-    lease["lease_ttl_ms"] = json!(1_000);
+    lease["lease_ttl_ms"] = json!(2_000);
     let id = coordinator.give(lease);
     // Three times as many heartbeats as fit in the lease.
-    for _ in 0..15 {
+    for _ in 0..30 {
         coordinator.next("heartbeat").await;
     }
     std::fs::write(agent.work().join(format!("job-of-{id}/1/go")), "").unwrap();

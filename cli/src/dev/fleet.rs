@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{failure::Failure, session::connect, stop::Stop};
 
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_LIMIT: Duration = Duration::from_mins(2);
 /// Where coordinators listen by default.
 const USUAL_PORT: u16 = 8080;
 const POLL: Duration = Duration::from_millis(50);
@@ -186,7 +186,11 @@ impl Fleet {
 
 /// Whether that many agents are registered and hear of new work.
 async fn all_registered(client: &Client, wanted: u16) -> anyhow::Result<bool> {
-    let page = client.agents(None, None).await.context("the coordinator does not list its agents")?;
+    let page = match client.agents(None, None).await {
+        // Redis may be slow at first, on a machine that builds something beside.
+        Err(error) if error.is_transient() => return Ok(false),
+        page => page.context("the coordinator does not list its agents")?,
+    };
     let healthy = page.agents.iter().filter(|agent| agent.state == AgentState::Healthy && !agent.draining);
     Ok(healthy.count() >= usize::from(wanted))
 }

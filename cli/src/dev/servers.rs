@@ -18,6 +18,9 @@ use crate::{
 /// How long a join token is good for; the agents use it at once.
 const JOIN_TOKEN_LIFE: Duration = Duration::from_mins(5);
 
+/// How long an answer of Redis may take.
+const REDIS_TIMEOUT: &str = "REDIS_TIMEOUT";
+
 /// Starts a coordinator on a port of 127.0.0.1, 0 for any. Once it listens it writes its address to the file.
 pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> anyhow::Result<(Child, PathBuf)> {
     let address_file = folder.path().join("coordinator-address");
@@ -35,6 +38,10 @@ pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> an
         .env("SIGNING_KEY_FILE", signing_keys(folder)?)
         .env("LOG_FORMAT", "text")
         .env("NO_COLOR", "1");
+    if std::env::var_os(REDIS_TIMEOUT).is_none() {
+        // One person's machine may be busy with a build; to be told 503 then helps nobody.
+        command.env(REDIS_TIMEOUT, "10s");
+    }
     Ok((Child::start("coordinator", command, folder.log("coordinator")?)?, address_file))
 }
 

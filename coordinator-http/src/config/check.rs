@@ -21,6 +21,8 @@ const CLAIM_TIMEOUT_MS: u64 = 5_000;
 const USUAL_REDIS: &str = "redis://127.0.0.1:6379";
 /// Shortest duration that any setting may have.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// Longest time to wait for Redis: whoever calls waits no longer.
+const LONGEST_REDIS_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest duration that any setting may have: 10 years.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -92,6 +94,9 @@ pub enum ConfigError {
         "--redis-url holds a password, which every user of this machine can read there: set REDIS_URL in the environment, or REDIS_URL_FILE"
     )]
     PasswordInFlag,
+    /// The time for an answer of Redis is out of bounds.
+    #[error("REDIS_TIMEOUT is {0}: it must be between 50ms and 1m")]
+    RedisTimeout(humantime::FormattedDuration),
     /// The idle pause is out of bounds.
     #[error("IDLE_POLL_MS is {0}: it must be between 1000 and 3600000")]
     IdlePoll(u64),
@@ -114,6 +119,7 @@ impl RunArgs {
             .ok_or(ConfigError::NoSigningKey)?;
         Ok(Settings {
             redis_url: self.redis_url(&environment)?,
+            redis_timeout: self.redis_timeout,
             pool: self.pool_settings(),
             heartbeat_interval_ms: ms(self.heartbeat_interval),
             parking: self.parking == Parking::On,
@@ -152,6 +158,9 @@ impl RunArgs {
             if !(SHORTEST..=LONGEST).contains(&value) {
                 return Err(ConfigError::Duration { setting, value: humantime::format_duration(value) });
             }
+        }
+        if !(SHORTEST..=LONGEST_REDIS_TIMEOUT).contains(&self.redis_timeout) {
+            return Err(ConfigError::RedisTimeout(humantime::format_duration(self.redis_timeout)));
         }
         if self.heartbeat_interval * 2 > self.heartbeat_timeout {
             return Err(ConfigError::Heartbeat {

@@ -7,7 +7,7 @@ use titan_api::problem::ProblemType;
 
 use crate::{
     agent::{TestAgent, held, output, report},
-    world::{ADMIN, World, job, request},
+    world::{ADMIN, PATIENCE, World, job, request},
 };
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_reader_of_a_job_is_answered_the_moment_it_ends() {
     let (ended, _) =
         tokio::join!(world.get(ADMIN, &path), agent.report(&world, &leases[0], vec![json!({"type": "completed"})]));
     assert_eq!(ended.ok(200)["state"], "completed");
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn an_api_key_is_good_for_its_own_pool_and_until_it_expires() {
     let brief = json!({"scopes": ["jobs:read"], "expires_in_ms": 1});
     let brief = world.post(ADMIN, "/api/v1/keys", brief).await.ok(201);
     let brief = brief["key"].as_str().unwrap();
-    let give_up = Instant::now() + Duration::from_secs(5);
+    let give_up = Instant::now() + PATIENCE;
     while world.get(brief, "/api/v1/jobs").await.status == 200 {
         assert!(Instant::now() < give_up, "the key does not expire");
     }

@@ -15,7 +15,7 @@ async fn where_nobody_parks_a_claim_is_answered_at_once_with_the_pace() {
     let mut agent = TestAgent::register(&world, "box-1").await;
     let began = Instant::now();
     let idle = agent.claim(&world, 20_000).await.ok(200);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
     assert_eq!((&idle["parking"], &idle["flush_ms"]), (&json!(false), &json!(1_000)));
     let poll = idle["poll_after_ms"].as_u64().unwrap();
     assert!((18_000..=22_000).contains(&poll), "nobody has called in this pool, so it polls slowly: {poll}");
@@ -32,7 +32,7 @@ async fn where_nobody_parks_reads_wait_two_seconds_at_most() {
     let pending = world.get(ADMIN, &format!("/api/v1/jobs/{job}?wait_ms=20000")).await.ok(200);
     assert_eq!(pending["state"], "pending");
     let waited = began.elapsed();
-    assert!((Duration::from_millis(1_900)..Duration::from_secs(8)).contains(&waited), "{waited:?}");
+    assert!((Duration::from_millis(1_900)..Duration::from_secs(15)).contains(&waited), "{waited:?}");
 }
 
 #[tokio::test]
@@ -55,5 +55,5 @@ async fn a_shutdown_answers_parked_claims_with_nothing() {
     let closing = world.state.closing();
     let (parked, ()) = tokio::join!(agent.claim(&world, 20_000), async { closing.cancel() });
     assert_eq!(parked.ok(200)["leases"], json!([]));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
 }

@@ -52,7 +52,7 @@ async fn a_key_that_has_used_up_its_requests_is_told_when_to_come_back() {
 #[tokio::test]
 async fn what_comes_back_in_time_is_served() {
     let world = World::start().await;
-    let key = world.limited_key(json!({"requests": {"quota": 1, "window_ms": 1_000}})).await;
+    let key = world.limited_key(json!({"requests": {"quota": 1, "window_ms": 3_000}})).await;
     world.get(&key, JOBS).await.ok(200);
     let refused = world.get(&key, JOBS).await;
     refused.problem(ProblemType::TooManyRequests);

@@ -42,6 +42,8 @@ fn settings_that_do_not_fit_are_refused_with_what_to_do() {
         (&["--lease-ttl", "0s"], Some(ADMIN), keys, "LEASE_TTL"),
         (&["--job-retention", "100years"], Some(ADMIN), keys, "JOB_RETENTION"),
         (&["--idle-poll-ms", "10"], Some(ADMIN), keys, "IDLE_POLL_MS"),
+        (&["--redis-timeout", "10ms"], Some(ADMIN), keys, "REDIS_TIMEOUT"),
+        (&["--redis-timeout", "61s"], Some(ADMIN), keys, "between 50ms and 1m"),
         (&["--cors-allowed-origins", "example.org"], Some(ADMIN), keys, "https://"),
         (&["--cors-allowed-origins", "*,https://a.example"], Some(ADMIN), keys, "CORS_ALLOWED_ORIGINS"),
         (&["--admin-token-file", "/nowhere"], None, keys, "/nowhere"),

@@ -1,6 +1,6 @@
 //! A coordinator's router over a Redis, and a client that talks to it without a socket.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use axum::{Router, body::Body};
 use clap::Parser;
@@ -14,6 +14,11 @@ use tower::ServiceExt;
 use crate::redis_server::RedisServer;
 
 pub(crate) const ADMIN: &str = "an-administrator's-token";
+
+/// Sets how long Redis may take. Without it that is long: machines that run tests are busy.
+pub(crate) const REDIS_TIMEOUT: &str = "--redis-timeout";
+/// Long enough for anything that works.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Redis, and the state and the router over it.
 pub(crate) struct World {
@@ -36,8 +41,10 @@ pub(crate) fn signing_keys() -> &'static str {
 }
 
 pub(crate) fn settings(redis_url: &str, flags: &[&str]) -> Settings {
-    let fixed = ["test", "--redis-url", redis_url];
-    let args = Flags::parse_from(fixed.iter().chain(flags)).run;
+    let mut args = Flags::parse_from(["test", "--redis-url", redis_url].iter().chain(flags)).run;
+    if !flags.contains(&REDIS_TIMEOUT) {
+        args.redis_timeout = PATIENCE;
+    }
     let secret = |name: &str| Some(if name == "ADMIN_TOKEN" { ADMIN } else { signing_keys() }.to_owned());
     args.check(secret).unwrap()
 }

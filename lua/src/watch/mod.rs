@@ -3,7 +3,7 @@
 mod subscription;
 mod topics;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use titan_api::ids::{AgentId, JobId};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
@@ -12,8 +12,6 @@ use crate::{Pool, StoreError, connection::Target, keys};
 use subscription::Subscribe;
 use topics::Topics;
 
-/// A subscription that is not confirmed by then fails.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(700);
 /// Wishes that may wait to be taken up; one that finds no place fails at once.
 const WISHES: usize = 10_000;
 
@@ -81,7 +79,7 @@ impl Watches {
         let (done, confirmation) = oneshot::channel();
         let unavailable = || StoreError::Unavailable("the subscription for waiting could not be made".to_owned());
         requests.try_send(Subscribe { channel, done }).map_err(|_| unavailable())?;
-        match tokio::time::timeout(CONFIRM_TIMEOUT, confirmation).await {
+        match tokio::time::timeout(self.target.response_timeout(), confirmation).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(unavailable()),
         }

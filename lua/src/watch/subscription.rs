@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::topics::Topics;
-use crate::connection::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, Target};
+use crate::connection::{Place, Target};
 
 /// Channels in one command.
 const BATCH: usize = 256;
@@ -19,8 +19,8 @@ const WAKE_STEPS: usize = 20;
 /// How often idle channels are left, and the connection is asked whether it lives: nothing is written to it otherwise,
 /// so that its end may go unnoticed.
 const CLEAN_EVERY: Duration = Duration::from_secs(3);
-/// A connection that does not answer by then is lost.
-const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection that does not answer by so much more than a command may take is lost.
+const PONG_SPARE: Duration = Duration::from_millis(300);
 
 /// A wish to have a channel subscribed.
 #[derive(Debug)]
@@ -43,19 +43,19 @@ enum Link {
 
 impl Link {
     async fn connect(target: &Target, pushes: mpsc::UnboundedSender<PushInfo>) -> RedisResult<Self> {
-        match target {
-            Target::Node(client) => {
+        match target.place() {
+            Place::Node(client) => {
                 let info = client.get_connection_info().clone();
                 let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
                 let client = redis::Client::open(info.set_redis_settings(settings))?;
                 let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(RESPONSE_TIMEOUT))
+                    .set_connection_timeout(Some(target.connect_timeout()))
+                    .set_response_timeout(Some(target.response_timeout()))
                     .set_push_sender(pushes);
                 Ok(Self::Node(client.get_multiplexed_async_connection_with_config(&config).await?))
             }
-            Target::Cluster(nodes) => {
-                let client = Target::cluster_builder(nodes).push_sender(pushes).build()?;
+            Place::Cluster(nodes) => {
+                let client = target.cluster_builder(nodes).push_sender(pushes).build()?;
                 Ok(Self::Cluster(client.get_async_connection().await?))
             }
         }
@@ -74,11 +74,11 @@ impl Link {
     }
 
     /// Whether the connection answers. A cluster mends the connections that it sees break by itself.
-    async fn lives(&mut self) -> bool {
+    async fn lives(&mut self, pong_timeout: Duration) -> bool {
         let ping = redis::cmd("PING");
         let answer = match self {
-            Self::Node(connection) => timeout(PONG_TIMEOUT, ping.query_async::<Value>(connection)).await,
-            Self::Cluster(connection) => timeout(PONG_TIMEOUT, ping.query_async::<Value>(connection)).await,
+            Self::Node(connection) => timeout(pong_timeout, ping.query_async::<Value>(connection)).await,
+            Self::Cluster(connection) => timeout(pong_timeout, ping.query_async::<Value>(connection)).await,
         };
         match (answer, self) {
             (Ok(Ok(_)), _) => true,
@@ -115,7 +115,8 @@ pub(super) async fn run(target: Target, topics: Arc<Topics>, mut requests: mpsc:
         let (sender, pushes) = mpsc::unbounded_channel();
         let begun = Instant::now();
         if let Ok(mut link) = Link::connect(&target, sender).await {
-            let lost = serve(&mut link, &topics, &mut requests, &mut waiting, pushes).await;
+            let pong_timeout = target.response_timeout() + PONG_SPARE;
+            let lost = serve(&mut link, pong_timeout, &topics, &mut requests, &mut waiting, pushes).await;
             topics.forget_confirmations();
             if lost.is_none() {
                 return;
@@ -141,6 +142,7 @@ struct Lost;
 /// Works on one connection; none when the store is gone.
 async fn serve(
     link: &mut Link,
+    pong_timeout: Duration,
     topics: &Topics,
     requests: &mut mpsc::Receiver<Subscribe>,
     waiting: &mut Vec<Subscribe>,
@@ -176,7 +178,7 @@ async fn serve(
                 to_wake = rest;
             }
             _ = cleaning.tick() => {
-                if !link.lives().await { return Some(Lost) }
+                if !link.lives(pong_timeout).await { return Some(Lost) }
                 let mut idle = topics.take_idle();
                 idle.sort();
                 for batch in idle.chunks(BATCH) {

@@ -1,9 +1,6 @@
 //! Agents that die, freeze or are told to leave: their jobs end once, elsewhere if need be.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -14,12 +11,12 @@ use titan_api::{
     jobs::{Job, Reason},
     output::Stream,
 };
-use titan_tests::{fleet::Fleet, wait::eventually};
+use titan_tests::{
+    fleet::Fleet,
+    wait::{PATIENCE, eventually},
+};
 
-use crate::helpers::{GRACE, LEASE, completed, is_alive, number_in, quick, read_output, shell, submit};
-
-/// What a change of hands may take beyond the lease and the grace: noticing it, and starting anew.
-const SLACK: Duration = Duration::from_secs(5);
+use crate::helpers::{GRACE, LEASE, SLACK, completed, is_alive, number_in, quick, read_output, shell, submit};
 
 /// A line whose first run notes its process ids in `folder` and goes on as `first` says; any later run only says so.
 fn twice(folder: &Path, first: &str) -> String {
@@ -104,7 +101,7 @@ async fn an_agent_that_is_told_to_stop_finishes_its_job_first() {
     let next = completed(&client, &next).await;
     assert_ne!(next.agent_id.as_ref().map(AgentId::as_str), Some(fleet.agents[number].id()));
     std::fs::write(folder.path().join("go"), "").unwrap();
-    assert!(fleet.agents[number].process().exited(LEASE).await.success());
+    assert!(fleet.agents[number].process().exited(PATIENCE).await.success());
     let job = completed(&client, &id).await;
     assert_eq!((job.attempt, job.failures.len()), (1, 0), "{job:#?}");
     assert_eq!(read_output(&client, &id).await.text(Stream::Stdout), "done\n");

@@ -73,6 +73,9 @@ async fn when_redis_is_killed_and_started_again_every_acknowledged_job_ends_once
     }
 }
 
+/// Well below the time that an answer may take in tests; a machine without other work needs less than a second.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 async fn check_refused_at_once(client: &Client, id: &JobId) {
     let began = Instant::now();
     let read = client.job(id, None).await.unwrap_err();
@@ -80,7 +83,7 @@ async fn check_refused_at_once(client: &Client, id: &JobId) {
     let written = client.submit_job(&shell("true"), false).await.unwrap_err();
     for (error, took) in [(read, between - began), (written, between.elapsed())] {
         assert_eq!(error.problem().map(|problem| problem.status), Some(503), "{error}");
-        assert!(took < Duration::from_millis(1_500), "it took {took:?}");
+        assert!(took < AT_ONCE, "it took {took:?}");
     }
 }
 

@@ -1,13 +1,10 @@
 //! A store whose connections die without a word.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use titan_api::ids::{JobId, PoolName};
 use titan_lua::{PoolSettings, Store, watch::Topic};
-use titan_tests::{proxy::Proxy, redis::RedisServer};
-
-/// Three commands that time out after 0.7 s, and a little for a busy machine.
-const SOON: Duration = Duration::from_secs(10);
+use titan_tests::{proxy::Proxy, redis::RedisServer, wait::PATIENCE};
 
 #[tokio::test]
 async fn connections_that_nothing_comes_through_any_more_are_replaced() {
@@ -21,10 +18,10 @@ async fn connections_that_nothing_comes_through_any_more_are_replaced() {
 
     let began = Instant::now();
     while store.now_ms().await.is_err() {
-        assert!(began.elapsed() < SOON, "the commands' connection is not replaced");
+        assert!(began.elapsed() < PATIENCE, "the commands' connection is not replaced");
     }
     // Whoever waits is woken once the subscription is made anew.
-    tokio::time::timeout(SOON, watch.changed()).await.expect("the subscription is not replaced");
+    tokio::time::timeout(PATIENCE, watch.changed()).await.expect("the subscription is not replaced");
 }
 
 #[tokio::test]
@@ -41,7 +38,7 @@ async fn a_waiter_that_redis_was_away_for_can_wait_as_soon_as_it_is_back() {
     let began = Instant::now();
     let topic = || Topic::Job(JobId::new("job-9").unwrap());
     while pool.watch(topic()).await.is_err() {
-        assert!(began.elapsed() < SOON, "it is not back");
+        assert!(began.elapsed() < PATIENCE, "it is not back");
     }
     let channels: Vec<String> =
         redis::cmd("PUBSUB").arg("CHANNELS").query_async(&mut server.connection().await).await.unwrap();

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long the jobs may take, all together.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// Runs the jobs, shows what they write and where they ran, and checks both.
 pub(super) async fn run(running: &Running, global: &Global, agents: usize) -> Result<(), Failure> {

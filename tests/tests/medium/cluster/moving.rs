@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use titan_lua::{StoreError, watch::Topic};
-use titan_tests::wait::within;
+use titan_tests::wait::{PATIENCE, within};
 use tokio::time::timeout;
 
 use super::operations::{Scene, operations};
 use crate::store::world::process;
 
 const POOL: &str = "titan:{default}";
-/// A waiter is woken within a second of its being subscribed again.
-const WOKEN: Duration = Duration::from_secs(10);
+/// Well below the time that an answer may take in tests; a machine without other work needs less than a second.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Every call is told that the pool is moving, soon, and changes nothing.
 async fn nothing_can_be_done(scene: &Scene, when: &str) {
@@ -22,7 +22,7 @@ async fn nothing_can_be_done(scene: &Scene, when: &str) {
         let outcome = operation.await;
         let told = matches!(outcome, Err(StoreError::Moving(_) | StoreError::Unavailable(_)));
         assert!(told, "{name}, {when}: {outcome:?}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{name}, {when}: took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < AT_ONCE, "{name}, {when}: took {:?}", begun.elapsed());
     });
     join_all(calls).await;
     before.assert_unchanged(&scene.world.redis.snapshot().await);
@@ -59,11 +59,11 @@ async fn a_waiter_is_woken_and_subscribed_again_after_its_slot_has_moved() {
     let slot = cluster.slot_of(POOL).await;
     let to = (cluster.owner_of(slot).await + 1) % 3;
     cluster.begin_move(slot, to).await.finish().await;
-    timeout(WOKEN, watch.changed()).await.expect("woken after the move, since something may have been missed");
+    timeout(PATIENCE, watch.changed()).await.expect("woken after the move, since something may have been missed");
 
     // The registered waiter is on the new master now, as a new one is.
-    let mut another = within(WOKEN, "a subscription", async || world.pool().watch(topic()).await.ok()).await;
+    let mut another = within(PATIENCE, "a subscription", async || world.pool().watch(topic()).await.ok()).await;
     world.claim(&scene.agent, 1).await;
     world.bound(&process()).await;
-    timeout(WOKEN, another.changed()).await.expect("woken by its agent's work");
+    timeout(PATIENCE, another.changed()).await.expect("woken by its agent's work");
 }

@@ -36,7 +36,7 @@ use titan_api::{
     scheduler::{Profile, Strategy},
 };
 use titan_lua::{PoolSettings, Store, pool::SetScheduler};
-use titan_tests::redis::RedisServer;
+use titan_tests::redis::{RedisServer, patient_store};
 
 use self::{
     state::Model,
@@ -62,7 +62,7 @@ struct Teller {
 
 impl Teller {
     fn new(url: &str) -> Self {
-        Self { store: Store::new(url, settings()).unwrap(), stories: Cell::new(0), reached: RefCell::default() }
+        Self { store: patient_store(url, settings()), stories: Cell::new(0), reached: RefCell::default() }
     }
 
     async fn tell(&self, profile: Profile, steps: &[Step]) -> Result<(), String> {

@@ -15,11 +15,11 @@ use titan_api::{
     time::Timestamp,
 };
 use titan_lua::{
-    PoolSettings, Store,
+    PoolSettings,
     credentials::join_tokens::{self, StoredJoinToken, UseOutcome},
 };
 use titan_tests::{
-    redis::RedisServer,
+    redis::{RedisServer, patient_store},
     rewriter::{Change, Rewriter},
 };
 
@@ -53,7 +53,7 @@ async fn told(mutant: &Mutant, replace: String) -> Result<(), String> {
 
 /// A join token for one agent, used by two.
 async fn join_twice(url: &str) -> Result<(), String> {
-    let store = Store::new(url, PoolSettings::default()).unwrap();
+    let store = patient_store(url, PoolSettings::default());
     let now = store.now_ms().await.unwrap();
     let id = CredentialId::new("t").unwrap();
     let record = JoinToken {

@@ -12,13 +12,16 @@ use titan_lua::{
         join_tokens::{self, StoredJoinToken, UseOutcome},
     },
 };
-use titan_tests::{proxy::Proxy, redis::RedisServer};
+use titan_tests::{
+    proxy::Proxy,
+    redis::{RedisServer, patient_store},
+};
 
 use super::world::agent_id;
 
 async fn store() -> (RedisServer, Store) {
     let redis = RedisServer::start().await;
-    let store = Store::new(&redis.url(), PoolSettings::default()).unwrap();
+    let store = patient_store(&redis.url(), PoolSettings::default());
     (redis, store)
 }
 

@@ -8,7 +8,7 @@ use titan_lua::{
     PoolSettings, Store,
     credentials::spend::{Draw, Policy, Purse, Spend, SpendOutcome},
 };
-use titan_tests::redis::RedisServer;
+use titan_tests::redis::{RedisServer, patient_store};
 
 use super::world::START_MS;
 
@@ -23,7 +23,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let redis = RedisServer::start().await;
-        let store = Store::new(&redis.url(), PoolSettings::default()).unwrap();
+        let store = patient_store(&redis.url(), PoolSettings::default());
         Self { redis, store }
     }
 

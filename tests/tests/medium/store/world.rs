@@ -10,7 +10,10 @@ use titan_api::{
     work::{Answer, Claim, Happening, HeldLease, Lease, Report},
 };
 use titan_lua::{Pool, PoolSettings, Store, agents as a, jobs as j, pool as p};
-use titan_tests::{cluster::Cluster, redis::RedisServer};
+use titan_tests::{
+    cluster::Cluster,
+    redis::{RedisServer, patient_store},
+};
 
 /// The time at which every world begins, milliseconds.
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
@@ -109,7 +112,7 @@ impl World {
 
     pub(crate) async fn with(settings: PoolSettings) -> Self {
         let redis = RedisServer::start().await;
-        let store = Store::new(&redis.url(), settings).unwrap();
+        let store = patient_store(&redis.url(), settings);
         Self::on(redis, &store)
     }
 }
@@ -117,7 +120,7 @@ impl World {
 impl World<Cluster> {
     pub(crate) async fn on_a_cluster() -> Self {
         let cluster = Cluster::start().await;
-        let store = Store::new(&cluster.url(), PoolSettings::default()).unwrap();
+        let store = patient_store(&cluster.url(), PoolSettings::default());
         Self::on(cluster, &store)
     }
 }
