@@ -33,7 +33,8 @@ impl Drop for Dev {
 
 impl Dev {
     fn start(titan: &Titan, arguments: &[&str], stderr: Stdio) -> Self {
-        let mut command = titan.bare(&[&["dev"], arguments].concat());
+        // On a port of its own: the usual one may be another test's as soon as it is free.
+        let mut command = titan.bare(&[&["dev", "--port", "0"], arguments].concat());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let mut process = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
