@@ -16,7 +16,7 @@ use titan_lua::{
         ClaimJobs, GetAgent, Heartbeat, JoinAgent, ListAgents, RegisterAgent, RemoveAgent, ReportBatch, SetDraining,
     },
     events::{Publish, ReadEvents},
-    jobs::{CancelJob, GetJob, ListJobs, NewJob, RetryJob, Submit, SubmitOutcome},
+    jobs::{CancelJob, GetJob, ListJobs, NewJob, RetryJob, Submit, SubmitOutcome, WhyWaiting},
     output::ReadOutput,
     pool::{GetScheduler, ReadBacklog, ReadStatus, SetScheduler, Sweep},
 };
@@ -69,6 +69,7 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("jobs/list", Box::pin(list_jobs(scene))),
         ("jobs/retry", Box::pin(retry(scene))),
         ("jobs/submit", Box::pin(submit(scene))),
+        ("jobs/why", Box::pin(why(scene))),
         ("output/read", Box::pin(read_output(scene))),
         ("pool/backlog", Box::pin(backlog(scene))),
         ("pool/scheduler", Box::pin(scheduler(scene))),
@@ -153,6 +154,10 @@ async fn submit(scene: &Scene) -> Result<(), StoreError> {
 
 async fn cancel(scene: &Scene) -> Result<(), StoreError> {
     CancelJob { job: &scene.waiting }.run(&scene.pool()).await.map(drop)
+}
+
+async fn why(scene: &Scene) -> Result<(), StoreError> {
+    WhyWaiting { job: &scene.waiting }.run(&scene.pool()).await.map(drop)
 }
 
 async fn retry(scene: &Scene) -> Result<(), StoreError> {
