@@ -6,6 +6,7 @@
 mod agent;
 mod attempts;
 mod backoff;
+mod cgroups;
 mod claim;
 mod clock;
 mod config;

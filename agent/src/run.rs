@@ -3,10 +3,12 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use titan_api::agents::Facts;
 use tracing::{error, info, warn};
 
 use crate::{
     agent::Agent,
+    cgroups::{Cgroups, What},
     claim,
     config::{Config, RunArgs},
     executor::Executor,
@@ -95,9 +97,23 @@ fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     });
     let identity = Identity::open(&config.state_dir)?;
     let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
-    let executor = Executor::new(&config, reexec, devices, roster)?;
-    let facts = found.facts(&config);
+    let cgroups = if config.allow_jobs { Cgroups::prepare() } else { Cgroups::default() };
+    let facts = Facts { enforces: cgroups.enforces(), ..found.facts(&config) };
+    tell_limits(&config, &cgroups);
+    let executor = Executor::new(&config, reexec, devices, cgroups, roster)?;
     Ok(Agent::new(config, identity, facts, link, executor, gpus))
+}
+
+/// Says what jobs are not held to, louder where the operator counts on it.
+fn tell_limits(config: &Config, cgroups: &Cgroups) {
+    for (what, why) in What::ALL.into_iter().filter_map(|what| Some((what, cgroups.missing(what)?))) {
+        let word = what.word();
+        if config.bounds.says(what) {
+            warn!("jobs are not held to their {word}, though the settings say how much they may have: {why}");
+        } else {
+            info!("jobs are not held to their {word}: {why}");
+        }
+    }
 }
 
 /// What the operator allows, in words.

@@ -12,8 +12,8 @@ use anyhow::{Context, ensure};
 use nix::unistd::Uid;
 use titan_api::{ids::AgentId, limits};
 
-use super::{Accelerator, Accounts, JobUser, JoinToken, OnStop, RunArgs, labels};
-use crate::policy::Policy;
+use super::{Accelerator, Accounts, JobUser, JoinToken, OnStop, RunArgs, bounds, labels};
+use crate::{cgroups::Bounds, policy::Policy};
 
 const MIN_FREE_DISK_MB: u64 = 512;
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub policy: Option<Arc<Policy>>,
     /// `None`: jobs run as the agent does.
     pub job_user: Option<JobUser>,
+    /// What jobs are held to.
+    pub bounds: Bounds,
     pub state_dir: PathBuf,
     pub work_dir: PathBuf,
     pub min_free_disk_mb: u64,
@@ -68,6 +70,7 @@ impl Config {
             allow_jobs: allows_jobs(args, policy.as_deref()),
             policy,
             job_user: job_user(args, accounts)?,
+            bounds: bounds::of(args)?,
             work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
             state_dir,
             min_free_disk_mb: args.min_free_disk_mb.unwrap_or(MIN_FREE_DISK_MB),

@@ -8,6 +8,7 @@ mod ends;
 mod fencing;
 mod gpus;
 mod identity;
+mod limits;
 mod loops;
 mod nvml;
 mod output;
