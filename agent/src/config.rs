@@ -135,6 +135,11 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_NVML_LIBRARY", value_name = "FILE")]
     pub nvml_library: Option<PathBuf>,
 
+    /// Where to answer `/health` and `/metrics`, or `off`; 127.0.0.1:7070 by default. If the port is taken the agent
+    /// says so and works without.
+    #[arg(long, env = "TITAN_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<String>,
+
     /// Certificates (PEM) to trust beside the system's, for a coordinator with a certificate of one's own.
     #[arg(long, env = "TITAN_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,

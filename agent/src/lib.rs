@@ -17,6 +17,7 @@ mod heartbeat;
 mod identity;
 mod join;
 mod link;
+mod local;
 mod logging;
 mod loops;
 mod outbox;
@@ -28,6 +29,7 @@ mod roster;
 mod run;
 mod shutdown;
 mod space;
+mod vitals;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -28,6 +28,8 @@ use tokio::{
 pub(crate) use parcel::{Parcel, Settled};
 use queue::Queue;
 
+use crate::executor::LogReader;
+
 /// Bytes of output, as sent, in one call.
 const CALL_BYTES: usize = 512 * 1_024;
 /// How long a bare start may wait for the first output or the end, with which most short jobs follow at once.
@@ -159,6 +161,15 @@ impl Outbox {
         Some(Parcel::new(self, reports))
     }
 
+    /// Bytes of output that the coordinator has not taken yet, about. It asks the disk.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        let inner = self.lock();
+        let readers: Vec<_> = inner.queues.values().filter_map(Queue::reader).collect();
+        let read: usize = inner.unanswered.iter().map(bytes_of).sum();
+        drop(inner);
+        readers.iter().map(LogReader::unread_bytes).sum::<u64>() + read as u64
+    }
+
     async fn until(&self, when: impl Fn(&Inner, Instant) -> Option<Instant>) {
         let mut changed = self.changed.subscribe();
         loop {
@@ -182,6 +193,13 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bytes_of(report: &Report) -> usize {
+    match &report.event {
+        Happening::Output { data, .. } => data.len(),
+        _ => 0,
     }
 }
 

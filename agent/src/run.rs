@@ -17,7 +17,7 @@ use crate::{
     identity::Identity,
     join,
     link::{Fatal, Link},
-    logging,
+    local, logging,
     loops::Loops,
     reexec::Reexec,
     report,
@@ -61,6 +61,9 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let agent = Arc::new(assemble(config, reexec)?);
     let looking = Arc::clone(&agent);
     let left = tokio::task::spawn_blocking(move || looking.executor.left()).await?;
+    let mut loops = Loops::default();
+    // It answers while nobody answers the agent, too.
+    loops.start("listener", local::run(Arc::clone(&agent)));
     // Before registering, which tells what is held.
     let taken = agent.take_over(left);
     tokio::select! {
@@ -76,7 +79,6 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     }
     space::look(&agent).await;
-    let mut loops = Loops::default();
     loops.start("space", space::run(Arc::clone(&agent)));
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));

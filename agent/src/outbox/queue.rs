@@ -93,6 +93,11 @@ impl Queue {
         self.log = item.log;
     }
 
+    /// Reads what is still to be reported; `None` while it is lent.
+    pub(super) fn reader(&self) -> Option<LogReader> {
+        self.log.clone()
+    }
+
     pub(super) fn output_accepted(&mut self) {
         self.mismatches = 0;
     }

@@ -9,6 +9,7 @@ mod fencing;
 mod gpus;
 mod identity;
 mod limits;
+mod local;
 mod loops;
 mod nvml;
 mod output;
