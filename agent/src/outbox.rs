@@ -50,6 +50,8 @@ struct Inner {
     unanswered: VecDeque<Report>,
     /// Whether a call is being made.
     calling: bool,
+    /// Bytes of output in it.
+    calling_bytes: usize,
     /// Whether logs are being read for the next one.
     filling: bool,
     /// Reports in one call; fewer after one was refused as a whole.
@@ -66,6 +68,7 @@ impl Outbox {
             queues: BTreeMap::new(),
             unanswered: VecDeque::new(),
             calling: false,
+            calling_bytes: 0,
             filling: false,
             most: limits::REPORTS,
             flush: Duration::from_secs(1),
@@ -156,7 +159,8 @@ impl Outbox {
         }
         inner.calling = true;
         let most = inner.most.min(inner.unanswered.len());
-        let reports = inner.unanswered.drain(..most).collect();
+        let reports: Vec<_> = inner.unanswered.drain(..most).collect();
+        inner.calling_bytes = reports.iter().map(bytes_of).sum();
         drop(inner);
         Some(Parcel::new(self, reports))
     }
@@ -165,7 +169,8 @@ impl Outbox {
     pub(crate) fn waiting_bytes(&self) -> u64 {
         let inner = self.lock();
         let readers: Vec<_> = inner.queues.values().filter_map(Queue::reader).collect();
-        let read: usize = inner.unanswered.iter().map(bytes_of).sum();
+        let under_way = if inner.calling { inner.calling_bytes } else { 0 };
+        let read = inner.unanswered.iter().map(bytes_of).sum::<usize>() + under_way;
         drop(inner);
         readers.iter().map(LogReader::unread_bytes).sum::<u64>() + read as u64
     }
