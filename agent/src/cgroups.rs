@@ -85,6 +85,23 @@ impl Cgroups {
         found
     }
 
+    /// What would come of [`Self::prepare`], as far as that can be seen without changing anything.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn foresee() -> Self {
+        let writable = |place: &place::Place| nix::unistd::access(&place.path, nix::unistd::AccessFlags::W_OK).is_ok();
+        // In version 2 others share the group that a shell is in, so nothing could be handed on from there.
+        let usable = place::of_this_process().into_iter().filter(|place| !place.is_v2 && writable(place));
+        let holds = |place: &place::Place| What::ALL.into_iter().filter(|what| place.has(*what)).collect();
+        let bases = usable.map(|place| (place.path.clone(), holds(&place))).collect();
+        Self { bases, missing: BTreeMap::new() }
+    }
+
+    /// Nothing can be held to anything.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn foresee() -> Self {
+        Self::default()
+    }
+
     /// Only Linux has control groups.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn prepare() -> Self {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An agent that listens somewhere, and where.
-async fn start(coordinator: &Coordinator, args: &[&str]) -> (Agent, String) {
+pub(crate) async fn start(coordinator: &Coordinator, args: &[&str]) -> (Agent, String) {
     let agent = Start::of(coordinator).env("TITAN_LISTEN", "127.0.0.1:0").args(args).spawn();
     coordinator.next("heartbeat").await;
     until("it listens", || address(&agent).is_some()).await;

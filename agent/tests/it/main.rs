@@ -3,6 +3,7 @@
 
 mod agent;
 mod coordinator;
+mod doctor;
 mod drain;
 mod ends;
 mod fencing;
