@@ -24,6 +24,7 @@ use crate::{
     link::{CallError, Fatal, Link, Setback},
     outbox::{Outbox, Settled},
     register::Registration,
+    vitals::Vitals,
 };
 
 /// One run of the agent.
@@ -37,6 +38,7 @@ pub(crate) struct Agent {
     pub attempts: Attempts,
     pub outbox: Outbox,
     pub executor: Executor,
+    pub vitals: Vitals,
     gpus: Gpus,
     meter: Mutex<Meter>,
     /// How the coordinator wants the agent to behave, as it said last.
@@ -68,6 +70,7 @@ impl Agent {
             attempts: Attempts::new(config.max_jobs),
             registration: Registration::new(),
             outbox: Outbox::new(),
+            vitals: Vitals::default(),
             gpus,
             meter: Mutex::new(Meter::new()),
             settings: watch::Sender::new(until_told()),
@@ -125,7 +128,9 @@ impl Agent {
     /// What the box has left.
     pub(crate) async fn measure(&self) -> Measures {
         let gpus = self.gpus.measure().await;
-        self.meter().measure(gpus, self.link.rtt_ms())
+        let measures = self.meter().measure(gpus, self.link.rtt_ms());
+        self.vitals.measured(&measures);
+        measures
     }
 
     /// The same, if it was not just measured.
@@ -199,6 +204,7 @@ impl Agent {
     /// Nothing of the attempt runs any more.
     fn conclude(&self, lease: &HeldLease, has_devices: bool, end: Option<Happening>) {
         let id = &lease.lease_id;
+        self.vitals.ended(end.as_ref());
         if has_devices {
             // Until the memory that it used is measured as free, nobody else gets it.
             self.beat_now.notify_one();

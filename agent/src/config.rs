@@ -1,6 +1,7 @@
 //! What an operator sets: flags, the environment variables of the same meaning, a file, and how they are checked.
 
 mod accounts;
+mod bounds;
 mod checked;
 mod file;
 mod keys;
@@ -15,6 +16,7 @@ use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
 pub(crate) use accounts::{Accounts, JobUser};
+pub(crate) use bounds::check as check_bounds;
 pub(crate) use checked::Config;
 pub(crate) use file::read as read_file;
 pub(crate) use keys::Keys;
@@ -93,6 +95,27 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_ALLOW_ROOT_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_root_jobs: Option<bool>,
 
+    /// MiB of main memory that a job is held to if it asks for none; by default it is held to --max-ram-mb, if to anything.
+    /// Like all that jobs are held to, it takes control groups.
+    #[arg(long, env = "TITAN_DEFAULT_RAM_MB", value_name = "MIB")]
+    pub default_ram_mb: Option<u64>,
+
+    /// MiB of main memory that a job may have; one that asks for more is refused. Without limit by default.
+    #[arg(long, env = "TITAN_MAX_RAM_MB", value_name = "MIB")]
+    pub max_ram_mb: Option<u64>,
+
+    /// CPUs that a job is held to if it asks for none; by default it is held to --max-cpus, if to anything.
+    #[arg(long, env = "TITAN_DEFAULT_CPUS", value_name = "CPUS")]
+    pub default_cpus: Option<f64>,
+
+    /// CPUs that a job may have, in fractions if need be; one that asks for more is refused. Without limit by default.
+    #[arg(long, env = "TITAN_MAX_CPUS", value_name = "CPUS")]
+    pub max_cpus: Option<f64>,
+
+    /// Processes that a job may have at the same time, each thread counted; 16384 by default.
+    #[arg(long, env = "TITAN_MAX_PROCESSES", value_name = "N")]
+    pub max_processes: Option<u64>,
+
     /// Where the agent keeps its key, its credential and the logs of jobs (for a week). By default
     /// /var/lib/titan-agent for root, else titan-agent in `XDG_STATE_HOME` or ~/.local/state.
     #[arg(long, env = "TITAN_STATE_DIR", value_name = "DIR")]
@@ -111,6 +134,11 @@ pub struct RunArgs {
     /// NVIDIA's management library, if it is not where the driver usually puts it (libnvidia-ml.so.1).
     #[arg(long, env = "TITAN_NVML_LIBRARY", value_name = "FILE")]
     pub nvml_library: Option<PathBuf>,
+
+    /// Where to answer `/health` and `/metrics`, or `off`; 127.0.0.1:7070 by default. If the port is taken the agent
+    /// says so and works without.
+    #[arg(long, env = "TITAN_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<String>,
 
     /// Certificates (PEM) to trust beside the system's, for a coordinator with a certificate of one's own.
     #[arg(long, env = "TITAN_CA_FILE", value_name = "FILE")]

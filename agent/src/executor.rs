@@ -28,6 +28,7 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 
 use crate::{
+    cgroups::{Bounds, Cgroups},
     config::{Config, JobUser},
     files,
     hardware::Devices,
@@ -55,6 +56,9 @@ pub(crate) struct Executor {
     work_dir: PathBuf,
     reexec: Reexec,
     devices: Devices,
+    /// What jobs are held to, and by what.
+    bounds: Bounds,
+    cgroups: Cgroups,
     /// Working folders that are removed at the same time; the disk has other work too.
     tidying: Arc<Semaphore>,
     /// Shims that this run of the agent has started and not yet seen end.
@@ -66,7 +70,13 @@ impl Executor {
     ///
     /// # Errors
     /// A folder cannot be made.
-    pub(crate) fn new(config: &Config, reexec: Reexec, devices: Devices, roster: Arc<Roster>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        reexec: Reexec,
+        devices: Devices,
+        cgroups: Cgroups,
+        roster: Arc<Roster>,
+    ) -> anyhow::Result<Self> {
         let attempts_dir = config.state_dir.join("attempts");
         for (folder, mode) in [(&attempts_dir, 0o700), (&config.work_dir, 0o711)] {
             files::make_folder(folder, mode)
@@ -81,6 +91,8 @@ impl Executor {
             work_dir: config.work_dir.clone(),
             reexec,
             devices,
+            bounds: config.bounds,
+            cgroups,
             tidying: Arc::new(Semaphore::new(2)),
             roster,
         })

@@ -64,6 +64,7 @@ impl Heart {
         let request = self.request(&cargo).await;
         let (sent_ms, sent) = (clock::now_ms(), Instant::now());
         let answer = agent.call::<_, HeartbeatReply>("heartbeat", &request, self.limit()).await;
+        agent.vitals.heartbeat(sent_ms, answer.is_ok());
         match answer {
             Ok(reply) => {
                 self.backoff.reset();

@@ -6,9 +6,11 @@
 mod agent;
 mod attempts;
 mod backoff;
+mod cgroups;
 mod claim;
 mod clock;
 mod config;
+mod doctor;
 mod executor;
 mod files;
 mod hardware;
@@ -16,6 +18,7 @@ mod heartbeat;
 mod identity;
 mod join;
 mod link;
+mod local;
 mod logging;
 mod loops;
 mod outbox;
@@ -27,6 +30,7 @@ mod roster;
 mod run;
 mod shutdown;
 mod space;
+mod vitals;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -51,6 +55,9 @@ pub struct Command {
 enum Verb {
     /// Join the pool and work until told to stop (SIGTERM or Ctrl-C; a second one stops at once).
     Run(Box<RunArgs>),
+    /// Look at everything that this box needs to be an agent, and say what to do. It takes the options of `run`, changes
+    /// nothing, and fails if something is broken.
+    Doctor(Box<RunArgs>),
     /// Watch over one attempt of a job. The agent starts this by itself.
     #[command(hide = true)]
     Shim(ShimArgs),
@@ -60,14 +67,15 @@ enum Verb {
 ///
 /// `reexec` is how to start this same program again up to, but without, the words parsed into `command`: the agent
 /// starts its shims so. For `titan-agent` that is its own path, for `titan agent` its own path and `agent`.
-/// It makes its own runtime, so it must not be called from within one.
+/// With `json` it prints what it was asked for (by `doctor`) as JSON. It makes its own runtime, so it must not be called from within one.
 ///
 /// # Errors
 /// What could not be done, why, and what to do about it, in words for the person at the box.
-pub fn execute(command: Command, reexec: Vec<OsString>) -> anyhow::Result<ExitCode> {
+pub fn execute(command: Command, reexec: Vec<OsString>, json: bool) -> anyhow::Result<ExitCode> {
     let reexec = Reexec::new(reexec);
     match command.verb {
         Some(Verb::Shim(shim)) => Ok(executor::shim(&shim, &reexec)),
+        Some(Verb::Doctor(args)) => doctor::run(&args, json),
         Some(Verb::Run(run)) => run::run(&run, reexec),
         None => run::run(&command.run, reexec),
     }

@@ -69,6 +69,11 @@ impl Link {
         })
     }
 
+    /// The coordinators, in the order to try them.
+    pub(crate) fn clients(&self) -> &[Client] {
+        &self.clients
+    }
+
     /// As whom the agent calls now.
     pub(crate) fn session(&self) -> Session {
         lock(&self.session).clone()

@@ -10,6 +10,18 @@ use clap::Parser;
 struct Program {
     #[command(flatten)]
     command: titan_agent::Command,
+    /// How `doctor` prints what it has found.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
 }
 
 const AFTER_HELP: &str = "The join token is read from the environment variable TITAN_JOIN_TOKEN or from \
@@ -17,5 +29,9 @@ const AFTER_HELP: &str = "The join token is read from the environment variable T
 
 fn main() -> anyhow::Result<ExitCode> {
     let program = Program::parse();
-    titan_agent::execute(program.command, vec![std::env::current_exe()?.into_os_string()])
+    titan_agent::execute(
+        program.command,
+        vec![std::env::current_exe()?.into_os_string()],
+        program.output == Output::Json,
+    )
 }

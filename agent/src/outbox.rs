@@ -28,6 +28,8 @@ use tokio::{
 pub(crate) use parcel::{Parcel, Settled};
 use queue::Queue;
 
+use crate::executor::LogReader;
+
 /// Bytes of output, as sent, in one call.
 const CALL_BYTES: usize = 512 * 1_024;
 /// How long a bare start may wait for the first output or the end, with which most short jobs follow at once.
@@ -48,6 +50,8 @@ struct Inner {
     unanswered: VecDeque<Report>,
     /// Whether a call is being made.
     calling: bool,
+    /// Bytes of output in it.
+    calling_bytes: usize,
     /// Whether logs are being read for the next one.
     filling: bool,
     /// Reports in one call; fewer after one was refused as a whole.
@@ -64,6 +68,7 @@ impl Outbox {
             queues: BTreeMap::new(),
             unanswered: VecDeque::new(),
             calling: false,
+            calling_bytes: 0,
             filling: false,
             most: limits::REPORTS,
             flush: Duration::from_secs(1),
@@ -154,9 +159,20 @@ impl Outbox {
         }
         inner.calling = true;
         let most = inner.most.min(inner.unanswered.len());
-        let reports = inner.unanswered.drain(..most).collect();
+        let reports: Vec<_> = inner.unanswered.drain(..most).collect();
+        inner.calling_bytes = reports.iter().map(bytes_of).sum();
         drop(inner);
         Some(Parcel::new(self, reports))
+    }
+
+    /// Bytes of output that the coordinator has not taken yet, about. It asks the disk.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        let inner = self.lock();
+        let readers: Vec<_> = inner.queues.values().filter_map(Queue::reader).collect();
+        let under_way = if inner.calling { inner.calling_bytes } else { 0 };
+        let read = inner.unanswered.iter().map(bytes_of).sum::<usize>() + under_way;
+        drop(inner);
+        readers.iter().map(LogReader::unread_bytes).sum::<u64>() + read as u64
     }
 
     async fn until(&self, when: impl Fn(&Inner, Instant) -> Option<Instant>) {
@@ -182,6 +198,13 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bytes_of(report: &Report) -> usize {
+    match &report.event {
+        Happening::Output { data, .. } => data.len(),
+        _ => 0,
     }
 }
 

@@ -16,7 +16,10 @@ use anyhow::Context;
 use serde::Deserialize;
 use titan_api::work::Lease;
 
-use crate::config::{Accounts, JobUser, Keys, read_file};
+use crate::{
+    cgroups::Bounds,
+    config::{Accounts, JobUser, Keys, read_file},
+};
 pub(crate) use rule::Rule;
 use rule::RuleText;
 
@@ -28,7 +31,7 @@ pub(crate) struct Policy {
 }
 
 /// What a rule lets one job do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Grant {
     /// The file to run, whatever the job calls it.
     pub program: PathBuf,
@@ -36,6 +39,8 @@ pub(crate) struct Grant {
     pub user: Option<JobUser>,
     /// For how long at most, milliseconds.
     pub max_ms: Option<u64>,
+    /// With how much, beside what the agent's settings say.
+    pub bounds: Bounds,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -198,9 +203,10 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_decides_and_no_rule_lets_nothing_run() {
-        let text = "[[allow]]\ncommand = '/bin/sh'\nmax_time = '1h'\n[[allow]]\ncommand = '/bin/*'\nenv = 'A'\n";
+        let text = "[[allow]]\ncommand = '/bin/sh'\nmax_time = '1h'\nmax_ram_mb = 500\n[[allow]]\ncommand = '/bin/*'\nenv = 'A'\n";
         let rules = policy(text).unwrap();
-        assert_eq!(rules.judge(&job("/bin/sh")).unwrap().max_ms, Some(3_600_000));
+        let grant = rules.judge(&job("/bin/sh")).unwrap();
+        assert_eq!((grant.max_ms, grant.bounds.max_ram_mb), (Some(3_600_000), Some(500)));
         let mut with_env = job("/bin/sh");
         with_env.process.env.insert("A".into(), String::new());
         assert_eq!(rules.judge(&with_env).unwrap().max_ms, None, "the second rule");
@@ -218,6 +224,7 @@ mod tests {
         assert!(complaint("[[allow]]\ncommand = '/x'\nworking_dirs = 'data'").contains("begin with /"));
         assert!(complaint("[[allow]]\ncommand = '/x'\nmax_time = 'long'").contains("max_time"));
         assert!(complaint("[[allow]]\ncommand = '/x'\nmax_time = '0s'").contains("max_time"));
+        assert!(complaint("[[allow]]\ncommand = '/x'\nmax_ram_mb = 0").contains("`max_ram_mb` must be from"));
         assert!(complaint("[[allow]]\ncommand = '/x'\nuser = 'nobody'").contains("runs as root"));
         assert!(complaint("[[allow]]\ncommand = '/x'\nenv = 'A=B'").contains("A=B"));
     }

@@ -3,10 +3,12 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use titan_api::agents::Facts;
 use tracing::{error, info, warn};
 
 use crate::{
     agent::Agent,
+    cgroups::{Cgroups, What},
     claim,
     config::{Config, RunArgs},
     executor::Executor,
@@ -15,7 +17,7 @@ use crate::{
     identity::Identity,
     join,
     link::{Fatal, Link},
-    logging,
+    local, logging,
     loops::Loops,
     reexec::Reexec,
     report,
@@ -59,6 +61,9 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let agent = Arc::new(assemble(config, reexec)?);
     let looking = Arc::clone(&agent);
     let left = tokio::task::spawn_blocking(move || looking.executor.left()).await?;
+    let mut loops = Loops::default();
+    // It answers while nobody answers the agent, too.
+    loops.start("listener", local::run(Arc::clone(&agent)));
     // Before registering, which tells what is held.
     let taken = agent.take_over(left);
     tokio::select! {
@@ -74,7 +79,6 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     }
     space::look(&agent).await;
-    let mut loops = Loops::default();
     loops.start("space", space::run(Arc::clone(&agent)));
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));
@@ -95,9 +99,23 @@ fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     });
     let identity = Identity::open(&config.state_dir)?;
     let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
-    let executor = Executor::new(&config, reexec, devices, roster)?;
-    let facts = found.facts(&config);
+    let cgroups = if config.allow_jobs { Cgroups::prepare() } else { Cgroups::default() };
+    let facts = Facts { enforces: cgroups.enforces(), ..found.facts(&config) };
+    tell_limits(&config, &cgroups);
+    let executor = Executor::new(&config, reexec, devices, cgroups, roster)?;
     Ok(Agent::new(config, identity, facts, link, executor, gpus))
+}
+
+/// Says what jobs are not held to, louder where the operator counts on it.
+fn tell_limits(config: &Config, cgroups: &Cgroups) {
+    for (what, why) in What::ALL.into_iter().filter_map(|what| Some((what, cgroups.missing(what)?))) {
+        let word = what.word();
+        if config.bounds.says(what) {
+            warn!("jobs are not held to their {word}, though the settings say how much they may have: {why}");
+        } else {
+            info!("jobs are not held to their {word}: {why}");
+        }
+    }
 }
 
 /// What the operator allows, in words.
@@ -119,7 +137,7 @@ fn policy(config: &Config) -> String {
 }
 
 /// Whether what is said to `url` can be read on the way.
-fn is_open(url: &str) -> bool {
+pub(crate) fn is_open(url: &str) -> bool {
     let Ok(url) = reqwest::Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let own = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());

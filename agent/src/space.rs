@@ -52,7 +52,17 @@ fn least_free_mb(agent: &Agent) -> io::Result<(u128, std::path::PathBuf)> {
     Ok(if in_work <= in_state { (in_work, work.clone()) } else { (in_state, state.clone()) })
 }
 
-fn free_mb(folder: &Path) -> io::Result<u128> {
+/// The bytes left in both folders, each by its name here; those of a disk that cannot be asked are left out.
+pub(crate) fn free_bytes(agent: &Agent) -> Vec<(&'static str, u128)> {
+    let folders = [("work", &agent.config.work_dir), ("state", &agent.config.state_dir)];
+    folders.into_iter().filter_map(|(name, folder)| Some((name, free_mb(folder).ok()? * MB))).collect()
+}
+
+/// The MiB left on the disk of a folder.
+///
+/// # Errors
+/// The system does not say.
+pub(crate) fn free_mb(folder: &Path) -> io::Result<u128> {
     let disk = nix::sys::statvfs::statvfs(folder)?;
     Ok(u128::from(disk.blocks_available()) * u128::from(disk.fragment_size()) / MB)
 }

@@ -11,6 +11,7 @@ mod query;
 mod reply;
 pub mod sse;
 mod status;
+mod trouble;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use self::{
     jobs::JobFilter,
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,
+    trouble::{advice_for, date_of},
 };
 use crate::problem::Problem;
 

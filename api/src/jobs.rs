@@ -258,6 +258,8 @@ pub enum Reason {
     Signal,
     /// The attempt ran longer than the job's `timeout_ms`.
     Timeout,
+    /// The program needed more memory than the job may have.
+    MemoryLimit,
     /// The program could not be started.
     StartFailed,
     /// The agent did not renew its lease in time.
@@ -278,10 +280,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ExitCode,
         Self::Signal,
         Self::Timeout,
+        Self::MemoryLimit,
         Self::StartFailed,
         Self::LeaseLost,
         Self::AgentRestarted,
@@ -299,6 +302,7 @@ impl Reason {
             Self::ExitCode => "exit_code",
             Self::Signal => "signal",
             Self::Timeout => "timeout",
+            Self::MemoryLimit => "memory_limit",
             Self::StartFailed => "start_failed",
             Self::LeaseLost => "lease_lost",
             Self::AgentRestarted => "agent_restarted",

@@ -113,6 +113,8 @@ fn spawn(options: &AgentOptions, folder: &Path, log: &Path) -> Process {
         .env("TITAN_ALLOW_JOBS", "true")
         // Tests may run as root, on machines that are made for that.
         .env("TITAN_ALLOW_ROOT_JOBS", "true")
+        // One port for all of them would be taken.
+        .env("TITAN_LISTEN", "off")
         .env("LOG_FORMAT", "json")
         .envs(&options.settings);
     Process::spawn(&options.id, &mut command, log)

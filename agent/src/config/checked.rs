@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,10 +13,11 @@ use anyhow::{Context, ensure};
 use nix::unistd::Uid;
 use titan_api::{ids::AgentId, limits};
 
-use super::{Accelerator, Accounts, JobUser, JoinToken, OnStop, RunArgs, labels};
-use crate::policy::Policy;
+use super::{Accelerator, Accounts, JobUser, JoinToken, OnStop, RunArgs, bounds, labels};
+use crate::{cgroups::Bounds, policy::Policy};
 
 const MIN_FREE_DISK_MB: u64 = 512;
+const LISTEN_PORT: u16 = 7_070;
 const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
 /// Settings that make sense together.
@@ -36,11 +38,15 @@ pub(crate) struct Config {
     pub policy: Option<Arc<Policy>>,
     /// `None`: jobs run as the agent does.
     pub job_user: Option<JobUser>,
+    /// What jobs are held to.
+    pub bounds: Bounds,
     pub state_dir: PathBuf,
     pub work_dir: PathBuf,
     pub min_free_disk_mb: u64,
     pub nvml_library: Option<PathBuf>,
     pub accelerators: Vec<Accelerator>,
+    /// `None`: nowhere.
+    pub listen: Option<SocketAddr>,
     pub ca_file: Option<PathBuf>,
     pub heartbeat_interval: Option<Duration>,
     pub drain_grace: Duration,
@@ -68,11 +74,13 @@ impl Config {
             allow_jobs: allows_jobs(args, policy.as_deref()),
             policy,
             job_user: job_user(args, accounts)?,
+            bounds: bounds::of(args)?,
             work_dir: absolute(&args.work_dir.clone().unwrap_or_else(|| state_dir.join("work")))?,
             state_dir,
             min_free_disk_mb: args.min_free_disk_mb.unwrap_or(MIN_FREE_DISK_MB),
             nvml_library: named(args.nvml_library.as_ref()),
             accelerators: accelerators(&args.accelerators)?,
+            listen: listen(args.listen.as_deref())?,
             ca_file: named(args.ca_file.as_ref()),
             heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
             on_stop: args.on_stop.unwrap_or_default(),
@@ -126,6 +134,16 @@ fn price_per_hour(wish: Option<f64>) -> anyhow::Result<Option<f64>> {
         ensure!((0.0..=most).contains(&price), "--price-per-hour is {price} and must be from 0 to {most}");
     }
     Ok(wish)
+}
+
+fn listen(wish: Option<&str>) -> anyhow::Result<Option<SocketAddr>> {
+    match wish.map(str::trim).filter(|wish| !wish.is_empty()) {
+        None => Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, LISTEN_PORT)))),
+        Some("off") => Ok(None),
+        Some(wish) => Ok(Some(wish.parse().with_context(|| {
+            format!("--listen `{wish}` must be an address with a port, such as 127.0.0.1:{LISTEN_PORT}, or off")
+        })?)),
+    }
 }
 
 fn heartbeat_interval(wish: Option<Duration>) -> anyhow::Result<Option<Duration>> {
@@ -216,6 +234,7 @@ mod tests {
         assert!(refusal(|a| a.max_jobs = Some(0)).contains("from 1 to 64"));
         assert!(refusal(|a| a.price_per_hour = Some(-1.0)).contains("from 0"));
         assert!(refusal(|a| a.price_per_hour = Some(f64::NAN)).contains("from 0"));
+        assert!(refusal(|a| a.listen = Some("7070".into())).contains("127.0.0.1:7070, or off"));
         assert!(refusal(|a| a.node_id = Some("a b".into())).contains("--node-id"));
         assert!(refusal(|a| a.job_user = Some("no-such-account".into())).contains("no account `no-such-account`"));
     }

@@ -155,7 +155,7 @@ impl Executor {
         match watched {
             Err(Fault) => outcome::of_fault(true, stop),
             Ok(()) if watch.lost => outcome::lease_lost(stop),
-            Ok(()) => outcome::of(exit, stop).map(|how| outcome::explain(how, spec)),
+            Ok(()) => outcome::of(exit, stop),
         }
     }
 

@@ -1,17 +1,18 @@
 //! How an attempt's program ended, as its shim writes it down.
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::Folder;
-use crate::files;
+use super::{folder::Folder, spec::Spec};
+use crate::{cgroups::Hit, files};
 
 /// What made the program end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum EndedBy {
     /// Nobody: it ended by itself.
+    #[default]
     Itself,
     /// It ran longer than it may.
     Timeout,
@@ -24,7 +25,7 @@ pub(super) enum EndedBy {
 }
 
 /// The end of one attempt's program. Written when nothing of it runs any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Exit {
     pub ended_by: EndedBy,
     /// Its exit code, if it exited.
@@ -36,12 +37,42 @@ pub(super) struct Exit {
     /// Why it never ran, if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_error: Option<String>,
+    /// The limit that it ran into, if that may be why it ended as it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hit: Option<Hit>,
+    /// What there is to say about its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Exit {
     /// The program never ran.
     pub(super) fn not_started(why: String) -> Self {
-        Self { ended_by: EndedBy::Itself, code: None, signal: None, start_error: Some(why) }
+        Self { start_error: Some(why), ..Self::default() }
+    }
+
+    /// Says whose time-out it was, if it was not the job's own, and which limit a program that failed ran into.
+    pub(super) fn explained(mut self, spec: &Spec) -> Self {
+        if self.ended_by == EndedBy::Itself && self.code != Some(0) {
+            self.hit = spec.group.hit(spec.limits);
+        }
+        self.note = match (self.ended_by, self.hit) {
+            (EndedBy::Timeout, _) if spec.timeout_by_policy => {
+                let longest = Duration::from_millis(spec.timeout_ms.unwrap_or_default());
+                Some(format!("the policy of this box ends this program after {longest:?}"))
+            }
+            (_, Some(Hit::Ram)) => {
+                let ram_mb = spec.limits.ram_mb.unwrap_or_default();
+                Some(format!("it needed more than its {ram_mb} MiB of memory, so the kernel ended it"))
+            }
+            (_, Some(Hit::Box)) => Some("the box had no memory left, so the kernel ended it".to_owned()),
+            (_, Some(Hit::Processes)) => {
+                let most = spec.limits.processes.unwrap_or_default();
+                Some(format!("it was refused more than {most} processes and threads, which may be why it failed"))
+            }
+            _ => None,
+        };
+        self
     }
 
     pub(super) fn write(&self, folder: &Folder) -> io::Result<()> {

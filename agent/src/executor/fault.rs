@@ -115,6 +115,7 @@ mod tests {
             &Config::check(&args).unwrap(),
             Reexec::new(reexec),
             crate::hardware::Devices::default(),
+            crate::cgroups::Cgroups::default(),
             std::sync::Arc::default(),
         )
         .unwrap()

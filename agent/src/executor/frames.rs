@@ -107,6 +107,12 @@ impl LogReader {
         Ok(())
     }
 
+    /// Bytes of the file that were not read yet. It asks the disk.
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        let length = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        length.saturating_sub(self.place.frame + self.place.inside)
+    }
+
     /// The place of `offset`, or the end if the log does not reach so far.
     fn walk(&self, offset: u64) -> io::Result<Place> {
         let mut place = Place::default();

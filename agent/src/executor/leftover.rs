@@ -26,6 +26,8 @@ pub(super) fn end_strays(folder: &Folder, spec: &Spec) -> usize {
     let main = Journal::read(folder).ok().flatten().and_then(|journal| journal.main?.alive());
     let mut strays = of_environment(spec);
     strays.extend(main.into_iter().flat_map(|main| [main].into_iter().chain(tree::descendants(main, Some(main)))));
+    spec.group.kill();
+    strays.extend(spec.group.members());
     strays.retain(|pid| *pid != Pid::this());
     for pid in &strays {
         send(*pid, Signal::SIGKILL);
@@ -51,9 +53,9 @@ fn of_environment(_spec: &Spec) -> Vec<Pid> {
     Vec::new()
 }
 
-/// Removes the folder in which the program worked, then whatever says that the attempt is not over.
+/// Removes the folder in which the program worked and its control group, then whatever says that the attempt is not over.
 pub(super) fn tidy(folder: &Folder, spec: &Spec) {
-    if let Err(e) = remove_work(&spec.work_folder).and_then(|()| folder.close()) {
+    if let Err(e) = remove_work(&spec.work_folder).and_then(|()| spec.group.remove()).and_then(|()| folder.close()) {
         warn!(job.id = %spec.lease.job_id, attempt = spec.lease.attempt, "a folder is left over: {e}");
     }
 }

@@ -1,14 +1,9 @@
 //! From how a program ended to what the coordinator is told.
 
-use std::time::Duration;
-
 use titan_api::{jobs::Reason, limits, work::Happening};
 
-use super::{
-    exit::{EndedBy, Exit},
-    spec::Spec,
-};
-use crate::attempts::Stop;
+use super::exit::{EndedBy, Exit};
+use crate::{attempts::Stop, cgroups::Hit};
 
 /// A failure without an exit code.
 pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Happening {
@@ -80,32 +75,21 @@ pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happe
     }
 }
 
-/// Says whose time-out it was, if it was not the job's own.
-pub(super) fn explain(how: Happening, spec: &Spec) -> Happening {
-    match how {
-        Happening::Failed { reason: Reason::Timeout, exit_code, signal, message: None } if spec.timeout_by_policy => {
-            let longest = Duration::from_millis(spec.timeout_ms.unwrap_or_default());
-            let message = format!("the policy of this box ends this program after {longest:?}");
-            Happening::Failed { reason: Reason::Timeout, exit_code, signal, message: Some(message) }
-        }
-        how => how,
-    }
-}
-
 fn ended(exit: Exit, stop: Option<Stop>) -> Option<Happening> {
     if let Some(why) = exit.start_error {
         return Some(failed(Reason::StartFailed, why));
     }
-    let (exit_code, signal) = (exit.code, exit.signal);
+    let (exit_code, signal, note) = (exit.code, exit.signal, exit.note);
     let failed = |reason, message| Some(Happening::Failed { reason, exit_code, signal, message });
     match (exit.ended_by, exit_code) {
         (EndedBy::Lease, _) => lease_lost(stop),
         // Whoever ended the shim wanted the box, not the end of the job.
         (EndedBy::Agent | EndedBy::Signal, _) => Some(Happening::Released {}),
-        (EndedBy::Timeout, _) => failed(Reason::Timeout, None),
+        (EndedBy::Timeout, _) => failed(Reason::Timeout, note),
         (EndedBy::Itself, Some(0)) => Some(Happening::Completed { result: None }),
-        (EndedBy::Itself, Some(_)) => failed(Reason::ExitCode, None),
-        (EndedBy::Itself, None) => failed(Reason::Signal, None),
+        (EndedBy::Itself, _) if exit.hit == Some(Hit::Ram) => failed(Reason::MemoryLimit, note),
+        (EndedBy::Itself, Some(_)) => failed(Reason::ExitCode, note),
+        (EndedBy::Itself, None) => failed(Reason::Signal, note),
     }
 }
 
@@ -120,7 +104,7 @@ mod tests {
     use super::*;
 
     fn exit(ended_by: EndedBy, code: Option<i32>, signal: Option<i32>) -> Exit {
-        Exit { ended_by, code, signal, start_error: None }
+        Exit { ended_by, code, signal, ..Exit::default() }
     }
 
     fn reason(exit: Exit) -> Option<Reason> {
@@ -136,6 +120,9 @@ mod tests {
         assert_eq!(reason(exit(EndedBy::Itself, Some(3), None)), Some(Reason::ExitCode));
         assert_eq!(reason(exit(EndedBy::Itself, None, Some(11))), Some(Reason::Signal));
         assert_eq!(reason(exit(EndedBy::Timeout, Some(0), None)), Some(Reason::Timeout));
+        let over = |hit| Exit { hit: Some(hit), ..exit(EndedBy::Itself, None, Some(9)) };
+        assert_eq!(reason(over(Hit::Ram)), Some(Reason::MemoryLimit));
+        assert_eq!(reason(over(Hit::Box)), Some(Reason::Signal), "that was not the job's fault");
     }
 
     #[test]

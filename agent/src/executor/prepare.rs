@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     attempts::held_lease,
+    cgroups::{Bounds, Group, Limits},
     config::JobUser,
     files,
     policy::{Grant, Policy},
@@ -44,6 +45,8 @@ pub(super) struct Preparation {
     policy: Option<Arc<Policy>>,
     user: Option<JobUser>,
     visible: BTreeMap<String, String>,
+    bounds: Bounds,
+    group: Group,
     kill_grace_ms: u64,
 }
 
@@ -61,6 +64,8 @@ impl Executor {
             policy: self.policy.clone(),
             user: self.user.clone(),
             visible: self.devices.variables(&lease.devices),
+            bounds: self.bounds,
+            group: self.cgroups.group(lease.lease_id.as_str()),
             kill_grace_ms,
         }
     }
@@ -76,15 +81,17 @@ impl Preparation {
         if let Some(user) = grant.as_ref().and_then(|grant| grant.user.clone()) {
             self.user = Some(user);
         }
+        let bounds = grant.as_ref().map_or(self.bounds, |grant| self.bounds.within(&grant.bounds));
+        let limits = bounds.limits(self.lease.ram_mb, self.lease.cpus).map_err(Unmade::Refused)?;
         let work = work_folder(&self.work_dir, &held_lease(&self.lease));
         let folder = self.folder.clone();
-        self.try_to_make(&work, grant).map_err(Unmade::Failed).inspect_err(|_| {
+        self.try_to_make(&work, grant, limits).map_err(Unmade::Failed).inspect_err(|_| {
             // What cannot be removed either is of no more importance than what could not be made.
             let _ = files::remove(&work).and(files::remove(folder.path()));
         })
     }
 
-    fn try_to_make(self, work: &Path, grant: Option<Grant>) -> Result<Spec, String> {
+    fn try_to_make(self, work: &Path, grant: Option<Grant>, limits: Limits) -> Result<Spec, String> {
         let wrong = |path: &Path, e: io::Error| format!("{} cannot be made: {}", path.display(), words(&e));
         self.work(work).map_err(|e| wrong(work, e))?;
         files::make_folder(self.folder.path(), 0o700).map_err(|e| wrong(self.folder.path(), e))?;
@@ -96,8 +103,10 @@ impl Preparation {
             files::write_scratch(&self.folder.stdin(), stdin.as_bytes()).map_err(|e| wrong(&self.folder.stdin(), e))?;
         }
         let folder = self.folder.clone();
-        let spec = self.spec(work.to_owned(), grant);
+        let spec = self.spec(work.to_owned(), grant, limits);
+        // It names the group, so that whatever happens next somebody will remove it.
         spec.write(&folder).map_err(|e| wrong(&folder.spec(), e))?;
+        spec.group.make(limits).map_err(|e| format!("its control group cannot be made: {}", words(&e)))?;
         Ok(spec)
     }
 
@@ -111,7 +120,7 @@ impl Preparation {
         self.user.as_ref().map_or(Ok(()), |user| chown(work, Some(user.uid), Some(user.gid)))
     }
 
-    fn spec(self, work: PathBuf, grant: Option<Grant>) -> Spec {
+    fn spec(self, work: PathBuf, grant: Option<Grant>, limits: Limits) -> Spec {
         let own = if self.user.is_none() { User::from_uid(Uid::effective()).ok().flatten() } else { None };
         let account = match (&self.user, &own) {
             (Some(user), _) => Account { name: Some(&user.name), home: Some(&user.home) },
@@ -134,6 +143,8 @@ impl Preparation {
             timeout_ms: self.lease.timeout_ms.into_iter().chain((max_ms < u64::MAX).then_some(max_ms)).min(),
             timeout_by_policy: self.lease.timeout_ms.is_none_or(|timeout_ms| max_ms < timeout_ms),
             program: grant.map(|grant| grant.program),
+            limits,
+            group: self.group,
             kill_grace_ms: self.kill_grace_ms,
         }
     }

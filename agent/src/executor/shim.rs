@@ -62,5 +62,7 @@ fn watch_over(folder: &Folder, reexec: &Reexec) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(watch::watch(folder, &spec, journal, reexec))?;
     end::record(folder, &exit);
+    // The agent would do it too, but it may be gone for good.
+    let _ = spec.group.remove();
     Ok(())
 }

@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 use titan_api::work::HeldLease;
 
 use super::folder::Folder;
-use crate::{config::JobUser, files};
+use crate::{
+    cgroups::{Group, Limits},
+    config::JobUser,
+    files,
+};
 
 /// One attempt, ready to be run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Spec {
     /// Under which lease.
     pub lease: HeldLease,
@@ -36,6 +40,12 @@ pub(super) struct Spec {
     /// Whether that is the box's time-out and not the job's.
     #[serde(default)]
     pub timeout_by_policy: bool,
+    /// What it is held to, as far as its group does.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The control group that it runs in.
+    #[serde(default)]
+    pub group: Group,
     /// How long its processes get between SIGTERM and SIGKILL, milliseconds.
     pub kill_grace_ms: u64,
 }

@@ -87,6 +87,7 @@ mod tests {
             &Config::check(&args).unwrap(),
             Reexec::default(),
             Devices::default(),
+            crate::cgroups::Cgroups::default(),
             std::sync::Arc::default(),
         )
         .unwrap();

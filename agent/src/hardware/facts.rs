@@ -8,7 +8,7 @@ use titan_api::{
     limits,
 };
 
-use super::{Accelerator, Gpus, MB};
+use super::{Accelerator, Gpus, MB, programs};
 use crate::config::Config;
 
 /// What was found on the box.
@@ -23,8 +23,8 @@ pub(crate) struct Detected {
     /// All there is, or as much as the agent's container may use.
     pub ram_mb: u64,
     pub gpus: Vec<Gpu>,
-    /// The version of the GPUs' driver.
-    pub driver: Option<String>,
+    /// Versions of what jobs depend on.
+    pub versions: BTreeMap<String, String>,
     pub boot_id: String,
 }
 
@@ -43,7 +43,7 @@ impl Detected {
             cpus: cpus(),
             ram_mb: system.as_ref().map_or(0, total_bytes) / MB,
             gpus: gpus.list().iter().cloned().chain(declared.iter().map(Accelerator::gpu)).take(limits::GPUS).collect(),
-            driver: gpus.driver().map(str::to_owned),
+            versions: versions(gpus),
             boot_id: boot_id(),
         }
     }
@@ -65,20 +65,19 @@ impl Detected {
             labels: config.labels.clone(),
             boot_id: self.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            versions: self.versions(),
+            versions: self.versions.clone(),
             enforces: Vec::new(),
             price_per_hour: config.price_per_hour,
         }
     }
 }
 
-impl Detected {
-    /// Versions of what jobs depend on.
-    fn versions(&self) -> BTreeMap<String, String> {
-        let kernel = System::kernel_version().ok().map(short);
-        let known = [("kernel", kernel), ("nvidia_driver", self.driver.clone())];
-        known.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))).collect()
-    }
+/// Versions of what jobs depend on, by name.
+fn versions(gpus: &Gpus) -> BTreeMap<String, String> {
+    let kernel = System::kernel_version().ok().map(short);
+    let own = [("kernel", kernel), ("docker", programs::version("docker")), ("podman", programs::version("podman"))];
+    let own = own.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?)));
+    own.chain(gpus.versions().clone()).collect()
 }
 
 impl fmt::Display for Detected {

@@ -4,7 +4,11 @@ mod attribution;
 mod library;
 mod watcher;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use titan_api::{
     agents::{Gpu, GpuMeasure},
@@ -12,6 +16,7 @@ use titan_api::{
 };
 
 use crate::roster::Roster;
+use library::{Library, Missing};
 use watcher::{DeviceLook, Found, Watcher};
 
 /// The GPUs that were found when the agent started.
@@ -19,6 +24,29 @@ use watcher::{DeviceLook, Found, Watcher};
 pub(crate) struct Gpus {
     found: Found,
     watcher: Option<Watcher>,
+}
+
+/// What there is to say about the driver.
+#[derive(Debug)]
+pub(crate) enum Diagnosis {
+    /// It answers. `silent` has a sentence for each GPU that does not.
+    Works { versions: BTreeMap<String, String>, gpus: Vec<Gpu>, silent: Vec<String> },
+    /// Its library is there and does not work.
+    Broken(String),
+    /// There is no library.
+    Absent,
+}
+
+/// Asks the driver for everything once. It may take as long as the driver does.
+pub(crate) fn diagnose(library: Option<&Path>) -> Diagnosis {
+    match Library::load(library) {
+        Ok(library) => {
+            let (gpus, silent) = library.list();
+            Diagnosis::Works { versions: library.versions(), gpus, silent }
+        }
+        Err(Missing::Broken(why)) => Diagnosis::Broken(why),
+        Err(Missing::Absent) => Diagnosis::Absent,
+    }
 }
 
 /// What the GPUs have left.
@@ -42,9 +70,9 @@ impl Gpus {
         &self.found.gpus
     }
 
-    /// The version of their driver.
-    pub(crate) fn driver(&self) -> Option<&str> {
-        self.found.driver.as_deref()
+    /// The versions of their driver and of the CUDA that it speaks.
+    pub(crate) fn versions(&self) -> &BTreeMap<String, String> {
+        &self.found.versions
     }
 
     /// What each of them has left now, or had when the driver answered last. Never takes much longer than half a second.

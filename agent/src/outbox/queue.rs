@@ -18,6 +18,8 @@ pub(super) struct Queue {
     lease: HeldLease,
     /// Lent while a call is filled.
     log: Option<LogReader>,
+    /// Where it was when it was lent.
+    lent: Option<LogReader>,
     /// By when to report the start; `None` before it and once that is on its way.
     pub start: Option<Instant>,
     /// Whether the log may hold more than was read of it.
@@ -39,6 +41,7 @@ impl Queue {
         Self {
             lease,
             log: Some(LogReader::new(log)),
+            lent: None,
             start: None,
             has_output: false,
             output_at: None,
@@ -66,6 +69,7 @@ impl Queue {
     /// Everything needed to read the next reports.
     pub(super) fn lend(&mut self) -> Item {
         self.has_output = false;
+        self.lent.clone_from(&self.log);
         Item {
             lease: self.lease.clone(),
             start: self.start.take().is_some(),
@@ -90,7 +94,12 @@ impl Queue {
             (self.has_output, self.output_at) = (true, None);
         }
         self.end_sent |= item.end_taken;
-        self.log = item.log;
+        (self.log, self.lent) = (item.log, None);
+    }
+
+    /// Reads what is still to be reported; `None` if nothing of it is sent any more.
+    pub(super) fn reader(&self) -> Option<LogReader> {
+        self.log.clone().or_else(|| self.lent.clone())
     }
 
     pub(super) fn output_accepted(&mut self) {

@@ -11,8 +11,9 @@ use titan_api::jobs::ProcessSpec;
 
 use super::{Grant, path, pattern::Pattern};
 use crate::{
+    cgroups::Bounds,
     clock,
-    config::{Accounts, JobUser, values},
+    config::{Accounts, JobUser, check_bounds, values},
 };
 
 /// Variables by which a program can be made to run other code than its own: a pattern never means them.
@@ -50,6 +51,12 @@ pub(super) struct RuleText {
     user: Option<String>,
     #[serde(default, deserialize_with = "values::duration")]
     max_time: Option<Duration>,
+    #[serde(default)]
+    max_ram_mb: Option<u64>,
+    #[serde(default)]
+    max_cpus: Option<f64>,
+    #[serde(default)]
+    max_processes: Option<u64>,
     #[serde(default, deserialize_with = "values::one_or_many")]
     env: Vec<String>,
     #[serde(default, deserialize_with = "values::one_or_many")]
@@ -62,6 +69,7 @@ pub(crate) struct Rule {
     programs: Vec<Pattern>,
     user: Option<JobUser>,
     max_time: Option<Duration>,
+    bounds: Bounds,
     env: Vec<Pattern>,
     working_dirs: Vec<Pattern>,
 }
@@ -70,6 +78,13 @@ impl Rule {
     pub(super) fn of(text: RuleText, accounts: Accounts) -> anyhow::Result<Self> {
         ensure!(!text.command.is_empty(), "`command` names no program");
         ensure!(text.max_time != Some(Duration::ZERO), "`max_time` lets nothing run");
+        let bounds = Bounds {
+            max_ram_mb: text.max_ram_mb,
+            max_cpus: text.max_cpus,
+            max_processes: text.max_processes,
+            ..Bounds::default()
+        };
+        check_bounds(&bounds, &["", "", "`max_ram_mb`", "`max_cpus`", "`max_processes`"])?;
         let odd = text.env.iter().find(|name| name.is_empty() || name.contains(['=', '\0']));
         ensure!(odd.is_none(), "`env` cannot name the variable `{}`", odd.map(String::as_str).unwrap_or_default());
         let user = text.user.as_deref().map(|name| accounts.find(name).context("`user` cannot be used"));
@@ -77,6 +92,7 @@ impl Rule {
             programs: paths(text.command).context("`command` cannot be used")?,
             user: user.transpose()?.flatten(),
             max_time: text.max_time,
+            bounds,
             env: text.env.into_iter().map(Pattern::new).collect(),
             working_dirs: paths(text.working_dirs).context("`working_dirs` cannot be used")?,
         })
@@ -97,7 +113,7 @@ impl Rule {
     }
 
     pub(super) fn grant(&self, program: PathBuf) -> Grant {
-        Grant { program, user: self.user.clone(), max_ms: self.max_time.map(clock::millis) }
+        Grant { program, user: self.user.clone(), max_ms: self.max_time.map(clock::millis), bounds: self.bounds }
     }
 
     /// Whether everything about the job but its program is within this rule.

@@ -55,6 +55,7 @@ impl Start {
             .env("TITAN_JOIN_TOKEN", "join-secret")
             .env("SECRET_OF_THE_AGENT", "hidden")
             .env("TITAN_MAX_JOBS", "4")
+            .env("TITAN_LISTEN", "off")
             .env("LOG_LEVEL", "titan_agent=debug")
             .args(["--coordinator", &coordinator.url, "--allow-jobs", "--allow-root-jobs"])
             .arg("--state-dir")

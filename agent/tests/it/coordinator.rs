@@ -240,6 +240,10 @@ impl Shared {
                     "token": { "token": "token-1", "expires_in_ms": 3_600_000 },
                 })
             }
+            "health" => {
+                let version = env!("CARGO_PKG_VERSION");
+                json!({ "status": "healthy", "service": "titancompute-coordinator", "version": version })
+            }
             "heartbeat" => self.heartbeat(body),
             "claim" => self.claim(body).await,
             "report" => {

@@ -51,7 +51,9 @@ async fn each_gpu_is_told_with_its_memory_its_load_and_its_temperature() {
     ]);
     assert_eq!(gpus(&coordinator), expected);
     let facts = coordinator.with(|s| s.last("register").unwrap().body["facts"].clone());
-    assert_eq!(facts["versions"]["nvidia_driver"], "580.82.07");
+    let versions = &facts["versions"];
+    assert_eq!((&versions["nvidia_driver"], &versions["cuda"]), (&json!("580.82.07"), &json!("13.1")));
+    assert!(versions["kernel"].is_string());
     let measures = measured(&coordinator, "both are measured", |m| m["gpus"][1]["free_mb"] == 12_000).await;
     let first = json!({
         "uuid": "GPU-a", "free_mb": 23_000, "used_by_attempts_mb": 0, "utilization": 0.07, "temperature_c": 41,

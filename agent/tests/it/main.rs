@@ -3,11 +3,14 @@
 
 mod agent;
 mod coordinator;
+mod doctor;
 mod drain;
 mod ends;
 mod fencing;
 mod gpus;
 mod identity;
+mod limits;
+mod local;
 mod loops;
 mod nvml;
 mod output;

@@ -56,6 +56,8 @@ pub(super) fn agent(folder: &DataFolder, url: &str, number: u16, join_token: &st
         .arg("--state-dir")
         .arg(folder.subfolder(&format!("agents/{name}"))?)
         .env("TITAN_JOIN_TOKEN", join_token)
+        // There may be many, and an agent of this machine's own.
+        .env("TITAN_LISTEN", "off")
         .env("LOG_FORMAT", "text");
     if runs_as_root() {
         command.arg("--allow-root-jobs");

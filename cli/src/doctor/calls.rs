@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use titan_api::{
-    client::{ClientError, JobFilter},
+    client::{ClientError, JobFilter, advice_for, date_of},
     health::{Health, Verdict},
     ids::PoolName,
     status::Status,
+    time::Timestamp,
 };
 
 use super::{
@@ -45,7 +46,7 @@ async fn connection(session: &Session, findings: &mut Findings) -> bool {
         }
     };
     let took = began.elapsed();
-    let date = response.headers().get("date").and_then(|v| v.to_str().ok()).and_then(http_date);
+    let date = date_of(&response);
     let here = SystemTime::now();
     let Ok(health) = response.json::<Health>().await else {
         let detail = format!("{} answers, but not as a coordinator does", session.client.base());
@@ -77,31 +78,6 @@ fn broken_connection(session: &Session, error: ClientError) -> Finding {
     }
 }
 
-/// What to do about the usual causes, told by the words of the system and of the TLS library.
-fn advice_for(cause: &str) -> Option<&'static str> {
-    let cause = cause.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
-    if says(&["unknownissuer", "unknown issuer", "self-signed", "self signed"]) {
-        Some(
-            "its certificate is signed by nobody that this machine trusts: give --ca-file the certificate that signed it",
-        )
-    } else if says(&["notvalidforname", "not valid for name"]) {
-        Some("its certificate is for another name: use the name that it is for, or have the certificate made again")
-    } else if says(&["expired"]) {
-        Some("its certificate is not valid now: have it renewed, and look at this machine's clock")
-    } else if says(&["certificate", "handshake", "invalidcontenttype", "corrupt message", "tls"]) {
-        Some("TLS fails: check that it is https that is spoken on this port")
-    } else if says(&["lookup", "resolve", "name or service", "dns"]) {
-        Some("the host's name is not known here: check its spelling, and DNS")
-    } else if says(&["refused"]) {
-        Some("nothing listens there: check the port, and that the coordinator runs")
-    } else if says(&["timed out", "timeout", "unreachable"]) {
-        Some("nothing comes back: check the address, firewalls, and whether a proxy is needed (HTTPS_PROXY)")
-    } else {
-        None
-    }
-}
-
 fn version(health: &Health, findings: &mut Findings) {
     let own = env!("CARGO_PKG_VERSION");
     findings.add(if health.version == own {
@@ -116,22 +92,9 @@ fn version(health: &Health, findings: &mut Findings) {
     });
 }
 
-/// The time of a `Date` header.
-fn http_date(text: &str) -> Option<SystemTime> {
-    humantime::parse_rfc3339(&rfc3339(text)?).ok()
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` as `1994-11-06T08:49:37Z`.
-fn rfc3339(date: &str) -> Option<String> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = date.split(' ').skip(1);
-    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    Some(format!("{year}-{month:02}-{day}T{time}Z"))
-}
-
-fn clock(date: Option<SystemTime>, here: SystemTime, findings: &mut Findings) {
-    let Some(date) = date else { return };
+fn clock(date: Option<Timestamp>, here: SystemTime, findings: &mut Findings) {
+    let Some(date_ms) = date.and_then(|date| u64::try_from(date.as_ms()).ok()) else { return };
+    let date = SystemTime::UNIX_EPOCH + Duration::from_millis(date_ms);
     // The header has whole seconds, so up to one of them is no difference.
     let (skew, word) = match here.duration_since(date) {
         Ok(ahead) => (ahead.saturating_sub(Duration::from_secs(1)), "ahead of"),
@@ -241,32 +204,4 @@ fn work(status: &Status) -> Finding {
         return Finding::warning("pool", detail, "`titan agents ls` shows which are not");
     }
     Finding::ok("pool", detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_of_headers_are_read() {
-        assert_eq!(rfc3339("Sun, 06 Nov 1994 08:49:37 GMT").as_deref(), Some("1994-11-06T08:49:37Z"));
-        assert!(http_date("Sun, 06 Nov 1994 08:49:37 GMT").is_some());
-        assert!(http_date("yesterday").is_none());
-    }
-
-    #[test]
-    fn the_usual_causes_have_advice() {
-        for (cause, word) in [
-            ("invalid peer certificate: UnknownIssuer", "--ca-file"),
-            ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
-            ("invalid peer certificate: Expired", "renewed"),
-            ("received corrupt message of type InvalidContentType", "https"),
-            ("failed to lookup address information: Name or service not known", "DNS"),
-            ("Connection refused (os error 111)", "port"),
-            ("operation timed out", "firewalls"),
-        ] {
-            assert!(advice_for(cause).is_some_and(|advice| advice.contains(word)), "{cause}");
-        }
-        assert_eq!(advice_for("something else"), None);
-    }
 }

@@ -1,7 +1,7 @@
 //! Agents as people see them.
 
 use titan_api::{
-    agents::{Agent, AgentState, Trouble},
+    agents::{Agent, AgentState, Facts, Trouble},
     time::Timestamp,
 };
 
@@ -84,6 +84,7 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
             ("score", format!("{:.3}", agent.score).into()),
             ("jobs", format!("{} of at most {}", agent.live_attempts, agent.max_jobs).into()),
             ("takes processes", processes.into()),
+            ("held to", held_to(facts).into()),
             ("host", facts.hostname.as_str().into()),
             ("system", format!("{} {}", facts.os, facts.arch).into()),
             ("processor", format!("{} × {}", facts.cpus, or_unknown(&facts.cpu_model)).into()),
@@ -93,6 +94,7 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
             ("endpoint", facts.endpoint.as_deref().unwrap_or_default().into()),
             ("round trip", agent.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into()),
             ("version", facts.version.as_str().into()),
+            ("versions", versions(facts).into()),
             ("registered", since(agent.registered_at).into()),
             ("last seen", since(agent.last_seen_at).into()),
         ],
@@ -103,6 +105,21 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
         text += &gpus(agent, style);
     }
     text
+}
+
+/// What the box can hold a job to; nothing where it runs none.
+fn held_to(facts: &Facts) -> String {
+    match facts.enforces.as_slice() {
+        _ if !facts.accepts_processes => String::new(),
+        [] => "nothing: this box cannot limit what a job uses (its log and `titan agent doctor` say why)".to_owned(),
+        enforces => enforces.join(", "),
+    }
+}
+
+/// Versions of what jobs depend on.
+fn versions(facts: &Facts) -> String {
+    let words = facts.versions.iter().map(|(name, version)| format!("{} {version}", name.replace('_', " ")));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// Why the agent is in its state; nothing if it is well.

@@ -77,6 +77,8 @@ pub(super) fn become_program(folder: &Folder) -> ExitCode {
 fn exec(folder: &Folder) -> Result<Infallible, String> {
     let spec = Spec::read(folder).map_err(|e| format!("spec.json: {}", words(&e)))?.ok_or("the attempt is over")?;
     take_stdin(folder, &spec).map_err(|e| format!("its standard input cannot be opened: {}", words(&e)))?;
+    // While the rights are there, and before there is anything to be held to.
+    spec.group.join().map_err(|e| format!("it cannot be held to its limits: {}", words(&e)))?;
     // A session of its own: no terminal, and a group that can be told apart.
     setsid().map_err(|e| format!("it cannot have a session of its own: {}", e.desc()))?;
     let (program, arguments) = spec.command.split_first().ok_or("the command is empty")?;
@@ -115,10 +117,16 @@ fn become_user(user: &JobUser, command: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
+/// From 0 to 1000: how soon the kernel ends it when there is no memory left.
+#[cfg(target_os = "linux")]
+const GOES_FIRST: &str = "500";
+
 /// The program gains no rights by `sudo` and the like, or its shim could not end it any more; and it dies with its shim.
 #[cfg(target_os = "linux")]
 fn restrict() -> io::Result<()> {
     use nix::sys::{prctl, signal::Signal};
+    // If the box runs out of memory, jobs go before the agent. It may be set higher already.
+    let _ = std::fs::write("/proc/self/oom_score_adj", GOES_FIRST);
     prctl::set_no_new_privs()?;
     Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
 }

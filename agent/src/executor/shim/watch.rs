@@ -46,7 +46,7 @@ pub(super) async fn watch(folder: &Folder, spec: &Spec, mut journal: Journal, re
     let buffer = pipes::buffer();
     let mut watch = Watch { program, log, signs, state, buffer, starting: true, start_error: Vec::new() };
     watch.until_gone(&mut commands, &mut listening).await;
-    Ok(watch.finish())
+    Ok(watch.finish(spec))
 }
 
 /// Signals that concern the shim.
@@ -134,7 +134,7 @@ impl Watch {
     }
 
     /// Nobody can write any more: takes what is left, and gives how it ended.
-    fn finish(mut self) -> Exit {
+    fn finish(mut self, spec: &Spec) -> Exit {
         // A quick program may be gone before anybody looked.
         while self.starting {
             let said = pipes::read_now(&self.program.status, &mut self.buffer).unwrap_or(0);
@@ -150,7 +150,7 @@ impl Watch {
         }
         let exit = self.state.exit();
         if self.start_error.is_empty() {
-            exit
+            exit.explained(spec)
         } else {
             Exit::not_started(String::from_utf8_lossy(&self.start_error).into_owned())
         }

@@ -61,28 +61,33 @@ impl Library {
         Err(Missing::Absent)
     }
 
-    /// The version of the driver, for example `580.82.07`.
-    pub(super) fn driver(&self) -> Option<String> {
-        self.0.sys_driver_version().ok().map(|version| cut(version, limits::LABEL_BYTES))
+    /// The version of the driver, for example `580.82.07`, and of the newest CUDA that it speaks, for example `13.0`.
+    pub(super) fn versions(&self) -> BTreeMap<String, String> {
+        let driver = self.0.sys_driver_version().ok().map(|version| cut(version, limits::LABEL_BYTES));
+        let cuda = self.0.sys_cuda_driver_version().ok().filter(|version| (1_000..1_000_000).contains(version));
+        let cuda = cuda.map(|version| format!("{}.{}", version / 1_000, version % 1_000 / 10));
+        let known = [("nvidia_driver", driver), ("cuda", cuda)];
+        known.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))).collect()
     }
 
-    /// All GPUs that jobs can be given, by index. One that is divided (MIG) counts as its parts.
-    pub(super) fn list(&self) -> Vec<Gpu> {
+    /// All GPUs that jobs can be given, by index, and a sentence for each that does not answer. One that is divided (MIG)
+    /// counts as its parts.
+    pub(super) fn list(&self) -> (Vec<Gpu>, Vec<String>) {
+        let (mut found, mut silent) = (Vec::<Gpu>::new(), Vec::new());
         let count = self.0.device_count().unwrap_or_else(|e| {
-            warn!("the GPUs cannot be counted: {e}");
+            silent.push(format!("the GPUs cannot be counted: {e}"));
             0
         });
-        let mut found: Vec<Gpu> = Vec::new();
         for index in 0..count.min(u32::try_from(limits::GPUS).unwrap_or(u32::MAX)) {
             match self.0.device_by_index(index).and_then(|device| parts(&device)) {
                 Ok(parts) => found.extend(parts),
-                Err(e) => warn!("GPU {index} does not answer and is not offered: {e}{}", advice(&e)),
+                Err(e) => silent.push(format!("GPU {index} does not answer and is not offered: {e}{}", advice(&e))),
             }
         }
         let mut known = BTreeSet::new();
         found.retain(|gpu| known.insert(gpu.uuid.clone()));
         found.truncate(limits::GPUS);
-        found
+        (found, silent)
     }
 
     /// What the GPU of that name has left now.

@@ -55,7 +55,7 @@ pub(super) struct DeviceLook {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub gpus: Vec<Gpu>,
-    pub driver: Option<String>,
+    pub versions: BTreeMap<String, String>,
 }
 
 /// The way to that thread.
@@ -125,9 +125,10 @@ fn work(
             return;
         }
     };
-    let gpus = library.list();
-    let driver = library.driver();
-    if gpus.is_empty() || found.send(Some(Found { gpus: gpus.clone(), driver })).is_err() {
+    let (gpus, silent) = library.list();
+    silent.iter().for_each(|why| warn!("{why}"));
+    let versions = library.versions();
+    if gpus.is_empty() || found.send(Some(Found { gpus: gpus.clone(), versions })).is_err() {
         let _ = found.try_send(None);
         return;
     }

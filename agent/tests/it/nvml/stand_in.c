@@ -86,6 +86,7 @@ static int find(device_t device, int kind, struct device **found) {
 int nvmlInit_v2(void) { enter(); return state.init; }
 int nvmlShutdown(void) { return 0; }
 int nvmlSystemGetDriverVersion(char *text, unsigned size) { snprintf(text, size, "580.82.07"); return 0; }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 13010; return 0; }
 int nvmlDeviceGetCount_v2(unsigned *count) { enter(); *count = state.gpus; return 0; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device_t *device) {

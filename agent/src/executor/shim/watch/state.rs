@@ -12,6 +12,7 @@ use nix::{
 };
 
 use crate::{
+    cgroups::Group,
     clock,
     executor::{
         exit::{EndedBy, Exit},
@@ -27,6 +28,7 @@ const KILL_MS: (u64, u64) = (10, 500);
 
 pub(super) struct State {
     main: Pid,
+    group: Group,
     /// The exit code or signal of the main process, once it has ended.
     ended: Option<(Option<i32>, Option<i32>)>,
     /// Whether nothing below this process runs any more.
@@ -49,6 +51,7 @@ impl State {
     pub(super) fn new(spec: &Spec, main: Pid, deadline_ms: u64) -> Self {
         Self {
             main,
+            group: spec.group.clone(),
             ended: None,
             gone: false,
             deadline_ms,
@@ -119,6 +122,7 @@ impl State {
         }
         let main = self.ended.is_none().then_some(self.main);
         if let Some(ending) = self.ending.as_mut().filter(|ending| now_ms >= ending.kill_at_ms) {
+            self.group.kill();
             ending.kill(now_ms, self.main, main);
         }
     }
@@ -135,7 +139,7 @@ impl State {
     pub(super) fn exit(&self) -> Exit {
         let (code, signal) = self.ended.unwrap_or_default();
         let ended_by = self.ending.as_ref().map_or(EndedBy::Itself, |ending| ending.by);
-        Exit { ended_by, code, signal, start_error: None }
+        Exit { ended_by, code, signal, ..Exit::default() }
     }
 }
 

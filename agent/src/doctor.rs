@@ -1,0 +1,70 @@
+//! `titan agent doctor`: looks at everything that this box needs to be an agent, and says what to do. It changes nothing.
+
+mod accounts;
+mod devices;
+mod finding;
+mod limits;
+mod local;
+mod settings;
+mod state;
+mod way;
+
+use std::{io::Write, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+
+use crate::config::{Config, RunArgs};
+use finding::Findings;
+
+/// A driver that hangs is not waited for.
+const STRAGGLERS: Duration = Duration::from_millis(100);
+
+/// Looks, prints what was found, and gives the exit code: 0 if nothing failed.
+///
+/// # Errors
+/// It cannot be printed.
+pub(crate) fn run(args: &RunArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime could be made")?;
+    let findings = runtime.block_on(look(args));
+    runtime.shutdown_timeout(STRAGGLERS);
+    let text = if json { findings.json()? } else { findings.text() };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(if findings.is_broken() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn look(args: &RunArgs) -> Findings {
+    let mut findings = Findings::default();
+    let config = settings(args, &mut findings);
+    let running = match &config {
+        Some(config) => local::look(config, &mut findings).await,
+        None => None,
+    };
+    if let Some(config) = &config {
+        state::look(config, &mut findings);
+        way::look(config, &mut findings).await;
+        accounts::look(config, &mut findings);
+    }
+    devices::look(config.as_ref().and_then(|config| config.nvml_library.clone()), &mut findings).await;
+    limits::look(config.as_ref(), running.as_ref(), &mut findings);
+    findings
+}
+
+/// The settings, if they make sense; the box is looked at either way.
+fn settings(args: &RunArgs, findings: &mut Findings) -> Option<Config> {
+    let checked = args.clone().with_file().and_then(|args| Config::check(&args));
+    match checked {
+        Ok(config) => {
+            settings::look(args, &config, findings);
+            Some(config)
+        }
+        Err(e) => {
+            findings.failed(
+                "settings",
+                format!("{e:#}"),
+                "mend that first: `titan agent run --help` names all of them",
+            );
+            None
+        }
+    }
+}
