@@ -22,7 +22,7 @@ pub use self::{
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,
 };
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemType};
 
 /// Longest reply that is read into memory: 16 MiB.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
@@ -57,6 +57,8 @@ pub enum ClientError {
         url: String,
         /// The innermost cause.
         cause: String,
+        /// Whether a connection was made, so that the call may have done its work.
+        connected: bool,
     },
 }
 
@@ -67,6 +69,17 @@ impl ClientError {
         match self {
             Self::Refused { problem, .. } => Some(problem),
             _ => None,
+        }
+    }
+
+    /// Whether the call may have done its work all the same: a connection broke before the answer came, or the store did
+    /// not answer in time.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => problem.problem_type() == Some(ProblemType::StoreUnavailable),
+            Self::Unexpected { status, .. } => !status.starts_with('4'),
+            Self::Unreachable { connected, .. } => *connected,
         }
     }
 
@@ -224,7 +237,7 @@ fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string() }
+    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string(), connected: !error.is_connect() }
 }
 
 #[cfg(test)]

@@ -89,19 +89,20 @@ box-2  healthy, draining  0.812   1/4     8   15.5 GB  -                        
 fn one_job_is_shown_whole_with_the_attempts_that_failed() {
     let shown = jobs::whole(&job("job-a", JobState::Failed), now(), Style::PLAIN);
     let expected = "\
-id:          job-a
-state:       failed
-agent:       box-1
-attempt:     2 of at most 3
-ended with:  exit code 3
-command:     sh -c 'exit 3'
-needs:       1 GPU with 8.0 GB each
-priority:    0
-output:      68.3 KB
-created:     2027-01-15T07:56:40Z (3m ago)
-started:     2027-01-15T07:56:50Z (3m ago)
-ended:       2027-01-15T07:57:55Z (2m ago)
-took:        1m05s
+id:            job-a
+state:         failed
+agent:         box-1
+attempt:       2 of at most 3
+ended with:    exit code 3
+command:       sh -c 'exit 3'
+needs:         1 GPU with 8.0 GB each
+priority:      0
+output:        68.3 KB
+submitted by:  admin
+created:       2027-01-15T07:56:40Z (3m ago)
+started:       2027-01-15T07:56:50Z (3m ago)
+ended:         2027-01-15T07:57:55Z (2m ago)
+took:          1m05s
 
 Attempts that ended other than well:
 TRY  AGENT  AGE  ENDED WITH  MESSAGE
