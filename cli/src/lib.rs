@@ -1,6 +1,7 @@
 //! The command line of TitanCompute: what a person types to run jobs and look after agents, and `titan dev`, which
 //! starts everything on one machine.
 
+pub mod advice;
 pub mod agents;
 pub mod args;
 pub mod audit;

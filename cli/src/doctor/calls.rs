@@ -13,7 +13,7 @@ use super::{
     config::key_source,
     finding::{Finding, Findings},
 };
-use crate::{failure::Failure, session::Session, target::Target};
+use crate::{advice, failure::Failure, session::Session, target::Target};
 
 /// A round trip that is worth a word.
 const SLOW: Duration = Duration::from_millis(500);
@@ -65,7 +65,7 @@ async fn connection(session: &Session, findings: &mut Findings) -> bool {
 
 fn broken_connection(session: &Session, error: ClientError) -> Finding {
     let (detail, advice) = match &error {
-        ClientError::Unreachable { cause, .. } => (error.to_string(), advice_for(cause)),
+        ClientError::Unreachable { cause, .. } => (error.to_string(), advice::for_cause(cause)),
         _ => (error.to_string(), None),
     };
     let failure = session.failed("reach the coordinator")(error);
@@ -74,31 +74,6 @@ fn broken_connection(session: &Session, error: ClientError) -> Finding {
         (Some(advice), _) => Finding::failed("connection", detail, advice, code),
         (None, Failure::Call { hint: Some(hint), .. }) => Finding::failed("connection", detail, hint, code),
         (None, failure) => Finding::of_failure("connection", &failure),
-    }
-}
-
-/// What to do about the usual causes, told by the words of the system and of the TLS library.
-fn advice_for(cause: &str) -> Option<&'static str> {
-    let cause = cause.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
-    if says(&["unknownissuer", "unknown issuer", "self-signed", "self signed"]) {
-        Some(
-            "its certificate is signed by nobody that this machine trusts: give --ca-file the certificate that signed it",
-        )
-    } else if says(&["notvalidforname", "not valid for name"]) {
-        Some("its certificate is for another name: use the name that it is for, or have the certificate made again")
-    } else if says(&["expired"]) {
-        Some("its certificate is not valid now: have it renewed, and look at this machine's clock")
-    } else if says(&["certificate", "handshake", "invalidcontenttype", "corrupt message", "tls"]) {
-        Some("TLS fails: check that it is https that is spoken on this port")
-    } else if says(&["lookup", "resolve", "name or service", "dns"]) {
-        Some("the host's name is not known here: check its spelling, and DNS")
-    } else if says(&["refused"]) {
-        Some("nothing listens there: check the port, and that the coordinator runs")
-    } else if says(&["timed out", "timeout", "unreachable"]) {
-        Some("nothing comes back: check the address, firewalls, and whether a proxy is needed (HTTPS_PROXY)")
-    } else {
-        None
     }
 }
 
@@ -228,7 +203,7 @@ async fn pool(session: &Session, findings: &mut Findings) {
 fn work(status: &Status) -> Finding {
     let (agents, jobs) = (&status.agent_counts, &status.job_counts);
     let detail = format!(
-        "{}: {} agents, {} of them healthy; {} jobs pending, {} running",
+        "{}: {} agents, {} of them healthy; jobs: {} pending, {} running",
         status.pool, agents.total, agents.healthy, jobs.pending, jobs.running
     );
     if agents.total == 0 {
@@ -252,21 +227,5 @@ mod tests {
         assert_eq!(rfc3339("Sun, 06 Nov 1994 08:49:37 GMT").as_deref(), Some("1994-11-06T08:49:37Z"));
         assert!(http_date("Sun, 06 Nov 1994 08:49:37 GMT").is_some());
         assert!(http_date("yesterday").is_none());
-    }
-
-    #[test]
-    fn the_usual_causes_have_advice() {
-        for (cause, word) in [
-            ("invalid peer certificate: UnknownIssuer", "--ca-file"),
-            ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
-            ("invalid peer certificate: Expired", "renewed"),
-            ("received corrupt message of type InvalidContentType", "https"),
-            ("failed to lookup address information: Name or service not known", "DNS"),
-            ("Connection refused (os error 111)", "port"),
-            ("operation timed out", "firewalls"),
-        ] {
-            assert!(advice_for(cause).is_some_and(|advice| advice.contains(word)), "{cause}");
-        }
-        assert_eq!(advice_for("something else"), None);
     }
 }

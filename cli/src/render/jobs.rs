@@ -17,11 +17,11 @@ pub fn list(jobs: &[JobSummary], now: Timestamp, style: Style, wide: bool) -> St
     let mut columns = vec![
         Column::new("ID"),
         Column::new("STATE"),
-        Column::new("AGENT").shrinks(),
-        Column::new("TRY").right(),
-        Column::new("AGE").right(),
-        Column::new("TOOK").right(),
-        Column::new("ENDED WITH"),
+        Column::new("AGENT").shrinks().yields(4),
+        Column::new("TRY").right().yields(0),
+        Column::new("AGE").right().yields(3),
+        Column::new("TOOK").right().yields(1),
+        Column::new("ENDED WITH").yields(2),
     ];
     if wide {
         columns.extend([Column::new("PRIORITY").right(), Column::new("CREATED"), Column::new("STARTED")]);
@@ -105,7 +105,7 @@ fn failures(failures: &[AttemptFailure], now: Timestamp, style: Style) -> String
 /// The attempts of many jobs that ended other than well.
 #[must_use]
 pub fn attempts<'a>(jobs: impl Iterator<Item = &'a Job>, now: Timestamp, style: Style) -> String {
-    let mut table = Table::new(&[[Column::new("JOB"), Column::new("STATE")].as_slice(), &ATTEMPT].concat());
+    let mut table = Table::new(&[[Column::new("JOB"), Column::new("STATE").yields(2)].as_slice(), &ATTEMPT].concat());
     for job in jobs {
         for failure in &job.failures {
             table.row([vec![job.id.as_str().into(), state(job.state)], attempt(failure, now)].concat());
@@ -115,9 +115,9 @@ pub fn attempts<'a>(jobs: impl Iterator<Item = &'a Job>, now: Timestamp, style: 
 }
 
 const ATTEMPT: [Column; 5] = [
-    Column::new("TRY").right(),
-    Column::new("AGENT"),
-    Column::new("AGE").right(),
+    Column::new("TRY").right().yields(3),
+    Column::new("AGENT").yields(1),
+    Column::new("AGE").right().yields(0),
     Column::new("ENDED WITH"),
     Column::new("MESSAGE").shrinks(),
 ];
@@ -157,18 +157,13 @@ pub fn waits_for(job: &Job, now: Timestamp) -> String {
 }
 
 fn in_line(waiting: &Waiting, now: Timestamp) -> String {
-    let mut text = format!("an agent, as number {} of {} in line", waiting.place, waiting.line);
-    if let Some(agent) = &waiting.holds {
-        text += &format!(", which keeps {agent} free");
-    }
-    if let Some(at) = waiting.may_start_at {
-        text += &format!(", perhaps {} more", left(at, now));
-    }
+    let place = format!("an agent, as number {} of {} in line", waiting.place, waiting.line);
+    let holds = waiting.holds.as_ref().map(|agent| format!(", which keeps {agent} free")).unwrap_or_default();
+    let until = waiting.may_start_at.map(|at| format!(", perhaps {} more", left(at, now))).unwrap_or_default();
     let ruled_out: Vec<_> = waiting.ruled_out.iter().map(|r| format!("{} by {}", r.agents, r.reason)).collect();
-    match ruled_out.as_slice() {
-        [] => text,
-        ruled_out => text + "; agents ruled out: " + &ruled_out.join(", "),
-    }
+    let why =
+        if ruled_out.is_empty() { String::new() } else { format!("; agents ruled out: {}", ruled_out.join(", ")) };
+    place + &holds + &until + &why
 }
 
 /// How a job ended, for a sentence: `exit code 3`, `signal 9`, `timeout`.

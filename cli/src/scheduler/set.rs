@@ -28,7 +28,7 @@ pub struct Options {
     /// Weights of your own, which sum to 1: of vram, load, rtt, performance and cost. Those not named are 0.
     #[arg(long, value_name = "NAME=N,…", value_parser = parse_weights)]
     pub weights: Option<Weights>,
-    /// What decides between agents that have room: score, or round_robin.
+    /// What decides between agents that have room: `score`, or `round_robin`.
     #[arg(long, value_name = "STRATEGY", value_parser = parse_strategy)]
     pub strategy: Option<Strategy>,
 }
@@ -73,12 +73,12 @@ fn parse_weights(text: &str) -> Result<Weights, String> {
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
     let now = session.client.scheduler().await.map_err(session.failed("read how agents are chosen"))?;
-    let wanted = wanted(&now, options);
+    let wanted = wanted(&now, &options);
     let set = session.client.set_scheduler(&wanted).await.map_err(session.failed("change how agents are chosen"))?;
     get::print(session, &set)
 }
 
-fn wanted(now: &Scheduler, options: Options) -> SetScheduler {
+fn wanted(now: &Scheduler, options: &Options) -> SetScheduler {
     let strategy = options.strategy.unwrap_or(now.strategy);
     let (profile, weights) = match (options.profile, options.weights) {
         (Some(profile), _) => (profile, None),

@@ -95,8 +95,13 @@ fn print(session: &Session, batch: &SubmitBatch, submitted: &Reply<SubmittedBatc
 }
 
 fn table(session: &Session, batch: &SubmitBatch, submitted: &SubmittedBatch) -> String {
-    let columns = ["ID", "STATE", "REF", "AGENT"].map(Column::new);
-    let mut table = Table::new(&[columns.as_slice(), &[Column::new("COMMAND").shrinks()]].concat());
+    let mut table = Table::new(&[
+        Column::new("ID"),
+        Column::new("STATE"),
+        Column::new("REF").shrinks(),
+        Column::new("AGENT").shrinks().yields(0),
+        Column::new("COMMAND").shrinks().yields(1),
+    ]);
     for (job, spec) in submitted.jobs.iter().zip(&batch.jobs) {
         table.row(vec![
             job.id.as_str().into(),

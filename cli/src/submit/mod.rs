@@ -98,10 +98,10 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     let session = session.quiet(options.quiet);
     if let Some(file) = &options.batch {
         let batch = batch::read(file)?;
-        return match options.dry_run {
-            true => session.print_lines(&batch.jobs),
-            false => batch::run(&session, &batch, options.idempotency_key).await,
-        };
+        if options.dry_run {
+            return session.print_lines(&batch.jobs);
+        }
+        return batch::run(&session, &batch, options.idempotency_key).await;
     }
     let job = options.job.into_job()?;
     if options.dry_run {

@@ -65,6 +65,21 @@ job-a  cancelled  box-1    1   3m  5.00s  cancelled   a comma…
 }
 
 #[test]
+fn a_terminal_that_is_too_narrow_even_so_gets_fewer_columns_and_no_line_is_wider() {
+    let jobs = [summary("01a22667-0976-704f-a1a3-ca44a00dc68d", JobState::Completed, "a command that is long")];
+    let heading = |width| {
+        let shown = jobs::list(&jobs, now(), narrow(width), false);
+        assert!(shown.lines().all(|line| line.chars().count() <= width), "{shown}");
+        shown.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(heading(100), "ID STATE AGENT TRY AGE TOOK ENDED WITH COMMAND");
+    assert_eq!(heading(80), "ID STATE AGENT AGE COMMAND");
+    assert_eq!(heading(60), "ID STATE COMMAND");
+    let agents = agents::list(&[agent("box-1")], now(), narrow(40), false);
+    assert!(agents.starts_with("ID") && agents.lines().all(|line| line.chars().count() <= 40), "{agents}");
+}
+
+#[test]
 fn wide_characters_count_as_two_columns() {
     let mut table = Table::new(&[Column::new("A").shrinks(), Column::new("B")]);
     table.row(vec!["計算機計算機計算機".into(), "x".into()]);
