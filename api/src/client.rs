@@ -24,7 +24,7 @@ pub use self::{
     reply::Reply,
     trouble::{advice_for, date_of},
 };
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemType};
 
 /// Longest reply that is read into memory: 16 MiB.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
@@ -59,6 +59,8 @@ pub enum ClientError {
         url: String,
         /// The innermost cause.
         cause: String,
+        /// Whether a connection was made, so that the call may have done its work.
+        connected: bool,
     },
 }
 
@@ -69,6 +71,17 @@ impl ClientError {
         match self {
             Self::Refused { problem, .. } => Some(problem),
             _ => None,
+        }
+    }
+
+    /// Whether the call may have done its work all the same: a connection broke before the answer came, or the store did
+    /// not answer in time.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => problem.problem_type() == Some(ProblemType::StoreUnavailable),
+            Self::Unexpected { status, .. } => !status.starts_with('4'),
+            Self::Unreachable { connected, .. } => *connected,
         }
     }
 
@@ -226,7 +239,7 @@ fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string() }
+    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string(), connected: !error.is_connect() }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     agents, audit, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual,
-    parent, settings::Global, status, submit,
+    parent, scheduler, settings::Global, status, submit, sweep,
 };
 
 /// Run jobs on a fleet of machines.
@@ -30,9 +30,9 @@ pub struct Cli {
 pub enum Command {
     /// Start Redis, a coordinator and agents on this machine, until Ctrl-C.
     Dev(dev::Options),
-    /// Submit a job and follow its output.
+    /// Submit a job and follow its output, or many from a file.
     Submit(submit::Options),
-    /// Look at jobs, follow and cancel them.
+    /// Look at jobs, follow, cancel and retry them.
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// Look at agents, add, drain and remove them.
@@ -40,6 +40,11 @@ pub enum Command {
     Agents(agents::Command),
     /// Show the pool at a glance.
     Status(status::Options),
+    /// See and choose by what agents are chosen.
+    #[command(subcommand)]
+    Scheduler(scheduler::Command),
+    /// Settle what is overdue now, instead of when somebody next calls.
+    Sweep(sweep::Options),
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),

@@ -33,5 +33,6 @@ fn shown(command: &Command) -> Command {
     let name = command.get_name().to_owned();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
-    Command::new(name).about(about).args(arguments).subcommands(below)
+    let groups = command.get_groups().cloned();
+    Command::new(name).about(about).args(arguments).groups(groups).subcommands(below)
 }

@@ -13,32 +13,37 @@ use crate::args::Cli;
 /// The commands by what they are for; each that is shown stands in one group.
 pub const GROUPS: [(&str, &[&str]); 5] = [
     ("Work", &["submit", "jobs"]),
-    ("The pool", &["status", "agents", "doctor", "audit"]),
+    ("The pool", &["status", "agents", "scheduler", "doctor", "audit", "sweep"]),
     ("Access", &["login", "context", "keys", "join-tokens"]),
     ("Servers", &["dev", "coordinator", "agent"]),
     ("This program", &["completion", "help"]),
 ];
 
 /// What people who know other tools type first, and what it is called here.
-const MEANT: [(&[&str], &str); 9] = [
+const MEANT: [(&[&str], &str); 12] = [
     (&["ls", "list", "ps", "queue"], "jobs ls"),
     (&["logs", "log", "tail", "output"], "jobs logs"),
     (&["show", "get", "describe", "inspect"], "jobs show"),
     (&["wait"], "jobs wait"),
     (&["cancel", "stop", "kill", "delete", "rm"], "jobs cancel"),
-    (&["run", "exec", "start", "create", "batch"], "submit"),
+    (&["retry", "rerun", "requeue"], "jobs retry"),
+    (&["dead", "failed", "failures"], "jobs ls --state failed --attempts"),
+    (&["run", "exec", "start", "create"], "submit"),
+    (&["batch"], "submit --batch FILE"),
     (&["nodes", "node", "workers", "worker", "machines", "hosts"], "agents"),
     (&["logout"], "context rm"),
     (&["server", "serve", "up"], "dev"),
 ];
 
 /// The same for what is done to a thing.
-const MEANT_VERB: [(&[&str], &str); 6] = [
+const MEANT_VERB: [(&[&str], &str); 8] = [
     (&["list", "all", "ps"], "ls"),
     (&["get", "describe", "inspect", "info"], "show"),
     (&["remove", "delete", "revoke", "forget"], "rm"),
     (&["log", "output", "tail"], "logs"),
     (&["stop", "kill", "abort"], "cancel"),
+    (&["rerun", "requeue", "again"], "retry"),
+    (&["put", "change", "use"], "set"),
     (&["new", "make", "add"], "create"),
 ];
 
@@ -81,8 +86,11 @@ fn groups(command: &clap::Command) -> String {
 
 /// The error, with a hint if the word that is no command means one elsewhere.
 fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    if error.kind() != ErrorKind::InvalidSubcommand {
-        return error;
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {}
+        ErrorKind::UnknownArgument => return with_the_dashes(error, arguments),
+        ErrorKind::ArgumentConflict => return without_a_long_list(error),
+        _ => return error,
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let before = arguments.iter().position(|argument| argument.to_str() == Some(word)).and_then(|at| at.checked_sub(1));
@@ -98,6 +106,31 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![styled]));
     }
     error
+}
+
+/// `titan submit echo hi` means a program, which stands after `--`.
+fn with_the_dashes(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let is_submit = arguments.iter().any(|argument| argument == "submit");
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) if is_submit && !word.starts_with('-') => {
+            let tip = painted(&format!("the program stands after two dashes: `titan submit -- {word} …`"));
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+            error
+        }
+        _ => error,
+    }
+}
+
+/// `--batch` is in the way of everything that describes one job; a list of all that says less than a sentence.
+fn without_a_long_list(error: clap::Error) -> clap::Error {
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::PriorArg)) {
+        (Some(ContextValue::String(flag)), Some(ContextValue::Strings(_))) if flag.starts_with("--batch") => {
+            let why =
+                "--batch takes whole jobs from its file: a program and what a job needs cannot be said beside it\n";
+            command().error(ErrorKind::ArgumentConflict, why)
+        }
+        _ => error,
+    }
 }
 
 fn meant(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {

@@ -1,6 +1,7 @@
 //! The command line of TitanCompute: what a person types to run jobs and look after agents, and `titan dev`, which
 //! starts everything on one machine.
 
+pub mod advice;
 pub mod agents;
 pub mod args;
 pub mod audit;
@@ -27,11 +28,13 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod render;
+pub mod scheduler;
 pub mod session;
 pub mod settings;
 pub mod status;
 pub mod stop;
 pub mod submit;
+pub mod sweep;
 pub mod target;
 pub mod watch;
 
@@ -77,12 +80,15 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Manual(options) => manual::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Context(command) => context::run(&command, &cli.global).map(|()| ExitCode::SUCCESS),
         Command::Dev(options) => block_on(dev::run(options, cli.global)),
-        Command::Submit(options) if cli.global.reads_stdin() && options.job.reads_stdin() => {
-            Err(Failure::Usage("standard input cannot be both the key and the job's input; use a file for one".into()))
+        Command::Submit(options) if cli.global.reads_stdin() && options.reads_stdin() => {
+            let why = "standard input cannot be both the key and the job's input, or the jobs; use a file for one";
+            Err(Failure::Usage(why.into()))
         }
         Command::Submit(options) => block_on(submit::run(Session::open(&cli.global)?, options)),
         Command::Jobs(command) => block_on(jobs::run(Session::open(&cli.global)?, command)),
         Command::Agents(command) => block_on(agents::run(Session::open(&cli.global)?, command)),
+        Command::Scheduler(command) => block_on(scheduler::run(Session::open(&cli.global)?, command)),
+        Command::Sweep(options) => block_on(sweep::run(Session::open(&cli.global)?, options)),
         Command::Status(options) => block_on(status::run(Session::open(&cli.global)?, options)),
     }
 }

@@ -13,7 +13,13 @@ use titan_api::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    render::{clean, style::Style, table::cut, units::seconds},
+    render::{
+        clean,
+        jobs::waits_for,
+        style::Style,
+        table::cut,
+        units::{now, seconds},
+    },
     session::Session,
     settings::Global,
     target::variable,
@@ -134,7 +140,9 @@ pub fn state(job: &Job) -> String {
     let again =
         if job.attempt > 1 { format!(", attempt {} of {}", job.attempt, job.max_attempts) } else { String::new() };
     match job.state {
-        JobState::Pending => format!("pending: no agent can take it yet{again}"),
+        JobState::Blocked | JobState::Delayed | JobState::Pending => {
+            format!("{}: waits for {}{again}", job.state, waits_for(job, now()))
+        }
         JobState::Scheduled => format!("scheduled{on}, which is about to take it{again}"),
         JobState::Running => format!("running{on}{again}, nothing written yet"),
         ended => format!("{ended}{on}"),

@@ -10,6 +10,7 @@ use titan_api::{
 };
 
 use crate::{
+    advice,
     failure::Failure,
     progress,
     render::style::Style,
@@ -128,8 +129,15 @@ impl Session {
 
     fn hint(&self, error: &ClientError) -> Option<String> {
         match error {
-            ClientError::Unreachable { .. } => Some(self.hint_unreachable()),
-            ClientError::Refused { problem, .. } => self.hint_refused(problem.problem_type()?),
+            ClientError::Unreachable { cause, .. } => Some(match advice::for_cause(cause) {
+                // Whoever it is that does not listen, it matters more where the URL came from.
+                Some(advice) if !cause.contains("refused") => format!("{advice}; {}", self.hint_unreachable()),
+                _ => self.hint_unreachable(),
+            }),
+            ClientError::Refused { problem, .. } => match problem.problem_type()? {
+                ProblemType::NotFound => hint_not_found(problem.detail.as_deref()?),
+                problem => self.hint_refused(problem),
+            },
             ClientError::Unexpected { .. } => Some(format!("check that {} is a coordinator", self.client.base())),
         }
     }
@@ -190,6 +198,13 @@ impl Session {
         };
         Some(hint.to_owned())
     }
+}
+
+/// Where to look for the thing that was meant.
+fn hint_not_found(detail: &str) -> Option<String> {
+    let lists = [("job", "jobs ls"), ("agent", "agents ls"), ("key", "keys ls"), ("join token", "join-tokens ls")];
+    let list = lists.iter().find(|(noun, _)| detail.contains(&format!("no {noun} ")))?.1;
+    Some(format!("`titan {list}` shows those that there are"))
 }
 
 /// Writes text to standard output.

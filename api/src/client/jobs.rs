@@ -7,7 +7,10 @@ use reqwest::Method;
 use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact};
 use crate::{
     ids::{AgentId, JobId},
-    jobs::{CancelJob, CancelledJob, Job, JobList, JobState, SubmitJob, SubmittedJob},
+    jobs::{
+        CancelJob, CancelledJob, Job, JobList, JobState, RetriedJob, RetryJob, SubmitBatch, SubmitJob, SubmittedBatch,
+        SubmittedJob,
+    },
 };
 
 /// Which jobs to list.
@@ -17,6 +20,8 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Only jobs whose latest attempt is this agent's.
     pub agent: Option<AgentId>,
+    /// Only jobs with this label, as `name=value`.
+    pub label: Option<String>,
     /// How many at most, 1 to 500.
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -33,6 +38,38 @@ impl Client {
         let path = Path::new("/api/v1/jobs").with("explain", explain.then_some(true));
         let request = self.request(Method::POST, &path.into_text()).json(job).timeout(CALL_TIMEOUT);
         read_exact(self.send(request).await?).await
+    }
+
+    /// The same with an `Idempotency-Key`: however often the call is repeated, it makes one job.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn submit_job_once(
+        &self,
+        job: &SubmitJob,
+        explain: bool,
+        key: &str,
+    ) -> Result<Reply<SubmittedJob>, ClientError> {
+        let path = Path::new("/api/v1/jobs").with("explain", explain.then_some(true));
+        self.create_once(&path.into_text(), job, key).await
+    }
+
+    /// `POST /api/v1/jobs/batch`: submits many jobs, all or none, with an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn submit_jobs_once(&self, batch: &SubmitBatch, key: &str) -> Result<Reply<SubmittedBatch>, ClientError> {
+        self.create_once("/api/v1/jobs/batch", batch, key).await
+    }
+
+    async fn create_once<B: serde::Serialize + Sync, R: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        key: &str,
+    ) -> Result<Reply<R>, ClientError> {
+        let request = self.request(Method::POST, path).header("idempotency-key", key);
+        read_exact(self.send(request.json(body).timeout(CALL_TIMEOUT)).await?).await
     }
 
     /// `GET /api/v1/jobs/{id}`: one job. With `wait` the answer comes when the job has ended or the time is over, at
@@ -54,6 +91,7 @@ impl Client {
         let path = Path::new("/api/v1/jobs")
             .with("state", filter.state)
             .with("agent", filter.agent.as_ref())
+            .with("label", filter.label.as_ref())
             .with("limit", filter.limit)
             .with("cursor", filter.cursor.as_ref());
         self.fetch(Method::GET, path).await
@@ -66,6 +104,16 @@ impl Client {
     pub async fn cancel_job(&self, id: &JobId) -> Result<Reply<CancelledJob>, ClientError> {
         let path = format!("/api/v1/jobs/{id}/cancel");
         let request = self.request(Method::POST, &path).json(&CancelJob {}).timeout(CALL_TIMEOUT);
+        read_exact(self.send(request).await?).await
+    }
+
+    /// `POST /api/v1/jobs/{id}/retry`: begins a job that failed or was cancelled anew; one that has not ended stays as it is.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn retry_job(&self, id: &JobId) -> Result<Reply<RetriedJob>, ClientError> {
+        let path = format!("/api/v1/jobs/{id}/retry");
+        let request = self.request(Method::POST, &path).json(&RetryJob {}).timeout(CALL_TIMEOUT);
         read_exact(self.send(request).await?).await
     }
 

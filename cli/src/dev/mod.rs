@@ -7,7 +7,7 @@ mod fleet;
 mod folder;
 mod ports;
 mod redis;
-mod secrets;
+pub(crate) mod secrets;
 mod servers;
 mod summary;
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::files::write_private;
 
 /// 256 random bits in hex.
-pub(super) fn random() -> anyhow::Result<String> {
+pub(crate) fn random() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
     Ok(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|n| char::from_digit(n.into(), 16)).collect())

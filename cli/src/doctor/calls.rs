@@ -14,7 +14,7 @@ use super::{
     config::key_source,
     finding::{Finding, Findings},
 };
-use crate::{failure::Failure, session::Session, target::Target};
+use crate::{advice, failure::Failure, session::Session, target::Target};
 
 /// A round trip that is worth a word.
 const SLOW: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ async fn connection(session: &Session, findings: &mut Findings) -> bool {
 
 fn broken_connection(session: &Session, error: ClientError) -> Finding {
     let (detail, advice) = match &error {
-        ClientError::Unreachable { cause, .. } => (error.to_string(), advice_for(cause)),
+        ClientError::Unreachable { cause, .. } => (error.to_string(), advice::for_cause(cause)),
         _ => (error.to_string(), None),
     };
     let failure = session.failed("reach the coordinator")(error);
@@ -191,7 +191,7 @@ async fn pool(session: &Session, findings: &mut Findings) {
 fn work(status: &Status) -> Finding {
     let (agents, jobs) = (&status.agent_counts, &status.job_counts);
     let detail = format!(
-        "{}: {} agents, {} of them healthy; {} jobs pending, {} running",
+        "{}: {} agents, {} of them healthy; jobs: {} pending, {} running",
         status.pool, agents.total, agents.healthy, jobs.pending, jobs.running
     );
     if agents.total == 0 {

@@ -1,9 +1,11 @@
-//! `titan jobs …`: looking at jobs, following and cancelling them.
+//! `titan jobs …`: looking at jobs, following, cancelling and retrying them.
 
+mod attempts;
 pub mod cancel;
 pub mod ended;
 pub mod logs;
 pub mod ls;
+pub mod retry;
 pub mod show;
 mod tail;
 pub mod wait;
@@ -25,6 +27,8 @@ pub enum Command {
     Wait(wait::Options),
     /// Cancel jobs.
     Cancel(cancel::Options),
+    /// Begin jobs anew that failed or were cancelled.
+    Retry(retry::Options),
 }
 
 /// Does it.
@@ -38,5 +42,6 @@ pub async fn run(session: Session, command: Command) -> Result<(), Failure> {
         Command::Logs(options) => logs::run(&session, &options).await,
         Command::Wait(options) => wait::run(&session, &options).await,
         Command::Cancel(options) => cancel::run(&session, &options).await,
+        Command::Retry(options) => retry::run(&session, &options).await,
     }
 }

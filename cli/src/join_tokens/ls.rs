@@ -60,9 +60,9 @@ fn table(tokens: &[JoinToken], now: Timestamp, style: Style) -> String {
     let mut table = Table::new(&[
         Column::new("ID"),
         Column::new("USED").right(),
-        Column::new("AGE").right(),
-        Column::new("EXPIRES IN").right(),
-        Column::new("USED BY").shrinks(),
+        Column::new("AGE").right().yields(0),
+        Column::new("EXPIRES IN").right().yields(2),
+        Column::new("USED BY").shrinks().yields(1),
     ]);
     for token in tokens {
         let used_by = token.used_by.iter().map(AgentId::as_str).collect::<Vec<_>>().join(" ");

@@ -59,8 +59,8 @@ fn table(keys: &[ApiKey], now: Timestamp, style: Style) -> String {
         Column::new("ID"),
         Column::new("NAME").shrinks(),
         Column::new("SCOPES").shrinks(),
-        Column::new("AGE").right(),
-        Column::new("EXPIRES IN").right(),
+        Column::new("AGE").right().yields(0),
+        Column::new("EXPIRES IN").right().yields(2),
     ]);
     for key in keys {
         table.row(vec![

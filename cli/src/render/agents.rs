@@ -18,14 +18,14 @@ pub fn list(agents: &[Agent], now: Timestamp, style: Style, wide: bool) -> Strin
     let mut columns = vec![
         Column::new("ID"),
         Column::new("STATE"),
-        Column::new("SCORE").right(),
-        Column::new("JOBS").right(),
-        Column::new("CPUS").right(),
-        Column::new("RAM FREE").right(),
-        Column::new("GPUS").shrinks(),
-        Column::new("RTT").right(),
-        Column::new("SEEN").right(),
-        Column::new("HOST").shrinks(),
+        Column::new("SCORE").right().yields(3),
+        Column::new("JOBS").right().yields(7),
+        Column::new("CPUS").right().yields(1),
+        Column::new("RAM FREE").right().yields(2),
+        Column::new("GPUS").shrinks().yields(5),
+        Column::new("RTT").right().yields(0),
+        Column::new("SEEN").right().yields(6),
+        Column::new("HOST").shrinks().yields(4),
     ];
     if wide {
         columns.extend([

@@ -1,14 +1,14 @@
 //! Jobs as people see them.
 
 use titan_api::{
-    jobs::{AttemptFailure, Job, JobState, JobSummary, Reason, Requirements},
+    jobs::{AttemptFailure, Job, JobState, JobSummary, Reason, Requirements, Waiting},
     time::Timestamp,
 };
 
 use super::{
     style::{Style, Tone},
     table::{Cell, Column, Table, pairs},
-    units::{age, bytes, megabytes, took},
+    units::{age, bytes, left, megabytes, took},
 };
 
 /// The list of jobs; `wide` shows more of each.
@@ -17,11 +17,11 @@ pub fn list(jobs: &[JobSummary], now: Timestamp, style: Style, wide: bool) -> St
     let mut columns = vec![
         Column::new("ID"),
         Column::new("STATE"),
-        Column::new("AGENT").shrinks(),
-        Column::new("TRY").right(),
-        Column::new("AGE").right(),
-        Column::new("TOOK").right(),
-        Column::new("ENDED WITH"),
+        Column::new("AGENT").shrinks().yields(4),
+        Column::new("TRY").right().yields(0),
+        Column::new("AGE").right().yields(3),
+        Column::new("TOOK").right().yields(1),
+        Column::new("ENDED WITH").yields(2),
     ];
     if wide {
         columns.extend([Column::new("PRIORITY").right(), Column::new("CREATED"), Column::new("STARTED")]);
@@ -65,18 +65,26 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
         ("attempt", format!("{} of at most {}", job.attempt, job.max_attempts).into()),
         ("ended with", ended_with(job).into()),
         ("message", job.message.as_deref().unwrap_or_default().into()),
+        ("waits for", waits_for(job, now).into()),
         ("command", command_line(&job.process.command).into()),
         ("working folder", job.process.working_dir.as_deref().unwrap_or_default().into()),
-        ("environment", job.process.env.keys().cloned().collect::<Vec<_>>().join(" ").into()),
+        ("environment", variables(job).into()),
         ("needs", needs(&job.requirements).into()),
         ("devices", job.devices.join(" ").into()),
+        ("after", job.depends_on.join(" ").into()),
+        ("time limit", job.timeout_ms.map(|ms| took(Timestamp::from_ms(0), time(ms))).unwrap_or_default().into()),
+        ("result", job.result.as_ref().map(ToString::to_string).unwrap_or_default().into()),
         ("priority", job.priority.to_string().into()),
         ("labels", labels(&job.labels).into()),
         ("output", bytes(job.output_bytes).into()),
+        ("submitted by", job.submitted_by.as_str().into()),
         ("created", since(job.created_at).into()),
         ("started", job.started_at.map(since).unwrap_or_default().into()),
         ("ended", job.ended_at.map(since).unwrap_or_default().into()),
-        ("took", lasted(job.started_at, job.ended_at, job.state, now).into()),
+        (
+            "took",
+            Some(lasted(job.started_at, job.ended_at, job.state, now)).filter(|t| t != "-").unwrap_or_default().into(),
+        ),
     ];
     let mut text = pairs(&lines, style);
     if !job.failures.is_empty() {
@@ -87,23 +95,75 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
 }
 
 fn failures(failures: &[AttemptFailure], now: Timestamp, style: Style) -> String {
-    let mut table = Table::new(&[
-        Column::new("TRY").right(),
-        Column::new("AGENT"),
-        Column::new("AGE").right(),
-        Column::new("ENDED WITH"),
-        Column::new("MESSAGE").shrinks(),
-    ]);
+    let mut table = Table::new(&ATTEMPT);
     for failure in failures {
-        table.row(vec![
-            failure.attempt.to_string().into(),
-            failure.agent_id.as_str().into(),
-            age(failure.at, now).into(),
-            ending(failure.exit_code, failure.signal, Some(failure.reason.as_str())).into(),
-            failure.message.as_deref().unwrap_or("-").into(),
-        ]);
+        table.row(attempt(failure, now));
     }
     table.render(style)
+}
+
+/// The attempts of many jobs that ended other than well.
+#[must_use]
+pub fn attempts<'a>(jobs: impl Iterator<Item = &'a Job>, now: Timestamp, style: Style) -> String {
+    let mut table = Table::new(&[[Column::new("JOB"), Column::new("STATE").yields(2)].as_slice(), &ATTEMPT].concat());
+    for job in jobs {
+        for failure in &job.failures {
+            table.row([vec![job.id.as_str().into(), state(job.state)], attempt(failure, now)].concat());
+        }
+    }
+    table.render(style)
+}
+
+const ATTEMPT: [Column; 5] = [
+    Column::new("TRY").right().yields(3),
+    Column::new("AGENT").yields(1),
+    Column::new("AGE").right().yields(0),
+    Column::new("ENDED WITH"),
+    Column::new("MESSAGE").shrinks(),
+];
+
+fn attempt(failure: &AttemptFailure, now: Timestamp) -> Vec<Cell> {
+    vec![
+        failure.attempt.to_string().into(),
+        failure.agent_id.as_str().into(),
+        age(failure.at, now).into(),
+        ending(failure.exit_code, failure.signal, Some(failure.reason.as_str())).into(),
+        failure.message.as_deref().unwrap_or("-").into(),
+    ]
+}
+
+fn time(ms: u64) -> Timestamp {
+    Timestamp::from_ms(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+/// The names of its variables; their values may be secret.
+fn variables(job: &Job) -> String {
+    let names: Vec<_> = job.process.env.keys().chain(job.process.secret_env.keys()).map(String::as_str).collect();
+    names.join(" ")
+}
+
+/// What a job that does not run yet waits for, in a few words; empty if it runs or has ended.
+#[must_use]
+pub fn waits_for(job: &Job, now: Timestamp) -> String {
+    match job.state {
+        JobState::Blocked => {
+            let count = job.waits_for.unwrap_or_default();
+            format!("{count} job{} to end", plural(count))
+        }
+        JobState::Delayed => job.not_before.map_or("its time".to_owned(), |at| format!("{at} (in {})", left(at, now))),
+        JobState::Pending => job.waiting.as_ref().map_or("an agent that can take it".to_owned(), |w| in_line(w, now)),
+        _ => String::new(),
+    }
+}
+
+fn in_line(waiting: &Waiting, now: Timestamp) -> String {
+    let place = format!("an agent, as number {} of {} in line", waiting.place, waiting.line);
+    let holds = waiting.holds.as_ref().map(|agent| format!(", which keeps {agent} free")).unwrap_or_default();
+    let until = waiting.may_start_at.map(|at| format!(", perhaps {} more", left(at, now))).unwrap_or_default();
+    let ruled_out: Vec<_> = waiting.ruled_out.iter().map(|r| format!("{} by {}", r.agents, r.reason)).collect();
+    let why =
+        if ruled_out.is_empty() { String::new() } else { format!("; agents ruled out: {}", ruled_out.join(", ")) };
+    place + &holds + &until + &why
 }
 
 /// How a job ended, for a sentence: `exit code 3`, `signal 9`, `timeout`.
@@ -155,6 +215,9 @@ pub fn needs(needs: &Requirements) -> String {
         (0, _) => {}
         (gpus, 0) => parts.push(format!("{gpus} GPU{}", plural(gpus))),
         (gpus, mb) => parts.push(format!("{gpus} GPU{} with {} each", plural(gpus), megabytes(mb))),
+    }
+    if needs.exclusive {
+        parts.push("nothing else on them".to_owned());
     }
     if needs.ram_mb > 0 {
         parts.push(format!("{} of memory", megabytes(needs.ram_mb)));

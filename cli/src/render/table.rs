@@ -18,13 +18,14 @@ pub struct Column {
     heading: &'static str,
     right: bool,
     shrinks: bool,
+    yields: Option<u8>,
 }
 
 impl Column {
     /// A column of text.
     #[must_use]
     pub const fn new(heading: &'static str) -> Self {
-        Self { heading, right: false, shrinks: false }
+        Self { heading, right: false, shrinks: false, yields: None }
     }
 
     /// The same column, its cells to the right, for numbers.
@@ -38,6 +39,14 @@ impl Column {
     #[must_use]
     pub const fn shrinks(mut self) -> Self {
         self.shrinks = true;
+        self
+    }
+
+    /// The same column, left out where the terminal is too narrow for all that cannot shrink; that with the lowest rank
+    /// goes first.
+    #[must_use]
+    pub const fn yields(mut self, rank: u8) -> Self {
+        self.yields = Some(rank);
         self
     }
 }
@@ -85,33 +94,49 @@ impl Table {
     /// The table as lines, each with its line break.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let widths = self.widths(style.width, style.headers);
+        let (columns, widths) = self.layout(style.width, style.headers);
         let heading: Vec<Cell> = self.columns.iter().map(|c| Cell::toned(c.heading, Tone::Faint)).collect();
         let heading = style.headers.then_some(&heading);
-        heading.into_iter().chain(&self.rows).map(|row| self.line(row, &widths, style)).collect()
+        heading.into_iter().chain(&self.rows).map(|row| self.line(row, &columns, &widths, style)).collect()
     }
 
-    /// Each column's width: that of its widest cell, less what has to be cut.
-    fn widths(&self, limit: Option<usize>, headers: bool) -> Vec<usize> {
-        let widest = |(index, column): (usize, &Column)| {
+    /// The columns that there is room for, by their places, and how wide each is.
+    fn layout(&self, limit: Option<usize>, headers: bool) -> (Vec<usize>, Vec<usize>) {
+        let mut columns: Vec<usize> = (0..self.columns.len()).collect();
+        loop {
+            let (widths, excess) = self.widths(&columns, limit, headers);
+            let next = columns.iter().filter_map(|&at| self.columns[at].yields.map(|rank| (rank, at))).min();
+            match next {
+                Some((_, least)) if excess > 0 => columns.retain(|&at| at != least),
+                _ => return (columns, widths),
+            }
+        }
+    }
+
+    /// The width of each of these columns, that of its widest cell less what has to be cut, and how much they are too wide
+    /// even so.
+    fn widths(&self, columns: &[usize], limit: Option<usize>, headers: bool) -> (Vec<usize>, usize) {
+        let widest = |&index: &usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.text.width());
-            cells.chain(headers.then(|| column.heading.width())).max().unwrap_or_default()
+            cells.chain(headers.then(|| self.columns[index].heading.width())).max().unwrap_or_default()
         };
-        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
+        let mut widths: Vec<usize> = columns.iter().map(widest).collect();
         let total = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         let mut excess = limit.map_or(0, |limit| total.saturating_sub(limit));
-        for (index, column) in self.columns.iter().enumerate().rev().filter(|(_, c)| c.shrinks) {
+        let shrinking = columns.iter().map(|&index| &self.columns[index]).enumerate().filter(|(_, c)| c.shrinks);
+        for (place, column) in shrinking.collect::<Vec<_>>().into_iter().rev() {
             let least = LEAST_WIDTH.max(column.heading.width());
-            let cut = excess.min(widths[index].saturating_sub(least));
-            widths[index] -= cut;
+            let cut = excess.min(widths[place].saturating_sub(least));
+            widths[place] -= cut;
             excess -= cut;
         }
-        widths
+        (widths, excess)
     }
 
-    fn line(&self, row: &[Cell], widths: &[usize], style: Style) -> String {
+    fn line(&self, row: &[Cell], columns: &[usize], widths: &[usize], style: Style) -> String {
         let mut line = String::new();
-        for ((cell, column), &width) in row.iter().zip(&self.columns).zip(widths) {
+        for (&at, &width) in columns.iter().zip(widths) {
+            let (Some(cell), column) = (row.get(at), &self.columns[at]) else { continue };
             let text = cut(&cell.text, width);
             let padding = " ".repeat(width.saturating_sub(text.width()));
             let painted = style.paint(&text, cell.tone);

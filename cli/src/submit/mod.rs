@@ -1,6 +1,11 @@
-//! `titan submit`: submits a job and follows its output.
+//! `titan submit`: submits a job and follows its output, or many jobs from a file.
 
+pub mod batch;
+mod once;
 mod spec;
+pub(crate) mod values;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use titan_api::{
@@ -23,7 +28,17 @@ use crate::{
     settings::Format,
 };
 
+use once::Call;
 pub use spec::JobOptions;
+use values::parse_idempotency_key;
+
+impl Options {
+    /// Whether something of what is submitted is read from standard input.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.job.reads_stdin() || self.batch.as_deref().is_some_and(batch::is_stdin)
+    }
+}
 
 /// Arguments of `titan submit`.
 #[derive(Debug, Clone, Args)]
@@ -33,6 +48,13 @@ Examples:
   titan submit -- echo hi
   titan submit --name nightly --gpus 1 --vram 16G -- python train.py --epochs 3
   titan submit --detach -o name -- sh -c 'sleep 60; date'
+  titan submit --after JOB --in 10m -- python report.py
+  titan submit --batch jobs.jsonl -o name
+
+A file for --batch holds jobs as the interface takes them, one a line or in one JSON array. Jobs in it may wait for each
+other by name:
+  {\"kind\":\"process\",\"ref\":\"prepare\",\"process\":{\"command\":[\"echo\",\"one\"]}}
+  {\"kind\":\"process\",\"depends_on\":[\"prepare\"],\"process\":{\"command\":[\"echo\",\"two\"]}}
 
 Ctrl-C detaches: the job goes on, and `titan jobs logs -f JOB` comes back to it. The exit code is that of the job.")]
 pub struct Options {
@@ -51,6 +73,13 @@ pub struct Options {
     /// Print the job as it would be submitted, as JSON, and submit nothing.
     #[arg(long, conflicts_with_all = ["detach", "explain"])]
     pub dry_run: bool,
+    /// Submit the jobs of this file, all or none, at most 1,000, and do not wait for them; `-` reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["JobOptions", "cancel_on_interrupt", "explain", "plain_exit_code"])]
+    pub batch: Option<PathBuf>,
+    /// Make no second job if the same command with the same key made one before. Without it each call has a key of its
+    /// own, so that one whose answer is lost can be repeated safely.
+    #[arg(long, value_name = "KEY", value_parser = parse_idempotency_key)]
+    pub idempotency_key: Option<String>,
     /// How to tell a shell how it ended.
     #[command(flatten)]
     pub exit: ended::ExitCode,
@@ -67,16 +96,22 @@ pub struct Options {
 /// [`Failure`], as for every command.
 pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     let session = session.quiet(options.quiet);
+    if let Some(file) = &options.batch {
+        let batch = batch::read(file)?;
+        if options.dry_run {
+            return session.print_lines(&batch.jobs);
+        }
+        return batch::run(&session, &batch, options.idempotency_key).await;
+    }
     let job = options.job.into_job()?;
     if options.dry_run {
         return session.print_lines(&[job]);
     }
-    let before = interrupt::say_on_ctrl_c(IN_DOUBT.to_owned())?;
-    let submitted = session.client.submit_job(&job, options.explain).await.map_err(|error| {
-        let unknown = matches!(error, titan_api::client::ClientError::Unreachable { .. });
-        let doubt = if unknown { " (if it was reached, `titan jobs ls` shows the job)" } else { "" };
-        session.failed(format!("submit the job{doubt}"))(error)
-    })?;
+    let call = Call::new(options.idempotency_key, "submit the job".to_owned(), job.not_before)?;
+    let submitted = once::until_answered(&session, &call, async |key| {
+        session.client.submit_job_once(&job, options.explain, key).await
+    });
+    let submitted = submitted.await?;
     if let Some(explanation) = submitted.explanation.as_ref().filter(|_| options.explain) {
         eprint!("{}", explain(explanation));
     }
@@ -88,13 +123,8 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     } else {
         interrupt::detach_on_ctrl_c(&submitted.id)?
     };
-    drop(before);
     follow(&session, &submitted, options.exit, &guard).await
 }
-
-/// What Ctrl-C says before the coordinator has answered.
-const IN_DOUBT: &str =
-    "\nInterrupted before the coordinator answered; `titan jobs ls` shows the job if it was accepted.";
 
 async fn follow(
     session: &Session,
@@ -137,6 +167,8 @@ fn announce(submitted: &SubmittedJob) -> String {
     match (&submitted.agent_id, submitted.state) {
         (Some(agent), _) => format!("[titan: job {} goes to {agent}]", submitted.id),
         (None, JobState::Pending) => format!("[titan: job {} waits for an agent that can take it]", submitted.id),
+        (None, JobState::Blocked) => format!("[titan: job {} waits for other jobs to end]", submitted.id),
+        (None, JobState::Delayed) => format!("[titan: job {} waits for its time]", submitted.id),
         (None, state) => format!("[titan: job {} is {state}]", submitted.id),
     }
 }

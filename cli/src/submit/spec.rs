@@ -10,18 +10,21 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use titan_api::{
-    jobs::{JobKind, ProcessSpec, Requirements, SubmitJob},
+    ids::JobId,
+    jobs::{JobKind, OnDisconnect, ProcessSpec, Requirements, SubmitJob},
     limits,
     secret::Secret,
+    time::Timestamp,
 };
 
-use crate::failure::Failure;
+use super::values::{IfOneFails, at_most, parse_cpus, parse_mb, parse_name, parse_pair, parse_secret, parse_variable};
+use crate::{credential::milliseconds, failure::Failure, render::units};
 
 /// What to run, and what it needs.
 #[derive(Debug, Clone, Args)]
 pub struct JobOptions {
     /// How many GPUs.
-    #[arg(long, default_value_t, value_name = "N", help_heading = "Requirements")]
+    #[arg(long, default_value_t, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Requirements")]
     pub gpus: u32,
     /// Memory on each of those GPUs: megabytes, or with a unit, for example `16G`.
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
@@ -33,7 +36,7 @@ pub struct JobOptions {
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
     pub ram: u64,
     /// CPUs, in fractions if need be.
-    #[arg(long, default_value_t, value_name = "N", help_heading = "Requirements")]
+    #[arg(long, default_value_t, value_name = "N", value_parser = parse_cpus, help_heading = "Requirements")]
     pub cpus: f64,
     /// A label that the agent must carry. May be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair, help_heading = "Requirements")]
@@ -61,11 +64,33 @@ pub struct JobOptions {
     #[arg(long, default_value_t, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1_000..=1_000))]
     pub priority: i32,
     /// How often the job may be tried.
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Attempts")]
     pub max_attempts: u32,
+    /// How often it may be tried again; one less than --max-attempts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=99), conflicts_with = "max_attempts", help_heading = "Attempts")]
+    pub retries: Option<u32>,
+    /// How long to wait before the second attempt, at most an hour; twice as long before each further one, half of it by
+    /// chance. Only attempts that the job itself ended badly wait.
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = at_most(limits::BACKOFF_MS), help_heading = "Attempts")]
+    pub backoff: Duration,
     /// End an attempt that runs longer, for example `90s` or `2h`.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = at_most(limits::TIMEOUT_MS), help_heading = "Attempts")]
     pub timeout: Option<Duration>,
+    /// Let an attempt go on for so long after its agent was last in touch, instead of ending it and starting another.
+    #[arg(long, value_name = "DURATION", value_parser = at_most(limits::DISCONNECT_GRACE_MS), help_heading = "Attempts")]
+    pub keep_on_disconnect: Option<Duration>,
+    /// Start it when this job has ended. May be repeated.
+    #[arg(long, value_name = "JOB", help_heading = "When")]
+    pub after: Vec<JobId>,
+    /// What to do if one of those does not end well.
+    #[arg(long, value_enum, default_value_t, requires = "after", value_name = "WHAT", help_heading = "When")]
+    pub on_dependency_failure: IfOneFails,
+    /// Start it no sooner than then, for example `2026-11-21T06:00:00Z`.
+    #[arg(long, value_name = "TIME", help_heading = "When")]
+    pub at: Option<Timestamp>,
+    /// Start it no sooner than after this time, by the clock of this machine.
+    #[arg(long = "in", value_name = "DURATION", value_parser = at_most(limits::DELAY_MS.unsigned_abs()), conflicts_with = "at", help_heading = "When")]
+    pub after_time: Option<Duration>,
     /// Where the program runs on the agent's box; an empty folder of its own by default.
     #[arg(long, value_name = "FOLDER")]
     pub workdir: Option<String>,
@@ -73,7 +98,7 @@ pub struct JobOptions {
     #[arg(long, value_name = "FILE")]
     pub stdin_file: Option<PathBuf>,
     /// The program and its arguments, as they are: no shell reads them.
-    #[arg(last = true, required = true, num_args = 1.., value_name = "PROGRAM ARGS")]
+    #[arg(last = true, required_unless_present = "batch", num_args = 1.., value_name = "PROGRAM ARGS")]
     pub command: Vec<String>,
 }
 
@@ -90,7 +115,7 @@ impl JobOptions {
     /// [`Failure`] if the file for standard input, or one with variables, is unusable.
     pub fn into_job(self) -> Result<SubmitJob, Failure> {
         let stdin = self.stdin_file.map(|file| read_stdin(&file)).transpose()?;
-        let timeout_ms = self.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
+        let not_before = self.at.or_else(|| self.after_time.map(from_now));
         Ok(SubmitJob {
             kind: JobKind::Process,
             process: ProcessSpec {
@@ -109,13 +134,24 @@ impl JobOptions {
                 exclusive: self.exclusive,
             },
             priority: self.priority,
-            max_attempts: self.max_attempts,
-            timeout_ms,
+            max_attempts: self.retries.map_or(self.max_attempts, |retries| retries + 1),
+            timeout_ms: self.timeout.map(milliseconds),
+            backoff_ms: milliseconds(self.backoff),
+            on_disconnect: if self.keep_on_disconnect.is_some() { OnDisconnect::Keep } else { OnDisconnect::Stop },
+            disconnect_grace_ms: self.keep_on_disconnect.map(milliseconds).unwrap_or_default(),
+            not_before,
+            depends_on: self.after.iter().map(ToString::to_string).collect(),
+            on_dependency_failure: self.on_dependency_failure.into(),
             labels: self.label.into_iter().chain(self.name.map(|name| ("name".to_owned(), name))).collect(),
             allow_unserved: self.allow_unserved,
             ..SubmitJob::default()
         })
     }
+}
+
+fn from_now(time: Duration) -> Timestamp {
+    let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_ms(units::now().as_ms().saturating_add(ms))
 }
 
 /// The variables of the files, in their order, and those that were named one by one.
@@ -153,51 +189,4 @@ fn read_stdin(file: &std::path::Path) -> Result<String, Failure> {
         return Err(Failure::Usage(format!("--stdin-file {name} is longer than {most_kib} KiB; let the job fetch it")));
     }
     Ok(text)
-}
-
-/// A name that a label can hold.
-fn parse_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > limits::LABEL_BYTES {
-        return Err(format!("must be 1 to {} bytes", limits::LABEL_BYTES));
-    }
-    Ok(text.to_owned())
-}
-
-/// `name=value`.
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("must be NAME=VALUE".to_owned()),
-    }
-}
-
-/// `NAME=value`, or `NAME` for the value that it has in this process, which keeps secrets off the command line.
-fn parse_variable(text: &str) -> Result<(String, String), String> {
-    if text.contains('=') {
-        return parse_pair(text);
-    }
-    let value = std::env::var(text).map_err(|_| format!("{text} is not set here; say {text}=VALUE"))?;
-    Ok((text.to_owned(), value))
-}
-
-/// `NAME` for the value that it has in this process: a secret is no part of a command line, which others can see.
-fn parse_secret(name: &str) -> Result<(String, String), String> {
-    if let Some((name, _)) = name.split_once('=') {
-        return Err(format!("takes a name alone: say `export {name}=…` first, in a way that your shell does not keep"));
-    }
-    parse_variable(name)
-}
-
-/// Megabytes: a number, or one with a unit of 1,024 (`M`, `G`, `T`, each also as `GB` or `GiB`).
-fn parse_mb(text: &str) -> Result<u64, String> {
-    let wrong = || "must be megabytes, or a number with M, G or T, for example 16G".to_owned();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "M" | "MB" | "MIB" => 1,
-        "G" | "GB" | "GIB" => 1_024,
-        "T" | "TB" | "TIB" => 1_024 * 1_024,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).ok_or_else(wrong)
 }

@@ -48,6 +48,18 @@ fn every_flag_reaches_the_job() {
         "1",
         "--timeout",
         "90s",
+        "--backoff",
+        "2m",
+        "--keep-on-disconnect",
+        "1h",
+        "--after",
+        "job-a",
+        "--after",
+        "job-b",
+        "--on-dependency-failure",
+        "run",
+        "--at",
+        "2026-11-21T07:18:45+01:00",
         "--workdir",
         "/srv",
         "--allow-unserved",
@@ -58,8 +70,43 @@ fn every_flag_reaches_the_job() {
     ]);
     let expected = r#"{"kind":"process","process":{"command":["run","--gpus","7"],"env":{"A":"b=c"},"working_dir":"/srv"},
         "requirements":{"gpus":2,"vram_mb":16384,"ram_mb":512,"cpus":0.5,"agent_labels":{"gpu":"a100"}},"priority":-5,
-        "max_attempts":1,"timeout_ms":90000,"labels":{"who":"me"},"allow_unserved":true}"#;
+        "max_attempts":1,"timeout_ms":90000,"backoff_ms":120000,"on_disconnect":"keep","disconnect_grace_ms":3600000,
+        "depends_on":["job-a","job-b"],"on_dependency_failure":"run","not_before":"2026-11-21T06:18:45Z","labels":{"who":"me"},"allow_unserved":true}"#;
     assert_eq!(job, serde_json::from_str(expected).unwrap());
+}
+
+#[test]
+fn retries_are_one_less_than_attempts_and_a_time_may_be_told_from_now() {
+    assert_eq!(job(&["--retries", "0", "--", "x"]).max_attempts, 1);
+    assert!(refusal(&["submit", "--retries", "1", "--max-attempts", "2", "--", "x"]).contains("cannot be used with"));
+    let from_now = |job: SubmitJob| job.not_before.unwrap().as_ms() - titan_cli::render::units::now().as_ms();
+    assert!((3_590_000..=3_600_000).contains(&from_now(job(&["--in", "1h", "--", "x"]))));
+    assert!(
+        refusal(&["submit", "--in", "1h", "--at", "2026-11-21T06:18:45Z", "--", "x"]).contains("cannot be used with")
+    );
+}
+
+#[test]
+fn what_the_interface_would_refuse_is_refused_here_in_the_words_of_the_command_line() {
+    for (flag, value, says) in [
+        ("--timeout", "31d", "to 30days"),
+        ("--timeout", "soon", "for example 90s"),
+        ("--backoff", "2h", "to 1h"),
+        ("--backoff", "1us", "from 1ms"),
+        ("--keep-on-disconnect", "8d", "to 7days"),
+        ("--in", "2y", "must be from 1ms"),
+        ("--at", "tomorrow", "2026-11-21T06:18:45Z"),
+        ("--at", "2026-11-21T06:18:45", "its distance from UTC"),
+        ("--cpus", "NaN", "from 0 to 4096"),
+        ("--gpus", "65", "0..=64"),
+        ("--ram", "17T", "at most 16T"),
+        ("--on-dependency-failure", "run", "--after"),
+        ("--idempotency-key", "", "1 to 255"),
+        ("--idempotency-key", "é", "printable ASCII"),
+    ] {
+        let message = refusal(&["submit", flag, value, "--", "x"]);
+        assert!(message.contains(says), "{flag} {value}: {message}");
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What the documents say of the command line is what it does.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::Parser;
+use titan_api::{jobs::SubmitJob, problem::ProblemType};
 use titan_cli::{args::Cli, failure::EXIT_CODES, manual::reference};
 
 const DOCUMENTS: [(&str, &str); 3] = [
@@ -12,9 +15,16 @@ const DOCUMENTS: [(&str, &str); 3] = [
 /// The words of a line of shell, up to a comment; variables stay as they are.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
-    let mut quote = None;
-    for c in line.chars() {
+    let (mut quote, mut chars) = (None, line.chars());
+    while let Some(c) = chars.next() {
         match (quote, c) {
+            // What another command prints, or a variable holds: an id, in these documents.
+            (None, '$') if words.last().unwrap().is_empty() => {
+                let end = if chars.clone().next() == Some('(') { ')' } else { ' ' };
+                chars.by_ref().take_while(|c| *c != end).for_each(drop);
+                words.last_mut().unwrap().push_str("job-a");
+                words.push(String::new());
+            }
             (None, '#') if words.last().unwrap().is_empty() => break,
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), c) if open == c => quote = None,
@@ -32,7 +42,7 @@ fn calls(document: &str) -> Vec<Vec<String>> {
     let call = |line: &str| {
         let words = words(line);
         let at = words.iter().position(|word| word == "titan" || word.ends_with("/titan"))?;
-        let end = words[at..].iter().position(|word| ["<", ">", "|"].contains(&word.as_str()));
+        let end = words[at..].iter().position(|word| ["<", ">", "|", "||", "&&"].contains(&word.as_str()));
         Some(words[at..end.map_or(words.len(), |end| at + end)].to_vec())
     };
     blocks.flat_map(str::lines).filter_map(call).collect()
@@ -66,4 +76,86 @@ fn the_help_and_the_documents_list_the_same_exit_codes() {
     let in_document: Vec<u8> = rows.filter_map(code).collect();
     assert_eq!(in_help, in_document);
     assert_eq!(in_help.len(), 11);
+}
+
+const INTERFACE: &str = include_str!("../../../docs/api.md");
+
+/// The cells of the rows of tables of docs/api.md whose first cell begins so, without the marks of code.
+fn rows(begins: &str) -> Vec<Vec<String>> {
+    let rows = INTERFACE.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+    let cells = |row: &str| row.split(" | ").map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>();
+    rows.map(cells).filter(|cells| cells[0].starts_with(begins)).collect()
+}
+
+/// Who may call an operation, in the words of docs/api.md.
+fn needs(operation: &serde_json::Value) -> String {
+    let kinds: Vec<_> =
+        operation["security"].as_array().into_iter().flatten().filter_map(|kind| kind.as_object()).collect();
+    let scope = kinds.iter().find_map(|kind| kind.get("api_key")?[0].as_str());
+    let kind = kinds.iter().find_map(|kind| kind.keys().next()).map(|kind| kind.replace('_', " "));
+    scope.map(str::to_owned).or(kind).unwrap_or_else(|| "-".to_owned())
+}
+
+#[test]
+fn the_description_of_the_interface_has_every_route_and_who_may_call_it() {
+    let document: serde_json::Value = serde_json::from_str(&titan_coordinator::openapi().to_json().unwrap()).unwrap();
+    let mut expected = BTreeMap::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
+            expected.insert(format!("{} {path}", method.to_uppercase()), needs(operation));
+        }
+    }
+    let methods = ["GET ", "POST ", "PUT ", "DELETE "].into_iter();
+    let listed: Vec<_> = methods.flat_map(rows).map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(listed.len(), expected.len(), "a route is listed twice, or missing");
+    assert_eq!(listed.into_iter().collect::<BTreeMap<_, _>>(), expected);
+}
+
+#[test]
+fn every_route_of_clients_has_a_line_to_try_it() {
+    let lines: String = INTERFACE.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let is_variable = |part: &str| part.starts_with('$') || part.starts_with("no-such-");
+    let tried: BTreeSet<Vec<&str>> = lines
+        .split([' ', '"', ';', '\n'])
+        .filter_map(|word| word.strip_prefix("$TITAN_URL").or(Some(word).filter(|word| word.starts_with('/'))))
+        .map(|path| {
+            path.split('?')
+                .next()
+                .unwrap()
+                .split('/')
+                .skip(1)
+                .map(|part| if is_variable(part) { "{}" } else { part })
+                .collect()
+        })
+        .collect();
+    for row in ["GET ", "POST ", "PUT ", "DELETE "].into_iter().flat_map(rows) {
+        let path = row[0].split(' ').nth(1).unwrap();
+        let is_for_agents = ["join", "register", "heartbeat", "claim", "report"].iter().any(|end| path.ends_with(end));
+        let wanted: Vec<&str> =
+            path.split('/').skip(1).map(|part| if part.starts_with('{') { "{}" } else { part }).collect();
+        let is_tried = tried.contains(&wanted) || path == "/docs/{file}" && tried.contains(&vec!["docs", "style.css"]);
+        assert!(is_tried || is_for_agents, "docs/api.md has no line for {path}: {tried:?}");
+    }
+}
+
+#[test]
+fn the_description_of_the_interface_has_every_type_of_problem() {
+    let listed: Vec<_> = rows("/problems/").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let expected: Vec<_> = ProblemType::ALL.iter().map(|t| (t.uri().to_owned(), t.status().to_string())).collect();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn the_job_of_the_description_has_every_field_that_a_job_has() {
+    let block = INTERFACE.split("```json\n").find(|block| block.contains("\"requirements\"")).unwrap();
+    let text = block.split("```").next().unwrap();
+    let shown: serde_json::Value = serde_json::from_str(text).unwrap();
+    let job: SubmitJob = serde_json::from_str(text).unwrap();
+    let all = serde_json::to_value(&job).unwrap();
+    for part in ["", "/process", "/requirements"] {
+        let fields = |json: &serde_json::Value| {
+            json.pointer(part).unwrap().as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(fields(&shown), fields(&all), "{part}");
+    }
 }

@@ -133,7 +133,7 @@ fn requests_carry_the_key_the_pool_and_the_filters() {
     let server = Server::start(|_, _| json(200, r#"{"jobs":[]}"#));
     let arguments = ["jobs", "ls", "--state", "failed", "--agent", "box-1", "--cursor", "a/b", "--pool", "blue"];
     let (code, out, err) = ran(Titan::new().at(&server, &arguments).output().unwrap());
-    assert_eq!((code, out.as_str(), err.contains("no jobs")), (0, "", true), "{err}");
+    assert_eq!((code, out.as_str(), err.contains("no such jobs")), (0, "", true), "{err}");
     let request = &server.requests()[0];
     assert_eq!(request.line, "GET /api/v1/jobs?state=failed&agent=box-1&limit=100&cursor=a%2Fb");
     assert_eq!(request.header("authorization"), Some("Bearer key-1"));

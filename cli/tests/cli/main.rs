@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
 mod args;
+mod batch;
 mod contexts;
 mod credentials;
 mod dev;
@@ -11,7 +12,10 @@ mod doctor;
 mod exit_codes;
 mod fleet;
 mod follow;
+mod jobs;
+mod once;
 mod render;
+mod scheduler;
 mod settings;
 mod sse;
 mod submit;

@@ -65,6 +65,21 @@ job-a  cancelled  box-1    1   3m  5.00s  cancelled   a comma…
 }
 
 #[test]
+fn a_terminal_that_is_too_narrow_even_so_gets_fewer_columns_and_no_line_is_wider() {
+    let jobs = [summary("01a22667-0976-704f-a1a3-ca44a00dc68d", JobState::Completed, "a command that is long")];
+    let heading = |width| {
+        let shown = jobs::list(&jobs, now(), narrow(width), false);
+        assert!(shown.lines().all(|line| line.chars().count() <= width), "{shown}");
+        shown.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(heading(100), "ID STATE AGENT TRY AGE TOOK ENDED WITH COMMAND");
+    assert_eq!(heading(80), "ID STATE AGENT AGE COMMAND");
+    assert_eq!(heading(60), "ID STATE COMMAND");
+    let agents = agents::list(&[agent("box-1")], now(), narrow(40), false);
+    assert!(agents.starts_with("ID") && agents.lines().all(|line| line.chars().count() <= 40), "{agents}");
+}
+
+#[test]
 fn wide_characters_count_as_two_columns() {
     let mut table = Table::new(&[Column::new("A").shrinks(), Column::new("B")]);
     table.row(vec!["計算機計算機計算機".into(), "x".into()]);
@@ -89,19 +104,20 @@ box-2  healthy, draining  0.812   1/4     8   15.5 GB  -                        
 fn one_job_is_shown_whole_with_the_attempts_that_failed() {
     let shown = jobs::whole(&job("job-a", JobState::Failed), now(), Style::PLAIN);
     let expected = "\
-id:          job-a
-state:       failed
-agent:       box-1
-attempt:     2 of at most 3
-ended with:  exit code 3
-command:     sh -c 'exit 3'
-needs:       1 GPU with 8.0 GB each
-priority:    0
-output:      68.3 KB
-created:     2027-01-15T07:56:40Z (3m ago)
-started:     2027-01-15T07:56:50Z (3m ago)
-ended:       2027-01-15T07:57:55Z (2m ago)
-took:        1m05s
+id:            job-a
+state:         failed
+agent:         box-1
+attempt:       2 of at most 3
+ended with:    exit code 3
+command:       sh -c 'exit 3'
+needs:         1 GPU with 8.0 GB each
+priority:      0
+output:        68.3 KB
+submitted by:  admin
+created:       2027-01-15T07:56:40Z (3m ago)
+started:       2027-01-15T07:56:50Z (3m ago)
+ended:         2027-01-15T07:57:55Z (2m ago)
+took:          1m05s
 
 Attempts that ended other than well:
 TRY  AGENT  AGE  ENDED WITH  MESSAGE

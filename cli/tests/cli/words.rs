@@ -34,10 +34,13 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["ps"], "`titan jobs ls` does that"),
         (&["logs", "job-a"], "`titan jobs logs` does that"),
         (&["job", "ls"], "'jobs'"),
+        (&["retry", "job-a"], "`titan jobs retry` does that"),
+        (&["dead"], "`titan jobs ls --state failed --attempts` does that"),
+        (&["submit", "echo", "hi"], "`titan submit -- echo …`"),
         (&["jobs", "list"], "`titan jobs ls` does that"),
         (&["keys", "revoke", "x"], "`titan keys rm` does that"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),
@@ -57,7 +60,7 @@ fn wrong_arguments_of_every_command_are_refused_before_anything_is_sent() {
             ran(Titan::new().at(&server, &[&words, &["--no-such-flag"][..]].concat()).output().unwrap());
         assert_eq!((code, err.contains("--no-such-flag")), (2, true), "{command}: {err}");
     }
-    let cases: [&[&str]; 14] = [
+    let cases: [&[&str]; 18] = [
         &["jobs", "show"],
         &["jobs", "show", "a", "b"],
         &["jobs", "logs", "--tail", "-1", "job-a"],
@@ -67,6 +70,10 @@ fn wrong_arguments_of_every_command_are_refused_before_anything_is_sent() {
         &["jobs", "ls", "--limit", "501"],
         &["jobs", "ls", "--watch=-1s"],
         &["jobs", "ls", "--watch"],
+        &["jobs", "retry"],
+        &["jobs", "ls", "--label", "name"],
+        &["jobs", "ls", "--attempts", "--watch"],
+        &["sweep", "extra"],
         &["agents", "drain", "--timeout", "5m", "box-1"],
         &["agents", "resume"],
         &["agents", "show", "a/b"],

@@ -1,0 +1,84 @@
+//! `titan submit --batch`: what a file may hold, what is refused before anything is sent, and what is printed.
+
+use titan_api::jobs::{SubmitBatch, SubmitJob};
+
+use crate::support::{Server, Titan, json, ran};
+
+const LINES: &str = r#"
+    {"kind":"process","ref":"a","process":{"command":["echo","one"]}}
+
+    {"kind":"process","depends_on":["a"],
+     "process":{"command":["echo","two two"]}}
+"#;
+const ACCEPTED: &str =
+    r#"{"jobs":[{"id":"job-a","state":"scheduled","agent_id":"box-1"},{"id":"job-b","state":"blocked"}]}"#;
+
+/// Runs `titan submit --batch FILE` with a file of that text.
+fn submit(text: &str, more: &[&str]) -> (i32, String, String, Server) {
+    let server = Server::start(|_, _| json(202, ACCEPTED));
+    let titan = Titan::new();
+    let file = titan.home.path().join("jobs");
+    std::fs::write(&file, text).unwrap();
+    let arguments = [&["submit", "--batch", file.to_str().unwrap()], more].concat();
+    let (code, out, err) = ran(titan.at(&server, &arguments).output().unwrap());
+    (code, out, err, server)
+}
+
+fn jobs(text: &str) -> Vec<SubmitJob> {
+    let (code, _, err, server) = submit(text, &[]);
+    assert_eq!(code, 0, "{err}");
+    let request = server.requests().remove(0);
+    assert_eq!(request.line, "POST /api/v1/jobs/batch");
+    serde_json::from_str::<SubmitBatch>(&request.body).unwrap().jobs
+}
+
+#[test]
+fn jobs_stand_one_after_the_other_or_in_an_array_or_in_the_body_of_the_interface() {
+    let one_by_one = jobs(LINES);
+    assert_eq!(one_by_one.len(), 2);
+    assert_eq!(
+        (one_by_one[0].reference.as_deref(), one_by_one[1].depends_on.as_slice()),
+        (Some("a"), &["a".to_owned()][..])
+    );
+    let array = serde_json::to_string_pretty(&one_by_one).unwrap();
+    assert_eq!(jobs(&array), one_by_one);
+    assert_eq!(jobs(&format!("{{\"jobs\":{array}}}")), one_by_one);
+}
+
+#[test]
+fn what_was_accepted_is_printed_beside_what_was_asked_for() {
+    let table = "\
+ID     STATE      REF  AGENT  COMMAND
+job-a  scheduled  a    box-1  echo one
+job-b  blocked    -    -      echo 'two two'
+";
+    assert_eq!(submit(LINES, &[]).1, table);
+    assert_eq!(submit(LINES, &["-o", "name"]).1, "job-a\njob-b\n");
+    assert_eq!(submit(LINES, &["-o", "json"]).1, format!("{ACCEPTED}\n"));
+    let (code, out, _, server) = submit(LINES, &["--dry-run"]);
+    assert_eq!((code, out.lines().count(), server.requests().len()), (0, 2, 0));
+}
+
+#[test]
+fn a_file_that_is_wrong_is_refused_with_the_place_before_anything_is_sent() {
+    let good = r#"{"kind":"process","process":{"command":["true"]}}"#;
+    let many = format!("{good}\n").repeat(1_001);
+    let cases = [
+        (String::new(), "holds no jobs"),
+        ("[]".to_owned(), "holds no jobs"),
+        (format!("{good}\n{{\"kind\":\"process\",\"gpus\":1}}"), "unknown field `gpus`"),
+        (format!("{good}\nnonsense"), "line 2 column"),
+        (many, "1001 jobs, and a batch takes 1000 at most"),
+        (" ".repeat(8 * 1_024 * 1_024 + 1), "longer than 8 MiB"),
+    ];
+    for (text, says) in cases {
+        let (code, _, err, server) = submit(&text, &[]);
+        assert_eq!((code, err.contains(says), server.requests().len()), (2, true, 0), "{says}: {err}");
+    }
+    let (code, _, err, _) = submit(LINES, &["--gpus", "1"]);
+    assert_eq!((code, err.lines().next().unwrap().contains("takes whole jobs from its file")), (2, true), "{err}");
+    assert_eq!(submit(LINES, &["--", "echo"]).0, 2);
+    assert_eq!(ran(Titan::new().bare(&["submit", "--batch", "/nowhere"]).output().unwrap()).0, 1);
+    let both = Titan::new().bare(&["submit", "--batch", "-", "--key-file", "-"]).output().unwrap();
+    assert_eq!(ran(both).0, 2);
+}

@@ -1,0 +1,95 @@
+//! `titan jobs`: filters, retries, and why attempts failed or a job waits.
+
+use titan_api::{
+    jobs::{JobList, JobState, Waiting},
+    scheduler::RuledOut,
+};
+use titan_cli::render::{jobs::whole, style::Style};
+
+use crate::support::{
+    Server, Titan, json, problem, ran,
+    samples::{self, ago, now},
+};
+
+fn page(ids: &[&str]) -> String {
+    let jobs = ids.iter().map(|id| samples::summary(id, JobState::Failed, "false")).collect();
+    serde_json::to_string(&JobList { jobs, next_cursor: None }).unwrap()
+}
+
+#[test]
+fn the_list_asks_for_what_the_filters_say() {
+    let server = Server::start(|_, _| json(200, page(&[])));
+    let arguments = ["jobs", "ls", "--state", "blocked", "--agent", "box-1", "-l", "a=b c", "--limit", "5"];
+    let (code, out, err) = ran(Titan::new().at(&server, &arguments).output().unwrap());
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "no such jobs\n"));
+    assert_eq!(server.requests()[0].line, "GET /api/v1/jobs?state=blocked&agent=box-1&label=a%3Db%20c&limit=5");
+}
+
+#[test]
+fn the_attempts_of_all_jobs_of_a_page_stand_in_one_table() {
+    let server = Server::start(|_, request| {
+        let id = request.line.trim_start_matches("GET /api/v1/jobs/");
+        if id.contains('?') {
+            json(200, page(&["job-a", "job-b"]))
+        } else {
+            json(200, serde_json::to_string(&samples::job(id, JobState::Failed)).unwrap())
+        }
+    });
+    let run = |more: &[&str]| {
+        let arguments = [&["jobs", "ls", "--state", "failed", "--attempts"], more].concat();
+        ran(Titan::new().at(&server, &arguments).output().unwrap())
+    };
+    let (code, out, err) = run(&[]);
+    assert_eq!(code, 0, "{err}");
+    let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["JOB", "STATE", "TRY", "AGENT", "AGE", "ENDED", "WITH", "MESSAGE"]);
+    assert_eq!(
+        (&lines[1][..4], &lines[1][5..]),
+        (&["job-a", "failed", "1", "box-2"][..], &["signal", "9", "killed", "by", "someone"][..])
+    );
+    assert_eq!((lines[2][0], lines.len()), ("job-b", 3), "in the order of the list");
+    assert_eq!(run(&["-o", "name"]).1, "job-a\njob-b\n");
+    assert_eq!(run(&["-o", "jsonl"]).1.lines().filter(|line| line.contains("\"failures\"")).count(), 2);
+}
+
+#[test]
+fn jobs_are_retried_up_to_the_first_that_cannot_be() {
+    let server = Server::start(|_, request| match request.line.as_str() {
+        "POST /api/v1/jobs/job-b/retry" => {
+            problem(titan_api::problem::ProblemType::Conflict, "job job-b ended well; submit it again to run it again")
+        }
+        _ => json(200, r#"{"id":"job-a","state":"scheduled"}"#),
+    });
+    let (code, out, err) =
+        ran(Titan::new().at(&server, &["jobs", "retry", "job-a", "job-b", "job-c"]).output().unwrap());
+    assert_eq!((code, out.as_str(), err.contains("submit it again")), (6, "job-a scheduled\n", true), "{err}");
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn a_job_that_waits_says_for_what() {
+    let says = |job| {
+        let shown = whole(&job, now(), Style::PLAIN);
+        shown.lines().find_map(|line| line.strip_prefix("waits for:")).map(|text| text.trim().to_owned())
+    };
+    let mut job = samples::job("job-a", JobState::Blocked);
+    (job.depends_on, job.waits_for) = (vec!["job-x".into(), "job-y".into()], Some(1));
+    assert_eq!(says(job.clone()).unwrap(), "1 job to end");
+    (job.state, job.not_before) = (JobState::Delayed, Some(ago(-90)));
+    assert_eq!(says(job.clone()).unwrap(), "2027-01-15T08:01:30Z (in 2m)");
+    job.state = JobState::Pending;
+    job.waiting = Some(Waiting {
+        place: 3,
+        line: 10,
+        since: ago(60),
+        holds: Some("box-1".parse().unwrap()),
+        may_start_at: Some(ago(-30)),
+        ruled_out: vec![RuledOut { reason: "slots".into(), agents: 2 }],
+        examined: 2,
+    });
+    let expected =
+        "an agent, as number 3 of 10 in line, which keeps box-1 free, perhaps 30s more; agents ruled out: 2 by slots";
+    assert_eq!(says(job.clone()).unwrap(), expected);
+    job.state = JobState::Running;
+    assert_eq!(says(job), None);
+}

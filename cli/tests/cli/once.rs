@@ -1,0 +1,56 @@
+//! A submission whose answer is lost is repeated with the same key, and nothing else is.
+
+use titan_api::problem::ProblemType;
+
+use crate::support::{Answer, Server, Titan, json, problem, ran};
+
+const SUBMITTED: &str = r#"{"id":"job-a","state":"scheduled","agent_id":"box-1"}"#;
+
+fn keys(server: &Server) -> Vec<String> {
+    server.requests().iter().map(|r| r.header("idempotency-key").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+    for lost in [Answer::Hangup, problem(ProblemType::StoreUnavailable, "it may have been accepted")] {
+        let server = Server::start(move |number, _| if number < 2 { lost.clone() } else { json(202, SUBMITTED) });
+        let (code, out, err) = ran(Titan::new().at(&server, &["submit", "-d", "--", "x"]).output().unwrap());
+        assert_eq!((code, out.as_str()), (0, "job-a\n"), "{err}");
+        let keys = keys(&server);
+        assert_eq!((keys.len(), keys[0] == keys[1] && keys[1] == keys[2]), (3, true), "{keys:?}");
+        let bodies: std::collections::BTreeSet<_> = server.requests().into_iter().map(|r| r.body).collect();
+        assert_eq!(bodies.len(), 1, "the same body each time, as the key demands");
+    }
+}
+
+#[test]
+fn each_command_has_a_key_of_its_own_unless_one_is_given() {
+    let server = Server::start(|_, _| json(202, SUBMITTED));
+    let titan = Titan::new();
+    for given in [&[][..], &[], &["--idempotency-key", "night 7"]] {
+        let arguments = [&["submit", "-d"], given, &["--", "x"]].concat();
+        assert_eq!(ran(titan.at(&server, &arguments).output().unwrap()).0, 0);
+    }
+    let keys = keys(&server);
+    assert_eq!((keys[0] == keys[1], keys[2].as_str()), (false, "night 7"), "{keys:?}");
+}
+
+#[test]
+fn a_refusal_is_not_repeated_and_neither_is_a_call_that_nobody_took() {
+    let server = Server::start(|_, _| problem(ProblemType::StoreFull, "no memory"));
+    assert_eq!(ran(Titan::new().at(&server, &["submit", "-d", "--", "x"]).output().unwrap()).0, 7);
+    assert_eq!(server.requests().len(), 1);
+    let began = std::time::Instant::now();
+    let nobody = Titan::new().bare(&["submit", "--url", "http://127.0.0.1:1", "--", "x"]).output().unwrap();
+    assert_eq!(ran(nobody).0, 7);
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "it is refused at once: {:?}", began.elapsed());
+}
+
+#[test]
+fn whoever_never_learns_what_became_of_it_is_told_how_to_find_out() {
+    let server = Server::start(|_, _| Answer::Hangup);
+    let arguments = ["submit", "--at", "2026-11-21T06:00:00Z", "--idempotency-key", "k", "--", "x"];
+    let (code, _, err) = ran(Titan::new().at(&server, &arguments).output().unwrap());
+    assert_eq!(code, 7, "{err}");
+    assert!(err.contains("--idempotency-key 'k' and --at 2026-11-21T06:00:00Z makes no second one"), "{err}");
+}
