@@ -1,6 +1,7 @@
 //! The table of routes, and what lies around all of them.
 
 mod agents;
+mod events;
 mod jobs;
 mod join_tokens;
 mod keys;
@@ -8,7 +9,9 @@ mod meta;
 mod page;
 mod pool;
 
-pub(crate) use self::jobs::no_such_job;
+pub(crate) use self::{events::read::page as events_page, jobs::no_such_job};
+
+use std::time::Duration;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
@@ -23,6 +26,7 @@ use utoipa_axum::{
 };
 
 use crate::{
+    error::ApiError,
     observe, openapi, quotas,
     state::AppState,
     strict::{self, KnownParameters},
@@ -55,6 +59,7 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::cancel::handler))
         .routes(routes!(jobs::retry::handler))
         .routes(limited(routes!(jobs::batch::handler), limits::BATCH_BODY_BYTES))
+        .routes(routes!(events::publish::handler, events::read::handler))
         .routes(routes!(agents::list::handler))
         .routes(routes!(agents::get::handler, agents::remove::handler))
         .routes(routes!(agents::drain::handler))
@@ -119,6 +124,14 @@ fn cors(state: &AppState) -> CorsLayer {
             quotas::LEFT,
             observe::TIMING,
         ])
+}
+
+/// How long a read may wait: what was asked for, or less where a held request costs money.
+pub(crate) fn read_wait(state: &AppState, asked_ms: u64) -> Result<Duration, ApiError> {
+    if asked_ms > limits::READ_WAIT_MS {
+        return Err(ApiError::BadRequest(format!("wait_ms must be from 0 to {}", limits::READ_WAIT_MS)));
+    }
+    Ok(Duration::from_millis(asked_ms.min(state.pace.longest_read_wait_ms())))
 }
 
 /// The body of a call that says all by its path: nothing, or an empty object.
