@@ -5,12 +5,14 @@
 
 mod admin;
 mod agents;
+mod events;
 mod jobs;
 mod output;
 mod query;
 mod reply;
 pub mod sse;
 mod status;
+mod stream;
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    events::{EventFilter, EventNews, EventStream},
     jobs::JobFilter,
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,

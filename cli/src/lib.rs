@@ -9,6 +9,7 @@ pub mod context;
 pub mod credential;
 pub mod dev;
 pub mod doctor;
+pub mod events;
 pub mod failure;
 pub mod files;
 pub mod follow;
@@ -82,6 +83,7 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Submit(options) => block_on(submit::run(Session::open(&cli.global)?, options)),
         Command::Jobs(command) => block_on(jobs::run(Session::open(&cli.global)?, command)),
         Command::Agents(command) => block_on(agents::run(Session::open(&cli.global)?, command)),
+        Command::Events(options) => block_on(events::run(Session::open(&cli.global)?, options)),
         Command::Status(options) => block_on(status::run(Session::open(&cli.global)?, options)),
     }
 }

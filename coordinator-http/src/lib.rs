@@ -17,6 +17,7 @@ mod idempotency;
 mod ids;
 mod jitter;
 mod keygen;
+mod load;
 mod logging;
 mod metrics;
 mod notes;

@@ -27,7 +27,7 @@ use utoipa_axum::{
 
 use crate::{
     error::ApiError,
-    observe, openapi, quotas,
+    load, observe, openapi, quotas,
     state::AppState,
     strict::{self, KnownParameters},
 };
@@ -96,12 +96,13 @@ pub fn metrics_router(state: AppState) -> Router {
 }
 
 /// What lies around all routes, from the outside: CORS, then the request's id, log line and problem, then panics, then
-/// what is refused before any handler.
+/// what is too much, then what is refused before any handler.
 fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -> Router<AppState> {
     router
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
         .layer(middleware::from_fn_with_state(known, strict::layer))
+        .layer(middleware::from_fn_with_state(state.clone(), load::layer))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::layer))
         .layer(cors(state))

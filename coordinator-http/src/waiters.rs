@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::seats::Seat;
 use self::{parked::Parked, seats::Seats};
-use crate::{error::ApiError, notes};
+use crate::{error::ApiError, load, notes};
 
 /// How many requests of one copy may wait at once.
 const PLACES: usize = 30_000;
@@ -142,11 +142,14 @@ impl Waiters {
 
     /// Whether something changed before the deadline, and before the shutdown.
     pub(crate) async fn has_changed(&self, watch: &mut Watch, deadline: Instant) -> bool {
-        tokio::select! {
-            biased;
-            () = self.closing.cancelled() => false,
-            () = watch.changed() => true,
-            () = sleep_until(deadline) => false,
-        }
+        load::resting(async {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => false,
+                () = watch.changed() => true,
+                () = sleep_until(deadline) => false,
+            }
+        })
+        .await
     }
 }

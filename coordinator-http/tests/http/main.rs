@@ -12,6 +12,7 @@ mod metrics;
 mod observed;
 mod outage;
 mod output;
+mod overload;
 mod polling;
 mod program;
 mod quotas;

@@ -69,9 +69,7 @@ impl RedisServer {
     pub(crate) async fn command(&self, words: &[&str]) {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut command = redis::cmd(words[0]);
-        words[1..].iter().for_each(|word| drop(command.arg(*word)));
-        command.query_async::<redis::Value>(&mut connection).await.unwrap();
+        redis::cmd(words[0]).arg(&words[1..]).query_async::<redis::Value>(&mut connection).await.unwrap();
     }
 
     /// Waits until this very server answers; `false` if it ended instead.
