@@ -5,6 +5,7 @@
 
 mod admin;
 mod agents;
+mod events;
 mod jobs;
 mod output;
 mod query;
@@ -12,6 +13,7 @@ mod reply;
 pub mod sse;
 mod status;
 mod trouble;
+mod stream;
 
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    events::{EventFilter, EventNews, EventStream},
     jobs::JobFilter,
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,

@@ -26,12 +26,25 @@ pub enum Scope {
     /// Read `/metrics`: figures of the pool, and of the copy of the coordinator that answers.
     #[serde(rename = "metrics:read")]
     MetricsRead,
+    /// Read the pool's events, in which agents and jobs are named.
+    #[serde(rename = "events:read")]
+    EventsRead,
+    /// Publish events on topics that are not the pool's own.
+    #[serde(rename = "events:write")]
+    EventsWrite,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 5] =
-        [Self::JobsWrite, Self::JobsRead, Self::AgentsRead, Self::AgentsWrite, Self::MetricsRead];
+    pub const ALL: [Self; 7] = [
+        Self::JobsWrite,
+        Self::JobsRead,
+        Self::AgentsRead,
+        Self::AgentsWrite,
+        Self::MetricsRead,
+        Self::EventsRead,
+        Self::EventsWrite,
+    ];
 
     /// The word used in JSON and in Redis.
     #[must_use]
@@ -42,6 +55,8 @@ impl Scope {
             Self::AgentsRead => "agents:read",
             Self::AgentsWrite => "agents:write",
             Self::MetricsRead => "metrics:read",
+            Self::EventsRead => "events:read",
+            Self::EventsWrite => "events:write",
         }
     }
 

@@ -20,6 +20,14 @@ pub struct PublishEvent {
     pub payload: Value,
 }
 
+impl PublishEvent {
+    /// Whether only the pool itself publishes on the topic.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        RESERVED.iter().any(|beginning| self.topic.as_str().starts_with(beginning))
+    }
+}
+
 /// The reply to `POST /api/v1/events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublishedEvent {
@@ -51,4 +59,11 @@ pub struct EventList {
     pub next_after: u64,
     /// Whether more events are there to be read at once.
     pub more: bool,
+}
+
+/// Data of an event `gap` of the stream: events are missing here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventGap {
+    /// The number of the next event that is kept, or of the next one that comes.
+    pub next: u64,
 }

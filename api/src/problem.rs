@@ -35,6 +35,9 @@ pub struct Problem {
     /// The coordinator's time in milliseconds since the epoch, where the caller's clock was the trouble.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time_ms: Option<i64>,
+    /// For `events-lost`: what to ask for as `after` to go on with the oldest event that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<u64>,
 }
 
 /// One field of a body that was refused.
@@ -107,6 +110,8 @@ problem_types! {
     Superseded = ("superseded", 410, "A newer incarnation of the agent is registered"),
     /// An operator removed the agent; its credential is void.
     AgentRemoved = ("agent-removed", 410, "The agent was removed from the pool"),
+    /// Events after the given one are kept no more, or there never was such an event; `next_after` says where to go on.
+    EventsLost = ("events-lost", 410, "Some of these events are kept no more"),
     /// The body is longer than the route takes.
     TooLarge = ("too-large", 413, "The body is too large"),
     /// The body is not `application/json`.
@@ -151,6 +156,7 @@ impl Problem {
             ruled_out: Vec::new(),
             violated_policies: Vec::new(),
             server_time_ms: None,
+            next_after: None,
         }
     }
 

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agents, audit, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual,
-    parent, scheduler, settings::Global, status, submit, sweep,
+    agents, audit, completion, context, dev, doctor, events, failure::EXIT_CODES, jobs, join_tokens, keys, login,
+    manual, parent, scheduler, settings::Global, status, submit, sweep,
 };
 
 /// Run jobs on a fleet of machines.
@@ -38,6 +38,8 @@ pub enum Command {
     /// Look at agents, add, drain and remove them.
     #[command(subcommand)]
     Agents(agents::Command),
+    /// Show what has happened in the pool, follow what happens, and publish events.
+    Events(events::Options),
     /// Show the pool at a glance.
     Status(status::Options),
     /// See and choose by what agents are chosen.

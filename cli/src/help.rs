@@ -13,7 +13,7 @@ use crate::args::Cli;
 /// The commands by what they are for; each that is shown stands in one group.
 pub const GROUPS: [(&str, &[&str]); 5] = [
     ("Work", &["submit", "jobs"]),
-    ("The pool", &["status", "agents", "scheduler", "doctor", "audit", "sweep"]),
+    ("The pool", &["status", "agents", "events", "scheduler", "doctor", "audit", "sweep"]),
     ("Access", &["login", "context", "keys", "join-tokens"]),
     ("Servers", &["dev", "coordinator", "agent"]),
     ("This program", &["completion", "help"]),

@@ -1,7 +1,6 @@
 //! The command line of TitanCompute: what a person types to run jobs and look after agents, and `titan dev`, which
 //! starts everything on one machine.
 
-pub mod advice;
 pub mod agents;
 pub mod args;
 pub mod audit;
@@ -10,6 +9,7 @@ pub mod context;
 pub mod credential;
 pub mod dev;
 pub mod doctor;
+pub mod events;
 pub mod failure;
 pub mod files;
 pub mod follow;
@@ -89,6 +89,7 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Agents(command) => block_on(agents::run(Session::open(&cli.global)?, command)),
         Command::Scheduler(command) => block_on(scheduler::run(Session::open(&cli.global)?, command)),
         Command::Sweep(options) => block_on(sweep::run(Session::open(&cli.global)?, options)),
+        Command::Events(options) => block_on(events::run(Session::open(&cli.global)?, options)),
         Command::Status(options) => block_on(status::run(Session::open(&cli.global)?, options)),
     }
 }

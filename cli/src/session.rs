@@ -5,12 +5,11 @@ use std::{io::Write, path::Path, time::Duration};
 use anyhow::Context as _;
 use serde::Serialize;
 use titan_api::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, advice_for},
     problem::ProblemType,
 };
 
 use crate::{
-    advice,
     failure::Failure,
     progress,
     render::style::Style,
@@ -129,7 +128,7 @@ impl Session {
 
     fn hint(&self, error: &ClientError) -> Option<String> {
         match error {
-            ClientError::Unreachable { cause, .. } => Some(match advice::for_cause(cause) {
+            ClientError::Unreachable { cause, .. } => Some(match advice_for(cause) {
                 // Whoever it is that does not listen, it matters more where the URL came from.
                 Some(advice) if !cause.contains("refused") => format!("{advice}; {}", self.hint_unreachable()),
                 _ => self.hint_unreachable(),

@@ -115,6 +115,11 @@ pub struct RunArgs {
     #[arg(long, env = "RATE_LIMIT_BYTES", default_value = "256MiB/1m")]
     pub rate_limit_bytes: QuotaSetting,
 
+    /// Requests that this copy works on at once, waiting ones not counted; past half of it lists are refused with 503,
+    /// then submissions, claims and heartbeats, and reports of agents last
+    #[arg(long, env = "CONCURRENCY_LIMIT", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub concurrency_limit: u32,
+
     /// Origins whose web pages may call the coordinator, separated by commas; `*` for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
@@ -174,6 +179,8 @@ pub struct Settings {
     pub keys: KeyRing,
     /// What an API key without limits of its own may do in a time.
     pub key_limits: KeyLimits,
+    /// Requests that are worked on at once.
+    pub concurrency_limit: usize,
     /// Origins whose web pages may call.
     pub cors_allowed_origins: Vec<HeaderValue>,
 }

@@ -47,6 +47,9 @@ pub(crate) enum ApiError {
     },
     #[error("the Idempotency-Key was used with another body")]
     KeyReused,
+    /// Events that were asked for are kept no more; the first that is.
+    #[error("events before {first} are kept no more")]
+    EventsLost { first: u64 },
     /// An API key has used up one of its quotas.
     #[error("{}", .0.detail)]
     TooMany(Box<Exhausted>),
@@ -101,6 +104,7 @@ impl ApiError {
             Self::Invalid(_) => ProblemType::Invalid,
             Self::Unserved { .. } => ProblemType::Unserved,
             Self::KeyReused => ProblemType::KeyReused,
+            Self::EventsLost { .. } => ProblemType::EventsLost,
             Self::TooMany(_) => ProblemType::TooManyRequests,
             Self::Overloaded(_) => ProblemType::Overloaded,
             Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
@@ -134,6 +138,9 @@ impl ApiError {
             Self::Unserved { place: None, .. } => UNSERVED,
             Self::Unserved { place: Some(place), .. } => return Some(format!("the job at {place}: {UNSERVED}")),
             Self::KeyReused => "send a new key for a new body; the same key is for repeating a call unchanged",
+            Self::EventsLost { .. } => {
+                "go on with `next_after` as `after`; what happened before is told by lists and jobs"
+            }
             Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 "nothing was changed, or a repeat of the request is harmless; try again"
             }
@@ -151,6 +158,7 @@ impl ApiError {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
             Self::Unserved { ruled_out, .. } => problem.ruled_out.clone_from(ruled_out),
             Self::TooMany(exhausted) => problem.violated_policies = vec![exhausted.policy.to_owned()],
+            Self::EventsLost { first } => problem.next_after = Some(first.saturating_sub(1)),
             Self::ClockSkew { server_time_ms } => problem.server_time_ms = Some(*server_time_ms),
             _ => {}
         }

@@ -35,6 +35,11 @@ impl KeyOfCall {
         Ok(Some(Self { key: hash([owner.as_bytes(), key.as_bytes()]), body: hash([&body]) }))
     }
 
+    /// For the call as a whole, where the store compares what it makes.
+    pub(crate) fn of_call(&self) -> &str {
+        &self.key
+    }
+
     /// For the job of that index in the call.
     pub(crate) fn of_job(&self, index: usize) -> Idempotency {
         Idempotency { key: format!("{}.{index}", self.key), body: self.body.clone() }

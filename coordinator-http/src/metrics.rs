@@ -21,7 +21,7 @@ pub(crate) use self::{
     page::{CONTENT_TYPE, Page},
     requests::{Request, Requests},
 };
-use crate::state::AppState;
+use crate::{load::Load, state::AppState};
 
 /// The figures of this copy.
 #[derive(Debug, Default)]
@@ -64,6 +64,7 @@ pub(crate) async fn page(state: &AppState, pools: Pools<'_>) -> Page {
     page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     process::write(&mut page, state.started_s);
     state.metrics.requests.write(&mut page, state.waiters.waiting());
+    load(&state.load, &mut page);
     tallies(&state.metrics, &mut page);
     let fleet = state.metrics.fleet.read(&state.store, pools).await;
     store(&state.store, fleet.is_some(), &mut page);
@@ -71,6 +72,19 @@ pub(crate) async fn page(state: &AppState, pools: Pools<'_>) -> Page {
         fleet::write(&pools, &mut page);
     }
     page
+}
+
+fn load(load: &Load, page: &mut Page) {
+    page.family("titan_http_requests_working", Gauge, "Requests that are worked on, as CONCURRENCY_LIMIT counts them.");
+    page.sample(&[], load.busy());
+    page.family(
+        "titan_http_requests_shed_total",
+        Counter,
+        "Requests refused since there was too much to do, by class.",
+    );
+    for (class, count) in load.refused.read() {
+        page.sample(&[("class", class)], count);
+    }
 }
 
 fn tallies(metrics: &Metrics, page: &mut Page) {

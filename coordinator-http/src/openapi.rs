@@ -1,6 +1,7 @@
 //! `openapi.json` (`OpenAPI` 3.1), made from the handlers and the types that they take and give.
 
 use titan_api::{
+    events::EventGap,
     output::{OutputAttempt, OutputEnd, OutputGap},
     problem::Problem,
 };
@@ -32,7 +33,7 @@ const SCHEMES: [(&str, &str); 4] = [
         description = "One pool of GPU boxes: jobs in, output out. Failures are problem documents (RFC 9457) with stable types.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(Problem, OutputAttempt, OutputGap, OutputEnd))
+    components(schemas(Problem, OutputAttempt, OutputGap, OutputEnd, EventGap))
 )]
 struct Base;
 

@@ -26,19 +26,13 @@ use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     routes::no_such_job,
+    sse::{KEEP_ALIVE, LONGEST, RETRIES, RETRY_EVERY},
     state::AppState,
     waiters::Seat,
 };
 
-/// How long one stream lasts; its reader then comes back with `Last-Event-ID`.
-const LONGEST: Duration = Duration::from_hours(1);
 /// How often a reader that hears of no change looks by itself, which also renews the agent's haste.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How often a comment shows that the stream lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often, and how long, a stream outlives an outage of Redis.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
-const RETRIES: u32 = 30;
 
 /// Where a reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The table of routes, and what lies around all of them.
 
 mod agents;
+mod events;
 mod jobs;
 mod join_tokens;
 mod keys;
@@ -8,7 +9,9 @@ mod meta;
 mod page;
 mod pool;
 
-pub(crate) use self::jobs::no_such_job;
+pub(crate) use self::{events::read::page as events_page, jobs::no_such_job};
+
+use std::time::Duration;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
@@ -23,7 +26,8 @@ use utoipa_axum::{
 };
 
 use crate::{
-    observe, openapi, quotas,
+    error::ApiError,
+    load, observe, openapi, quotas,
     state::AppState,
     strict::{self, KnownParameters},
 };
@@ -55,6 +59,7 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::cancel::handler))
         .routes(routes!(jobs::retry::handler))
         .routes(limited(routes!(jobs::batch::handler), limits::BATCH_BODY_BYTES))
+        .routes(routes!(events::publish::handler, events::read::handler))
         .routes(routes!(agents::list::handler))
         .routes(routes!(agents::get::handler, agents::remove::handler))
         .routes(routes!(agents::drain::handler))
@@ -91,12 +96,13 @@ pub fn metrics_router(state: AppState) -> Router {
 }
 
 /// What lies around all routes, from the outside: CORS, then the request's id, log line and problem, then panics, then
-/// what is refused before any handler.
+/// what is too much, then what is refused before any handler.
 fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -> Router<AppState> {
     router
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
         .layer(middleware::from_fn_with_state(known, strict::layer))
+        .layer(middleware::from_fn_with_state(state.clone(), load::layer))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::layer))
         .layer(cors(state))
@@ -119,6 +125,14 @@ fn cors(state: &AppState) -> CorsLayer {
             quotas::LEFT,
             observe::TIMING,
         ])
+}
+
+/// How long a read may wait: what was asked for, or less where a held request costs money.
+pub(crate) fn read_wait(state: &AppState, asked_ms: u64) -> Result<Duration, ApiError> {
+    if asked_ms > limits::READ_WAIT_MS {
+        return Err(ApiError::BadRequest(format!("wait_ms must be from 0 to {}", limits::READ_WAIT_MS)));
+    }
+    Ok(Duration::from_millis(asked_ms.min(state.pace.longest_read_wait_ms())))
 }
 
 /// The body of a call that says all by its path: nothing, or an empty object.

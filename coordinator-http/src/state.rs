@@ -11,6 +11,7 @@ use crate::{
     auth::{admin::AdminToken, keys::KeyRing, principal::Known},
     clock::Clock,
     config::Settings,
+    load::Load,
     metrics::Metrics,
     pace::Pace,
     quotas::Quotas,
@@ -37,6 +38,7 @@ pub struct Inner {
     pub(crate) checked: Checked,
     pub(crate) bodies: BodyBudget,
     pub(crate) quotas: Quotas,
+    pub(crate) load: Load,
     pub(crate) metrics: Metrics,
     pub(crate) alarm: Alarm,
     /// When this copy began, seconds since the epoch.
@@ -70,6 +72,7 @@ impl AppState {
             checked: Checked::default(),
             bodies: BodyBudget::default(),
             quotas: Quotas::new(settings.key_limits),
+            load: Load::new(settings.concurrency_limit),
             metrics: Metrics::default(),
             alarm: Alarm::default(),
             started_s: Clock::default().now_s(),
@@ -90,6 +93,12 @@ impl AppState {
     #[must_use]
     pub fn closing(&self) -> CancellationToken {
         self.waiters.closing()
+    }
+
+    /// How many requests this copy works on now, waiting ones not counted.
+    #[must_use]
+    pub fn requests_working(&self) -> usize {
+        self.load.busy()
     }
 
     /// How agents should behave.

@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::seats::Seat;
 use self::{parked::Parked, seats::Seats};
-use crate::{error::ApiError, notes};
+use crate::{error::ApiError, load, notes};
 
 /// How many requests of one copy may wait at once.
 const PLACES: usize = 30_000;
-/// How many streams of output one copy may send at once.
+/// How many streams of output and of events one copy may send at once.
 const READERS: usize = 2_000;
 
 /// The waiting requests of this copy.
@@ -39,7 +39,7 @@ impl Default for Waiters {
     fn default() -> Self {
         Self {
             places: Seats::new(PLACES, "requests wait"),
-            readers: Seats::new(READERS, "streams of output are read"),
+            readers: Seats::new(READERS, "streams are read"),
             parked: Parked::default(),
             closing: CancellationToken::new(),
         }
@@ -83,7 +83,7 @@ impl Waiters {
         self.places.taken()
     }
 
-    /// A seat for a stream of output, if there is one.
+    /// A seat for a stream, if there is one.
     pub(crate) fn reader(&self, key: &str) -> Result<Seat, ApiError> {
         self.readers.take(key)
     }
@@ -142,11 +142,14 @@ impl Waiters {
 
     /// Whether something changed before the deadline, and before the shutdown.
     pub(crate) async fn has_changed(&self, watch: &mut Watch, deadline: Instant) -> bool {
-        tokio::select! {
-            biased;
-            () = self.closing.cancelled() => false,
-            () = watch.changed() => true,
-            () = sleep_until(deadline) => false,
-        }
+        load::resting(async {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => false,
+                () = watch.changed() => true,
+                () = sleep_until(deadline) => false,
+            }
+        })
+        .await
     }
 }

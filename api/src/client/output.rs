@@ -1,16 +1,8 @@
 //! Reading a job's output: a piece at a time, or as it is written.
 
-use std::collections::VecDeque;
+use reqwest::{Method, header};
 
-use reqwest::{Method, Response, header};
-
-use super::{
-    CALL_TIMEOUT, Client, ClientError, Reply,
-    query::Path,
-    read_exact,
-    sse::{Event, Parser},
-    unreachable_error,
-};
+use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Event, stream::Stream};
 use crate::{
     ids::JobId,
     output::{Output, OutputAttempt, OutputEnd, OutputGap},
@@ -51,12 +43,7 @@ pub enum OutputNews {
 
 /// One connection on which output arrives.
 #[derive(Debug)]
-pub struct OutputEvents {
-    url: String,
-    response: Response,
-    parser: Parser,
-    arrived: VecDeque<Event>,
-}
+pub struct OutputEvents(Stream);
 
 impl Client {
     /// `GET /api/v1/jobs/{id}/output`: a piece of what the job has written so far.
@@ -81,37 +68,23 @@ impl Client {
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
         }
-        OutputEvents::of(self.send(request).await?)
+        Stream::of(self.send(request).await?).map(OutputEvents)
     }
 }
 
 impl OutputEvents {
-    fn of(response: Response) -> Result<Self, ClientError> {
-        let url = response.url().to_string();
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
-            return Err(ClientError::Unexpected { url, status: format!("with {kind:?} instead of an event stream") });
-        }
-        Ok(Self { url, response, parser: Parser::default(), arrived: VecDeque::new() })
-    }
-
     /// The next event, or none if the coordinator closed the stream. Events of types that this build does not know are
     /// passed over.
     ///
     /// # Errors
     /// [`ClientError`] if the connection broke or something came that cannot be read.
     pub async fn next(&mut self) -> Result<Option<OutputEvent>, ClientError> {
-        loop {
-            while let Some(event) = self.arrived.pop_front() {
-                if let Some(what) = self.read(&event)? {
-                    return Ok(Some(OutputEvent { id: event.id, what, json: event.data }));
-                }
+        while let Some(event) = self.0.next().await? {
+            if let Some(what) = self.read(&event)? {
+                return Ok(Some(OutputEvent { id: event.id, what, json: event.data }));
             }
-            let bytes = self.response.chunk().await.map_err(|e| unreachable_error(&self.url, &e))?;
-            let Some(bytes) = bytes else { return Ok(None) };
-            let events = self.parser.push(&bytes).map_err(|e| self.unexpected(&e.to_string()))?;
-            self.arrived.extend(events);
         }
+        Ok(None)
     }
 
     /// What the event says; none if its type is unknown.
@@ -124,10 +97,6 @@ impl OutputEvents {
             "end" => serde_json::from_str(data).map(OutputNews::End),
             _ => return Ok(None),
         };
-        read.map(Some).map_err(|e| self.unexpected(&format!("with an event that cannot be read ({e})")))
-    }
-
-    fn unexpected(&self, status: &str) -> ClientError {
-        ClientError::Unexpected { url: self.url.clone(), status: status.to_owned() }
+        read.map(Some).map_err(|e| self.0.unexpected(&format!("with an event that cannot be read ({e})")))
     }
 }

@@ -32,6 +32,8 @@ pub struct Parser {
     data: String,
     has_data: bool,
     id: Option<String>,
+    /// The id when the last block ended, with data or without: the one that a reader resumes from.
+    last_id: Option<String>,
 }
 
 impl Parser {
@@ -54,6 +56,11 @@ impl Parser {
             }
         }
         Ok(events)
+    }
+
+    /// The id that came last, be it without an event.
+    pub(super) fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref().filter(|id| !id.is_empty())
     }
 
     fn end_line(&mut self) -> Option<Event> {
@@ -90,6 +97,7 @@ impl Parser {
     fn end_event(&mut self) -> Option<Event> {
         let name = std::mem::take(&mut self.name);
         let data = std::mem::take(&mut self.data);
+        self.last_id.clone_from(&self.id);
         if !std::mem::take(&mut self.has_data) {
             return None;
         }

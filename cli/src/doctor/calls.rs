@@ -14,7 +14,7 @@ use super::{
     config::key_source,
     finding::{Finding, Findings},
 };
-use crate::{advice, failure::Failure, session::Session, target::Target};
+use crate::{failure::Failure, session::Session, target::Target};
 
 /// A round trip that is worth a word.
 const SLOW: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ async fn connection(session: &Session, findings: &mut Findings) -> bool {
 
 fn broken_connection(session: &Session, error: ClientError) -> Finding {
     let (detail, advice) = match &error {
-        ClientError::Unreachable { cause, .. } => (error.to_string(), advice::for_cause(cause)),
+        ClientError::Unreachable { cause, .. } => (error.to_string(), advice_for(cause)),
         _ => (error.to_string(), None),
     };
     let failure = session.failed("reach the coordinator")(error);

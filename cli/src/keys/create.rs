@@ -24,6 +24,8 @@ Scopes:
   agents:read   see agents, their names and the pool's status
   agents:write  drain, resume and remove agents
   metrics:read  read /metrics
+  events:read   read the pool's events, in which agents and jobs are named
+  events:write  publish events
 
 Examples:
   titan keys create ci --scope jobs:write,jobs:read --expires 90d > key.txt

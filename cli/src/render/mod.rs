@@ -1,6 +1,7 @@
 //! What people see: tables, ages, sizes and colours, with nothing in it that could steer a terminal.
 
 pub mod agents;
+pub mod events;
 pub mod jobs;
 pub mod style;
 pub mod table;

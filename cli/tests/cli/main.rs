@@ -9,6 +9,7 @@ mod credentials;
 mod dev;
 mod docs;
 mod doctor;
+mod events;
 mod exit_codes;
 mod fleet;
 mod follow;

@@ -52,7 +52,7 @@ macro_rules! scopes {
     )* };
 }
 
-scopes!(JobsWrite JobsRead AgentsRead AgentsWrite MetricsRead);
+scopes!(JobsWrite JobsRead AgentsRead AgentsWrite MetricsRead EventsRead EventsWrite);
 
 /// The holder of an API key with scope `S`, or the administrator, who has every scope.
 pub(crate) struct KeyCaller<S> {

@@ -128,6 +128,7 @@ impl RunArgs {
             admin,
             keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
             key_limits: KeyLimits { requests: self.rate_limit_requests.0, body_bytes: self.rate_limit_bytes.0 },
+            concurrency_limit: usize::try_from(self.concurrency_limit).unwrap_or(usize::MAX),
             cors_allowed_origins: self.origins()?,
         })
     }

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{auth::callers::Unweighed, error::ApiError, server::BodyTimeout, state::AppState};
+use crate::{auth::callers::Unweighed, error::ApiError, load, server::BodyTimeout, state::AppState};
 
 /// A body that must be there.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ async fn read(mut request: Request, state: &AppState) -> Result<Held, ApiError> 
     let unweighed = request.extensions_mut().remove::<Unweighed>();
     let mut body = request.into_limited_body();
     let mut held = Held { bytes: BytesMut::new(), memory: None };
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = load::resting(body.frame()).await {
         let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         let memory = state.bodies.take(data.len())?;
         match &mut held.memory {

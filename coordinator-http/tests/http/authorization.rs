@@ -53,6 +53,8 @@ const OPERATIONS: &[(&str, For)] = &[
     ("resume_agent", For::Scope("agents:write")),
     ("remove_agent", For::Scope("agents:write")),
     ("metrics", For::Scope("metrics:read")),
+    ("publish_event", For::Scope("events:write")),
+    ("read_events", For::Scope("events:read")),
     ("agent_heartbeat", For::Agent),
     ("agent_claim", For::Agent),
     ("agent_report", For::Agent),
@@ -134,6 +136,12 @@ async fn roles(world: &World) -> Vec<Role> {
         }),
         role("metrics:read", &key("metrics:read").await, true, |f| {
             matches!(f, For::Everyone | For::Scope("metrics:read"))
+        }),
+        role("events:read", &key("events:read").await, true, |f| {
+            matches!(f, For::Everyone | For::Scope("events:read"))
+        }),
+        role("events:write", &key("events:write").await, true, |f| {
+            matches!(f, For::Everyone | For::Scope("events:write"))
         }),
         role("the agent", &agent.token, true, |f| matches!(f, For::Everyone | For::Agent)),
         role("another agent", &other.token, true, |f| f == For::Everyone),

@@ -1,65 +1,15 @@
 //! Output by SSE: from the beginning, from the middle, across attempts, to the end.
 
-use std::time::Duration;
-
-use axum::body::{Body, BodyDataStream};
-use futures_util::StreamExt;
-use http::{Request, header};
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
 use crate::{
     agent::{TestAgent, output},
+    sse::Events,
     world::{ADMIN, World},
 };
 
-/// One event as it came.
-#[derive(Debug)]
-struct Event {
-    name: String,
-    id: String,
-    data: Value,
-}
-
-/// A reader of server-sent events.
-struct Events {
-    body: BodyDataStream,
-    text: String,
-}
-
-impl Events {
-    async fn of(world: &World, job: &str, last: Option<&str>) -> Self {
-        let mut request = Request::get(format!("/api/v1/jobs/{job}/output"))
-            .header(header::AUTHORIZATION, format!("Bearer {ADMIN}"))
-            .header(header::ACCEPT, "text/event-stream");
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
-        let response = world.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
-        Self { body: response.into_body().into_data_stream(), text: String::new() }
-    }
-
-    /// The next event; none at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some((event, rest)) = self.text.clone().split_once("\n\n") {
-                rest.clone_into(&mut self.text);
-                let field =
-                    |name: &str| event.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().to_owned();
-                let data = serde_json::from_str(&field("data: ")).unwrap_or_default();
-                return Some(Event { name: field("event: "), id: field("id: "), data });
-            }
-            let more = tokio::time::timeout(Duration::from_secs(10), self.body.next()).await.expect("no event came")?;
-            self.text.push_str(std::str::from_utf8(&more.unwrap()).unwrap());
-        }
-    }
-
-    async fn named(&mut self, name: &str) -> Event {
-        let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before an event {name}"));
-        assert_eq!(event.name, name, "{event:?}");
-        event
-    }
+async fn read(world: &World, job: &str, last: Option<&str>) -> Events {
+    Events::of(&world.router, ADMIN, &format!("/api/v1/jobs/{job}/output"), last).await
 }
 
 async fn running(world: &World, agent: &mut TestAgent) -> (String, Value) {
@@ -74,7 +24,7 @@ async fn a_reader_sees_output_as_it_comes_and_then_the_end() {
     let world = World::start().await;
     let mut agent = TestAgent::register(&world, "box-1").await;
     let (job, lease) = running(&world, &mut agent).await;
-    let mut events = Events::of(&world, &job, None).await;
+    let mut events = read(&world, &job, None).await;
     assert_eq!(events.named("attempt").await.data, json!({"attempt": 1}));
     let told = agent.report(&world, &lease, vec![output(0, "stdout", "one\n")]).await.ok(200);
     assert_eq!(told["flush_ms"], 25, "somebody reads, so output should come at once");
@@ -101,13 +51,13 @@ async fn a_reader_goes_on_where_it_was_on_any_copy() {
     let (job, lease) = running(&world, &mut agent).await;
     let events = vec![output(0, "stdout", "12345"), output(5, "stdout", "678"), json!({"type": "completed"})];
     agent.report(&world, &lease, events).await.ok(200);
-    let mut resumed = Events::of(&world, &job, Some("1-5")).await;
+    let mut resumed = read(&world, &job, Some("1-5")).await;
     let rest = resumed.named("output").await;
     assert_eq!((rest.data["chunks"][0]["data"].as_str(), rest.id.as_str()), (Some("678"), "1-8"));
     assert_eq!(resumed.named("end").await.data["state"], "completed");
-    let mut from_the_end = Events::of(&world, &job, Some("1-8")).await;
+    let mut from_the_end = read(&world, &job, Some("1-8")).await;
     from_the_end.named("end").await;
-    let mut other_attempt = Events::of(&world, &job, Some("7-3")).await;
+    let mut other_attempt = read(&world, &job, Some("7-3")).await;
     other_attempt.named("attempt").await;
     assert_eq!(other_attempt.named("output").await.data["chunks"][0]["offset"], 0);
 }
@@ -124,7 +74,7 @@ async fn ten_megabytes_come_whole_or_with_a_gap_that_is_told() {
         agent.report(&world, &lease, events).await.ok(200);
     }
     agent.report(&world, &lease, vec![json!({"type": "completed"})]).await.ok(200);
-    let mut events = Events::of(&world, &job, None).await;
+    let mut events = read(&world, &job, None).await;
     let (mut read, mut skipped) = (0, 0);
     loop {
         let event = events.next().await.unwrap();
@@ -148,7 +98,7 @@ async fn a_reader_ends_without_an_end_when_the_coordinator_shuts_down() {
     let world = World::start().await;
     let mut agent = TestAgent::register(&world, "box-1").await;
     let (job, _) = running(&world, &mut agent).await;
-    let mut events = Events::of(&world, &job, None).await;
+    let mut events = read(&world, &job, None).await;
     events.named("attempt").await;
     world.state.closing().cancel();
     assert!(events.next().await.is_none());

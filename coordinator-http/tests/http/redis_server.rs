@@ -65,6 +65,13 @@ impl RedisServer {
         dump
     }
 
+    /// Has the server do something.
+    pub(crate) async fn command(&self, words: &[&str]) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        redis::cmd(words[0]).arg(&words[1..]).query_async::<redis::Value>(&mut connection).await.unwrap();
+    }
+
     /// Waits until this very server answers; `false` if it ended instead.
     async fn comes_up(&mut self) -> bool {
         let client = redis::Client::open(self.url()).unwrap();

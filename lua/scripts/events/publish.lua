@@ -4,15 +4,27 @@
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  topic    string   none of those that are the pool's own
   ARGV[2]  payload  JSON
-  ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+  ARGV[3]  idem     string   what makes a repeat known as one while the event is kept; "" if nothing does
+  ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"published", its number} | {"no_pool"} | {"newer_schema"}
+  Returns  {"published", its number} | {"reused"}: that key came with another event | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/clock lib/pool lib/event
-  Cost     O(1)
+  Cost     O(100 log N), N keys that are remembered
 ]]
-local refused = pool.enter(ARGV[3])
+local refused = pool.enter(ARGV[4])
 if refused then
   return refused
 end
+local before = ARGV[3] ~= '' and event.published(ARGV[3])
+if before then
+  local number, topic, _, payload = event.read(before)
+  if topic == ARGV[1] and payload == ARGV[2] then
+    return { 'published', number }
+  end
+  return { 'reused' }
+end
 event.append(ARGV[1], ARGV[2])
+if ARGV[3] ~= '' then
+  event.remember(ARGV[3])
+end
 return pool.finish({ 'published', pool.events })

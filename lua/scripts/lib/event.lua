@@ -1,5 +1,5 @@
--- event: what happens in a pool, told to whoever listens: a stream whose entries are numbered from 1 without a gap, so that
--- a reader knows whether it has missed any. The oldest go first, when there are too many or they are too old.
+-- event: what happens in a pool, told to whoever listens: a stream whose entries are numbered without a gap, so that a
+-- reader knows whether it has missed any. The oldest go first, when there are too many or they are too old.
 local event = {}
 
 local KEPT = 10000
@@ -31,7 +31,28 @@ function event.first()
   return entry and event.read(entry) or pool.events + 1
 end
 
--- Forgets events that are too old, a bounded number at once.
+-- The entry that was published with this idempotency key before, if it is kept.
+function event.published(idem)
+  local number = redis.call('ZSCORE', key('event_keys'), idem)
+  return number and redis.call('XRANGE', key('events'), number .. '-0', number .. '-0')[1]
+end
+
+-- Forgets the idempotency keys of events that are kept no more, a bounded number at once.
+function event.forget_keys()
+  local old = redis.call('ZRANGEBYSCORE', key('event_keys'), '-inf', '(' .. int(event.first()), 'LIMIT', '0',
+    int(FORGOTTEN_AT_ONCE))
+  if old[1] then
+    redis.call('ZREM', key('event_keys'), unpack(old))
+  end
+end
+
+-- Remembers the idempotency key of the event that was appended last.
+function event.remember(idem)
+  redis.call('ZADD', key('event_keys'), int(pool.events), idem)
+  event.forget_keys()
+end
+
+-- Forgets events that are too old, and keys of those that are gone, a bounded number at once.
 function event.forget_old()
   local old
   for _, entry in ipairs(redis.call('XRANGE', key('events'), '-', '+', 'COUNT', int(FORGOTTEN_AT_ONCE))) do
@@ -46,6 +67,7 @@ function event.forget_old()
   elseif old then
     redis.call('XTRIM', key('events'), 'MINID', int(old + 1))
   end
+  event.forget_keys()
 end
 
 local function quoted(text)

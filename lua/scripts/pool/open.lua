@@ -23,8 +23,10 @@ if schema and pool.is_newer(schema) then
 end
 if not schema then
   local now = clock.read(ARGV[11])
-  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0, 0, 0), 'profile', 'balanced',
-    'version', 1, 'weights', cmsgpack.pack(0.4, 0.3, 0.2, 0.1))
+  -- Events are numbered from the time on: whoever read some before the store came back empty is then told that it lost its
+  -- place, instead of taking new events for those that it knows.
+  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0, 0, now), 'profile',
+    'balanced', 'version', 1, 'weights', cmsgpack.pack(0.4, 0.3, 0.2, 0.1))
 end
 local settings = {}
 for i = 1, 7 do

@@ -3,5 +3,5 @@
 mod publish;
 mod read;
 
-pub use publish::Publish;
+pub use publish::{Publish, PublishOutcome};
 pub use read::{ReadEvents, ReadOutcome};

@@ -12,6 +12,7 @@ use crate::{
     auth::{callers::AgentCaller, tokens},
     error::ApiError,
     extract::ApiJson,
+    load::Class,
     pace::Pace,
     state::AppState,
     validate::Validate,
@@ -34,6 +35,9 @@ pub(crate) async fn handler(
     ApiJson(request): ApiJson<HeartbeatRequest>,
 ) -> Result<Json<HeartbeatReply>, ApiError> {
     request.validate()?;
+    if request.leases.is_empty() && request.reports.is_empty() {
+        state.load.check(Class::Heartbeats)?;
+    }
     let next_heartbeat_ms = state.pace.next_heartbeat_ms(agent.pool_name(), !request.leases.is_empty());
     let reported = report(&state, &agent, &request).await?;
     let heard = heartbeat(&agent, &request).await?;

@@ -14,11 +14,12 @@ use titan_lua::{
 };
 use utoipa::IntoParams;
 
-use super::{no_such_job, read_wait};
+use super::no_such_job;
 use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     extract::{ApiPath, ApiQuery},
+    routes::read_wait,
     state::AppState,
     waiters::{Holder, Look},
 };

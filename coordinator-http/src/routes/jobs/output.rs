@@ -5,18 +5,20 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde::Deserialize;
 use titan_api::{ids::JobId, output::Output};
 use titan_lua::{Pool, output::ReadOutput, watch::Topic};
 use utoipa::IntoParams;
 
-use super::{no_such_job, read_wait};
+use super::no_such_job;
 use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     extract::{ApiPath, ApiQuery},
     output_stream::{self, Place},
+    routes::read_wait,
+    sse,
     state::AppState,
     waiters::{Holder, Look},
 };
@@ -58,7 +60,7 @@ pub(crate) async fn handler(
 ) -> Result<Response, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
     let asked = Place { attempt: query.attempt, offset: query.offset };
-    if wants_stream(&headers) {
+    if sse::is_wanted(&headers) {
         let place = Place::from_last_event(&headers)?.unwrap_or(asked);
         return Ok(output_stream::follow(state, caller, id, place).await?.into_response());
     }
@@ -66,12 +68,6 @@ pub(crate) async fn handler(
     let look = |_| look(&caller.pool, &id, asked, !wait.is_zero());
     let output = state.waiters.until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, look).await?;
     Ok(Json(output).into_response())
-}
-
-fn wants_stream(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = accepted.flat_map(|value| value.split(','));
-    types.any(|t| t.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("text/event-stream")))
 }
 
 async fn look(pool: &Pool, id: &JobId, place: Place, follow: bool) -> Result<Look<Output>, ApiError> {

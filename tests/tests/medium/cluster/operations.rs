@@ -132,7 +132,7 @@ async fn report(scene: &Scene) -> Result<(), StoreError> {
 
 async fn publish(scene: &Scene) -> Result<(), StoreError> {
     let topic = EventTopic::new("deploy.begun").unwrap();
-    Publish { topic: &topic, payload: "{}" }.run(&scene.pool()).await.map(drop)
+    Publish { topic: &topic, payload: "{}", idempotency: Some("a") }.run(&scene.pool()).await.map(drop)
 }
 
 async fn read_events(scene: &Scene) -> Result<(), StoreError> {

@@ -1,0 +1,100 @@
+//! `GET /api/v1/events`: what happens in the pool: a page as JSON, or all of it as it comes, by SSE.
+
+use std::sync::{Mutex, PoisonError};
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::HeaderMap;
+use serde::Deserialize;
+use titan_api::{events::EventList, ids::EventTopic};
+use titan_lua::{
+    Pool,
+    events::{ReadEvents, ReadOutcome},
+    watch::Topic,
+};
+use tokio::time::{Instant, sleep_until};
+use utoipa::IntoParams;
+
+use crate::{
+    auth::callers::{EventsRead, KeyCaller},
+    error::ApiError,
+    event_stream,
+    extract::ApiQuery,
+    routes::read_wait,
+    sse,
+    state::AppState,
+    waiters::{Holder, Look},
+};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventsQuery {
+    /// What topics begin with, for example `agent.`; all without it.
+    topic: Option<EventTopic>,
+    /// The number of the last event that was read, `next_after` of the page before; 0 for all that are kept, and without it
+    /// only what happens from now on.
+    after: Option<u64>,
+    /// How long to wait for an event, milliseconds, at most 20,000; 2,000 where nobody parks. Not for SSE.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+/// What happens in the pool: a page as JSON, or all of it as it comes, by SSE.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    operation_id = "read_events",
+    tag = "clients",
+    params(
+        EventsQuery,
+        ("Accept" = Option<String>, Header, description = "`text/event-stream` for SSE: events `event` (data: Event), and `gap` (EventGap) where some are kept no more"),
+        ("Last-Event-ID" = Option<String>, Header, description = "With SSE: the number of the last event that was read")
+    ),
+    security(("api_key" = ["events:read"]), ("admin" = [])),
+    responses((status = 200, content((EventList = "application/json"), (String = "text/event-stream"))))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: KeyCaller<EventsRead>,
+    ApiQuery(query): ApiQuery<EventsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wait = read_wait(&state, query.wait_ms)?;
+    let prefix = query.topic.as_ref().map_or("", EventTopic::as_str);
+    if sse::is_wanted(&headers) {
+        let after = event_stream::last_event(&headers)?.or(query.after);
+        return Ok(event_stream::follow(state, caller, prefix, after).await?.into_response());
+    }
+    let holder = Holder::Key(&caller.owner);
+    let place: Place = Mutex::new((query.after, None));
+    let look = |_| look(&caller.pool, prefix, &place);
+    let list = state.waiters.until_found(&caller.pool, holder, Topic::Events, wait, look).await?;
+    Ok(Json(list).into_response())
+}
+
+/// A page of events; a refusal if some that were asked for are kept no more.
+pub(crate) async fn page(pool: &Pool, prefix: &str, after: Option<u64>) -> Result<EventList, ApiError> {
+    match (ReadEvents { after, prefix }).run(pool).await? {
+        ReadOutcome::Events(list) => Ok(list),
+        ReadOutcome::Lost { first } => Err(ApiError::EventsLost { first }),
+    }
+}
+
+/// The last event that was looked at, and when.
+type Place = Mutex<(Option<u64>, Option<Instant>)>;
+
+/// Looks at what has come since the last look.
+async fn look(pool: &Pool, prefix: &str, place: &Place) -> Result<Look<EventList>, ApiError> {
+    let (after, looked) = *place.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(looked) = looked {
+        sleep_until(looked + event_stream::GATHER).await;
+    }
+    let list = page(pool, prefix, after).await?;
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = (Some(list.next_after), Some(Instant::now()));
+    // More to look at is for the caller to ask for: this one has cost enough.
+    let found = !list.events.is_empty() || list.more;
+    Ok(if found { Look::Found(list) } else { Look::Nothing(list) })
+}
