@@ -23,14 +23,14 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Joins the parts under the flags of `mode`.
-    pub(crate) fn new(mode: Mode, parts: &[&str]) -> Self {
+    /// Joins the parts and the script under the flags of `mode`.
+    pub(crate) fn new(mode: Mode, parts: &[Part], script: &str) -> Self {
         let flags = match mode {
             Mode::Reads => "#!lua flags=no-writes,allow-oom\n",
             Mode::Writes => "#!lua\n",
             Mode::Frees => "#!lua flags=allow-oom\n",
         };
-        let body = format!("{flags}{}", parts.join("\n"));
+        let body = format!("{flags}{}", joined(parts, script));
         let hash = redis::Script::new(&body).get_hash().to_owned();
         Self { body, hash }
     }
@@ -71,24 +71,57 @@ impl Args {
     }
 }
 
-/// Declares the script of this file: its name, its mode, and the parts of `lib/` that it uses, each after those that it
-/// needs itself.
+/// A part of `lib/`, as the script of one file uses it.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its name, which its users call it by.
+    pub(crate) name: &'static str,
+    /// The text of its file.
+    pub(crate) body: &'static str,
+    /// Whether it is made only when it is first used.
+    pub(crate) is_late: bool,
+}
+
+/// Puts parts and script together, so that making the parts costs little: they are made anew in every run.
 ///
-/// A part is the body of a function whose result becomes a local of the part's name. That is also faster than parts laid
-/// end to end: Lua finds a captured local of the same function by walking all captured ones. A part marked `later` is made
-/// only when it is first used.
+/// A part is the body of a function whose result goes by the part's name. The names are locals of the outermost function,
+/// and all the rest stands in one function within it: Lua looks for a captured local of the function that makes a closure
+/// by walking all captured ones, but takes over at once what that function has itself captured. The late parts lie in one
+/// function, so that there is one closure for all of them.
+fn joined(parts: &[Part], script: &str) -> String {
+    if parts.is_empty() {
+        return script.to_owned();
+    }
+    let names: Vec<_> = parts.iter().map(|part| part.name).collect();
+    let late: Vec<_> = parts.iter().filter(|part| part.is_late).map(Part::if_asked_for).collect();
+    let mut text = format!("local {}\nreturn (function()\n", names.join(", "));
+    if !late.is_empty() {
+        text += &format!("local function make(name)\n{}\nend\nend\n", late.join("\nelse"));
+    }
+    for part in parts {
+        text += &if part.is_late { format!("{0} = later(make, '{0}')\n", part.name) } else { part.made() };
+    }
+    text + script + "\nend)()\n"
+}
+
+impl Part {
+    fn made(&self) -> String {
+        format!("{} = (function()\n{}\nend)()\n", self.name, self.body)
+    }
+
+    fn if_asked_for(&self) -> String {
+        format!("if name == '{0}' then\n{1}return {0}", self.name, self.made())
+    }
+}
+
+/// Declares the script of this file: its name, its mode, and the parts of `lib/` that it uses, each after those that it
+/// needs itself. A part marked `later` is made only when it is first used.
 macro_rules! script {
-    (@open) => {
-        " = (function()"
+    (@is_late) => {
+        false
     };
-    (@open later) => {
-        " = later(function()"
-    };
-    (@close) => {
-        "end)()"
-    };
-    (@close later) => {
-        "end)"
+    (@is_late later) => {
+        true
     };
     ($mode:ident, $name:literal, uses [$($($later:ident)? $lib:literal),* $(,)?]) => {
         static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
@@ -96,12 +129,14 @@ macro_rules! script {
                 crate::script::Mode::$mode,
                 &[
                     $(
-                        concat!("local ", $lib, $crate::script::script!(@open $($later)?)),
-                        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/", $lib, ".lua")),
-                        $crate::script::script!(@close $($later)?),
+                        crate::script::Part {
+                            name: $lib,
+                            body: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lib/", $lib, ".lua")),
+                            is_late: $crate::script::script!(@is_late $($later)?),
+                        },
                     )*
-                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/", $name, ".lua")),
                 ],
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/", $name, ".lua")),
             )
         });
     };

@@ -104,16 +104,23 @@ local function accept(new, is_last)
     explanation = explain.survey(j, ARGV[at + 1])
   end
   job:adopt(j)
-  redis.call('SET', key('spec', j.id), ARGV[at + 11])
+  record.keep(key('spec', j.id), ARGV[at + 11])
   redis.call('ZADD', key('jobs'), '0', j.id)
   use_class(j, ARGV[at + 1])
   if new.options then
     idempotency.note(j, new.options)
     dependencies.start(j, new.options, meant)
-  elseif new.agent and #jobs == 1 then
-    binding.bind(j, new.agent, new.devices)
+    return
+  end
+  -- What was found for one job of several may be taken by those before it.
+  local a, devices = new.agent, new.devices
+  if not a or #jobs > 1 then
+    a, devices = place.find(j)
+  end
+  if a then
+    binding.bind(j, a, devices)
   else
-    queue.put(j)
+    queue.pend(j)
   end
 end
 

@@ -54,15 +54,13 @@ function due.write(reply)
   if pool.freed then
     hold.fill_freed()
   end
-  agent:flush()
-  job:flush()
+  record.flush(agent, job)
   return pool.finish(reply)
 end
 
 -- Ends a script that writes: first its own changes, then its share of what is overdue.
 function due.finish(reply)
-  agent:flush()
-  job:flush()
+  record.flush(agent, job)
   due.settle()
   return due.write(reply)
 end

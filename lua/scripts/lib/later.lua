@@ -2,14 +2,14 @@
 -- took a third of the time of placing a job.
 local PUT_OFF = {}
 
-function PUT_OFF.__index(part, name)
-  local made = part[1]()
-  part[1] = nil
-  return setmetatable(part, { __index = made })[name]
+-- What was put off takes the part's name from then on; a caller that had the stand-in in its hands uses it this once.
+function PUT_OFF.__index(stand_in, name)
+  return stand_in[1](stand_in[2])[name]
 end
 
-local function later(make)
-  return setmetatable({ make }, PUT_OFF)
+-- What stands in for a part until `make` is called with its name.
+local function later(make, name)
+  return setmetatable({ make, name }, PUT_OFF)
 end
 
 return later

@@ -19,11 +19,14 @@ end
 
 -- The steps of the ranks in which agents may have room.
 local function steps_of(bits, need)
-  local steps = {}
-  for step = rank.step(need.gpus > 0 and need.vram or need.ram), rank.STEPS do
-    if bit.band(bits, bit.lshift(1, step)) ~= 0 then
+  local steps, step = {}, rank.step(need.gpus > 0 and need.vram or need.ram)
+  local rest = math.floor(bits / 2 ^ step)
+  while rest > 0 and step <= rank.STEPS do
+    local odd = rest % 2
+    if odd == 1 then
       steps[#steps + 1] = step
     end
+    rest, step = (rest - odd) / 2, step + 1
   end
   return steps
 end

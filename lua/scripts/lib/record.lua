@@ -6,6 +6,9 @@
 local record = {}
 record.__index = record
 
+local AT_ONCE = 512
+local kept = {}
+
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record, and
 -- pack(r), which gives the string.
 function record.kind(name)
@@ -47,14 +50,30 @@ function record:drop(r)
   r.changed = false
 end
 
--- Writes every changed record.
-function record:flush()
-  for _, r in ipairs(self.order) do
-    if r.changed then
-      redis.call('SET', key(self.name, r.id), self.pack(r))
-      r.changed = false
+-- Keeps a value that is to be written with the next records: one command for several costs less than one for each.
+function record.keep(name, value)
+  kept[#kept + 1], kept[#kept + 2] = name, value
+end
+
+-- Writes what is kept, a number of values that Lua can pass at once.
+local function write()
+  for from = 1, #kept, AT_ONCE do
+    redis.call('MSET', unpack(kept, from, math.min(from + AT_ONCE - 1, #kept)))
+  end
+  kept = {}
+end
+
+-- Writes every changed record of these kinds, and what was kept for them.
+function record.flush(...)
+  for _, kind in ipairs({ ... }) do
+    for _, r in ipairs(kind.order) do
+      if r.changed then
+        record.keep(key(kind.name, r.id), kind.pack(r))
+        r.changed = false
+      end
     end
   end
+  write()
 end
 
 return record

@@ -42,6 +42,6 @@ end
 local a = ARGV[4] == '1' and j.state == 'running' and agent:load(j.agent)
 if a then
   agent:put(a, 'read_ms', pool.now + FOLLOWED_FOR_MS)
-  agent:flush()
+  record.flush(agent)
 end
 return { 'output', j.state, j.attempt, offset, j.out, pieces }
