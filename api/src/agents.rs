@@ -166,8 +166,17 @@ pub struct Model {
     /// Megabytes of GPU memory that it takes when it is loaded; 0 if it is loaded already.
     #[serde(default)]
     pub vram_mb: u64,
-    /// How many requests it serves at once, 1 to 64.
+    /// How many requests it serves at once, 1 to 256.
     pub parallel: u32,
+    /// Whether it is in memory now, so that a request need not wait for that.
+    #[serde(default)]
+    pub loaded: bool,
+    /// What serves it: `ollama`, `vllm`, `llamacpp` or `openai`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub backend: String,
+    /// Megabytes of its file, where the backend tells that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_mb: Option<u64>,
 }
 
 /// What a box has left, by its own measurement.

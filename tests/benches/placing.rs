@@ -151,7 +151,7 @@ async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
     let agents::RegisterOutcome::Registered { epoch, .. } = call.run(pool).await.expect("registered") else {
         panic!("{id} was turned away")
     };
-    let claim = Claim { claim: 1, free_slots: 64 };
+    let claim = Claim { claim: 1, free_slots: 64, free_requests: 0 };
     let call = agents::ClaimJobs { agent: id, epoch, claim, measures: None, reachable_ms: REACHABLE_MS };
     call.run(pool).await.expect("parked");
     (id.clone(), epoch)

@@ -101,6 +101,7 @@ fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
         lease_id: held.lease_id,
         lease_ttl_ms,
         process: spec.job.process,
+        inference: spec.job.inference,
         devices,
         timeout_ms: spec.job.timeout_ms,
         ram_mb: spec.job.requirements.ram_mb,

@@ -112,7 +112,9 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
     let none = <[Vec<u8>; 4]>::default;
     Some(match event {
         Happening::Started {} => ("started", none()),
-        Happening::Completed { result } => ("completed", [result_text(result.as_ref())?, vec![], vec![], vec![]]),
+        Happening::Completed { result, usage: _ } => {
+            ("completed", [result_text(result.as_ref())?, vec![], vec![], vec![]])
+        }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
         Happening::Output { offset, stream, data, encoding } => {

@@ -84,5 +84,6 @@ pub(crate) fn labels_of(text: &str) -> Result<BTreeMap<String, String>, StoreErr
 pub(crate) fn kind_word(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Process => "process",
+        JobKind::Inference => "inference",
     }
 }

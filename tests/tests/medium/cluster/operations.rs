@@ -79,7 +79,7 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
 }
 
 async fn claim(scene: &Scene) -> Result<(), StoreError> {
-    let claim = Claim { claim: 9, free_slots: 1 };
+    let claim = Claim { claim: 9, free_slots: 1, free_requests: 0 };
     let (agent, epoch) = (&scene.agent.id, scene.agent.epoch);
     ClaimJobs { agent, epoch, claim, measures: None, reachable_ms: 0 }.run(&scene.pool()).await.map(drop)
 }

@@ -90,7 +90,7 @@ async fn claim(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreErro
     let claim = ClaimJobs {
         agent: &from.agent,
         epoch: from.epoch,
-        claim: Claim { claim: *number, free_slots: *slots },
+        claim: Claim { claim: *number, free_slots: *slots, free_requests: 0 },
         measures: measures.as_ref(),
         reachable_ms: *reachable_ms,
     };

@@ -189,7 +189,7 @@ impl<R> World<R> {
     }
 
     pub(crate) async fn claim_as(&self, agent: &Box_, claim: u64, free_slots: u32) -> a::ClaimOutcome {
-        let claim = Claim { claim, free_slots };
+        let claim = Claim { claim, free_slots, free_requests: 0 };
         let call =
             a::ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: PARKED_MS };
         call.run(&self.pool()).await.unwrap()
