@@ -5,6 +5,7 @@
 
 mod admin;
 mod agents;
+mod inference;
 mod jobs;
 mod output;
 mod query;
@@ -18,6 +19,7 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    inference::{Answer, AnswerPart},
     jobs::JobFilter,
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agents, audit, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual,
-    parent, settings::Global, status, submit,
+    agents, audit, chat, completion, context, dev, doctor, failure::EXIT_CODES, infer, jobs, join_tokens, keys, login,
+    manual, models, parent, route, settings::Global, status, submit,
 };
 
 /// Run jobs on a fleet of machines.
@@ -38,6 +38,15 @@ pub enum Command {
     /// Look at agents, add, drain and remove them.
     #[command(subcommand)]
     Agents(agents::Command),
+    /// Talk to a model.
+    Chat(chat::Options),
+    /// Ask a model one question.
+    Infer(infer::Options),
+    /// Look at the models that agents serve.
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Show which agent would answer for a model, and why.
+    Route(route::Options),
     /// Show the pool at a glance.
     Status(status::Options),
     /// Make, list and revoke API keys.

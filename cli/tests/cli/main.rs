@@ -11,6 +11,7 @@ mod doctor;
 mod exit_codes;
 mod fleet;
 mod follow;
+mod inference;
 mod render;
 mod settings;
 mod sse;

@@ -1,0 +1,170 @@
+//! Calls about models, and answers of models as they are written.
+
+use std::collections::VecDeque;
+
+use reqwest::{Method, Response, StatusCode, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    CALL_TIMEOUT, Client, ClientError, Reply, bounded_body, query::Path, read_exact, retry_after, sse::Parser,
+    unreachable_error,
+};
+use crate::{
+    inference::{FleetModels, RequestInference, RoutedInference},
+    problem::{Problem, ProblemType},
+};
+
+/// Something that arrived while a model answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnswerPart {
+    /// A piece of text.
+    Text(String),
+    /// What else an event held, such as the usage at the end.
+    Other(Value),
+}
+
+/// An answer of a model while it is written.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response,
+    parser: Parser,
+    ready: VecDeque<String>,
+    url: String,
+}
+
+/// A failure in OpenAI's words.
+#[derive(Debug, Deserialize)]
+struct OpenAiError {
+    error: OpenAiProblem,
+}
+
+#[derive(Debug, Deserialize)]
+struct OpenAiProblem {
+    message: String,
+    #[serde(default)]
+    code: Option<Value>,
+}
+
+impl Client {
+    /// `GET /api/v1/models`: what the fleet can answer.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn models(&self) -> Result<Reply<FleetModels>, ClientError> {
+        self.fetch(Method::GET, Path::new("/api/v1/models")).await
+    }
+
+    /// `POST /api/v1/inference/request`: which agent would answer, and a ticket for it if it can be called directly. Its
+    /// place is kept for some seconds.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn route_inference(
+        &self,
+        wish: &RequestInference,
+        explain: bool,
+    ) -> Result<Reply<RoutedInference>, ClientError> {
+        let path = Path::new("/api/v1/inference/request").with("explain", explain.then_some(true));
+        let request = self.request(Method::POST, &path.into_text()).json(wish).timeout(CALL_TIMEOUT);
+        read_exact(self.send(request).await?).await
+    }
+
+    /// `POST /v1/chat/completions`, whole: the answer's JSON as it came. It waits as long as the coordinator does. With
+    /// `failover` another agent goes on where one fails in the middle.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn complete_chat(&self, body: &Value, failover: bool) -> Result<Reply<Value>, ClientError> {
+        read_exact(self.send_openai(body, failover).await?).await
+    }
+
+    /// `POST /v1/chat/completions` with `"stream": true` in the body: the answer as it is written. Dropping it ends it.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn stream_chat(&self, body: &Value, failover: bool) -> Result<Answer, ClientError> {
+        let response = self.send_openai(body, failover).await?;
+        let url = response.url().to_string();
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            return Err(ClientError::Unexpected { url, status: "with something else than a stream".to_owned() });
+        }
+        Ok(Answer { response, parser: Parser::default(), ready: VecDeque::new(), url })
+    }
+
+    async fn send_openai(&self, body: &Value, failover: bool) -> Result<Response, ClientError> {
+        let mut request = self.request(Method::POST, "/v1/chat/completions").json(body);
+        if failover {
+            request = request.header("x-titan-failover", "continue");
+        }
+        let response = request.send().await.map_err(|e| unreachable_error(self.base(), &e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (url, status, retry_after) =
+            (response.url().to_string(), response.status(), retry_after(response.headers()));
+        let body = bounded_body(response).await?;
+        match serde_json::from_slice::<OpenAiError>(&body) {
+            Ok(said) => Err(ClientError::Refused { problem: Box::new(problem(status, said.error)), retry_after }),
+            Err(_) => Err(ClientError::Unexpected { url, status: status.to_string() }),
+        }
+    }
+}
+
+impl Answer {
+    /// The next part; none at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the answer breaks off: what came before it is all there will be.
+    pub async fn next(&mut self) -> Result<Option<AnswerPart>, ClientError> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return if data == "[DONE]" { Ok(None) } else { self.part(&data).map(Some) };
+            }
+            let piece = self.response.chunk().await.map_err(|e| unreachable_error(&self.url, &e))?;
+            let Some(piece) = piece else {
+                return Err(self.unexpected("with an answer that breaks off"));
+            };
+            let events = self.parser.push(&piece).map_err(|e| self.unexpected(&e.to_string()))?;
+            self.ready.extend(events.into_iter().map(|event| event.data));
+        }
+    }
+
+    fn part(&self, data: &str) -> Result<AnswerPart, ClientError> {
+        if let Ok(said) = serde_json::from_str::<OpenAiError>(data) {
+            let problem = Box::new(problem(StatusCode::BAD_GATEWAY, said.error));
+            return Err(ClientError::Refused { problem, retry_after: None });
+        }
+        let value: Value =
+            serde_json::from_str(data).map_err(|e| self.unexpected(&format!("with an event that is no JSON ({e})")))?;
+        match value.pointer("/choices/0/delta/content").and_then(Value::as_str) {
+            Some(text) => Ok(AnswerPart::Text(text.to_owned())),
+            None => Ok(AnswerPart::Other(value)),
+        }
+    }
+
+    fn unexpected(&self, status: &str) -> ClientError {
+        ClientError::Unexpected { url: self.url.clone(), status: status.to_owned() }
+    }
+}
+
+/// What OpenAI's words mean in our own.
+fn problem(status: StatusCode, said: OpenAiProblem) -> Problem {
+    let kind = match status.as_u16() {
+        401 => ProblemType::Unauthorized.uri(),
+        403 => ProblemType::Forbidden.uri(),
+        404 => ProblemType::NotFound.uri(),
+        429 => ProblemType::TooManyRequests.uri(),
+        503 => ProblemType::Overloaded.uri(),
+        _ => "about:blank",
+    };
+    let code = said.code.and_then(|code| code.as_str().map(str::to_owned));
+    Problem {
+        kind: kind.to_owned(),
+        status: status.as_u16(),
+        title: said.message,
+        detail: code.map(|code| format!("code {code}")),
+        ..Problem::new(ProblemType::Internal)
+    }
+}
