@@ -166,6 +166,30 @@ impl Problem {
         }
     }
 
+    /// The problem that an error in OpenAI's shape tells of, `{"error": {"message", "code", …}}`; none if it has not that
+    /// shape.
+    #[must_use]
+    pub fn of_openai(status: u16, body: &serde_json::Value) -> Option<Self> {
+        let error = body.get("error")?;
+        let message = error["message"].as_str()?;
+        let kind = match (error["code"].as_str().unwrap_or_default(), status) {
+            ("model_not_found", _) => ProblemType::ModelNotFound,
+            ("deadline_passed", _) => ProblemType::DeadlinePassed,
+            ("backend_stalled", _) => ProblemType::BackendStalled,
+            ("backend_failed", _) => ProblemType::BackendFailed,
+            ("idempotency_key_reused", _) => ProblemType::KeyReused,
+            (_, 401) => ProblemType::Unauthorized,
+            (_, 403) => ProblemType::Forbidden,
+            (_, 404) => ProblemType::NotFound,
+            (_, 413) => ProblemType::TooLarge,
+            (_, 429) => ProblemType::TooManyRequests,
+            (_, 503) => ProblemType::Overloaded,
+            (_, 500..) => ProblemType::BackendFailed,
+            _ => ProblemType::BadRequest,
+        };
+        Some(Self { status, ..Self::new(kind).with_detail(message) })
+    }
+
     /// The same problem with a detail.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {

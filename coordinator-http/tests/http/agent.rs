@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::world::{Reply, World};
+use crate::world::{ADMIN, Reply, World, request, send};
 
 /// An Ed25519 key that signs tokens with an independent library.
 pub(crate) struct Signer {
@@ -113,6 +113,21 @@ impl TestAgent {
         let body =
             json!({"protocol": 1, "claim": self.claim, "free_slots": 4, "wait_ms": wait_ms, "measures": measures()});
         world.post(&self.token, &self.path("claim"), body).await
+    }
+
+    /// Parks a claim for requests to models, which nobody waits for.
+    pub(crate) async fn park_for_requests(&mut self, world: &World) {
+        self.claim += 1;
+        let body = json!({"protocol": 1, "claim": self.claim, "free_slots": 0, "free_requests": 64, "wait_ms": 20_000});
+        let (router, request) = (world.router.clone(), request("POST", &self.token, &self.path("claim"), Some(body)));
+        tokio::spawn(async move { send(&router, request).await });
+        // It is at hand once it would be chosen.
+        let model = self.facts["models"][0]["name"].clone();
+        let wish = json!({"model": model, "client_id": "nobody"});
+        let routed = async || world.post(ADMIN, "/api/v1/inference/request", wish.clone()).await.ok(200);
+        while routed().await["agent_id"].is_null() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Claims requests to models with the next number.

@@ -82,7 +82,7 @@ async fn an_answer_comes_back_to_the_letter_with_the_way_it_took() {
     reply.ok(200);
     assert_eq!((reply.body.as_str(), reply.headers[header::CONTENT_TYPE].as_bytes()), (text, &b"application/json"[..]));
     assert_eq!(lease["inference"]["body"], ask(false).to_string());
-    assert_eq!((&reply.headers["x-titan-agent"], &reply.headers["x-titan-attempt"]), (&"box", &"1"));
+    assert_eq!([&reply.headers["x-titan-agent"], &reply.headers["x-titan-attempt"]], ["box", "1"]);
     let timing = reply.headers["server-timing"].to_str().unwrap();
     assert!(["queue;", "route;", "first;"].iter().all(|part| timing.contains(part)), "{timing}");
     let id = reply.headers["x-request-id"].to_str().unwrap();
@@ -227,7 +227,7 @@ async fn a_failure_before_the_first_byte_is_not_seen_by_the_client() {
     };
     let (reply, answered) = tokio::join!(world.post(ADMIN, CHAT, ask(false)), playing);
     assert_eq!((reply.status.as_u16(), reply.body.as_str()), (200, "{\"ok\":1}"));
-    assert_eq!((&reply.headers["x-titan-agent"], &reply.headers["x-titan-attempt"]), (&answered.as_str(), &"2"));
+    assert_eq!([&reply.headers["x-titan-agent"], &reply.headers["x-titan-attempt"]], [answered.as_str(), "2"]);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn reachable(world: &World, id: &str, parallel: u32) -> TestAgent {
     facts["endpoint"] = json!("http://192.0.2.1:7080");
     facts["models"] = json!([{"name": "llama", "parallel": parallel, "loaded": true}]);
     let mut agent = TestAgent::register_with(world, id, facts).await;
-    agent.claim_requests(world, 1).await;
+    agent.park_for_requests(world).await;
     agent
 }
 
@@ -79,7 +79,7 @@ async fn a_ticket_is_good_on_its_own_agent_alone() {
 #[tokio::test]
 async fn the_relay_is_named_where_the_best_agent_cannot_be_reached_or_none_is_free() {
     let world = World::start().await;
-    serving(&world, "hidden", &["llama"]).await;
+    serving(&world, "hidden", &["llama"]).await.park_for_requests(&world).await;
     let routed = world.post(ADMIN, REQUEST, wish()).await.ok(200);
     assert_eq!(
         (&routed["mode"], &routed["agent_id"], &routed["token"]),
