@@ -37,6 +37,14 @@ pub struct Options {
     pub prompt: Option<String>,
 }
 
+impl Options {
+    /// Whether the question is read from standard input.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.prompt.is_none()
+    }
+}
+
 /// Asks, and prints the answer: as it is written, or with `-o json` whole, as it came.
 ///
 /// # Errors
@@ -48,7 +56,7 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     if !session.format.is_table() {
         let body = wish.body(&model, conversation.messages(), false);
         let doing = format!("get an answer of {model}");
-        let reply = session.client.complete_chat(&body, wish.failover).await.map_err(session.failed(doing))?;
+        let reply = session.client.complete_chat(&body, &wish.of_coordinator()).await.map_err(session.failed(doing))?;
         return session.print_json(reply.json());
     }
     let mut interrupt = answer::listen()?;

@@ -87,8 +87,14 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Jobs(command) => block_on(jobs::run(Session::open(&cli.global)?, command)),
         Command::Agents(command) => block_on(agents::run(Session::open(&cli.global)?, command)),
         Command::Models(command) => block_on(models::run(Session::open(&cli.global)?, command)),
-        Command::Chat(options) => block_on(chat::run(Session::open(&cli.global)?, options)),
+        Command::Infer(options) if cli.global.reads_stdin() && options.reads_stdin() => {
+            Err(Failure::Usage("standard input cannot be both the key and the prompt; use a file for the key".into()))
+        }
         Command::Infer(options) => block_on(infer::run(Session::open(&cli.global)?, options)),
+        Command::Chat(_) if cli.global.reads_stdin() => Err(Failure::Usage(
+            "standard input cannot be both the key and the conversation; use a file for the key".into(),
+        )),
+        Command::Chat(options) => block_on(chat::run(Session::open(&cli.global)?, options)),
         Command::Route(options) => block_on(route::run(Session::open(&cli.global)?, options)),
         Command::Status(options) => block_on(status::run(Session::open(&cli.global)?, options)),
     }

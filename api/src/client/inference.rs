@@ -2,17 +2,13 @@
 
 use std::collections::VecDeque;
 
-use reqwest::{Method, Response, StatusCode, header};
-use serde::Deserialize;
+use reqwest::{Method, Response, header};
 use serde_json::Value;
 
-use super::{
-    CALL_TIMEOUT, Client, ClientError, Reply, bounded_body, query::Path, read_exact, retry_after, sse::Parser,
-    unreachable_error,
-};
+use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Parser, unreachable_error};
 use crate::{
     inference::{FleetModels, RequestInference, RoutedInference},
-    problem::{Problem, ProblemType},
+    problem::Problem,
 };
 
 /// Something that arrived while a model answers.
@@ -24,6 +20,18 @@ pub enum AnswerPart {
     Other(Value),
 }
 
+/// What is wanted of the coordinator beside an answer.
+#[derive(Debug, Clone, Default)]
+pub struct ChatWish {
+    /// If the agent fails in the middle of an answer, another one goes on with it.
+    pub failover: bool,
+    /// The conversation that the request belongs to: the agent that has it warm goes before.
+    pub session: Option<String>,
+}
+
+/// The status of a failure that comes after the reply has begun.
+const BAD_GATEWAY: u16 = 502;
+
 /// An answer of a model while it is written.
 #[derive(Debug)]
 pub struct Answer {
@@ -31,19 +39,6 @@ pub struct Answer {
     parser: Parser,
     ready: VecDeque<String>,
     url: String,
-}
-
-/// A failure in OpenAI's words.
-#[derive(Debug, Deserialize)]
-struct OpenAiError {
-    error: OpenAiProblem,
-}
-
-#[derive(Debug, Deserialize)]
-struct OpenAiProblem {
-    message: String,
-    #[serde(default)]
-    code: Option<Value>,
 }
 
 impl Client {
@@ -70,21 +65,20 @@ impl Client {
         read_exact(self.send(request).await?).await
     }
 
-    /// `POST /v1/chat/completions`, whole: the answer's JSON as it came. It waits as long as the coordinator does. With
-    /// `failover` another agent goes on where one fails in the middle.
+    /// `POST /v1/chat/completions`, whole: the answer's JSON as it came. It waits as long as the coordinator does.
     ///
     /// # Errors
     /// [`ClientError`], as for every call.
-    pub async fn complete_chat(&self, body: &Value, failover: bool) -> Result<Reply<Value>, ClientError> {
-        read_exact(self.send_openai(body, failover).await?).await
+    pub async fn complete_chat(&self, body: &Value, wish: &ChatWish) -> Result<Reply<Value>, ClientError> {
+        read_exact(self.send_chat(body, wish).await?).await
     }
 
     /// `POST /v1/chat/completions` with `"stream": true` in the body: the answer as it is written. Dropping it ends it.
     ///
     /// # Errors
     /// [`ClientError`], as for every call.
-    pub async fn stream_chat(&self, body: &Value, failover: bool) -> Result<Answer, ClientError> {
-        let response = self.send_openai(body, failover).await?;
+    pub async fn stream_chat(&self, body: &Value, wish: &ChatWish) -> Result<Answer, ClientError> {
+        let response = self.send_chat(body, wish).await?;
         let url = response.url().to_string();
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if !kind.starts_with("text/event-stream") {
@@ -93,22 +87,16 @@ impl Client {
         Ok(Answer { response, parser: Parser::default(), ready: VecDeque::new(), url })
     }
 
-    async fn send_openai(&self, body: &Value, failover: bool) -> Result<Response, ClientError> {
+    /// Sends the body of a conversation, as `wish` wants it.
+    async fn send_chat(&self, body: &Value, wish: &ChatWish) -> Result<Response, ClientError> {
         let mut request = self.request(Method::POST, "/v1/chat/completions").json(body);
-        if failover {
+        if wish.failover {
             request = request.header("x-titan-failover", "continue");
         }
-        let response = request.send().await.map_err(|e| unreachable_error(self.base(), &e))?;
-        if response.status().is_success() {
-            return Ok(response);
+        if let Some(session) = &wish.session {
+            request = request.header("x-titan-session", session);
         }
-        let (url, status, retry_after) =
-            (response.url().to_string(), response.status(), retry_after(response.headers()));
-        let body = bounded_body(response).await?;
-        match serde_json::from_slice::<OpenAiError>(&body) {
-            Ok(said) => Err(ClientError::Refused { problem: Box::new(problem(status, said.error)), retry_after }),
-            Err(_) => Err(ClientError::Unexpected { url, status: status.to_string() }),
-        }
+        self.send(request).await
     }
 }
 
@@ -132,12 +120,11 @@ impl Answer {
     }
 
     fn part(&self, data: &str) -> Result<AnswerPart, ClientError> {
-        if let Ok(said) = serde_json::from_str::<OpenAiError>(data) {
-            let problem = Box::new(problem(StatusCode::BAD_GATEWAY, said.error));
-            return Err(ClientError::Refused { problem, retry_after: None });
-        }
         let value: Value =
             serde_json::from_str(data).map_err(|e| self.unexpected(&format!("with an event that is no JSON ({e})")))?;
+        if let Some(problem) = Problem::of_openai(BAD_GATEWAY, &value) {
+            return Err(ClientError::Refused { problem: Box::new(problem), retry_after: None });
+        }
         match value.pointer("/choices/0/delta/content").and_then(Value::as_str) {
             Some(text) => Ok(AnswerPart::Text(text.to_owned())),
             None => Ok(AnswerPart::Other(value)),
@@ -146,25 +133,5 @@ impl Answer {
 
     fn unexpected(&self, status: &str) -> ClientError {
         ClientError::Unexpected { url: self.url.clone(), status: status.to_owned() }
-    }
-}
-
-/// What OpenAI's words mean in our own.
-fn problem(status: StatusCode, said: OpenAiProblem) -> Problem {
-    let kind = match status.as_u16() {
-        401 => ProblemType::Unauthorized.uri(),
-        403 => ProblemType::Forbidden.uri(),
-        404 => ProblemType::NotFound.uri(),
-        429 => ProblemType::TooManyRequests.uri(),
-        503 => ProblemType::Overloaded.uri(),
-        _ => "about:blank",
-    };
-    let code = said.code.and_then(|code| code.as_str().map(str::to_owned));
-    Problem {
-        kind: kind.to_owned(),
-        status: status.as_u16(),
-        title: said.message,
-        detail: code.map(|code| format!("code {code}")),
-        ..Problem::new(ProblemType::Internal)
     }
 }

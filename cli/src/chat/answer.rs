@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use anyhow::Context as _;
 
 use super::{conversation::Message, wish::Wish};
-use crate::{failure::Failure, session::Session};
+use crate::{failure::Failure, render::clean_text, session::Session};
 
 /// How an answer ended.
 #[derive(Debug)]
@@ -66,29 +66,17 @@ async fn write(
     let body = wish.body(model, messages, true);
     let on_terminal = std::io::stdout().is_terminal();
     let doing = || format!("get an answer of {model}");
-    let mut answer = session.client.stream_chat(&body, wish.failover).await.map_err(session.failed(doing()))?;
+    let mut answer =
+        session.client.stream_chat(&body, &wish.of_coordinator()).await.map_err(session.failed(doing()))?;
     while let Some(part) = answer.next().await.map_err(session.failed(doing()))? {
         if let AnswerPart::Text(piece) = part {
             text.push_str(&piece);
             if on_terminal {
-                session.print(&visible(&piece))?
+                session.print(&clean_text(&piece))?
             } else {
                 session.print(&piece)?
             };
         }
     }
     Ok(())
-}
-
-/// The text without characters that steer a terminal: a model must not move the cursor or recolour the screen.
-fn visible(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_model_cannot_steer_the_terminal() {
-        assert_eq!(super::visible("a\u{1b}[2Jb\r\n\tc\u{7}\u{9b}d"), "a[2Jb\n\tcd");
-    }
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use self::{conversation::Conversation, wish::Wish};
-use crate::{failure::Failure, progress, session::Session};
+use crate::{failure::Failure, progress, render::units, session::Session};
 
 /// Arguments of `titan chat`.
 #[derive(Debug, Clone, Args)]
@@ -42,10 +42,11 @@ const MORE: &str = "… ";
 ///
 /// # Errors
 /// [`Failure`] if an answer fails and nobody is there to ask again, or the terminal cannot be written.
-pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
+pub async fn run(session: Session, mut options: Options) -> Result<(), Failure> {
     if !session.format.is_table() {
         return Err(Failure::Usage("a conversation has no -o; `titan infer` prints one answer as JSON".to_owned()));
     }
+    options.wish.session.get_or_insert_with(new_session);
     let mut chat = Chat {
         is_at_terminal: stdin().is_terminal(),
         lines: lines(),
@@ -67,6 +68,11 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A name for a conversation, so that the agent that has it warm is asked again.
+fn new_session() -> String {
+    format!("chat-{}-{}", std::process::id(), units::now().as_ms())
 }
 
 /// The lines of standard input, read on a thread of their own, so that Ctrl-C is heard while nobody types.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::{Map, Value, json};
+use titan_api::client::ChatWish;
 
 use super::conversation::Message;
 
@@ -20,9 +21,18 @@ pub struct Wish {
     /// If the agent fails in the middle of an answer, let another one go on with it.
     #[arg(long)]
     pub failover: bool,
+    /// The conversation that this belongs to: the agent that has it warm goes before.
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
 }
 
 impl Wish {
+    /// What is wanted of the coordinator.
+    #[must_use]
+    pub fn of_coordinator(&self) -> ChatWish {
+        ChatWish { failover: self.failover, session: self.session.clone() }
+    }
+
     /// The body of the request.
     #[must_use]
     pub fn body(&self, model: &str, messages: &[Message], stream: bool) -> Value {

@@ -74,10 +74,8 @@ impl Relayed {
         let new = NewJob { id: id.clone(), spec: what.spec, idempotency: what.idempotency, terms: Some(terms) };
         let jobs = [new];
         let submit = Submit { jobs: &jobs, owner: what.owner, explain: false };
-        let (outcome, following) = tokio::join!(
-            submit.run(pool),
-            Following::begin(&state.live, pool.clone(), id.clone(), asked)
-        );
+        let (outcome, following) =
+            tokio::join!(submit.run(pool), Following::begin(&state.live, pool.clone(), id.clone(), asked));
         let job = accepted(outcome?, what.spec)?;
         submission::log(&job, None);
         guard.job = job.id.clone();
@@ -179,11 +177,16 @@ fn accepted(outcome: SubmitOutcome, spec: &SubmitJob) -> Result<Submitted, ApiEr
 
 fn no_such_model(spec: &SubmitJob) -> ApiError {
     let model = spec.inference.as_ref().map(|asked| asked.model.as_str()).unwrap_or_default();
-    ApiError::ModelNotFound(format!("no agent of this pool has a model {model:?}; `GET /v1/models` lists those there are"))
+    ApiError::ModelNotFound(format!(
+        "no agent of this pool has a model {model:?}; `GET /v1/models` lists those there are"
+    ))
 }
 
 fn too_late() -> ApiError {
-    ApiError::DeadlinePassed("no agent that has the model was free in time; try again, or allow more time with X-Titan-Deadline-Ms".to_owned())
+    ApiError::DeadlinePassed(
+        "no agent that has the model was free in time; try again, or allow more time with X-Titan-Deadline-Ms"
+            .to_owned(),
+    )
 }
 
 /// Why a request did not get an answer, or not all of it.
@@ -195,7 +198,8 @@ pub(crate) fn refusal(ending: &Ending) -> ApiError {
             ApiError::BackendStalled("the model was not loaded in time; the request can be repeated".to_owned())
         }
         (_, Some(Reason::Stalled)) => ApiError::BackendStalled(
-            "the model's backend was silent for longer than X-Titan-First-Token-Ms or X-Titan-Token-Ms allow".to_owned(),
+            "the model's backend was silent for longer than X-Titan-First-Token-Ms or X-Titan-Token-Ms allow"
+                .to_owned(),
         ),
         (_, reason) => ApiError::BackendFailed(format!(
             "the request ended with `{}`; `titan jobs show` has more under its id",

@@ -137,7 +137,10 @@ mod tests {
         let mut said = Said::default();
         said.hear(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
         said.hear(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n: x\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n");
-        assert_eq!((said.text.as_str(), said.pieces, said.is_finished, said.is_more_than_text), ("Hello", 2, false, false));
+        assert_eq!(
+            (said.text.as_str(), said.pieces, said.is_finished, said.is_more_than_text),
+            ("Hello", 2, false, false)
+        );
         said.hear(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
         assert!(said.is_finished);
         let mut calls = Said::default();
