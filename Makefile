@@ -23,6 +23,7 @@ dev: setup ## Run `titan dev`, rebuilt and restarted whenever a source file chan
 	@bash scripts/dev.sh $(ARGS)
 
 test: build ## Run all tests; ARGS="-p titan-lua" or ARGS=name narrows it down
+	@sh scripts/setup.sh --clients
 	TITAN_BIN_DIR=$(abspath $(BIN)) cargo test $(ARGS)
 
 check: fmt-check lint doc deny ## Formatting, lints, documentation, dependencies

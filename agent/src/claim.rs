@@ -51,7 +51,7 @@ async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
     let wait_ms = wait_ms(agent);
     let measures = agent.measure_if_due().await;
     let open = agent.attempts.open_claim(clock::now_ms());
-    let claim = Claim { claim: open.number, free_slots: agent.attempts.free_slots() };
+    let claim = Claim { claim: open.number, free_slots: agent.attempts.free_slots(), free_requests: 0 };
     let request = ClaimRequest { protocol: PROTOCOL, claim, measures, wait_ms };
     let mut leaving = agent.leaving.subscribe();
     let reply: ClaimReply = tokio::select! {

@@ -105,9 +105,14 @@ impl Heart {
             last_claim,
             measures,
             leases,
+            models: None,
             leaving: *self.agent.leaving.borrow(),
             reports: cargo.parcel.as_ref().map(|parcel| parcel.reports().to_vec()).unwrap_or_default(),
-            claim: cargo.claim.map(|open| Claim { claim: open.number, free_slots: self.agent.attempts.free_slots() }),
+            claim: cargo.claim.map(|open| Claim {
+                claim: open.number,
+                free_slots: self.agent.attempts.free_slots(),
+                free_requests: 0,
+            }),
         }
     }
 

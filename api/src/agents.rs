@@ -166,8 +166,17 @@ pub struct Model {
     /// Megabytes of GPU memory that it takes when it is loaded; 0 if it is loaded already.
     #[serde(default)]
     pub vram_mb: u64,
-    /// How many requests it serves at once, 1 to 64.
+    /// How many requests it serves at once, 1 to 256.
     pub parallel: u32,
+    /// Whether it is in memory now, so that a request need not wait for that.
+    #[serde(default)]
+    pub loaded: bool,
+    /// What serves it: `ollama`, `vllm`, `llamacpp` or `openai`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub backend: String,
+    /// Megabytes of its file, where the backend tells that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_mb: Option<u64>,
 }
 
 /// What a box has left, by its own measurement.
@@ -280,7 +289,10 @@ pub struct Agent {
     /// The job that it is kept free for, since that was passed over for long; what is more urgent it takes all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<crate::ids::JobId>,
-    /// What it said when it registered.
+    /// How its models have served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speeds: Vec<crate::inference::ModelSpeed>,
+    /// What it said when it registered, with the models that it told of last.
     pub facts: Facts,
 }
 

@@ -6,14 +6,15 @@
 mod admin;
 mod agents;
 mod events;
+mod inference;
 mod jobs;
 mod output;
 mod query;
 mod reply;
 pub mod sse;
 mod status;
-mod trouble;
 mod stream;
+mod trouble;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     events::{EventFilter, EventNews, EventStream},
+    inference::{Answer, AnswerPart, ChatWish},
     jobs::JobFilter,
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,
@@ -199,9 +201,10 @@ impl Client {
         let retry_after = retry_after(response.headers());
         let (url, status) = (response.url().to_string(), response.status());
         let body = bounded_body(response).await?;
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(ClientError::Refused { problem: Box::new(problem), retry_after }),
-            Err(_) => Err(ClientError::Unexpected { url, status: status.to_string() }),
+        let of_openai = || Problem::of_openai(status.as_u16(), &serde_json::from_slice(&body).ok()?);
+        match serde_json::from_slice::<Problem>(&body).ok().or_else(of_openai) {
+            Some(problem) => Err(ClientError::Refused { problem: Box::new(problem), retry_after }),
+            None => Err(ClientError::Unexpected { url, status: status.to_string() }),
         }
     }
 }

@@ -32,11 +32,14 @@ pub enum Scope {
     /// Publish events on topics that are not the pool's own.
     #[serde(rename = "events:write")]
     EventsWrite,
+    /// Ask models, see which there are, and what the key has had of them.
+    #[serde(rename = "inference")]
+    Inference,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::JobsWrite,
         Self::JobsRead,
         Self::AgentsRead,
@@ -44,6 +47,7 @@ impl Scope {
         Self::MetricsRead,
         Self::EventsRead,
         Self::EventsWrite,
+        Self::Inference,
     ];
 
     /// The word used in JSON and in Redis.
@@ -57,6 +61,7 @@ impl Scope {
             Self::MetricsRead => "metrics:read",
             Self::EventsRead => "events:read",
             Self::EventsWrite => "events:write",
+            Self::Inference => "inference",
         }
     }
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ids::{AgentId, JobId},
+    inference::{InferenceSpec, Usage},
     scheduler::{Explanation, RuledOut},
     secret::Secret,
     time::Timestamp,
@@ -19,6 +20,8 @@ pub enum JobKind {
     /// A program with arguments, run on the agent's box without a shell.
     #[default]
     Process,
+    /// A request to a model, in the words of OpenAI's interface, answered by a backend on the agent's box.
+    Inference,
 }
 
 /// The body of `POST /api/v1/jobs`.
@@ -28,8 +31,12 @@ pub enum JobKind {
 pub struct SubmitJob {
     /// What kind of work it is.
     pub kind: JobKind,
-    /// The program to run.
+    /// The program to run, for a job of kind `process`.
+    #[serde(default, skip_serializing_if = "ProcessSpec::is_absent")]
     pub process: ProcessSpec,
+    /// The request, for a job of kind `inference`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceSpec>,
     /// What the agent must have, and what the job takes of it.
     #[serde(default)]
     pub requirements: Requirements,
@@ -77,6 +84,7 @@ impl Default for SubmitJob {
         Self {
             kind: JobKind::default(),
             process: ProcessSpec::default(),
+            inference: None,
             requirements: Requirements::default(),
             priority: 0,
             max_attempts: default_max_attempts(),
@@ -159,6 +167,14 @@ pub struct ProcessSpec {
     /// Text for its standard input, which is otherwise empty. It is shown to those alone who see the values of `env`.
     #[serde(default)]
     pub stdin: Option<String>,
+}
+
+impl ProcessSpec {
+    /// Whether there is no program at all, as in a job of another kind.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a job needs of an agent.
@@ -276,11 +292,23 @@ pub enum Reason {
     Cancelled,
     /// A job that it depends on did not end well.
     DependencyFailed,
+    /// The backend answered with an error of its own (5xx), broke off, or could not be reached. It counts against the
+    /// model on that agent, not against the agent.
+    BackendFailed,
+    /// The backend refused the request itself (4xx); its status is the exit code, its answer the output. Another agent
+    /// would say the same, so this ends the job.
+    BackendRejected,
+    /// The backend was silent for longer than the request allows.
+    Stalled,
+    /// No agent began it before its deadline.
+    DeadlinePassed,
+    /// The model was not loaded in the time that the request allows, which says nothing about anybody.
+    LoadTimeout,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::ExitCode,
         Self::Signal,
         Self::Timeout,
@@ -293,6 +321,11 @@ impl Reason {
         Self::Released,
         Self::Cancelled,
         Self::DependencyFailed,
+        Self::BackendFailed,
+        Self::BackendRejected,
+        Self::Stalled,
+        Self::DeadlinePassed,
+        Self::LoadTimeout,
     ];
 
     /// The word used in JSON, in Redis and in logs.
@@ -311,6 +344,11 @@ impl Reason {
             Self::Released => "released",
             Self::Cancelled => "cancelled",
             Self::DependencyFailed => "dependency_failed",
+            Self::BackendFailed => "backend_failed",
+            Self::BackendRejected => "backend_rejected",
+            Self::Stalled => "stalled",
+            Self::DeadlinePassed => "deadline_passed",
+            Self::LoadTimeout => "load_timeout",
         }
     }
 
@@ -366,7 +404,14 @@ pub struct Job {
     pub output_bytes: u64,
     /// The program. Only who submitted it, and the administrator, see the values of `env` and `stdin`; others see `***`,
     /// as everybody does for the values of `secret_env`.
+    #[serde(default, skip_serializing_if = "ProcessSpec::is_absent")]
     pub process: ProcessSpec,
+    /// What a model was asked. Its `body` is empty for all but who submitted it, and for everybody soon after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceSpec>,
+    /// What the answer of a model took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// What it needs.
     pub requirements: Requirements,
     /// The agent ends an attempt that runs longer, in milliseconds.

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod events;
 pub mod health;
 pub mod ids;
+pub mod inference;
 pub mod jobs;
 pub mod limits;
 pub mod output;

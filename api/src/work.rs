@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    agents::{AgentSettings, AgentToken, Measures},
+    agents::{AgentSettings, AgentToken, Measures, Model},
     ids::{JobId, LeaseId},
+    inference::{InferenceSpec, Usage},
     jobs::{ProcessSpec, Reason},
     output::{Encoding, Stream},
 };
@@ -35,8 +36,13 @@ pub struct Lease {
     pub lease_id: LeaseId,
     /// How long it lasts unless it is renewed, milliseconds from when the claim was sent.
     pub lease_ttl_ms: u64,
-    /// The program.
+    /// The program, unless it is a request to a model.
+    #[serde(default, skip_serializing_if = "ProcessSpec::is_absent")]
     pub process: ProcessSpec,
+    /// The request to a model. The bytes of the backend's answer are reported as the attempt's output (`stdout`), as they
+    /// came; `started` when the backend was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceSpec>,
     /// The GPUs that it may use, by UUID.
     #[serde(default)]
     pub devices: Vec<String>,
@@ -70,6 +76,9 @@ pub struct HeartbeatRequest {
     /// The attempts that the agent holds; each is renewed.
     #[serde(default)]
     pub leases: Vec<HeldLease>,
+    /// The models that its backends serve, whole, if that changed since it was last told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<Model>>,
     /// The agent wants no more work: it is shutting down.
     #[serde(default)]
     pub leaving: bool,
@@ -118,6 +127,9 @@ pub struct Claim {
     pub claim: u64,
     /// How many more process jobs the agent could begin now. 0 asks for none but keeps cancellations coming.
     pub free_slots: u32,
+    /// How many more requests to models it could begin now, at most 256; what each model can take is told with the models.
+    #[serde(default)]
+    pub free_requests: u32,
 }
 
 /// The body of `POST /api/v1/agents/{id}/claim`.
@@ -174,7 +186,7 @@ pub struct ReportReply {
 }
 
 /// Something that happened to an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The attempt.
     #[serde(flatten)]
@@ -185,7 +197,7 @@ pub struct Report {
 }
 
 /// What happened to an attempt. The last three free what the attempt had reserved: its processes are gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Happening {
     /// The program runs.
@@ -207,6 +219,9 @@ pub enum Happening {
         /// What the program wrote into the file that `TITAN_RESULT` names, at most 64 KiB of JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<serde_json::Value>,
+        /// What a request to a model took.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
     },
     /// It ended badly, was refused, or could not begin.
     Failed {

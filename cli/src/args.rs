@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agents, audit, completion, context, dev, doctor, events, failure::EXIT_CODES, jobs, join_tokens, keys, login,
-    manual, parent, scheduler, settings::Global, status, submit, sweep,
+    agents, audit, chat, completion, context, dev, doctor, events, failure::EXIT_CODES, infer, jobs, join_tokens, keys,
+    login, manual, models, parent, route, scheduler, settings::Global, status, submit, sweep,
 };
 
 /// Run jobs on a fleet of machines.
@@ -38,6 +38,15 @@ pub enum Command {
     /// Look at agents, add, drain and remove them.
     #[command(subcommand)]
     Agents(agents::Command),
+    /// Talk to a model.
+    Chat(chat::Options),
+    /// Ask a model one question.
+    Infer(infer::Options),
+    /// Look at the models that agents serve.
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Show which agent would answer for a model, and why.
+    Route(route::Options),
     /// Show what has happened in the pool, follow what happens, and publish events.
     Events(events::Options),
     /// Show the pool at a glance.

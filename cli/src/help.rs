@@ -11,8 +11,9 @@ use clap::{
 use crate::args::Cli;
 
 /// The commands by what they are for; each that is shown stands in one group.
-pub const GROUPS: [(&str, &[&str]); 5] = [
+pub const GROUPS: [(&str, &[&str]); 6] = [
     ("Work", &["submit", "jobs"]),
+    ("Models", &["chat", "infer", "models", "route"]),
     ("The pool", &["status", "agents", "events", "scheduler", "doctor", "audit", "sweep"]),
     ("Access", &["login", "context", "keys", "join-tokens"]),
     ("Servers", &["dev", "coordinator", "agent"]),

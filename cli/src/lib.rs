@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod args;
 pub mod audit;
+pub mod chat;
 pub mod completion;
 pub mod context;
 pub mod credential;
@@ -14,6 +15,7 @@ pub mod failure;
 pub mod files;
 pub mod follow;
 pub mod help;
+pub mod infer;
 pub mod interrupt;
 pub mod jobs;
 pub mod join_tokens;
@@ -21,6 +23,7 @@ pub mod key;
 pub mod keys;
 pub mod login;
 pub mod manual;
+pub mod models;
 pub mod page;
 pub mod parent;
 pub mod patience;
@@ -28,6 +31,7 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod render;
+pub mod route;
 pub mod scheduler;
 pub mod session;
 pub mod settings;
@@ -90,6 +94,16 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Scheduler(command) => block_on(scheduler::run(Session::open(&cli.global)?, command)),
         Command::Sweep(options) => block_on(sweep::run(Session::open(&cli.global)?, options)),
         Command::Events(options) => block_on(events::run(Session::open(&cli.global)?, options)),
+        Command::Models(command) => block_on(models::run(Session::open(&cli.global)?, command)),
+        Command::Infer(options) if cli.global.reads_stdin() && options.reads_stdin() => {
+            Err(Failure::Usage("standard input cannot be both the key and the prompt; use a file for the key".into()))
+        }
+        Command::Infer(options) => block_on(infer::run(Session::open(&cli.global)?, options)),
+        Command::Chat(_) if cli.global.reads_stdin() => Err(Failure::Usage(
+            "standard input cannot be both the key and the conversation; use a file for the key".into(),
+        )),
+        Command::Chat(options) => block_on(chat::run(Session::open(&cli.global)?, options)),
+        Command::Route(options) => block_on(route::run(Session::open(&cli.global)?, options)),
         Command::Status(options) => block_on(status::run(Session::open(&cli.global)?, options)),
     }
 }

@@ -151,7 +151,7 @@ async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
     let agents::RegisterOutcome::Registered { epoch, .. } = call.run(pool).await.expect("registered") else {
         panic!("{id} was turned away")
     };
-    let claim = Claim { claim: 1, free_slots: 64 };
+    let claim = Claim { claim: 1, free_slots: 64, free_requests: 0 };
     let call = agents::ClaimJobs { agent: id, epoch, claim, measures: None, reachable_ms: REACHABLE_MS };
     call.run(pool).await.expect("parked");
     (id.clone(), epoch)
@@ -177,6 +177,7 @@ async fn beat(pool: &Pool, id: &AgentId, epochs: &BTreeMap<AgentId, i64>, seq: u
         last_claim: 0,
         measures: &measures,
         leases: &[],
+        models: None,
         leaving: false,
     };
     call.run(pool).await.expect("heard");

@@ -12,12 +12,14 @@
 
 pub mod agent;
 pub mod audit;
+pub mod backend;
 pub mod binaries;
 pub mod browser;
 pub mod cluster;
 pub mod commands;
 pub mod coordinator;
 pub mod fleet;
+pub mod llama;
 pub mod ports;
 pub mod process;
 pub mod protocol_agent;

@@ -65,7 +65,7 @@ impl ProtocolAgent {
     /// The next claim, parked for so long.
     pub async fn claim(&mut self, free_slots: u32, wait_ms: u64) -> Vec<Lease> {
         self.claims += 1;
-        let claim = Claim { claim: self.claims, free_slots };
+        let claim = Claim { claim: self.claims, free_slots, free_requests: 0 };
         let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
         let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
         reply.leases
@@ -85,7 +85,7 @@ impl ProtocolAgent {
             seq: self.beats,
             last_claim: self.claims - 1,
             reports: done.iter().map(completed).collect(),
-            claim: Some(Claim { claim: self.claims, free_slots }),
+            claim: Some(Claim { claim: self.claims, free_slots, free_requests: 0 }),
             ..HeartbeatRequest::default()
         };
         let reply: HeartbeatReply =
@@ -109,7 +109,7 @@ impl ProtocolAgent {
 
 fn completed(l: &Lease) -> Report {
     let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
-    Report { lease, event: Happening::Completed { result: None } }
+    Report { lease, event: Happening::Completed { result: None, usage: None } }
 }
 
 fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {

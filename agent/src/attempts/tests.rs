@@ -9,6 +9,7 @@ fn lease(job: &str, lease: &str) -> Lease {
         lease_id: LeaseId::new(lease).unwrap(),
         lease_ttl_ms: 1_000,
         process: titan_api::jobs::ProcessSpec::default(),
+        inference: None,
         devices: Vec::new(),
         timeout_ms: None,
         ram_mb: 0,

@@ -75,6 +75,7 @@ mod tests {
             lease_id: LeaseId::new("l").unwrap(),
             lease_ttl_ms: 1,
             process: ProcessSpec { env, ..ProcessSpec::default() },
+            inference: None,
             devices: Vec::new(),
             timeout_ms: None,
             ram_mb: 0,

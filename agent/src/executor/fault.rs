@@ -94,6 +94,7 @@ mod tests {
             lease_id: LeaseId::new("l").unwrap(),
             lease_ttl_ms: 600_000,
             process: ProcessSpec { command: vec!["true".into()], ..ProcessSpec::default() },
+            inference: None,
             devices: Vec::new(),
             timeout_ms: None,
             ram_mb: 0,

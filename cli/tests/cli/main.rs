@@ -13,6 +13,7 @@ mod events;
 mod exit_codes;
 mod fleet;
 mod follow;
+mod inference;
 mod jobs;
 mod once;
 mod render;

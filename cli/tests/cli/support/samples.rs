@@ -23,6 +23,7 @@ pub(crate) fn now() -> Timestamp {
 
 pub(crate) fn agent(id: &str) -> Agent {
     Agent {
+        speeds: Vec::new(),
         id: id.parse().unwrap(),
         state: AgentState::Healthy,
         breaker: titan_api::agents::Breaker::default(),
@@ -79,6 +80,8 @@ pub(crate) fn summary(id: &str, state: JobState, command: &str) -> JobSummary {
 pub(crate) fn job(id: &str, state: JobState) -> Job {
     let failed = state == JobState::Failed;
     Job {
+        inference: None,
+        usage: None,
         submitted_by: "admin".into(),
         waiting: None,
         id: id.parse().unwrap(),

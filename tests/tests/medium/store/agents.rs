@@ -123,6 +123,7 @@ async fn a_heartbeat_that_comes_late_changes_nothing() {
             last_claim: 0,
             measures: &measures,
             leases: &[],
+            models: None,
             leaving: false,
         };
         call.run(&world.pool()).await.unwrap()
@@ -202,7 +203,7 @@ async fn status_counts_agents_and_jobs_by_state() {
         world.pending(&process()).await;
     }
     let leases = world.claim(&agent, 2).await;
-    world.report(&agent, &leases[0], titan_api::work::Happening::Completed { result: None }).await;
+    world.report(&agent, &leases[0], titan_api::work::Happening::Completed { result: None, usage: None }).await;
     world.claim(&agent, 1).await;
     let (agents, jobs, _) = ReadStatus.run(&world.pool()).await.unwrap();
     assert_eq!((agents.total, agents.healthy, agents.draining), (2, 2, 1));

@@ -93,11 +93,11 @@ async fn a_job_starts_when_all_that_it_depends_on_have_ended_well() {
     let (last, outcome) = world.submit(&after(&[&first, &second], process())).await;
     assert_eq!((only(&outcome).state, world.job(&last).await.waits_for), (JobState::Blocked, Some(2)));
     let leases = world.claim(&agent, 2).await;
-    world.report(&agent, &leases[0], Happening::Completed { result: None }).await;
+    world.report(&agent, &leases[0], Happening::Completed { result: None, usage: None }).await;
     world.sweep().await;
     let waiting = world.job(&last).await;
     assert_eq!((waiting.state, waiting.waits_for), (JobState::Blocked, Some(1)));
-    world.report(&agent, &leases[1], Happening::Completed { result: None }).await;
+    world.report(&agent, &leases[1], Happening::Completed { result: None, usage: None }).await;
     world.claim(&agent, 4).await;
     world.sweep().await;
     assert_eq!(world.job(&last).await.waits_for, None);
@@ -155,7 +155,7 @@ async fn jobs_of_a_batch_depend_on_each_other_across_runs_of_the_script() {
     let chain = |ids: &[JobId]| -> Vec<NewJob<'static>> {
         let specs: &'static [SubmitJob] = Box::leak(specs.clone().into_boxed_slice());
         let new = ids.iter().zip(specs).enumerate();
-        new.map(|(i, (id, spec))| NewJob { id: id.clone(), spec, idempotency: Some(key(i)) }).collect()
+        new.map(|(i, (id, spec))| NewJob { id: id.clone(), spec, idempotency: Some(key(i)), terms: None }).collect()
     };
     let first = accepted(&world, &chain(&ids)).await;
     assert_eq!(first[0].state, JobState::Pending);
@@ -174,6 +174,7 @@ async fn an_idempotency_key_gives_one_job_for_as_long_as_the_job_is_kept() {
         id: id(name),
         spec: Box::leak(Box::new(spec.clone())),
         idempotency: Some(Idempotency { key: "key".to_owned(), body: body.to_owned() }),
+        terms: None,
     };
     let first = accepted(&world, &[new("first", "b")]).await.remove(0);
     assert_eq!(accepted(&world, &[new("second", "b")]).await.remove(0).id, first.id);
@@ -217,7 +218,7 @@ async fn a_retry_gives_a_new_budget_and_leaves_what_has_not_failed() {
     let lease = world.claim(&agent, 1).await.remove(0);
     assert_eq!(lease.attempt, 2);
     let result = Some(serde_json::json!({ "loss": 0.25 }));
-    world.report(&agent, &lease, Happening::Completed { result: result.clone() }).await;
+    world.report(&agent, &lease, Happening::Completed { result: result.clone(), usage: None }).await;
     assert_eq!(retry().await, RetryOutcome::Completed);
     assert_eq!(world.job(&id).await.result, result);
 }
@@ -245,7 +246,7 @@ async fn of_too_many_ended_jobs_or_too_much_output_the_oldest_are_forgotten() {
         let data = "x".repeat(60_000);
         let text = Happening::Output { offset: 0, stream: Stream::Stdout, data, encoding: Encoding::Utf8 };
         world.report(&agent, &lease, text).await;
-        world.report(&agent, &lease, Happening::Completed { result: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
         world.pass_ms(10);
     }
     world.sweep().await;
@@ -262,7 +263,7 @@ async fn an_attempt_that_is_kept_outlives_its_lease_by_its_grace() {
     let other = world.parked("other", &facts()).await;
     world.pass_with_beats_ms(200_000, &[&other]).await;
     assert_eq!(world.state(&id).await, JobState::Running);
-    world.report(&agent, &lease, Happening::Completed { result: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
     assert_eq!(world.state(&id).await, JobState::Completed);
 }
 

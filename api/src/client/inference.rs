@@ -1,0 +1,137 @@
+//! Calls about models, and answers of models as they are written.
+
+use std::collections::VecDeque;
+
+use reqwest::{Method, Response, header};
+use serde_json::Value;
+
+use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Parser, unreachable_error};
+use crate::{
+    inference::{FleetModels, RequestInference, RoutedInference},
+    problem::Problem,
+};
+
+/// Something that arrived while a model answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnswerPart {
+    /// A piece of text.
+    Text(String),
+    /// What else an event held, such as the usage at the end.
+    Other(Value),
+}
+
+/// What is wanted of the coordinator beside an answer.
+#[derive(Debug, Clone, Default)]
+pub struct ChatWish {
+    /// If the agent fails in the middle of an answer, another one goes on with it.
+    pub failover: bool,
+    /// The conversation that the request belongs to: the agent that has it warm goes before.
+    pub session: Option<String>,
+}
+
+/// The status of a failure that comes after the reply has begun.
+const BAD_GATEWAY: u16 = 502;
+
+/// An answer of a model while it is written.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response,
+    parser: Parser,
+    ready: VecDeque<String>,
+    url: String,
+}
+
+impl Client {
+    /// `GET /api/v1/models`: what the fleet can answer.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn models(&self) -> Result<Reply<FleetModels>, ClientError> {
+        self.fetch(Method::GET, Path::new("/api/v1/models")).await
+    }
+
+    /// `POST /api/v1/inference/request`: which agent would answer, and a ticket for it if it can be called directly. Its
+    /// place is kept for some seconds.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn route_inference(
+        &self,
+        wish: &RequestInference,
+        explain: bool,
+    ) -> Result<Reply<RoutedInference>, ClientError> {
+        let path = Path::new("/api/v1/inference/request").with("explain", explain.then_some(true));
+        let request = self.request(Method::POST, &path.into_text()).json(wish).timeout(CALL_TIMEOUT);
+        read_exact(self.send(request).await?).await
+    }
+
+    /// `POST /v1/chat/completions`, whole: the answer's JSON as it came. It waits as long as the coordinator does.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn complete_chat(&self, body: &Value, wish: &ChatWish) -> Result<Reply<Value>, ClientError> {
+        read_exact(self.send_chat(body, wish).await?).await
+    }
+
+    /// `POST /v1/chat/completions` with `"stream": true` in the body: the answer as it is written. Dropping it ends it.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub async fn stream_chat(&self, body: &Value, wish: &ChatWish) -> Result<Answer, ClientError> {
+        let response = self.send_chat(body, wish).await?;
+        let url = response.url().to_string();
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            return Err(ClientError::Unexpected { url, status: "with something else than a stream".to_owned() });
+        }
+        Ok(Answer { response, parser: Parser::default(), ready: VecDeque::new(), url })
+    }
+
+    /// Sends the body of a conversation, as `wish` wants it.
+    async fn send_chat(&self, body: &Value, wish: &ChatWish) -> Result<Response, ClientError> {
+        let mut request = self.request(Method::POST, "/v1/chat/completions").json(body);
+        if wish.failover {
+            request = request.header("x-titan-failover", "continue");
+        }
+        if let Some(session) = &wish.session {
+            request = request.header("x-titan-session", session);
+        }
+        self.send(request).await
+    }
+}
+
+impl Answer {
+    /// The next part; none at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the answer breaks off: what came before it is all there will be.
+    pub async fn next(&mut self) -> Result<Option<AnswerPart>, ClientError> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return if data == "[DONE]" { Ok(None) } else { self.part(&data).map(Some) };
+            }
+            let piece = self.response.chunk().await.map_err(|e| unreachable_error(&self.url, &e))?;
+            let Some(piece) = piece else {
+                return Err(self.unexpected("with an answer that breaks off"));
+            };
+            let events = self.parser.push(&piece).map_err(|e| self.unexpected(&e.to_string()))?;
+            self.ready.extend(events.into_iter().map(|event| event.data));
+        }
+    }
+
+    fn part(&self, data: &str) -> Result<AnswerPart, ClientError> {
+        let value: Value =
+            serde_json::from_str(data).map_err(|e| self.unexpected(&format!("with an event that is no JSON ({e})")))?;
+        if let Some(problem) = Problem::of_openai(BAD_GATEWAY, &value) {
+            return Err(ClientError::Refused { problem: Box::new(problem), retry_after: None });
+        }
+        match value.pointer("/choices/0/delta/content").and_then(Value::as_str) {
+            Some(text) => Ok(AnswerPart::Text(text.to_owned())),
+            None => Ok(AnswerPart::Other(value)),
+        }
+    }
+
+    fn unexpected(&self, status: &str) -> ClientError {
+        ClientError::Unexpected { url: self.url.clone(), status: status.to_owned() }
+    }
+}

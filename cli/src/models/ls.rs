@@ -1,0 +1,84 @@
+//! `titan models ls`: every model that an agent in service has, by name.
+
+use clap::Args;
+use titan_api::{
+    client::Reply,
+    inference::{FleetModel, FleetModels},
+};
+
+use crate::{
+    failure::Failure,
+    render::{
+        self,
+        style::{Style, Tone},
+        table::{Cell, Column, Table},
+        units,
+    },
+    session::Session,
+    settings::Format,
+    watch::{self, Watching},
+};
+
+/// Arguments of `titan models ls`.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Whether to go on looking.
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// Lists models.
+///
+/// # Errors
+/// [`Failure`], as for every command.
+pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
+    if let Some(every) = options.watching.watch {
+        let look = async || session.client.models().await.map(|models| table(&models, session.style));
+        return watch::show(session, every, "list models", look).await;
+    }
+    let models = session.client.models().await.map_err(session.failed("list models"))?;
+    print(session, &models)
+}
+
+fn print(session: &Session, list: &Reply<FleetModels>) -> Result<(), Failure> {
+    match session.format {
+        Format::Json => session.print_json(list.json()),
+        Format::Jsonl => session.print_lines(&list.models),
+        Format::Name => session.print(&render::lines(list.models.iter().map(|model| &model.model.name))),
+        Format::Table | Format::Wide if list.models.is_empty() => {
+            session.remark("no agent serves a model; `titan agent run --backend ollama=http://127.0.0.1:11434` does");
+            Ok(())
+        }
+        Format::Table | Format::Wide => session.print(&table(list, session.style)),
+    }
+}
+
+/// The table.
+#[must_use]
+pub fn table(list: &FleetModels, style: Style) -> String {
+    let mut table = Table::new(&[
+        Column::new("MODEL").shrinks(),
+        Column::new("BACKEND"),
+        Column::new("AGENTS").right(),
+        Column::new("LOADED ON").right(),
+        Column::new("AT ONCE").right(),
+        Column::new("SIZE").right(),
+    ]);
+    for model in &list.models {
+        table.row(row(model));
+    }
+    table.render(style)
+}
+
+fn row(fleet: &FleetModel) -> Vec<Cell> {
+    let model = &fleet.model;
+    let loaded = if fleet.loaded_on > 0 { Tone::Good } else { Tone::Faint };
+    vec![
+        (&model.name).into(),
+        (&model.backend).into(),
+        fleet.agents.to_string().into(),
+        Cell::toned(&fleet.loaded_on.to_string(), loaded),
+        model.parallel.to_string().into(),
+        model.size_mb.map(units::megabytes).unwrap_or_default().into(),
+    ]
+}

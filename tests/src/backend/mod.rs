@@ -1,0 +1,224 @@
+//! A backend that serves models by a script: it speaks OpenAI's interface, or also Ollama's, llama.cpp's or vLLM's own
+//! routes, and can be told how to fail. It is no model: its answers count words, `w0 w1 w2 …`.
+//!
+//! It knows nothing of the rest of the harness, so the agent's own tests use this very file.
+
+mod answers;
+mod manner;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
+};
+
+pub use manner::Manner;
+
+/// No wait in a test takes this long unless something is broken.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whose routes it has, beside OpenAI's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Nobody's: `/v1/models` and the routes for requests.
+    OpenAi,
+    /// `/api/version`, `/api/tags`, `/api/ps`, `/api/pull`.
+    Ollama,
+    /// `/props`, `/slots`, `/health`.
+    LlamaCpp,
+    /// `/version`, `/health`.
+    Vllm,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Its path.
+    pub path: String,
+    /// Its headers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// Its body to the letter.
+    pub body: String,
+}
+
+impl Asked {
+    /// The body as JSON; null if it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+/// A running backend; it stops, and hangs up on everybody, when it is dropped.
+#[derive(Debug)]
+pub struct Backend {
+    url: String,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    shape: Shape,
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    models: Vec<String>,
+    /// Those in memory; another one is loaded by the first request for it.
+    loaded: Vec<String>,
+    /// How long loading takes.
+    load: Duration,
+    /// Requests served at once, as llama.cpp tells it.
+    parallel: u32,
+    next: VecDeque<Manner>,
+    usual: Manner,
+    asked: Vec<Asked>,
+    /// Answers that are being given.
+    open: usize,
+    /// Callers who hung up before their answer was complete.
+    hung_up: usize,
+}
+
+impl Backend {
+    /// One that serves the model `small` by OpenAI's routes and answers with five words.
+    pub async fn start() -> Self {
+        Self::like(Shape::OpenAi).await
+    }
+
+    /// The same with somebody's own routes, too.
+    pub async fn like(shape: Shape) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = State {
+            models: vec!["small".to_owned()],
+            loaded: vec!["small".to_owned()],
+            load: Duration::ZERO,
+            parallel: 4,
+            next: VecDeque::new(),
+            usual: Manner::words(5),
+            asked: Vec::new(),
+            open: 0,
+            hung_up: 0,
+        };
+        let shared = Arc::new(Shared { shape, state: Mutex::new(state), changed: watch::Sender::new(()) });
+        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Self { url, shared, server }
+    }
+
+    /// Its URL, without a path.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// From now on it serves these models, all of them loaded.
+    pub fn serve(&self, models: &[&str]) {
+        let models: Vec<_> = models.iter().map(|&model| model.to_owned()).collect();
+        self.change(|state| (state.loaded, state.models) = (models.clone(), models));
+    }
+
+    /// From now on no model is loaded, and loading one takes that long.
+    pub fn unload(&self, load: Duration) {
+        self.change(|state| (state.loaded, state.load) = (Vec::new(), load));
+    }
+
+    /// Tells that it serves so many requests at once.
+    pub fn parallel(&self, parallel: u32) {
+        self.change(|state| state.parallel = parallel);
+    }
+
+    /// Answers the next request that has no manner yet like this.
+    pub fn next(&self, manner: Manner) {
+        self.change(|state| state.next.push_back(manner));
+    }
+
+    /// Answers all requests like this from now on, but those that [`Backend::next`] is about.
+    pub fn always(&self, manner: Manner) {
+        self.change(|state| state.usual = manner);
+    }
+
+    /// The requests to models so far (nobody's own routes, no lists).
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.shared.state().asked.clone()
+    }
+
+    /// Answers that are being given now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.shared.state().open
+    }
+
+    /// Callers who hung up before their answer was complete.
+    #[must_use]
+    pub fn hung_up(&self) -> usize {
+        self.shared.state().hung_up
+    }
+
+    /// Waits until that many requests have come, and gives the latest of them.
+    pub async fn until_asked(&self, requests: usize) -> Asked {
+        let nth = |state: &State| requests.checked_sub(1).and_then(|nth| state.asked.get(nth).cloned());
+        self.until(&format!("{requests} requests have come"), nth).await
+    }
+
+    /// Waits until that many callers have hung up.
+    pub async fn until_hung_up(&self, callers: usize) {
+        let so_many = |state: &State| (state.hung_up >= callers).then_some(());
+        self.until(&format!("{callers} callers have hung up"), so_many).await;
+    }
+
+    async fn until<T>(&self, name: &str, what: impl Fn(&State) -> Option<T>) -> T {
+        let mut changed = self.shared.changed.subscribe();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = what(&self.shared.state()) {
+                return found;
+            }
+            assert!(timeout_at(end, changed.changed()).await.is_ok(), "waited in vain until {name}");
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.shared.change(change);
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.send_replace(());
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // Its connections end with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        connections.spawn(answers::converse(stream, Arc::clone(&shared)));
+        while connections.try_join_next().is_some() {}
+    }
+}
