@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod commands;
 pub mod coordinator;
 pub mod fleet;
+pub mod nvml;
 pub mod ports;
 pub mod process;
 pub mod protocol_agent;
