@@ -90,7 +90,8 @@ impl Link {
         lock(&self.session).token = token;
     }
 
-    /// `POST path`, once, at whichever coordinator answered last; the next call goes to the next one if nobody answers.
+    /// `POST path`, once, at whichever coordinator answered last; the next call goes to the next one if this one does not
+    /// answer or says that it cannot.
     ///
     /// # Errors
     /// Nobody answered within `limit`, or the coordinator refused the call.
@@ -114,7 +115,7 @@ impl Link {
             Ok(result) => result.map_err(CallError::from),
             Err(_) => Err(CallError::NoAnswer { cause: format!("{} did not answer within {limit:?}", client.base()) }),
         };
-        if matches!(result, Err(CallError::NoAnswer { .. })) {
+        if result.as_ref().is_err_and(CallError::is_of_this_coordinator) {
             // Only if nobody else has moved on meanwhile.
             let _ = self.current.compare_exchange(at, at + 1, Ordering::Relaxed, Ordering::Relaxed);
         }

@@ -20,6 +20,7 @@ pub mod commands;
 pub mod coordinator;
 pub mod fleet;
 pub mod llama;
+pub mod nvml;
 pub mod ports;
 pub mod process;
 pub mod protocol_agent;

@@ -40,6 +40,14 @@ impl CallError {
         }
     }
 
+    /// Whether another coordinator may be in a better position to answer.
+    pub(crate) fn is_of_this_coordinator(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => problem.status >= 500,
+            Self::NoAnswer { .. } => true,
+        }
+    }
+
     /// Whether the coordinator does not know the agent, or its token, any more.
     pub(crate) fn wants_registration(&self) -> bool {
         matches!(self.problem_type(), Some(ProblemType::UnknownAgent | ProblemType::Unauthorized))

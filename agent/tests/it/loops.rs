@@ -239,6 +239,22 @@ async fn the_next_coordinator_is_called_when_one_does_not_answer() {
 }
 
 #[tokio::test]
+async fn the_next_coordinator_is_called_when_one_says_that_it_cannot() {
+    let (first, second) = (Coordinator::start().await, Coordinator::start().await);
+    let _agent = Start::of(&first).args(&["--coordinator", &second.url]).spawn();
+    first.next("heartbeat").await;
+    first.with(|s| {
+        for verb in ["heartbeat", "claim", "report"] {
+            (0..1_000)
+                .for_each(|_| s.misbehave(verb, Misbehave::Refuse("unavailable", 503, json!({ "retry_after": 1 }))));
+        }
+    });
+    second.next("heartbeat").await;
+    let id = second.give(sh("echo moved"));
+    assert_eq!(second.ended(&id).await.output, b"moved\n");
+}
+
+#[tokio::test]
 async fn measures_hold_memory_load_and_the_round_trip_time() {
     let coordinator = Coordinator::start().await;
     let _agent = Agent::start(&coordinator);

@@ -6,5 +6,6 @@ mod docs_page;
 mod helpers;
 mod outages;
 mod output;
+mod sharing;
 mod walk;
 mod work;
