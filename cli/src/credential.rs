@@ -34,6 +34,15 @@ impl Shown {
         }
     }
 
+    /// What to say of the secret before it is shown.
+    #[must_use]
+    pub fn announced(&self) -> &'static str {
+        match self {
+            Self::Here => "It is shown this once:",
+            Self::File(..) => "It is shown nowhere but in the file.",
+        }
+    }
+
     /// Shows the secret, or what was made with it.
     ///
     /// # Errors

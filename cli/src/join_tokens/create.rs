@@ -50,7 +50,8 @@ pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
     let shown = Shown::prepare(session, options.out)?;
     let wanted = options.limits.wanted();
     let created = session.client.create_join_token(&wanted).await.map_err(session.failed("make the join token"))?;
-    session.remark(&format!("join token {}, {}. It is shown this once:", created.record.id, about(&created.record)));
+    let (id, about) = (&created.record.id, about(&created.record));
+    session.remark(&format!("join token {id}, {about}. {}", shown.announced()));
     shown.show(session, &created.token, &created)
 }
 

@@ -82,7 +82,7 @@ pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
         limits: KeyLimits { requests: options.requests, body_bytes: options.body_bytes },
     };
     let created = session.client.create_key(&wanted).await.map_err(session.failed("make the API key"))?;
-    session.remark(&about(&created.record));
+    session.remark(&format!("{} {}", about(&created.record), shown.announced()));
     shown.show(session, &created.key, &created)
 }
 
@@ -92,12 +92,7 @@ fn about(key: &ApiKey) -> String {
         Some(at) => format!("until {at} ({})", units::left(at, units::now())),
         None => "until it is revoked".to_owned(),
     };
-    format!(
-        "API key {} ({}) for pool {}, may {scopes}, good {until}. It is shown this once:",
-        key.id,
-        clean(&key.name),
-        key.pool
-    )
+    format!("API key {} ({}) for pool {}, may {scopes}, good {until}.", key.id, clean(&key.name), key.pool)
 }
 
 /// Scopes as a list of words.

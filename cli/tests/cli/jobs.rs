@@ -29,8 +29,11 @@ fn the_list_asks_for_what_the_filters_say() {
 fn the_attempts_of_all_jobs_of_a_page_stand_in_one_table() {
     let server = Server::start(|_, request| {
         let id = request.line.trim_start_matches("GET /api/v1/jobs/");
+        if id == "job-gone" {
+            return problem(titan_api::problem::ProblemType::NotFound, "there is no job job-gone in this pool");
+        }
         if id.contains('?') {
-            json(200, page(&["job-a", "job-b"]))
+            json(200, page(&["job-a", "job-gone", "job-b"]))
         } else {
             json(200, serde_json::to_string(&samples::job(id, JobState::Failed)).unwrap())
         }
