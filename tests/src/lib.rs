@@ -24,6 +24,7 @@ pub mod process;
 pub mod protocol_agent;
 pub mod proxy;
 pub mod redis;
+pub mod relaying_agent;
 pub mod rewriter;
 pub mod skip;
 pub mod snapshot;
