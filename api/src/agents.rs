@@ -289,7 +289,10 @@ pub struct Agent {
     /// The job that it is kept free for, since that was passed over for long; what is more urgent it takes all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<crate::ids::JobId>,
-    /// What it said when it registered.
+    /// How its models have served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speeds: Vec<crate::inference::ModelSpeed>,
+    /// What it said when it registered, with the models that it told of last.
     pub facts: Facts,
 }
 

@@ -5,6 +5,7 @@
 
 mod admin;
 mod agents;
+mod inference;
 mod jobs;
 mod output;
 mod query;
@@ -18,6 +19,7 @@ use reqwest::{Method, RequestBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    inference::Answer,
     jobs::JobFilter,
     output::{OutputEvent, OutputEvents, OutputFrom, OutputNews},
     reply::Reply,
@@ -181,9 +183,10 @@ impl Client {
         let retry_after = retry_after(response.headers());
         let (url, status) = (response.url().to_string(), response.status());
         let body = bounded_body(response).await?;
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(ClientError::Refused { problem: Box::new(problem), retry_after }),
-            Err(_) => Err(ClientError::Unexpected { url, status: status.to_string() }),
+        let of_openai = || Problem::of_openai(status.as_u16(), &serde_json::from_slice(&body).ok()?);
+        match serde_json::from_slice::<Problem>(&body).ok().or_else(of_openai) {
+            Some(problem) => Err(ClientError::Refused { problem: Box::new(problem), retry_after }),
+            None => Err(ClientError::Unexpected { url, status: status.to_string() }),
         }
     }
 }

@@ -26,12 +26,15 @@ pub enum Scope {
     /// Read `/metrics`: figures of the pool, and of the copy of the coordinator that answers.
     #[serde(rename = "metrics:read")]
     MetricsRead,
+    /// Ask models, see which there are, and what the key has had of them.
+    #[serde(rename = "inference")]
+    Inference,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 5] =
-        [Self::JobsWrite, Self::JobsRead, Self::AgentsRead, Self::AgentsWrite, Self::MetricsRead];
+    pub const ALL: [Self; 6] =
+        [Self::JobsWrite, Self::JobsRead, Self::AgentsRead, Self::AgentsWrite, Self::MetricsRead, Self::Inference];
 
     /// The word used in JSON and in Redis.
     #[must_use]
@@ -42,6 +45,7 @@ impl Scope {
             Self::AgentsRead => "agents:read",
             Self::AgentsWrite => "agents:write",
             Self::MetricsRead => "metrics:read",
+            Self::Inference => "inference",
         }
     }
 

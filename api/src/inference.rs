@@ -1,9 +1,17 @@
 //! Inference: one request to a model, in the words of OpenAI's interface, relayed to an agent's backend.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::agents::Model;
+use crate::{
+    agents::Model,
+    ids::{AgentId, LeaseId},
+    scheduler::Explanation,
+    secret::Secret,
+    time::Timestamp,
+};
 
 /// Which of OpenAI's routes a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -60,8 +68,16 @@ pub struct InferenceSpec {
     pub load_timeout_ms: u64,
 }
 
+impl InferenceSpec {
+    /// The same without what is asked.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        Self { body: String::new(), model: self.model.clone(), ..*self }
+    }
+}
+
 /// What a request took, as the agent measured it and the backend told it.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens of the prompt, where the backend tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,9 +102,17 @@ pub struct ModelSpeed {
     /// The model's public name.
     pub model: String,
     /// Tokens a second, after the first.
-    pub tokens_per_second: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
     /// Milliseconds to the first token.
-    pub first_token_ms: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f64>,
+    /// Failures of its backend in a row.
+    #[serde(default)]
+    pub failures: u32,
+    /// Until when it gets no requests, after too many of them; a time that has passed means that one request tries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool_down_until: Option<Timestamp>,
 }
 
 /// One model of the fleet, with those that serve it.
@@ -100,5 +124,115 @@ pub struct FleetModel {
     /// How many agents serve it and can be given work.
     pub agents: u32,
     /// How many of them have it loaded.
-    pub loaded: u32,
+    pub loaded_on: u32,
+    /// Since when the one that registered first is there.
+    pub since: Timestamp,
+}
+
+/// The reply to `GET /api/v1/models`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FleetModels {
+    /// Every model that an agent in service has, by name.
+    pub models: Vec<FleetModel>,
+}
+
+/// The reply to `GET`, and the body of and reply to `PUT /api/v1/models/aliases`: all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"aliases": {"chat": ["llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct"]}}))]
+#[serde(deny_unknown_fields)]
+pub struct ModelAliases {
+    /// Public names, each with the names that agents have for the model.
+    pub aliases: BTreeMap<String, Vec<String>>,
+}
+
+/// The reply to `GET /api/v1/usage`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct KeyUsage {
+    /// What the calling key has had of each model.
+    pub models: Vec<ModelUsage>,
+}
+
+/// What an API key has had of one model.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct ModelUsage {
+    /// The name by which it asked; empty for all together that came after very many.
+    pub model: String,
+    /// Requests that were answered to the end.
+    pub requests: u64,
+    /// Tokens of their prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of their answers.
+    pub completion_tokens: u64,
+}
+
+/// The body of `POST /api/v1/inference/request`: what a client means to ask, and of which model. More fields may stand in
+/// it, such as `prompt`; nothing is done with them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"client_id": "me", "model": "llama3.1:8b"}))]
+pub struct RequestInference {
+    /// Who asks, in the client's own words; it goes into the ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The model.
+    pub model: String,
+    /// The conversation that it belongs to: the agent that has it warm goes before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// How to reach a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InferenceMode {
+    /// Call the agent at `endpoint` with the ticket as bearer.
+    Direct,
+    /// Call the coordinator at `endpoint` with the API key as bearer.
+    Relay,
+}
+
+/// The reply to `POST /api/v1/inference/request`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RoutedInference {
+    /// The request's id, which the ticket carries; the id of its job.
+    pub request_id: String,
+    /// Where to go.
+    pub mode: InferenceMode,
+    /// The best agent, if one has room now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// The URL to add `/v1/chat/completions` and the like to.
+    pub endpoint: String,
+    /// The ticket (a JWT, RS256), for one request to that model on that agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// Until when the ticket is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Until when a place is kept for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
+    /// The agent's score, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// How the agent was chosen, with `?explain=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+}
+
+/// The reply to `POST /api/v1/agents/{id}/tickets/{request_id}/use`: the ticket is an attempt from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsedTicket {
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The lease, to be renewed by heartbeats and named in reports.
+    pub lease_id: LeaseId,
+    /// How long it lasts unless it is renewed, milliseconds from when the call was sent.
+    pub lease_ttl_ms: u64,
+}
+
+/// The reply to `POST /api/v1/jobs/{id}/attempts/{number}/stream`, once the upload has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamedOutput {
+    /// Where the output ends: all before that is kept.
+    pub accepted_offset: u64,
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ids::{AgentId, JobId},
-    inference::InferenceSpec,
+    inference::{InferenceSpec, Usage},
     scheduler::{Explanation, RuledOut},
     secret::Secret,
     time::Timestamp,
@@ -300,11 +300,13 @@ pub enum Reason {
     Stalled,
     /// No agent began it before its deadline.
     DeadlinePassed,
+    /// The model was not loaded in the time that the request allows, which says nothing about anybody.
+    LoadTimeout,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ExitCode,
         Self::Signal,
         Self::Timeout,
@@ -320,6 +322,7 @@ impl Reason {
         Self::BackendRejected,
         Self::Stalled,
         Self::DeadlinePassed,
+        Self::LoadTimeout,
     ];
 
     /// The word used in JSON, in Redis and in logs.
@@ -341,6 +344,7 @@ impl Reason {
             Self::BackendRejected => "backend_rejected",
             Self::Stalled => "stalled",
             Self::DeadlinePassed => "deadline_passed",
+            Self::LoadTimeout => "load_timeout",
         }
     }
 
@@ -396,7 +400,14 @@ pub struct Job {
     pub output_bytes: u64,
     /// The program. Only who submitted it, and the administrator, see the values of `env` and `stdin`; others see `***`,
     /// as everybody does for the values of `secret_env`.
+    #[serde(default, skip_serializing_if = "ProcessSpec::is_absent")]
     pub process: ProcessSpec,
+    /// What a model was asked. Its `body` is empty for all but who submitted it, and for everybody soon after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceSpec>,
+    /// What the answer of a model took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// What it needs.
     pub requirements: Requirements,
     /// The agent ends an attempt that runs longer, in milliseconds.

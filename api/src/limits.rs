@@ -18,6 +18,16 @@ pub const LABEL_BYTES: usize = 128;
 pub const GPUS: usize = 64;
 /// Models of one agent.
 pub const MODELS: usize = 256;
+/// Requests that a model may serve at once, and that one claim may ask for.
+pub const REQUESTS: u32 = 256;
+/// Bytes of a model's name.
+pub const MODEL_BYTES: usize = 256;
+/// Bytes of a request to a model: pictures may be in it.
+pub const PROMPT_BYTES: usize = 8 * 1_024 * 1_024;
+/// Public names of models, and names that one of them may stand for.
+pub const ALIASES: usize = 64;
+/// Longest time-out of a request to a model, milliseconds: 30 minutes.
+pub const INFERENCE_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
 /// Megabytes of memory (of a device or a box) that are believed: 16 TiB.
 pub const MEMORY_MB: u64 = 16 * 1_024 * 1_024;
 /// CPUs that are believed.

@@ -95,12 +95,18 @@ problem_types! {
     Forbidden = ("forbidden", 403, "The credential does not allow this"),
     /// There is no such route, or no such thing in the caller's pool.
     NotFound = ("not-found", 404, "There is no such thing here"),
+    /// No agent of the pool serves the model.
+    ModelNotFound = ("model-not-found", 404, "No agent serves this model"),
     /// The route exists, the method does not; `Allow` lists those that do.
     MethodNotAllowed = ("method-not-allowed", 405, "The method is not allowed here"),
     /// The request did not arrive in time.
     RequestTimeout = ("request-timeout", 408, "The request took too long to arrive"),
     /// The state of the thing does not allow this.
     Conflict = ("conflict", 409, "The state does not allow this"),
+    /// The attempt was cancelled or superseded; what it says is not taken in any more.
+    StaleAttempt = ("stale-attempt", 409, "The attempt is no longer current"),
+    /// The ticket was used before, or is for another agent.
+    TicketGone = ("ticket-gone", 410, "The ticket is not good any more"),
     /// The registry does not know the agent; it should register again.
     UnknownAgent = ("unknown-agent", 410, "The agent is not registered"),
     /// A newer incarnation of the agent has registered; this one must stop.
@@ -121,6 +127,12 @@ problem_types! {
     TooManyRequests = ("too-many-requests", 429, "Too many requests"),
     /// The coordinator has a bug; the request id finds it in the log.
     Internal = ("internal", 500, "The coordinator failed"),
+    /// The model's backend answered with an error of its own, broke off, or could not be reached.
+    BackendFailed = ("backend-failed", 502, "The model's backend failed"),
+    /// The model's backend was silent for longer than the request allows.
+    BackendStalled = ("backend-stalled", 504, "The model's backend was silent for too long"),
+    /// No agent that has the model was free in the time that the request allows.
+    DeadlinePassed = ("deadline-passed", 503, "No agent was free in time"),
     /// Redis is away, busy, read-only or moving; nothing was changed, or a repeat is harmless.
     StoreUnavailable = ("store-unavailable", 503, "The store is unavailable"),
     /// Redis has no memory left for new work.
@@ -152,6 +164,30 @@ impl Problem {
             violated_policies: Vec::new(),
             server_time_ms: None,
         }
+    }
+
+    /// The problem that an error in OpenAI's shape tells of, `{"error": {"message", "code", …}}`; none if it has not that
+    /// shape.
+    #[must_use]
+    pub fn of_openai(status: u16, body: &serde_json::Value) -> Option<Self> {
+        let error = body.get("error")?;
+        let message = error["message"].as_str()?;
+        let kind = match (error["code"].as_str().unwrap_or_default(), status) {
+            ("model_not_found", _) => ProblemType::ModelNotFound,
+            ("deadline_passed", _) => ProblemType::DeadlinePassed,
+            ("backend_stalled", _) => ProblemType::BackendStalled,
+            ("backend_failed", _) => ProblemType::BackendFailed,
+            ("idempotency_key_reused", _) => ProblemType::KeyReused,
+            (_, 401) => ProblemType::Unauthorized,
+            (_, 403) => ProblemType::Forbidden,
+            (_, 404) => ProblemType::NotFound,
+            (_, 413) => ProblemType::TooLarge,
+            (_, 429) => ProblemType::TooManyRequests,
+            (_, 503) => ProblemType::Overloaded,
+            (_, 500..) => ProblemType::BackendFailed,
+            _ => ProblemType::BadRequest,
+        };
+        Some(Self { status, ..Self::new(kind).with_detail(message) })
     }
 
     /// The same problem with a detail.

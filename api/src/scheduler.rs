@@ -134,11 +134,15 @@ pub struct ScoreParts {
     pub load: f64,
     /// 1 ÷ (1 + round-trip milliseconds ÷ 50).
     pub rtt: f64,
-    /// 0.5 for every agent, until speed is measured.
+    /// For a model: tokens a second ÷ (tokens a second + 100), smoothed over the agent's latest answers of it; 0.5 before
+    /// there are any, and for processes.
     pub performance: f64,
     /// 1 ÷ (1 + the box's price an hour); 1 where no price is told.
     #[serde(default)]
     pub cost: f64,
+    /// For a model: 1 if the agent has it loaded. It makes up a tenth of the score, the weighted other parts the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<f64>,
 }
 
 /// An agent that could take the job, with its score.
@@ -159,7 +163,8 @@ pub struct Candidate {
 pub struct RuledOut {
     /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), `refused` (by that box's policy), or
     /// `offline`, `half_open`, `draining`, `slots`, `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`,
-    /// `cpus_free`, `held` (for a job that was passed over), `not_waiting` (not now).
+    /// `cpus_free`, `cooling` (the model's backend there failed of late), `held` (for a job that was passed over),
+    /// `not_waiting` (not now).
     pub reason: String,
     /// How many agents.
     pub agents: u64,
@@ -177,4 +182,8 @@ pub struct Explanation {
     pub ruled_out: Vec<RuledOut>,
     /// How many agents were looked at for `ruled_out`, at most 200.
     pub examined: u64,
+    /// The agent that had the conversation last to which the request belongs. It is chosen instead of the first if it is
+    /// healthy and has room, and its score is at most 0.15 lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_agent: Option<AgentId>,
 }

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    agents, audit, completion, context, dev, doctor, failure::EXIT_CODES, jobs, join_tokens, keys, login, manual,
-    parent, settings::Global, status, submit,
+    agents, audit, chat, completion, context, dev, doctor, failure::EXIT_CODES, infer, jobs, join_tokens, keys, login,
+    manual, models, parent, route, settings::Global, status, submit,
 };
 
 /// Run jobs on a fleet of machines.
@@ -35,6 +35,15 @@ pub enum Command {
     /// Look at jobs, follow and cancel them.
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Look at the models of the fleet.
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Talk with a model: Ctrl-C stops an answer, Ctrl-D leaves.
+    Chat(chat::Options),
+    /// Ask a model one thing.
+    Infer(infer::Options),
+    /// Show where a request to a model would go, and why.
+    Route(route::Options),
     /// Look at agents, add, drain and remove them.
     #[command(subcommand)]
     Agents(agents::Command),

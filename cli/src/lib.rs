@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod args;
 pub mod audit;
+pub mod chat;
 pub mod completion;
 pub mod context;
 pub mod credential;
@@ -13,6 +14,7 @@ pub mod failure;
 pub mod files;
 pub mod follow;
 pub mod help;
+pub mod infer;
 pub mod interrupt;
 pub mod jobs;
 pub mod join_tokens;
@@ -20,6 +22,7 @@ pub mod key;
 pub mod keys;
 pub mod login;
 pub mod manual;
+pub mod models;
 pub mod page;
 pub mod parent;
 pub mod patience;
@@ -27,6 +30,7 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod render;
+pub mod route;
 pub mod session;
 pub mod settings;
 pub mod status;
@@ -82,6 +86,16 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
         Command::Submit(options) => block_on(submit::run(Session::open(&cli.global)?, options)),
         Command::Jobs(command) => block_on(jobs::run(Session::open(&cli.global)?, command)),
         Command::Agents(command) => block_on(agents::run(Session::open(&cli.global)?, command)),
+        Command::Models(command) => block_on(models::run(Session::open(&cli.global)?, command)),
+        Command::Infer(options) if cli.global.reads_stdin() && options.reads_stdin() => {
+            Err(Failure::Usage("standard input cannot be both the key and the prompt; use a file for the key".into()))
+        }
+        Command::Infer(options) => block_on(infer::run(Session::open(&cli.global)?, options)),
+        Command::Chat(_) if cli.global.reads_stdin() => Err(Failure::Usage(
+            "standard input cannot be both the key and the conversation; use a file for the key".into(),
+        )),
+        Command::Chat(options) => block_on(chat::run(Session::open(&cli.global)?, options)),
+        Command::Route(options) => block_on(route::run(Session::open(&cli.global)?, options)),
         Command::Status(options) => block_on(status::run(Session::open(&cli.global)?, options)),
     }
 }

@@ -9,4 +9,5 @@ pub(crate) mod keys;
 pub(crate) mod principal;
 pub(crate) mod proof;
 pub(crate) mod secrets;
+pub(crate) mod tickets;
 pub(crate) mod tokens;

@@ -66,6 +66,10 @@ pub struct RunArgs {
     #[arg(long, env = "KILL_GRACE", default_value = "10s", value_parser = duration)]
     pub kill_grace: Duration,
 
+    /// How long a ticket for a model is good, 10s to 1h
+    #[arg(long, env = "TOKEN_TTL", default_value = "300s", value_parser = duration)]
+    pub token_ttl: Duration,
+
     /// How long an offline agent is remembered
     #[arg(long, env = "AGENT_RETENTION", default_value = "7d", value_parser = duration)]
     pub agent_retention: Duration,
@@ -172,6 +176,8 @@ pub struct Settings {
     pub admin: AdminToken,
     /// The signing keys.
     pub keys: KeyRing,
+    /// How long a ticket for a model is good, seconds.
+    pub ticket_ttl_s: i64,
     /// What an API key without limits of its own may do in a time.
     pub key_limits: KeyLimits,
     /// Origins whose web pages may call.

@@ -47,6 +47,23 @@ pub(crate) enum ApiError {
     },
     #[error("the Idempotency-Key was used with another body")]
     KeyReused,
+    #[error("{0}")]
+    ModelNotFound(String),
+    /// No agent began a request in time.
+    #[error("{0}")]
+    DeadlinePassed(String),
+    #[error("{0}")]
+    BackendFailed(String),
+    #[error("{0}")]
+    BackendStalled(String),
+    #[error("the attempt is no longer current")]
+    StaleAttempt,
+    #[error("the ticket was used, or is not for this agent")]
+    TicketGone,
+    #[error("there is no place for a ticket that comes late")]
+    NoPlace,
+    #[error("the API key has {most} unused tickets")]
+    TooManyTickets { most: u32, retry_after_s: u64 },
     /// An API key has used up one of its quotas.
     #[error("{}", .0.detail)]
     TooMany(Box<Exhausted>),
@@ -101,7 +118,13 @@ impl ApiError {
             Self::Invalid(_) => ProblemType::Invalid,
             Self::Unserved { .. } => ProblemType::Unserved,
             Self::KeyReused => ProblemType::KeyReused,
-            Self::TooMany(_) => ProblemType::TooManyRequests,
+            Self::ModelNotFound(_) => ProblemType::ModelNotFound,
+            Self::DeadlinePassed(_) => ProblemType::DeadlinePassed,
+            Self::BackendFailed(_) => ProblemType::BackendFailed,
+            Self::BackendStalled(_) => ProblemType::BackendStalled,
+            Self::StaleAttempt => ProblemType::StaleAttempt,
+            Self::TicketGone => ProblemType::TicketGone,
+            Self::TooMany(_) | Self::TooManyTickets { .. } | Self::NoPlace => ProblemType::TooManyRequests,
             Self::Overloaded(_) => ProblemType::Overloaded,
             Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 ProblemType::StoreUnavailable
@@ -120,8 +143,20 @@ impl ApiError {
             | Self::Conflict(text)
             | Self::MediaType(text)
             | Self::Overloaded(text)
+            | Self::ModelNotFound(text)
+            | Self::DeadlinePassed(text)
+            | Self::BackendFailed(text)
+            | Self::BackendStalled(text)
             | Self::Unsure { advice: text, .. } => text,
             Self::TooMany(exhausted) => &exhausted.detail,
+            Self::TooManyTickets { most, .. } => {
+                return Some(format!("the API key has {most} tickets that it did not use; use them, or wait"));
+            }
+            Self::NoPlace => {
+                "the ticket came after its place was given up, and there is no other now; ask for a new one"
+            }
+            Self::TicketGone => "a ticket is good once, on the agent that it names; ask for a new one",
+            Self::StaleAttempt => "the job was cancelled, or another attempt has begun: end this one",
             Self::ClockSkew { .. } => "make the proof again with the time in `server_time_ms`",
             Self::MethodNotAllowed => "the header `Allow` lists the methods of this route",
             Self::BodyTimeout => "send the whole body without pauses of more than 10 s, within a minute",
@@ -144,7 +179,8 @@ impl ApiError {
         Some(text.to_owned())
     }
 
-    fn problem(&self) -> Problem {
+    /// What the caller is told.
+    pub(crate) fn problem(&self) -> Problem {
         let mut problem = Problem::new(self.kind());
         problem.detail = self.detail();
         match self {
@@ -184,6 +220,15 @@ impl IntoResponse for ApiError {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after());
+        }
+        match &self {
+            Self::TooManyTickets { retry_after_s, .. } => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            Self::NoPlace => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+            }
+            _ => {}
         }
         if let Self::TooMany(exhausted) = &self {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));

@@ -5,7 +5,7 @@ mod path;
 mod query;
 
 pub(crate) use self::{
-    json::{ApiJson, OptionalJson},
+    json::{ApiJson, OptionalJson, RawJson},
     path::ApiPath,
     query::ApiQuery,
 };

@@ -3,6 +3,8 @@
 
 use std::{cell::RefCell, pin::pin, time::Duration};
 
+use http::{HeaderName, HeaderValue};
+
 use crate::quotas::Standing;
 
 tokio::task_local! {
@@ -16,6 +18,12 @@ pub(crate) struct Notes {
     pub(crate) standing: Option<Standing>,
     /// For how long the request waited for something to happen.
     pub(crate) waited: Duration,
+    /// The id that the request goes by, if it became a job: that of the job.
+    pub(crate) request_id: Option<String>,
+    /// More headers of the reply, whatever it is.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// What else the time was spent on, for `Server-Timing`.
+    pub(crate) timings: Vec<(&'static str, Duration)>,
 }
 
 /// Runs a request, and gives what was noted.

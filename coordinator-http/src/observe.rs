@@ -17,7 +17,7 @@ use crate::{
     error::{ApiError, Failure},
     ids, metrics,
     notes::{self, Notes},
-    quotas,
+    openai, quotas,
     state::AppState,
 };
 
@@ -37,7 +37,8 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
     let line = Line::of(&request);
     let span = tracing::info_span!("request", request.id = %id);
     let ((response, notes), spent) = measured(notes::taken(next.run(request).instrument(span))).await;
-    let (mut response, failure) = finish(response, &id);
+    let id = notes.request_id.clone().unwrap_or(id);
+    let (mut response, failure) = finish(response, &id, line.speaks_openai);
     let took = began.elapsed();
     state.metrics.requests.add(metrics::Request {
         method: &line.method,
@@ -52,6 +53,7 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
     {
         headers.insert(TIMING, value);
     }
+    headers.extend(notes.headers.iter().cloned());
     if let Some(standing) = notes.standing
         && !headers.contains_key(quotas::LEFT)
     {
@@ -73,7 +75,10 @@ fn timing(took: Duration, notes: &Notes, spent: Spent) -> Result<HeaderValue, In
     let (total, store, wait) = (ms(took), ms(spent.time), ms(notes.waited));
     let commands = spent.commands;
     let waited = if notes.waited.is_zero() { String::new() } else { format!(", wait;dur={wait:.1}") };
-    HeaderValue::try_from(format!(r#"total;dur={total:.1}, store;dur={store:.1};desc="{commands} commands"{waited}"#))
+    let more: String = notes.timings.iter().map(|(name, time)| format!(", {name};dur={:.1}", ms(*time))).collect();
+    HeaderValue::try_from(format!(
+        r#"total;dur={total:.1}, store;dur={store:.1};desc="{commands} commands"{waited}{more}"#
+    ))
 }
 
 /// What a panic is answered with.
@@ -94,12 +99,18 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// Writes the body of a problem.
-fn finish(mut response: Response, request_id: &str) -> (Response, Option<Failure>) {
+fn finish(mut response: Response, request_id: &str, openai: bool) -> (Response, Option<Failure>) {
     let Some(failure) = response.extensions_mut().remove::<Failure>() else { return (response, None) };
     let problem = Problem { request_id: Some(request_id.to_owned()), ..failure.problem.clone() };
-    let Ok(body) = serde_json::to_vec(&problem) else { return (response, Some(failure)) };
+    let (body, content_type) = if openai {
+        *response.status_mut() = openai::status(&problem);
+        (serde_json::to_vec(&openai::body(&problem)), "application/json")
+    } else {
+        (serde_json::to_vec(&problem), CONTENT_TYPE)
+    };
+    let Ok(body) = body else { return (response, Some(failure)) };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);
     (response, Some(failure))
@@ -111,6 +122,8 @@ struct Line {
     route: String,
     agent: Option<String>,
     job: Option<String>,
+    /// Whether failures have OpenAI's shape here.
+    speaks_openai: bool,
 }
 
 impl Line {
@@ -122,6 +135,7 @@ impl Line {
             route: template.unwrap_or("(none)").to_owned(),
             agent: id_after("agents"),
             job: id_after("jobs"),
+            speaks_openai: openai::speaks(request.uri().path()),
         }
     }
 

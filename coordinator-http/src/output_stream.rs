@@ -12,6 +12,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use titan_api::{
     ids::JobId,
+    jobs::JobKind,
     output::{Chunk, Encoding, Output, OutputAttempt, OutputEnd, OutputGap},
 };
 use titan_lua::{
@@ -91,8 +92,9 @@ pub(crate) async fn follow(
     let seat = state.waiters.reader(&caller.owner)?;
     let pool = caller.pool;
     // Whoever names jobs that do not exist must not leave a channel for each.
-    if (GetJob { job: &job }).run(&pool).await?.is_none() {
-        return Err(no_such_job(&job));
+    let known = GetJob { job: &job }.run(&pool).await?.ok_or_else(|| no_such_job(&job))?;
+    if known.kind == JobKind::Inference && known.submitted_by != caller.owner {
+        return Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()));
     }
     let watch = pool.watch(Topic::Job(job.clone())).await?;
     let mut reader = Reader {

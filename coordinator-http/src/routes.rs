@@ -1,10 +1,12 @@
 //! The table of routes, and what lies around all of them.
 
 mod agents;
+mod inference;
 mod jobs;
 mod join_tokens;
 mod keys;
 mod meta;
+mod models;
 mod page;
 mod pool;
 
@@ -37,6 +39,7 @@ const REGISTER_BODY_BYTES: usize = 128 * 1_024;
 pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
     let long = |route| limited(route, limits::LONG_BODY_BYTES);
     let report = |route| limited(route, limits::REPORT_BODY_BYTES);
+    let prompt = |route| limited(route, limits::PROMPT_BYTES);
     let (router, document) = OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(meta::health::handler))
         .routes(routes!(meta::ready::handler))
@@ -64,6 +67,18 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(report(routes!(agents::heartbeat::handler)))
         .routes(long(routes!(agents::claim::handler)))
         .routes(report(routes!(agents::report::handler)))
+        .routes(routes!(agents::use_ticket::handler))
+        .routes(routes!(jobs::stream::handler))
+        .routes(prompt(routes!(inference::chat_completions::handler)))
+        .routes(prompt(routes!(inference::completions::handler)))
+        .routes(prompt(routes!(inference::embeddings::handler)))
+        .routes(prompt(routes!(inference::responses::handler)))
+        .routes(routes!(models::list::handler))
+        .routes(routes!(models::get::handler))
+        .routes(routes!(models::fleet::handler))
+        .routes(routes!(models::aliases::get, models::aliases::set))
+        .routes(limited(routes!(inference::request::handler), limits::LONG_BODY_BYTES))
+        .routes(routes!(inference::usage::handler))
         .routes(routes!(meta::openapi::handler))
         .routes(routes!(meta::metrics::handler))
         .routes(routes!(meta::docs::page))

@@ -23,7 +23,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::crowd::Crowd;
-pub(crate) use self::{body::BodyTimeout, budget::BodyBudget, connection::Ambiguous, files::raise_open_files};
+pub(crate) use self::{
+    body::{BodyTimeout, Patience},
+    budget::BodyBudget,
+    connection::Ambiguous,
+    files::raise_open_files,
+};
 
 /// When one in so many places is left, connections that wait for their next request are closed, the longest idle first,
 const NEARLY_FULL: usize = 20;

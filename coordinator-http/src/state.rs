@@ -15,6 +15,7 @@ use crate::{
     pace::Pace,
     quotas::Quotas,
     readiness::Checked,
+    relay::live::Hub,
     server::BodyBudget,
     timer::Alarm,
     waiters::Waiters,
@@ -39,6 +40,10 @@ pub struct Inner {
     pub(crate) quotas: Quotas,
     pub(crate) metrics: Metrics,
     pub(crate) alarm: Alarm,
+    /// Answers of models on their way through this copy.
+    pub(crate) live: Hub,
+    /// How long a ticket is good, seconds.
+    pub(crate) ticket_ttl_s: i64,
     /// When this copy began, seconds since the epoch.
     pub(crate) started_s: i64,
     pub(crate) cors_allowed_origins: Vec<HeaderValue>,
@@ -72,6 +77,8 @@ impl AppState {
             quotas: Quotas::new(settings.key_limits),
             metrics: Metrics::default(),
             alarm: Alarm::default(),
+            live: Hub::default(),
+            ticket_ttl_s: settings.ticket_ttl_s,
             started_s: Clock::default().now_s(),
             cors_allowed_origins: settings.cors_allowed_origins,
             pool_settings: settings.pool,

@@ -35,7 +35,7 @@ pub(crate) struct Findings {
 
 impl Findings {
     /// Refuses `field` of the current place unless `good`.
-    fn require(&mut self, good: bool, field: &str, detail: impl FnOnce() -> String) {
+    pub(crate) fn require(&mut self, good: bool, field: &str, detail: impl FnOnce() -> String) {
         if !good && self.errors.len() < MOST {
             let pointer =
                 if field.is_empty() { self.place.clone() } else { format!("{}/{}", self.place, escaped(field)) };
@@ -53,7 +53,7 @@ impl Findings {
     }
 
     /// Checks each entry of the list `field`.
-    fn each<T>(&mut self, field: &str, entries: &[T], mut check: impl FnMut(&mut Self, &T)) {
+    pub(crate) fn each<T>(&mut self, field: &str, entries: &[T], mut check: impl FnMut(&mut Self, &T)) {
         self.inside(field, |f| {
             for (index, entry) in entries.iter().enumerate() {
                 f.inside(&index.to_string(), |f| check(f, entry));

@@ -23,6 +23,8 @@ use crate::{error::ApiError, notes};
 
 /// How many requests of one copy may wait at once.
 const PLACES: usize = 30_000;
+/// How many requests to models one copy may relay at once.
+const RELAYS: usize = 8_000;
 /// How many streams of output one copy may send at once.
 const READERS: usize = 2_000;
 
@@ -31,6 +33,7 @@ const READERS: usize = 2_000;
 pub(crate) struct Waiters {
     places: Seats,
     readers: Seats,
+    relays: Seats,
     parked: Parked,
     closing: CancellationToken,
 }
@@ -40,6 +43,7 @@ impl Default for Waiters {
         Self {
             places: Seats::new(PLACES, "requests wait"),
             readers: Seats::new(READERS, "streams of output are read"),
+            relays: Seats::new(RELAYS, "requests to models are relayed"),
             parked: Parked::default(),
             closing: CancellationToken::new(),
         }
@@ -86,6 +90,11 @@ impl Waiters {
     /// A seat for a stream of output, if there is one.
     pub(crate) fn reader(&self, key: &str) -> Result<Seat, ApiError> {
         self.readers.take(key)
+    }
+
+    /// A seat for a request to a model, if there is one.
+    pub(crate) fn relay(&self, key: &str) -> Result<Seat, ApiError> {
+        self.relays.take(key)
     }
 
     /// Looks again whenever `topic` changes, until something is found or `wait` is over.

@@ -14,11 +14,14 @@ pub mod events;
 pub mod jobs;
 mod keys;
 pub mod latency;
+pub mod models;
 pub mod output;
 pub mod pool;
 mod reply;
 mod script;
 mod store;
+pub mod tickets;
+pub mod usage;
 pub mod watch;
 
 pub use error::StoreError;

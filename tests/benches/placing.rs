@@ -177,6 +177,7 @@ async fn beat(pool: &Pool, id: &AgentId, epochs: &BTreeMap<AgentId, i64>, seq: u
         last_claim: 0,
         measures: &measures,
         leases: &[],
+        models: None,
         leaving: false,
     };
     call.run(pool).await.expect("heard");

@@ -1,6 +1,7 @@
 //! Jobs as people see them.
 
 use titan_api::{
+    inference::Usage,
     jobs::{AttemptFailure, Job, JobState, JobSummary, Reason, Requirements},
     time::Timestamp,
 };
@@ -66,6 +67,8 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
         ("ended with", ended_with(job).into()),
         ("message", job.message.as_deref().unwrap_or_default().into()),
         ("command", command_line(&job.process.command).into()),
+        ("model", job.inference.as_ref().map_or("", |asked| asked.model.as_str()).into()),
+        ("tokens", job.usage.as_ref().map(tokens).unwrap_or_default().into()),
         ("working folder", job.process.working_dir.as_deref().unwrap_or_default().into()),
         ("environment", job.process.env.keys().cloned().collect::<Vec<_>>().join(" ").into()),
         ("needs", needs(&job.requirements).into()),
@@ -84,6 +87,18 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
         text += &failures(&job.failures, now, style);
     }
     text
+}
+
+/// What an answer took.
+fn tokens(usage: &Usage) -> String {
+    let part = |count: Option<u64>, what: &str| count.map(|count| format!("{count} {what}"));
+    let parts = [
+        part(usage.prompt_tokens, "asked"),
+        part(usage.completion_tokens, "answered"),
+        part(usage.first_token_ms, "ms to the first"),
+        part(usage.load_ms, "ms to load the model"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn failures(failures: &[AttemptFailure], now: Timestamp, style: Style) -> String {

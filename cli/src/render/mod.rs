@@ -26,6 +26,12 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
+/// The same for a text of many lines: its line breaks and tabs stay.
+#[must_use]
+pub fn clean_text(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !(c.is_control() || reorders(*c))).collect()
+}
+
 /// What follows an escape sequence such as that for a colour. Anything else that follows ESC is text.
 fn after_sequence(rest: std::str::Chars<'_>) -> std::str::Chars<'_> {
     let Some(parameters) = rest.as_str().strip_prefix('[') else { return rest };

@@ -147,15 +147,21 @@ pub fn explain(explanation: &Explanation) -> String {
     let w = &explanation.weights;
     let mut text =
         format!("weights: memory {}, load {}, round trip {}, performance {}\n", w.vram, w.load, w.rtt, w.performance);
-    let headings = ["SCORE", "MEMORY", "LOAD", "ROUND TRIP", "PERFORMANCE"].map(|h| Column::new(h).right());
+    let warm = explanation.candidates.iter().any(|candidate| candidate.parts.warm.is_some());
+    let headings = ["SCORE", "MEMORY", "LOAD", "ROUND TRIP", "PERFORMANCE"].into_iter().chain(warm.then_some("LOADED"));
+    let headings: Vec<_> = headings.map(|h| Column::new(h).right()).collect();
     let mut table = Table::new(&[&[Column::new("AGENT")], headings.as_slice()].concat());
     for candidate in &explanation.candidates {
         let p = &candidate.parts;
         let halved = if candidate.degraded { " (degraded: halved)" } else { "" };
-        let numbers = [candidate.score, p.vram, p.load, p.rtt, p.performance].map(|part| format!("{part:.3}").into());
-        table.row([vec![format!("{}{halved}", candidate.agent_id).into()], numbers.to_vec()].concat());
+        let numbers = [candidate.score, p.vram, p.load, p.rtt, p.performance].into_iter().chain(p.warm);
+        let numbers: Vec<_> = numbers.map(|part| format!("{part:.3}").into()).collect();
+        table.row([vec![format!("{}{halved}", candidate.agent_id).into()], numbers].concat());
     }
     text += &table.render(Style::PLAIN);
+    if let Some(agent) = &explanation.session_agent {
+        text += &format!("the conversation was on {agent}, which goes before if it is well and at most 0.15 worse\n");
+    }
     let ruled_out = explanation.ruled_out.iter();
     text + &lines(ruled_out.map(|r| format!("ruled out by {}: {}", clean(&r.reason), r.agents)))
 }

@@ -1,6 +1,6 @@
 //! The extractors by which a handler says whom it serves. Whoever else calls never reaches it.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::{header, request::Parts};
@@ -52,7 +52,7 @@ macro_rules! scopes {
     )* };
 }
 
-scopes!(JobsWrite JobsRead AgentsRead AgentsWrite MetricsRead);
+scopes!(JobsWrite JobsRead AgentsRead AgentsWrite MetricsRead Inference);
 
 /// The holder of an API key with scope `S`, or the administrator, who has every scope.
 pub(crate) struct KeyCaller<S> {
@@ -64,6 +64,8 @@ pub(crate) struct KeyCaller<S> {
     pub(crate) is_admin: bool,
     /// Whether names of agents may be shown.
     pub(crate) sees_agents: bool,
+    /// Whether it may ask models.
+    pub(crate) may_infer: bool,
     scope: PhantomData<S>,
 }
 
@@ -95,7 +97,8 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
         let pool = principal::pool(&parts.headers, own.as_ref())?;
         state.pace.client_called(&pool);
         let sees_agents = scopes.contains(&Scope::AgentsRead);
-        Ok(Self { pool: state.store.pool(&pool), owner, is_admin, sees_agents, scope: PhantomData })
+        let may_infer = scopes.contains(&Scope::Inference);
+        Ok(Self { pool: state.store.pool(&pool), owner, is_admin, sees_agents, may_infer, scope: PhantomData })
     }
 }
 
@@ -131,15 +134,15 @@ async fn take(state: &AppState, key: &StoredKey, cost: Cost) -> Result<(), ApiEr
     Ok(())
 }
 
-/// The agent whose id is in the path.
+/// An agent, whatever is in the path.
 #[derive(Debug)]
-pub(crate) struct AgentCaller {
+pub(crate) struct AgentBearer {
     /// A handle on its pool.
     pub(crate) pool: Pool,
     claims: Arc<AgentClaims>,
 }
 
-impl AgentCaller {
+impl AgentBearer {
     /// The agent.
     pub(crate) fn id(&self) -> &AgentId {
         &self.claims.sub
@@ -161,7 +164,7 @@ impl AgentCaller {
     }
 }
 
-impl FromRequestParts<AppState> for AgentCaller {
+impl FromRequestParts<AppState> for AgentBearer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
@@ -169,13 +172,34 @@ impl FromRequestParts<AppState> for AgentCaller {
             Principal::Agent(claims) => claims,
             other => return Err(turned_down(&other, "this is for agents")),
         };
-        let path = RawPathParams::from_request_parts(parts, state).await;
-        let named = path.map_err(|_| ApiError::BadRequest("the path is malformed".to_owned()))?;
-        if !named.iter().any(|(name, value)| name == "id" && value == claims.sub.as_str()) {
-            return Err(ApiError::Forbidden("the token is another agent's".to_owned()));
-        }
         principal::pool(&parts.headers, Some(&claims.pool))?;
         Ok(Self { pool: state.store.pool(&claims.pool), claims })
+    }
+}
+
+/// The agent whose id is in the path.
+#[derive(Debug)]
+pub(crate) struct AgentCaller(AgentBearer);
+
+impl Deref for AgentCaller {
+    type Target = AgentBearer;
+
+    fn deref(&self) -> &AgentBearer {
+        &self.0
+    }
+}
+
+impl FromRequestParts<AppState> for AgentCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let agent = AgentBearer::from_request_parts(parts, state).await?;
+        let path = RawPathParams::from_request_parts(parts, state).await;
+        let named = path.map_err(|_| ApiError::BadRequest("the path is malformed".to_owned()))?;
+        if !named.iter().any(|(name, value)| name == "id" && value == agent.id().as_str()) {
+            return Err(ApiError::Forbidden("the token is another agent's".to_owned()));
+        }
+        Ok(Self(agent))
     }
 }
 

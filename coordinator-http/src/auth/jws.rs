@@ -1,10 +1,14 @@
-//! Signed tokens in the compact form of RFC 7515, EdDSA only.
+//! Signed tokens in the compact form of RFC 7515. What is checked here is EdDSA only; tickets, which others check, are RS256.
 //!
 //! The key decides the algorithm, never the token: a header may name a `kid` out of the configured ones and must carry
 //! the expected `typ`. Anything that could change how the rest is to be read (`crit`, `zip`, `enc`) is refused;
 //! `jku`, `jwk`, `x5u` and the like are not looked at.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, ParsedPublicKey};
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa,
+    signature::{Ed25519KeyPair, ParsedPublicKey, RSA_PKCS1_SHA256},
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::IgnoredAny};
 
@@ -50,13 +54,29 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
 
 /// Signs claims; none if they can't be written as JSON.
 pub(crate) fn sign<C: Serialize>(key: &Ed25519KeyPair, kid: &str, typ: &str, claims: &C) -> Option<String> {
-    let header = serde_json::to_vec(&NewHeader { alg: "EdDSA", typ, kid }).ok()?;
-    let mut token = URL_SAFE_NO_PAD.encode(header);
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).ok()?, &mut token);
+    let mut token = message("EdDSA", kid, typ, claims)?;
     let signature = key.try_sign(token.as_bytes()).ok()?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Some(token)
+}
+
+/// The same with an RSA key.
+pub(crate) fn sign_rs256<C: Serialize>(key: &rsa::KeyPair, kid: &str, typ: &str, claims: &C) -> Option<String> {
+    let mut token = message("RS256", kid, typ, claims)?;
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature).ok()?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Some(token)
+}
+
+/// What is signed.
+fn message<C: Serialize>(alg: &'static str, kid: &str, typ: &str, claims: &C) -> Option<String> {
+    let header = serde_json::to_vec(&NewHeader { alg, typ, kid }).ok()?;
+    let mut token = URL_SAFE_NO_PAD.encode(header);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).ok()?, &mut token);
     Some(token)
 }
 

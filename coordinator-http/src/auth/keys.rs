@@ -42,13 +42,15 @@ pub enum KeyError {
 }
 
 /// All signing keys. The first Ed25519 key signs agents' credentials and tokens; the other ones are only believed, so
-/// that keys can be replaced without a gap. RSA keys sign nothing; their public halves are published. Cloning is cheap.
+/// that keys can be replaced without a gap. The first RSA key signs tickets, which agents check by the published
+/// halves. Cloning is cheap.
 #[derive(Clone)]
 pub struct KeyRing(Arc<Keys>);
 
 struct Keys {
     signer: Ed25519KeyPair,
     signer_kid: String,
+    tickets: Option<(rsa::KeyPair, String)>,
     believed: HashMap<String, ParsedPublicKey>,
     jwks: Vec<Jwk>,
     signing_pem: String,
@@ -72,7 +74,14 @@ impl KeyRing {
         }
         let (signer, signer_kid) = ring.signer.ok_or(KeyError::NoEd25519)?;
         let signing_pem = ring.pems.join("");
-        Ok(Self(Arc::new(Keys { signer, signer_kid, believed: ring.believed, jwks: ring.jwks, signing_pem })))
+        Ok(Self(Arc::new(Keys {
+            signer,
+            signer_kid,
+            tickets: ring.tickets,
+            believed: ring.believed,
+            jwks: ring.jwks,
+            signing_pem,
+        })))
     }
 
     /// All public keys as a JWK set (RFC 7517).
@@ -89,6 +98,17 @@ impl KeyRing {
         jws::sign(&self.0.signer, &self.0.signer_kid, typ, claims)
     }
 
+    /// Whether tickets can be signed.
+    pub(crate) fn has_rsa(&self) -> bool {
+        self.0.tickets.is_some()
+    }
+
+    /// Signs claims with RS256; none if there is no RSA key. Takes a good part of a millisecond.
+    pub(crate) fn sign_rs256<C: Serialize>(&self, typ: &str, claims: &C) -> Option<String> {
+        let (key, kid) = self.0.tickets.as_ref()?;
+        jws::sign_rs256(key, kid, typ, claims)
+    }
+
     pub(crate) fn verify<C: DeserializeOwned>(&self, token: &str, typ: &str) -> Result<C, JwsError> {
         jws::verify(token, typ, |kid| self.0.believed.get(kid?))
     }
@@ -98,7 +118,7 @@ impl KeyRing {
 #[derive(Default)]
 struct Draft {
     signer: Option<(Ed25519KeyPair, String)>,
-    has_rsa: bool,
+    tickets: Option<(rsa::KeyPair, String)>,
     believed: HashMap<String, ParsedPublicKey>,
     jwks: Vec<Jwk>,
     pems: Vec<String>,
@@ -109,7 +129,7 @@ impl Draft {
         if let Ok(pair) = Ed25519KeyPair::from_pkcs8(pkcs8) {
             return self.add_ed25519(pair);
         }
-        self.add_rsa(&rsa::KeyPair::from_pkcs8(pkcs8).ok()?)
+        self.add_rsa(rsa::KeyPair::from_pkcs8(pkcs8).ok()?)
     }
 
     fn add_ed25519(&mut self, pair: Ed25519KeyPair) -> Option<()> {
@@ -124,12 +144,13 @@ impl Draft {
         Some(())
     }
 
-    fn add_rsa(&mut self, pair: &rsa::KeyPair) -> Option<()> {
-        self.jwks.push(Jwk::rsa(pair.public_key())?);
-        if !self.has_rsa {
+    fn add_rsa(&mut self, pair: rsa::KeyPair) -> Option<()> {
+        let jwk = Jwk::rsa(pair.public_key())?;
+        if self.tickets.is_none() {
             self.pems.push(pem::public_key(pair.public_key())?);
-            self.has_rsa = true;
+            self.tickets = Some((pair, jwk.kid().to_owned()));
         }
+        self.jwks.push(jwk);
         Some(())
     }
 }

@@ -10,7 +10,7 @@ use super::keys::KeyRing;
 use crate::{clock::Clock, error::ApiError, ids};
 
 /// `iss` of everything that the coordinator signs.
-const ISSUER: &str = "titan-coordinator";
+pub(crate) const ISSUER: &str = "titan-coordinator";
 /// How long an agent's token is good for, seconds.
 pub(crate) const AGENT_TOKEN_TTL_S: i64 = 3_600;
 /// How far the clocks of two coordinators may be apart, seconds.

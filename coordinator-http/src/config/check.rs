@@ -23,6 +23,9 @@ const USUAL_REDIS: &str = "redis://127.0.0.1:6379";
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Longest time to wait for Redis: whoever calls waits no longer.
 const LONGEST_REDIS_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a ticket may be good.
+const SHORTEST_TICKET: Duration = Duration::from_secs(10);
+const LONGEST_TICKET: Duration = Duration::from_hours(1);
 /// Longest duration that any setting may have: 10 years.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -97,6 +100,9 @@ pub enum ConfigError {
     /// The time for an answer of Redis is out of bounds.
     #[error("REDIS_TIMEOUT is {0}: it must be between 50ms and 1m")]
     RedisTimeout(humantime::FormattedDuration),
+    /// The life of a ticket is out of bounds.
+    #[error("TOKEN_TTL is {0}: it must be between 10s and 1h")]
+    TokenTtl(humantime::FormattedDuration),
     /// The idle pause is out of bounds.
     #[error("IDLE_POLL_MS is {0}: it must be between 1000 and 3600000")]
     IdlePoll(u64),
@@ -127,6 +133,7 @@ impl RunArgs {
             cleanup_interval: self.cleanup_interval,
             admin,
             keys: KeyRing::from_pem(keys.reveal()).map_err(ConfigError::SigningKey)?,
+            ticket_ttl_s: i64::try_from(self.token_ttl.as_secs()).unwrap_or(i64::MAX),
             key_limits: KeyLimits { requests: self.rate_limit_requests.0, body_bytes: self.rate_limit_bytes.0 },
             cors_allowed_origins: self.origins()?,
         })
@@ -161,6 +168,9 @@ impl RunArgs {
         }
         if !(SHORTEST..=LONGEST_REDIS_TIMEOUT).contains(&self.redis_timeout) {
             return Err(ConfigError::RedisTimeout(humantime::format_duration(self.redis_timeout)));
+        }
+        if !(SHORTEST_TICKET..=LONGEST_TICKET).contains(&self.token_ttl) {
+            return Err(ConfigError::TokenTtl(humantime::format_duration(self.token_ttl)));
         }
         if self.heartbeat_interval * 2 > self.heartbeat_timeout {
             return Err(ConfigError::Heartbeat {

@@ -28,6 +28,26 @@ impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
     }
 }
 
+/// A body that passes on to the letter, and the part of it that is looked at here.
+#[derive(Debug)]
+pub(crate) struct RawJson<T> {
+    pub(crate) text: String,
+    pub(crate) value: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for RawJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        check_type(request.headers())?;
+        let held = read(request, state).await?;
+        let value = parse(&held.bytes)?;
+        let text = String::from_utf8(held.bytes.to_vec());
+        let text = text.map_err(|_| ApiError::BadRequest("the body is not UTF-8".to_owned()))?;
+        Ok(Self { text, value })
+    }
+}
+
 /// A body that says nothing and may be left out; if it is there it must be a `T`.
 #[derive(Debug)]
 pub(crate) struct OptionalJson<T>(PhantomData<T>);
@@ -159,7 +179,7 @@ mod tests {
         for (body, pointer, detail) in [
             (r#"{"kind":"process","process":{"command":["a",1]}}"#, "/process/command/1", "expected a string"),
             (r#"{"kind":"process","process":{"command":[]},"state":"x"}"#, "/state", "unknown field"),
-            (r#"{"kind":"process"}"#, "", "missing field `process`"),
+            (r#"{"process":{"command":[]}}"#, "", "missing field `kind`"),
             (
                 r#"{"kind":"process","process":{"command":[],"env":{"a/b~":1}}}"#,
                 "/process/env/a~1b~0",

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,18 +23,35 @@ use super::{Limits, meter::Meter};
 #[error("the body took too long to arrive")]
 pub(crate) struct BodyTimeout;
 
+/// How slowly the body of a request may come; a handler that knows better may say so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    /// The body may take as long as it likes, and pause as long.
+    pub(crate) fn is_endless(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A request's body, which fails with [`BodyTimeout`] when a part, or the whole, takes too long.
 pub(super) struct TimedBody {
     body: Incoming,
     pause: Duration,
     whole_by: Instant,
+    patience: Patience,
     /// Made when the body first has to be waited for.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedBody {
     pub(super) fn new(body: Incoming, limits: &Limits) -> Self {
-        Self { body, pause: limits.body_pause, whole_by: Instant::now() + limits.body, alarm: None }
+        let patience = Patience::default();
+        Self { body, pause: limits.body_pause, whole_by: Instant::now() + limits.body, patience, alarm: None }
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 }
 
@@ -42,6 +63,9 @@ impl Body for TimedBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.alarm = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if self.patience.0.load(Ordering::Relaxed) {
+            return Poll::Pending;
         }
         let by = self.whole_by.min(Instant::now() + self.pause);
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(by)));

@@ -69,7 +69,10 @@ async fn answer(
 ) -> Result<Response<MeteredBody>, Infallible> {
     let ambiguous = meter.begin();
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut request = request.map(|body| Body::new(TimedBody::new(body, limits)));
+    let (mut parts, body) = request.into_parts();
+    let body = TimedBody::new(body, limits);
+    parts.extensions.insert(body.patience());
+    let mut request = Request::from_parts(parts, Body::new(body));
     if ambiguous {
         request.extensions_mut().insert(Ambiguous);
     }

@@ -1,7 +1,7 @@
 //! What agents say of themselves. It is hostile input: whoever holds a box can say anything.
 
 use titan_api::{
-    agents::{Facts, JoinRequest, Measures, RegisterRequest},
+    agents::{Facts, JoinRequest, Measures, Model, RegisterRequest},
     limits,
 };
 
@@ -59,7 +59,7 @@ impl Validate for Facts {
             f.within("price_per_hour", price, 0.0..=limits::PRICE_PER_HOUR);
         }
         check_devices(self, f);
-        check_models(self, f);
+        check_models(&self.models, f);
     }
 }
 
@@ -73,13 +73,16 @@ fn check_devices(facts: &Facts, f: &mut Findings) {
     });
 }
 
-fn check_models(facts: &Facts, f: &mut Findings) {
-    f.at_most("models", facts.models.len(), limits::MODELS);
-    f.distinct("models", facts.models.iter().map(|model| model.name.as_str()));
-    f.each("models", &facts.models, |f, model| {
-        f.name("name", &model.name, limits::LABEL_BYTES);
+/// An agent's models.
+pub(super) fn check_models(models: &[Model], f: &mut Findings) {
+    f.at_most("models", models.len(), limits::MODELS);
+    f.distinct("models", models.iter().map(|model| model.name.as_str()));
+    f.each("models", models, |f, model| {
+        f.model_name("name", &model.name);
         f.within("vram_mb", model.vram_mb, 0..=limits::MEMORY_MB);
-        f.within("parallel", model.parallel, 1..=limits::MAX_JOBS);
+        f.within("parallel", model.parallel, 1..=limits::REQUESTS);
+        f.text("backend", &model.backend, limits::LABEL_BYTES);
+        f.within("size_mb", model.size_mb.unwrap_or(0), 0..=limits::MEMORY_MB);
     });
 }
 

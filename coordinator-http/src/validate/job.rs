@@ -1,7 +1,8 @@
 //! Jobs as clients submit them.
 
 use titan_api::{
-    jobs::{OnDisconnect, ProcessSpec, Requirements, SubmitBatch, SubmitJob},
+    inference::{InferenceSpec, ModelAliases},
+    jobs::{JobKind, OnDisconnect, ProcessSpec, Requirements, SubmitBatch, SubmitJob},
     limits,
     scheduler::{Profile, SetScheduler},
 };
@@ -10,7 +11,7 @@ use super::{Findings, Validate};
 
 impl Validate for SubmitJob {
     fn check(&self, f: &mut Findings) {
-        f.inside("process", |f| self.process.check(f));
+        self.check_kind(f);
         f.inside("requirements", |f| self.requirements.check(f));
         f.within("priority", self.priority, limits::PRIORITY);
         f.within("max_attempts", self.max_attempts, limits::MAX_ATTEMPTS);
@@ -30,6 +31,62 @@ impl Validate for SubmitJob {
             f.token("ref", reference);
         }
         f.labels("labels", &self.labels);
+    }
+}
+
+trait Kinds {
+    /// What is asked for is that which the kind says, and no other.
+    fn check_kind(&self, f: &mut Findings);
+}
+
+impl Kinds for SubmitJob {
+    fn check_kind(&self, f: &mut Findings) {
+        match (self.kind, &self.inference) {
+            (JobKind::Process, inference) => {
+                f.inside("process", |f| self.process.check(f));
+                f.require(inference.is_none(), "inference", || "is for jobs of kind `inference`".to_owned());
+            }
+            (JobKind::Inference, None) => f.require(false, "inference", || "is missing".to_owned()),
+            (JobKind::Inference, Some(asked)) => {
+                f.require(self.process.is_absent(), "process", || "is for jobs of kind `process`".to_owned());
+                let r = &self.requirements;
+                let plain = Requirements { agent_labels: r.agent_labels.clone(), ..Requirements::default() };
+                f.require(*r == plain, "requirements", || {
+                    "of a request to a model are `agent_labels` at most: the agent knows what its models need"
+                        .to_owned()
+                });
+                f.inside("inference", |f| asked.check(f));
+            }
+        }
+    }
+}
+
+impl Validate for InferenceSpec {
+    fn check(&self, f: &mut Findings) {
+        f.model_name("model", &self.model);
+        let is_document = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.body).is_ok();
+        f.require(is_document, "body", || "must be the text of a JSON object".to_owned());
+        for (name, ms) in [
+            ("first_token_timeout_ms", self.first_token_timeout_ms),
+            ("token_timeout_ms", self.token_timeout_ms),
+            ("load_timeout_ms", self.load_timeout_ms),
+        ] {
+            f.within(name, ms, 1..=limits::INFERENCE_TIMEOUT_MS);
+        }
+    }
+}
+
+impl Validate for ModelAliases {
+    fn check(&self, f: &mut Findings) {
+        f.at_most("aliases", self.aliases.len(), limits::ALIASES);
+        f.inside("aliases", |f| {
+            for (alias, names) in &self.aliases {
+                f.model_name(alias, alias);
+                f.require(!names.is_empty(), alias, || "stands for no name".to_owned());
+                f.at_most(alias, names.len(), limits::ALIASES);
+                f.each(alias, names, |f, name| f.model_name("", name));
+            }
+        });
     }
 }
 

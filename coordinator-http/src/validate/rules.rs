@@ -21,7 +21,7 @@ impl Findings {
     }
 
     /// A text for people: not too long, without control characters.
-    pub(super) fn text(&mut self, field: &str, text: &str, most_bytes: usize) {
+    pub(crate) fn text(&mut self, field: &str, text: &str, most_bytes: usize) {
         self.require(text.len() <= most_bytes, field, || format!("is longer than {most_bytes} bytes"));
         self.require(!text.chars().any(char::is_control), field, || "holds a control character".to_owned());
     }
@@ -37,6 +37,11 @@ impl Findings {
         let good = (1..=limits::LABEL_BYTES).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'));
         self.require(good, field, || "must be 1 to 128 characters of A-Z a-z 0-9 . _ - :".to_owned());
+    }
+
+    /// The public name of a model.
+    pub(crate) fn model_name(&mut self, field: &str, text: &str) {
+        self.name(field, text, limits::MODEL_BYTES);
     }
 
     /// Labels: names of machine-readable characters, values without control characters.

@@ -6,7 +6,7 @@ use titan_api::{
     work::{Claim, ClaimRequest, HeartbeatRequest, ReportRequest},
 };
 
-use super::{Findings, Validate};
+use super::{Findings, Validate, agent::check_models};
 
 /// Highest number that survives as an exact number in JSON and in Lua: 2⁵³ − 1.
 const EXACT: u64 = (1 << 53) - 1;
@@ -19,6 +19,9 @@ impl Validate for HeartbeatRequest {
         f.at_most("leases", self.leases.len(), limits::LEASES);
         f.at_most("reports", self.reports.len(), limits::REPORTS);
         f.inside("measures", |f| self.measures.check(f));
+        if let Some(models) = &self.models {
+            check_models(models, f);
+        }
         if let Some(claim) = &self.claim {
             f.inside("claim", |f| claim.check(f));
         }
@@ -40,6 +43,7 @@ impl Validate for Claim {
     fn check(&self, f: &mut Findings) {
         f.within("claim", self.claim, 1..=EXACT);
         f.within("free_slots", self.free_slots, 0..=limits::MAX_JOBS);
+        f.within("free_requests", self.free_requests, 0..=limits::REQUESTS);
     }
 }
 

@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::world::{Reply, World};
+use crate::world::{ADMIN, Reply, World, request, send};
 
 /// An Ed25519 key that signs tokens with an independent library.
 pub(crate) struct Signer {
@@ -59,17 +59,23 @@ pub(crate) struct TestAgent {
     pub(crate) token: String,
     claim: u64,
     seq: u64,
+    facts: Value,
 }
 
 impl TestAgent {
     /// Joins and registers under an id.
     pub(crate) async fn register(world: &World, id: &str) -> Self {
+        Self::register_with(world, id, facts()).await
+    }
+
+    /// The same as a box with these facts.
+    pub(crate) async fn register_with(world: &World, id: &str, facts: Value) -> Self {
         let signer = Signer::new();
         let token = world.join_token(1).await;
         let wish = json!({"protocol": 1, "public_key": signer.public, "agent_id": id});
         let joined = world.post(&token, "/api/v1/agents/join", wish).await.ok(200);
         let credential = joined["credential"].as_str().unwrap().to_owned();
-        let mut agent = Self { id: id.to_owned(), signer, credential, token: String::new(), claim: 0, seq: 0 };
+        let mut agent = Self { id: id.to_owned(), signer, credential, token: String::new(), claim: 0, seq: 0, facts };
         let registered = agent.register_as(world, "run-1").await.ok(200);
         registered["token"]["token"].as_str().unwrap().clone_into(&mut agent.token);
         agent
@@ -87,7 +93,7 @@ impl TestAgent {
     }
 
     pub(crate) fn registration(&self, instance: &str, proof: &str) -> Value {
-        json!({"protocol": 1, "credential": self.credential, "proof": proof, "instance_id": instance, "facts": facts()})
+        json!({"protocol": 1, "credential": self.credential, "proof": proof, "instance_id": instance, "facts": self.facts})
     }
 
     pub(crate) fn path(&self, verb: &str) -> String {
@@ -106,6 +112,28 @@ impl TestAgent {
         self.claim += 1;
         let body =
             json!({"protocol": 1, "claim": self.claim, "free_slots": 4, "wait_ms": wait_ms, "measures": measures()});
+        world.post(&self.token, &self.path("claim"), body).await
+    }
+
+    /// Parks a claim for requests to models, which nobody waits for.
+    pub(crate) async fn park_for_requests(&mut self, world: &World) {
+        self.claim += 1;
+        let body = json!({"protocol": 1, "claim": self.claim, "free_slots": 0, "free_requests": 64, "wait_ms": 20_000});
+        let (router, request) = (world.router.clone(), request("POST", &self.token, &self.path("claim"), Some(body)));
+        tokio::spawn(async move { send(&router, request).await });
+        // It is at hand once it would be chosen.
+        let model = self.facts["models"][0]["name"].clone();
+        let wish = json!({"model": model, "client_id": "nobody"});
+        let routed = async || world.post(ADMIN, "/api/v1/inference/request", wish.clone()).await.ok(200);
+        while routed().await["agent_id"].is_null() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Claims requests to models with the next number.
+    pub(crate) async fn claim_requests(&mut self, world: &World, wait_ms: u64) -> Reply {
+        self.claim += 1;
+        let body = json!({"protocol": 1, "claim": self.claim, "free_slots": 0, "free_requests": 8, "wait_ms": wait_ms});
         world.post(&self.token, &self.path("claim"), body).await
     }
 

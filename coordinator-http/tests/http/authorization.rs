@@ -17,6 +17,7 @@ enum For {
     Admin,
     Scope(&'static str),
     Agent,
+    AnyAgent,
     Joiner,
 }
 
@@ -53,6 +54,20 @@ const OPERATIONS: &[(&str, For)] = &[
     ("resume_agent", For::Scope("agents:write")),
     ("remove_agent", For::Scope("agents:write")),
     ("metrics", For::Scope("metrics:read")),
+    ("chat_completions", For::Scope("inference")),
+    ("completions", For::Scope("inference")),
+    ("embeddings", For::Scope("inference")),
+    ("responses", For::Scope("inference")),
+    ("list_models", For::Scope("inference")),
+    ("get_model", For::Scope("inference")),
+    ("fleet_models", For::Scope("inference")),
+    ("request_inference", For::Scope("inference")),
+    ("usage", For::Scope("inference")),
+    ("get_aliases", For::Admin),
+    ("set_aliases", For::Admin),
+    ("agent_use_ticket", For::Agent),
+    // Whose attempt it is, the lease says.
+    ("stream_output", For::AnyAgent),
     ("agent_heartbeat", For::Agent),
     ("agent_claim", For::Agent),
     ("agent_report", For::Agent),
@@ -98,7 +113,7 @@ fn every_operation_has_a_row_and_says_in_the_document_whom_it_is_for() {
             For::Everyone => json!([{}]),
             For::Admin => json!([{"admin": []}]),
             For::Scope(scope) => json!([{"api_key": [scope]}, {"admin": []}]),
-            For::Agent => json!([{"agent": []}]),
+            For::Agent | For::AnyAgent => json!([{"agent": []}]),
             For::Joiner => json!([{"join_token": []}]),
         };
         assert_eq!(operation.security, expected, "{}", operation.id);
@@ -135,8 +150,9 @@ async fn roles(world: &World) -> Vec<Role> {
         role("metrics:read", &key("metrics:read").await, true, |f| {
             matches!(f, For::Everyone | For::Scope("metrics:read"))
         }),
-        role("the agent", &agent.token, true, |f| matches!(f, For::Everyone | For::Agent)),
-        role("another agent", &other.token, true, |f| f == For::Everyone),
+        role("inference", &key("inference").await, true, |f| matches!(f, For::Everyone | For::Scope("inference"))),
+        role("the agent", &agent.token, true, |f| matches!(f, For::Everyone | For::Agent | For::AnyAgent)),
+        role("another agent", &other.token, true, |f| matches!(f, For::Everyone | For::AnyAgent)),
         role("the agent's credential", &agent.credential, false, |f| f == For::Everyone),
         role("a join token", &world.join_token(1).await, false, |f| matches!(f, For::Everyone | For::Joiner)),
     ]
@@ -149,7 +165,8 @@ async fn every_operation_serves_those_whom_it_is_for_and_nobody_else() {
     let job = world.submit(ADMIN).await;
     for operation in operations() {
         let id = if operation.path.contains("/agents/") { "box-1" } else { &job };
-        let path = operation.path.replace("{id}", id);
+        let path = operation.path.replace("{id}", id).replace("{*id}", id).replace("{number}", "1");
+        let path = path.replace("{request_id}", &job);
         let body = (operation.method != "GET").then(|| json!({}));
         for role in &roles {
             let reply = world.call(&operation.method, &role.bearer, &path, body.clone()).await;
@@ -159,7 +176,11 @@ async fn every_operation_serves_those_whom_it_is_for_and_nobody_else() {
             } else {
                 let kind = if role.known { ProblemType::Forbidden } else { ProblemType::Unauthorized };
                 assert_eq!(reply.status, kind.status(), "{who}: {}", reply.body);
-                reply.problem(kind);
+                if path.starts_with("/v1/") {
+                    assert!(reply.ok(kind.status())["error"]["code"].is_string(), "{who}: {}", reply.body);
+                } else {
+                    reply.problem(kind);
+                }
             }
         }
     }
@@ -173,7 +194,7 @@ async fn what_belongs_to_another_pool_is_not_there() {
     let foreign = world.key("other", &["jobs:read", "jobs:write", "agents:read", "agents:write"]).await;
     for operation in operations() {
         let is_client = matches!(rows()[operation.id.as_str()], For::Scope(_));
-        if !is_client || !operation.path.contains("{id}") {
+        if !is_client || !operation.path.contains("{id}") || operation.path.contains("/v1/models") {
             continue;
         }
         let id = if operation.path.contains("/agents/") { &agent.id } else { &job };

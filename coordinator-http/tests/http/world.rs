@@ -62,6 +62,11 @@ impl World {
         Self { router: router(state.clone()), redis, state }
     }
 
+    /// The router of another copy of the coordinator on the same Redis.
+    pub(crate) fn another_copy(&self) -> Router {
+        router(AppState::new(settings(&self.redis.url(), &[])).unwrap())
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         send(&self.router, request).await
     }

@@ -5,20 +5,22 @@
   ARGV[1]  agent      string
   ARGV[2]  epoch      integer  its incarnation
   ARGV[3]  number     integer  the agent's own number for this claim
-  ARGV[4]  most       integer  0..64 leases
-  ARGV[5]  measures   JSON, or "" for none
-  ARGV[6]  reachable  integer  milliseconds from now in which a job reaches the agent at once
-  ARGV[7]  nonce      string   random; lease ids are made of it
-  ARGV[8]  now_ms     integer, or "" for Redis TIME (tests pass their own)
+  ARGV[4]  processes  integer  0..64 more of them
+  ARGV[5]  requests   integer  0..256 more to models
+  ARGV[6]  measures   JSON, or "" for none
+  ARGV[7]  reachable  integer  milliseconds from now in which a job reaches the agent at once
+  ARGV[8]  nonce      string   random; lease ids are made of it
+  ARGV[9]  now_ms     integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"claimed", {{job, attempt, lease, devices, spec}…}, {cancelled job…}, watched} | {"unknown_agent"}
+  Returns  {"claimed", {{job, attempt, lease, devices, spec, the agent's name of the model or "", prompt or ""}…},
+           {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/probe lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
   Cost     O(most · log N)
 ]]
 local CALLS_AGAIN_WITHIN_MS = 1000
 
-local refused = pool.enter(ARGV[8])
+local refused = pool.enter(ARGV[9])
 if refused then
   return refused
 end
@@ -26,10 +28,14 @@ local a, turned_away = caller.admit(ARGV[1], tonumber(ARGV[2]))
 if not a then
   return turned_away
 end
-local number, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local number = tonumber(ARGV[3])
+-- How many more of each kind it may be given.
+local left = { process = tonumber(ARGV[4]), inference = tonumber(ARGV[5]) }
 
 local function lease_of(j)
-  return { j.id, j.attempt, j.lease, j.devices, redis.call('GET', key('spec', j.id)) }
+  local model = agent.live(a)[j.id].model
+  return { j.id, j.attempt, j.lease, j.devices, redis.call('GET', key('spec', j.id)), model,
+    model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
 end
 
 local function reply(leases)
@@ -57,7 +63,7 @@ if #before > 0 then
   return reply(before)
 end
 agent:put(a, 'claim', number)
-measure.take(a, ARGV[5])
+measure.take(a, ARGV[6])
 
 -- The agent's queue, oldest first.
 local function bound()
@@ -70,20 +76,48 @@ local function bound()
   table.sort(entries, job.goes_before)
   local jobs = {}
   for _, entry in ipairs(entries) do
-    jobs[#jobs + 1] = job:load(entry.id)
+    local j = job:load(entry.id)
+    -- A ticket's begins when a client brings it.
+    if not j.ticket then
+      jobs[#jobs + 1] = j
+    end
   end
   return jobs
 end
 
 local leases = {}
-local function hand_out(jobs)
-  for _, j in ipairs(jobs) do
-    if #leases < most then
-      attempt.claim(j, a, ARGV[7], number)
-      leases[#leases + 1] = lease_of(j)
+
+local function hand_out(j)
+  attempt.claim(j, a, ARGV[8], number)
+  leases[#leases + 1] = lease_of(j)
+end
+
+-- For what work the agent waits from now on.
+local function asks()
+  if left.process > 0 and left.inference > 0 then
+    return 'both'
+  end
+  return left.inference > 0 and 'inference' or 'process'
+end
+
+-- The agent takes no more of what it has enough of.
+local function stand_back()
+  if left.process + left.inference == 0 then
+    return rank.withdraw(a)
+  end
+  agent:put(a, 'asks', asks())
+  rank.update(a)
+end
+
+-- What is more than it asks for goes elsewhere.
+local function hand_out_bound()
+  for _, j in ipairs(bound()) do
+    if left[j.kind] > 0 and not job.is_too_late(j) then
+      left[j.kind] = left[j.kind] - 1
+      hand_out(j)
     else
       binding.unbind(j, a)
-      rank.withdraw(a)
+      stand_back()
       queue.put(j)
     end
   end
@@ -91,18 +125,24 @@ end
 
 -- Here and now it can be given work, whatever comes later.
 agent:put(a, 'reach_ms', pool.now)
+agent:put(a, 'asks', asks())
 local in_service = agent.takes_work(a)
 if in_service then
-  hand_out(bound())
-  if #leases < most then
-    hand_out(queue.fill(a, most - #leases))
+  hand_out_bound()
+  if left.process + left.inference > 0 then
+    for _, j in ipairs(queue.fill(a, left)) do
+      hand_out(j)
+    end
   end
-  if a.state == 'half_open' and #leases < most then
-    hand_out({ probe.bind(a) })
+  local trial = a.state == 'half_open' and left.process > 0 and probe.bind(a)
+  if trial then
+    left.process = left.process - 1
+    hand_out(trial)
   end
 end
-local wants_more = most > #leases
-local reach = #leases > 0 and CALLS_AGAIN_WITHIN_MS or tonumber(ARGV[6])
+local wants_more = left.process + left.inference > 0
+agent:put(a, 'asks', asks())
+local reach = #leases > 0 and CALLS_AGAIN_WITHIN_MS or tonumber(ARGV[7])
 agent:put(a, 'reach_ms', in_service and wants_more and reach > 0 and pool.now + reach or 0)
 rank.update(a)
 return reply(leases)

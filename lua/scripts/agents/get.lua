@@ -8,7 +8,8 @@
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts,
-           the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded}…}
+           the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded, models or "",
+           {model, tokens per second or "", ms to the first or "", failures, cool-down's end or ""…}}…}
            | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/clock lib/pool lib/record lib/agent lib/room lib/rank
   Cost     O(limit)
@@ -18,6 +19,19 @@ if refused then
   return refused
 end
 local ANY_PROCESS = { kind = 'process', model = '', gpus = 0 }
+
+local function digits(number)
+  return number and string.format('%.3f', number) or ''
+end
+
+local function served_by(a)
+  local list = {}
+  for name, served in pairs(agent.served(a)) do
+    list[#list + 1], list[#list + 2], list[#list + 3] = name, digits(served.speed), digits(served.first_ms)
+    list[#list + 1], list[#list + 2] = served.fails, served.until_ms and int(served.until_ms) or ''
+  end
+  return list
+end
 
 local function view(a)
   local left, attempts, gpus, t = room.left(a), 0, {}, agent.trouble(a)
@@ -31,7 +45,7 @@ local function view(a)
     string.format('%.4f', rank.score(a, ANY_PROCESS)), attempts, a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     redis.call('GET', key('facts', a.id)) or '', a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
-    t.trial or '', t.guarded and '1' or '0' }
+    t.trial or '', t.guarded and '1' or '0', redis.call('GET', key('models', a.id)) or '', served_by(a) }
 end
 
 local ids = { ARGV[1] }

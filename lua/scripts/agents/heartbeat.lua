@@ -10,14 +10,16 @@
   ARGV[5]  measures    JSON
   ARGV[6]  leases      JSON     list of [job, attempt, lease]
   ARGV[7]  leaving     string   "1" if it is shutting down
-  ARGV[8]  now_ms      integer, or "" for Redis TIME (tests pass their own)
+  ARGV[8]  models      JSON     what scheduling needs of its models, {name: {vram, parallel, loaded}}, or "" for no change
+  ARGV[9]  told        JSON     the same as clients see it, or ""
+  ARGV[10] now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/measure
-  Cost     O(attempts + classes)
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
+  Cost     O(attempts + classes); O(128) more if its models changed
 ]]
-local refused = pool.enter(ARGV[8])
+local refused = pool.enter(ARGV[10])
 if refused then
   return refused
 end
@@ -70,6 +72,10 @@ end
 agent:put(a, 'seq', tonumber(ARGV[3]))
 agent:put(a, 'seen_ms', pool.now)
 breaker.heard(a, pool.interval)
+if ARGV[8] ~= '' then
+  members.serve(a, cjson.decode(ARGV[8]))
+  redis.call('SET', key('models', a.id), ARGV[9])
+end
 measure.take(a, ARGV[5])
 take_back_unlisted(renew(cjson.decode(ARGV[6])))
 breaker.look_at_trial(a)

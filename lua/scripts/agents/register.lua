@@ -5,13 +5,13 @@
   ARGV[1]  agent       string
   ARGV[2]  public_key  string   base64url
   ARGV[3]  instance    string   the run's random name; the same one again changes nothing
-  ARGV[4]  caps        JSON     {max_jobs, ram, cpus, processes, labels, gpus: [{uuid, total}], models: {name: {vram, parallel}}}
+  ARGV[4]  caps        JSON     {max_jobs, ram, cpus, processes, labels, gpus: [{uuid, total}], endpoint, models: {name: {vram, parallel, loaded}}}
   ARGV[5]  facts       JSON     as clients see them
   ARGV[6]  running     JSON     list of [job, attempt, lease] that this run has taken over
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"registered", epoch, {job, attempt, lease…}} | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
   Cost     O(classes + attempts)
 ]]
 local PAST_BYTES = 512
@@ -77,6 +77,7 @@ end
 local function put_capabilities(caps)
   agent:put(a, 'labels_packed', cmsgpack.pack(caps.labels))
   caps.labels = nil
+  caps.models = catalog.named(caps.models)
   a.caps = caps
   agent:put(a, 'caps_packed', cmsgpack.pack(caps))
 end
@@ -115,6 +116,7 @@ if not a.draining then
 end
 redis.call('HSET', key('identities'), id, ARGV[2])
 redis.call('SET', key('facts', id), ARGV[5])
+redis.call('DEL', key('models', id))
 redis.call('ZADD', key('agents'), 0, id)
 members.enrol(a)
 breaker.watch(a)

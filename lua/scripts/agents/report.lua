@@ -7,12 +7,12 @@
   ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
                     "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "completed": result (JSON, or "" for none), and three times ""
+                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), and twice ""
                     "started", "cancelled", "released": four times ""
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
            | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/caller lib/output
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter
   Cost     O(reports · log N)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -34,12 +34,31 @@ function events.started(j)
   return 'accepted'
 end
 
+-- An answer without an end: the agent is told to stop, and what it still writes is dropped.
+local function too_long(j)
+  attempt.stop(j, a, 'the answer is longer than ' .. segment.MOST_OF_ANSWER .. ' bytes')
+end
+
+-- What an answer took, for the key that asked and for those who will.
+local function answered(j, usage)
+  local told = usage ~= '' and cjson.decode(usage) or {}
+  serving.completed(a, j.id, told)
+  meter.count(j, told)
+  job:put(j, 'usage', usage ~= '' and usage or nil)
+end
+
+-- What says something about the model on this agent, and what another agent would say, too.
+local OF_BACKEND = { backend_failed = 'failure', stalled = 'failure', backend_rejected = 'final', load_timeout = 'final' }
+
 -- What a cancelled job still writes is dropped; the attempt stays the agent's until its processes are gone.
 function events.output(j, offset, stream, data)
   if j.state ~= 'running' then
     return 'accepted'
   end
   local ends = output.append(j, tonumber(offset), stream, data)
+  if j.kind ~= 'process' and j.out > segment.MOST_OF_ANSWER then
+    too_long(j)
+  end
   return ends or 'accepted'
 end
 
@@ -56,9 +75,12 @@ local function closing(handler)
   end
 end
 
-events.completed = closing(function(j, result)
+events.completed = closing(function(j, result, usage)
   if j.suspects or a.trouble_packed then
     breaker.completed(j, a)
+  end
+  if j.kind ~= 'process' then
+    answered(j, usage)
   end
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
@@ -70,15 +92,20 @@ events.completed = closing(function(j, result)
 end)
 
 events.failed = closing(function(j, reason, exit, signal, message)
-  local refusal = reason == 'refused'
+  local refusal, of_backend = reason == 'refused', OF_BACKEND[reason]
   if refusal then
     avoid.add_refusal(j, a.id)
+  elseif of_backend then
+    avoid.add(j, a.id)
+    if of_backend == 'failure' and j.kind ~= 'process' then
+      serving.failed(a, j.id)
+    end
   else
     avoid.add(j, a.id)
     breaker.suspect(j, a)
   end
   queue.retry(j, a, { reason = reason, exit = tonumber(exit), signal = tonumber(signal),
-    message = message ~= '' and message or nil, is_its_own = not refusal }, refusal)
+    message = message ~= '' and message or nil, is_its_own = not refusal, is_final = of_backend == 'final' }, refusal)
 end)
 
 events.released = closing(function(j)

@@ -21,15 +21,17 @@ if refused then
   return refused
 end
 
-local OF = { job = 'job', after = 'job', agent = 'agent', room = 'agent', class = 'class' }
+local OF = { job = 'job', after = 'job', agent = 'agent', room = 'agent', serving = 'agent', class = 'class' }
+-- What goes through all agents, or looks at the whole pool.
+local OF_ALL = { hold = true, scores = true, aliases = true }
 
 local function look_at_due(member, at)
   local kind, id = string.match(member, '^(%a+):(.+)$')
-  if not OF[kind or ''] and kind ~= 'hold' then
+  if not OF[kind or ''] and not OF_ALL[kind or ''] then
     return ledger.add('due', member, 'is of no known kind')
   end
   local late = pool.now - math.max(tonumber(at), pool.amnesty)
-  if kind ~= 'hold' and redis.call('EXISTS', key(OF[kind], id)) == 0 then
+  if OF[kind] and redis.call('EXISTS', key(OF[kind], id)) == 0 then
     ledger.add('due', member, 'falls due and is not there')
   elseif late > LATE_MS then
     ledger.add('due', member, 'has been due for ' .. math.floor(late / 1000) .. ' s: does a coordinator run?')

@@ -54,6 +54,8 @@ local function latest_look(j)
     return j.lease_until + pool.grace + (j.grace or 0)
   elseif j.state == 'delayed' then
     return j.not_before
+  elseif j.state == 'pending' then
+    return j.not_after
   elseif ENDED[j.state] then
     return 'some time'
   end

@@ -17,10 +17,10 @@ end
 -- What has one key a pool.
 local SINGLE = { due = true, jobs = true, broken = true, scheduled = true, running = true, blocked = true, delayed = true,
   ended = true, agents = true, identities = true, classes = true, waiting = true, holds = true,
-  events = true }
+  events = true, sessions = true, session_agents = true, usage = true, tickets = true }
 -- What has one key a thing, and whose record that thing has.
-local OWNED = { job = 'jobs', agent = 'agents', class = 'classes', spec = 'job', failures = 'job', result = 'job',
-  dependents = 'job', output = 'job', facts = 'agent', live = 'agent', members = 'class', pending = 'class',
+local OWNED = { job = 'jobs', agent = 'agents', class = 'classes', spec = 'job', failures = 'job', result = 'job', prompt = 'job',
+  dependents = 'job', output = 'job', facts = 'agent', models = 'agent', live = 'agent', members = 'class', pending = 'class',
   rank = 'class', tags = 'class' }
 
 local function is_there(owner, id)
@@ -32,7 +32,7 @@ end
 
 local function look(name)
   local kind, rest = string.match(name, '^([%a_]+):?(.*)$')
-  if SINGLE[kind or ''] and (rest == '' or kind == 'agents') then
+  if SINGLE[kind or ''] and (rest == '' or kind == 'agents' or kind == 'usage' or kind == 'tickets') then
     return
   elseif kind == 'idem' then
     local id = string.match(redis.call('GET', key('idem', rest)) or '', '^%S+')

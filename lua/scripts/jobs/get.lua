@@ -5,7 +5,8 @@
   ARGV[1]  job      string
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"job", spec, {field, value…}, {failure JSON…}, result JSON or ""} | {"not_found"} | {"no_pool"} | {"newer_schema"}
+  Returns  {"job", spec, {field, value…}, {failure JSON…}, result JSON or "", prompt or ""}
+           | {"not_found"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/clock lib/pool lib/record lib/job          Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[2])
@@ -21,4 +22,4 @@ for field, value in pairs(j) do
   fields[#fields + 1], fields[#fields + 2] = field, value
 end
 return { 'job', redis.call('GET', key('spec', j.id)) or '', fields, redis.call('LRANGE', key('failures', j.id), 0, -1),
-  redis.call('GET', key('result', j.id)) or '' }
+  redis.call('GET', key('result', j.id)) or '', redis.call('GET', key('prompt', j.id)) or '' }

@@ -7,9 +7,9 @@
   ARGV[2]  most    integer  unended jobs that the pool may hold
   ARGV[3]  now_ms  integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"done", state} | {"completed"} | {"ending"}: the processes of its last attempt are not gone yet | {"full"}
+  Returns  {"done", state} | {"completed"} | {"forgotten"}: what the model was asked is kept no more | {"ending"}: the processes of its last attempt are not gone yet | {"full"}
            | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/members lib/breaker lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
   Cost     O(log N)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -25,12 +25,14 @@ elseif j.cancelling then
   return { 'ending' }
 elseif j.state ~= 'failed' and j.state ~= 'cancelled' then
   return due.finish({ 'done', j.state })
+elseif j.ticket or (j.kind ~= 'process' and not j.keeps) then
+  return { 'forgotten' }
 elseif redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= tonumber(ARGV[2]) then
   return { 'full' }
 end
 redis.call('ZREM', key('ended'), j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
-  'probe' }) do
+  'probe', 'not_after' }) do
   job:put(j, field, nil)
 end
 job:put(j, 'free', j.attempt)

@@ -9,20 +9,22 @@
   ARGV[4]  unserved  string   "1" to accept jobs even if no agent could ever run them
   ARGV[5]  explain   string   "1" to explain the choice for the last job
   ARGV[6]  now_ms    integer, or "" for Redis TIME (tests pass their own)
-  ARGV[7…] jobs      14 each, at most 32: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
+  ARGV[7…] jobs      15 each, at most 32: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
                      want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or
                      inference), model ("" for a process), gpus, vram (megabytes on each GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
-                     at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), and options: "" or JSON
-                     {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure}
+                     at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), options: "" or JSON
+                     {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure, within
+                     (ms until it has begun, or fails), keeps (ms that a prompt and its answer are kept after the end),
+                     session, avoid: an agent}, and the prompt or ""
 
   Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/members lib/breaker lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
-local FIELDS = 14
+local FIELDS = 15
 
 local refused = pool.enter(ARGV[6])
 if refused then
@@ -37,7 +39,9 @@ local function read(at)
     vram = tonumber(ARGV[at + 5]), ram = tonumber(ARGV[at + 6]), cpus = tonumber(ARGV[at + 7]),
     prio = tonumber(ARGV[at + 8]), max = tonumber(ARGV[at + 9]), attempt = 0, free = 0, created = pool.now, out = 0,
     title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1],
-    exclusive = options and options.exclusive, is_new = true,
+    exclusive = options and options.exclusive, is_new = true, not_after = options and options.within and pool.now + options.within,
+    keeps = options and options.keeps, session = options and options.session,
+    avoid = options and options.avoid,
   }, options
 end
 
@@ -105,11 +109,18 @@ local function accept(new, is_last)
   end
   job:adopt(j)
   redis.call('SET', key('spec', j.id), ARGV[at + 11])
+  if ARGV[at + 14] ~= '' then
+    redis.call('SET', key('prompt', j.id), ARGV[at + 14])
+  end
   redis.call('ZADD', key('jobs'), '0', j.id)
   use_class(j, ARGV[at + 1])
-  if new.options then
-    idempotency.note(j, new.options)
-    dependencies.start(j, new.options, meant)
+  local options = new.options
+  if options then
+    idempotency.note(j, options)
+    dependencies.note(j, options)
+  end
+  if options and (options.depends_on or options.not_before) then
+    dependencies.start(j, options, meant)
   elseif new.agent and #jobs == 1 then
     binding.bind(j, new.agent, new.devices)
   else

@@ -2,20 +2,21 @@
 --
 -- Parts of the record are packed once more, since most scripts need few of them: `caps` is what it registered with,
 -- `labels` the labels of that, `measured` its last measurement, `places` and `standing` say where it stands in the ranks, `trouble` is
--- what the breaker keeps. `edge` counts the breaker's moves.
+-- what the breaker keeps. `edge` counts the breaker's moves, `asks` is the kind of work that its last claim
+-- asked for, `served_packed` how its models have served.
 local agent = record.kind('agent')
 
 function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
-    past, held, edge, trouble_packed = cmsgpack.unpack(packed)
+    past, held, edge, trouble_packed, asks, served_packed = cmsgpack.unpack(packed)
   return {
     id = id, state = state, epoch = epoch, instance = instance, seq = seq, claim = claim, next_ms = next_ms,
     seen_ms = seen_ms, registered_ms = registered_ms, reach_ms = reach_ms, used_seq = used_seq, draining = draining,
     leaving = leaving, rtt = rtt, read_ms = read_ms, on_time = on_time, offline_ms = offline_ms,
     caps_packed = caps_packed, labels_packed = labels_packed, measured_packed = measured_packed,
     places_packed = places_packed, standing_packed = standing_packed, past = past, held = held, edge = edge,
-    trouble_packed = trouble_packed,
+    trouble_packed = trouble_packed, asks = asks, served_packed = served_packed,
   }
 end
 
@@ -23,11 +24,13 @@ function agent.pack(a)
   return cmsgpack.pack(
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
     a.draining, a.leaving, a.rtt, a.read_ms, a.on_time, a.offline_ms, a.caps_packed, a.labels_packed,
-    a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held, a.edge, a.trouble_packed
+    a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held, a.edge, a.trouble_packed, a.asks,
+    a.served_packed
   )
 end
 
--- {max_jobs, ram, cpus (milli), processes, gpus = {{uuid, total}…}, models = {name = {vram, parallel}}}.
+-- {max_jobs, ram, cpus (milli), processes, endpoint, gpus = {{uuid, total}…}, models = {name = {vram, parallel, loaded,
+-- of}}}. A model that is there under an alias, too, stands under both names; `of` then is its own.
 function agent.caps(a)
   if not a.caps then
     a.caps = cmsgpack.unpack(a.caps_packed)
@@ -144,6 +147,32 @@ function agent.release(a, job_id)
   agent.live(a)[job_id] = nil
   a.left = nil
   redis.call('HDEL', key('live', a.id), job_id)
+end
+
+-- How its models have served, by their own names: {first_ms, tokens per second, failures in a row, last cool-down, until when
+-- that lasts}; see lib/serving.
+function agent.served(a)
+  if not a.served then
+    a.served = a.served_packed and cmsgpack.unpack(a.served_packed) or {}
+  end
+  return a.served
+end
+
+-- What it has of a model, by any name; nil if it does not serve it.
+function agent.model(a, name)
+  return agent.caps(a).models[name]
+end
+
+-- Its own name of a model.
+function agent.own_name(a, name)
+  local model = agent.model(a, name)
+  return model and model.of or name
+end
+
+-- Whether its last claim asked for such work. One that names no kind asks for processes.
+function agent.asks_for(a, kind)
+  local asks = a.asks or 'process'
+  return asks == 'both' or asks == kind
 end
 
 -- Whether it may be bound to new work now: in service, and waiting for it or due to call within a moment.

@@ -12,6 +12,7 @@ function attempt.claim(j, a, nonce, number)
   job:put(j, 'lease_until', pool.now + pool.lease)
   job:put(j, 'bound_until', nil)
   job:put(j, 'out', 0)
+  job:put(j, 'usage', nil)
   job:put(j, 'started', nil)
   job:put(j, 'devices', table.concat(entry.devices, ','))
   for _, field in ipairs({ 'exit', 'signal', 'reason', 'message', 'waits' }) do
@@ -20,6 +21,7 @@ function attempt.claim(j, a, nonce, number)
   entry.state, entry.number, entry.lease, entry.since, entry.claim = 'running', j.attempt, j.lease, pool.now, number
   entry.edge = a.edge or 0
   agent.hold(a, j.id, entry)
+  session.note(j, a)
   job.move(j, 'running')
   job.wake_at(j, j.lease_until + pool.grace)
 end
@@ -30,12 +32,24 @@ function attempt.is_current(a, job_id, number, lease)
   return entry ~= nil and entry.state ~= 'bound' and entry.number == number and entry.lease == lease
 end
 
+-- Ends a running job as failed; its agent is told to end the attempt, which has its reservation until then.
+function attempt.stop(j, a, message)
+  local entry = agent.live(a)[j.id]
+  ending.note_failure(j, a.id, j.attempt, { reason = 'backend_failed', message = message })
+  ending.finish(j, 'failed')
+  entry.state = 'ending'
+  agent.hold(a, j.id, entry)
+  job:put(j, 'cancelling', '1')
+  job.wake_at(j, j.lease_until + pool.grace)
+  pool.announce('agent', a.id)
+end
+
 -- The processes of an attempt are gone whose job was cancelled before.
 function attempt.buried(j, a)
   agent.release(a, j.id)
   job:put(j, 'cancelling', nil)
   job:put(j, 'lease_until', nil)
-  job.wake_at(j, j.ended + pool.job_keep)
+  ending.wake(j)
   pool.announce('job', j.id)
 end
 

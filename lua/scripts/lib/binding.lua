@@ -3,21 +3,33 @@ local binding = {}
 
 local PARKED_MS = 1000
 
--- Reserves what the job needs and puts it into the agent's queue. Should the job ever come back, it is past waiting in line.
-function binding.bind(j, a, devices)
+local function own_model(j, a)
+  return j.kind == 'process' and '' or agent.own_name(a, j.model)
+end
+
+-- What a job takes of each of its devices. A model that is to be loaded takes what the agent says, spread over them.
+local function vram_of(j, a, devices)
+  if j.kind == 'process' or #devices == 0 then
+    return j.vram
+  end
+  return math.ceil(agent.model(a, j.model).vram / #devices)
+end
+
+-- Reserves what the job needs and puts it into the agent's queue, `for_ms` if that is said. Should the job ever come back, it is past waiting in line.
+function binding.bind(j, a, devices, for_ms)
   if j.holds then
     held.free(j)
   end
   job:put(j, 'order', j.order or job.order_of(j.prio, 0))
   agent:put(a, 'used_seq', pool.next_seq())
   job:put(j, 'score', math.floor(rank.score(a, j) * 1e6) / 1e6)
-  agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = j.kind == 'process' and '' or j.model,
-    vram = j.vram, devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0,
+  agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = own_model(j, a),
+    vram = vram_of(j, a, devices), devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0,
     exclusive = j.exclusive, edge = a.edge or 0 })
   if a.state == 'half_open' then
     agent.put_trial(a, j.id)
   end
-  local patience = a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval)
+  local patience = for_ms or (a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval))
   job:put(j, 'agent', a.id)
   job:put(j, 'bound_until', pool.now + patience)
   job.move(j, 'scheduled')

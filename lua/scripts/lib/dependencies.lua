@@ -32,12 +32,16 @@ local function allows(dependency, j)
   return nil
 end
 
--- Starts a new job that has conditions: it waits for what it depends on, and for its time.
-function dependencies.start(j, options, meant)
+-- Notes the conditions of a new job.
+function dependencies.note(j, options)
   job:put(j, 'not_before', options.not_before)
   job:put(j, 'grace', options.grace)
   job:put(j, 'labels', options.labels)
   job:put(j, 'on_failure', options.on_failure)
+end
+
+-- Starts a new job that has conditions: it waits for what it depends on, and for its time.
+function dependencies.start(j, options, meant)
   local waits_for, seen = 0, {}
   for _, id in ipairs(options.depends_on or {}) do
     local dependency = meant[id] or job:load(id)

@@ -15,6 +15,10 @@ local function settle_it(kind, id)
     hold.settle()
   elseif kind == 'scores' then
     settle.scores(id)
+  elseif kind == 'aliases' then
+    settle.aliases(id)
+  elseif kind == 'serving' then
+    serving.settle(id)
   elseif kind == 'room' then
     queue.settle_room(id)
   else

@@ -15,13 +15,18 @@ function ending.note_failure(j, agent_id, attempt, why)
   job:put(j, 'message', why.message)
 end
 
+-- Has an ended job looked at when its prompt and answer, or all of it, is to be forgotten.
+function ending.wake(j)
+  job.wake_at(j, j.ended + math.min(j.keeps or pool.job_keep, pool.job_keep))
+end
+
 -- Ends a job for good and sets when it is forgotten.
 function ending.finish(j, state)
   job.move(j, state)
   job:put(j, 'ended', pool.now)
   redis.call('ZADD', key('ended'), int(pool.now), j.id)
   event.job(state, j)
-  job.wake_at(j, pool.now + pool.job_keep)
+  ending.wake(j)
   if j.dependents then
     redis.call('ZADD', key('due'), int(pool.now), 'after:' .. j.id)
   end
@@ -35,15 +40,24 @@ function ending.drop_output(j)
   end
   local last = segment.of(j.out - 1)
   segment.drop(j, 0)
-  for number = segment.first_kept(last), last do
+  for number = segment.first_kept(j, last), last do
     segment.drop(j, number)
   end
+end
+
+-- Forgets what was asked of a model and what it answered. That it was asked is kept.
+function ending.forget_content(j)
+  ending.drop_output(j)
+  redis.call('DEL', key('prompt', j.id))
+  job:put(j, 'out', 0)
+  job:put(j, 'keeps', nil)
 end
 
 -- Forgets an ended job.
 function ending.forget(j)
   ending.drop_output(j)
-  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id), key('result', j.id))
+  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id), key('result', j.id),
+    key('prompt', j.id))
   if j.idem then
     redis.call('DEL', key('idem', j.idem))
   end

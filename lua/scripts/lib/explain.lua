@@ -4,7 +4,7 @@ local explain = {}
 local EXAMINED = 200
 local CANDIDATES = 5
 -- What passes by itself.
-local PASSING = { held = true, slots = true, vram_free = true, gpus_free = true, ram_free = true, cpus_free = true,
+local PASSING = { held = true, slots = true, cooling = true, vram_free = true, gpus_free = true, ram_free = true, cpus_free = true,
   not_waiting = true }
 
 local function verdict(a, c, j)
@@ -35,9 +35,9 @@ end
 
 local function candidate(a, c)
   local score = rank.score(a, c)
-  local vram, load, rtt, perf, cost = rank.parts(a, c)
+  local vram, load, rtt, perf, cost, warm = rank.parts(a, c)
   return { a.id, six_digits(score), six_digits(vram), six_digits(load), six_digits(rtt), six_digits(perf), six_digits(cost),
-    a.state == 'degraded' and '1' or '0', score = score, used = a.used_seq or 0 }
+    a.state == 'degraded' and '1' or '0', c.kind ~= 'process' and int(warm) or '', score = score, used = a.used_seq or 0 }
 end
 
 -- The agents that could take the job now, and of the others how many each reason rules out, the most first. `could`: how
@@ -82,7 +82,8 @@ function explain.survey(j, spec)
     best[i] = candidates[i]
   end
   local vram, load, rtt, perf, cost = pool.weights()
-  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf), tostring(cost or 0) }, best, reasons, examined }
+  return { { tostring(vram), tostring(load), tostring(rtt), tostring(perf), tostring(cost or 0) }, best, reasons, examined,
+    session.agent_of(j) or '' }
 end
 
 return explain

@@ -30,8 +30,13 @@ function fit.now(a, need)
   if a.state == 'half_open' and not may_be_trial(a, need) then
     return nil, 'half_open'
   end
+  if not agent.asks_for(a, need.kind) then
+    return nil, 'not_waiting'
+  end
   local slots, taken = room.slots(a, need.kind, need.model)
-  if taken >= slots then
+  if slots == 0 and need.kind ~= 'process' then
+    return nil, 'cooling'
+  elseif taken >= slots then
     return nil, 'slots'
   end
   local left = room.left(a)
@@ -41,7 +46,10 @@ function fit.now(a, need)
   if left.cpus < need.cpus then
     return nil, 'cpus_free'
   end
-  if need.gpus == 0 then
+  if need.kind ~= 'process' then
+    local where = room.devices_for(a, need.model)
+    return where, not where and 'vram_free' or nil
+  elseif need.gpus == 0 then
     return {}
   end
   local devices = best_devices(left, need)

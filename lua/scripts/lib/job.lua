@@ -5,7 +5,7 @@ function job.unpack(id, packed)
   local state, class, kind, model, gpus, vram, ram, cpus, prio, order, max, created, title, score, agent, attempt,
     free, lease, lease_until, bound_until, started, ended, exit, signal, reason, message, done, out, frame,
     cancelling, devices, avoid, refused, owner, exclusive, holds, waits, backoff, labels, grace, not_before, needs,
-    on_failure, dependents, idem, suspects, probe = cmsgpack.unpack(packed)
+    on_failure, dependents, idem, suspects, probe, not_after, keeps, usage, session, ticket = cmsgpack.unpack(packed)
   return {
     id = id, state = state, class = class, kind = kind, model = model, gpus = gpus, vram = vram, ram = ram,
     cpus = cpus, prio = prio, order = order, max = max, created = created, title = title, score = score,
@@ -15,7 +15,8 @@ function job.unpack(id, packed)
     avoid = avoid, refused = refused, owner = owner, exclusive = exclusive, holds = holds, waits = waits,
     backoff = backoff, labels = labels, grace = grace, not_before = not_before, needs = needs,
     on_failure = on_failure, dependents = dependents, idem = idem,
-    suspects = suspects, probe = probe,
+    suspects = suspects, probe = probe, not_after = not_after, keeps = keeps, usage = usage, session = session,
+    ticket = ticket,
   }
 end
 
@@ -25,7 +26,7 @@ function job.pack(j)
     j.score, j.agent, j.attempt, j.free, j.lease, j.lease_until, j.bound_until, j.started, j.ended, j.exit, j.signal,
     j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive,
     j.holds, j.waits, j.backoff, j.labels, j.grace, j.not_before, j.needs, j.on_failure, j.dependents, j.idem,
-    j.suspects, j.probe
+    j.suspects, j.probe, j.not_after, j.keeps, j.usage, j.session, j.ticket
   )
 end
 
@@ -59,6 +60,16 @@ end
 -- Sets when the job has to be looked at next.
 function job.wake_at(j, ms)
   redis.call('ZADD', key('due'), int(ms), 'job:' .. j.id)
+end
+
+-- Whether it may not begin any more: nobody waits for the answer, or it is a ticket, which is good for one agent.
+function job.is_too_late(j)
+  return j.ticket ~= nil or (j.not_after ~= nil and pool.now >= j.not_after)
+end
+
+-- Whether somebody may have read a part of the answer, which another attempt would give in other words.
+function job.has_answered(j)
+  return j.kind ~= 'process' and j.out > 0
 end
 
 -- Attempts that count against max.

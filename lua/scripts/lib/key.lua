@@ -1,7 +1,7 @@
 -- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
---   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent>, after:<job>, scores:<agent> or hold:all by the
---                        time when it has to be looked at
+--   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent>, after:<job>, serving:<agent>, scores:<agent>,
+--                        aliases:<agent> or hold:all by the time when it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
 --   broken         hash  what due held but could not be settled, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
@@ -14,15 +14,19 @@
 --   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
 --   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON    result:<id>  JSON
 --   dependents:<id>  zset, see lib/dependencies                idem:<hash>    see lib/idempotency
+--   prompt:<id>    string: what a model is asked, the body of the request
 --   output:<id>:<attempt>:<segment>  string, see lib/output
 --   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
+--   models:<id>    JSON: the models of an agent as it told them last, if that was after it registered
+--   sessions, session_agents   see lib/session  usage:<owner>  see lib/meter
+--   tickets:<owner>  zset: the unused tickets of an API key, by the time until which places are kept for them
 --   holds          hash, see lib/held      tags:<class>   zset, see lib/fair
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --
 -- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset,
 -- bytes of output, events), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
--- performance, cost, strategy), and the profile and version of the weights. Channels agent:<id>, job:<id> and events carry
--- announcements of changes.
+-- performance, cost, strategy), the profile and version of the weights, and aliases (see lib/catalog). Channels agent:<id>,
+-- job:<id> and events carry announcements of changes.
 local PREFIX = KEYS[1] .. ':'
 
 local function key(name, id)

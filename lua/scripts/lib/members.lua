@@ -196,6 +196,57 @@ function members.enrol(a)
   end
 end
 
+-- Leaves the classes of models that it no longer serves, and the places where none is left.
+local function leave_unserved(a)
+  for _, place in ipairs(agent.places(a)) do
+    if place.kind ~= 'process' and not agent.model(a, place.model) then
+      while place.classes[1] do
+        leave(a, place.classes[1])
+      end
+    end
+  end
+  local places, standing = {}, {}
+  for i, place in ipairs(a.places) do
+    if place.classes[1] then
+      places[#places + 1] = place
+      standing[#standing + 1], standing[#standing + 2] = agent.standing(a)[2 * i - 1], agent.standing(a)[2 * i]
+    end
+  end
+  a.places, a.standing = places, standing
+  agent.put_places(a)
+  agent.put_standing(a)
+end
+
+-- What an attempt had reserved to load a model is used once the model is loaded.
+local function settle_loading(a)
+  for job_id, entry in pairs(agent.live(a)) do
+    local model = entry.model ~= '' and agent.model(a, entry.model)
+    if model and model.loaded and #entry.devices > 0 then
+      entry.devices = {}
+      agent.hold(a, job_id, entry)
+    end
+  end
+end
+
+-- The agent serves these models from now on.
+function members.serve(a, models)
+  local before, is_other = agent.caps(a).models, false
+  local now = catalog.named(models)
+  for name in pairs(before) do
+    is_other = is_other or not now[name]
+  end
+  for name in pairs(now) do
+    is_other = is_other or not before[name]
+  end
+  a.caps.models, a.left = now, nil
+  agent:put(a, 'caps_packed', cmsgpack.pack(a.caps))
+  settle_loading(a)
+  if is_other then
+    leave_unserved(a)
+    members.enrol(a)
+  end
+end
+
 -- Whether some member could ever run a job of this need: true, false, or nil if that is not known yet.
 function members.could_serve(cid, need)
   local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'incomplete')
@@ -216,6 +267,5 @@ function members.could_serve(cid, need)
   end
   return false
 end
-
 
 return members

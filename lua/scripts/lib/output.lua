@@ -18,8 +18,8 @@ local function append_piece(j, stream, piece)
   local last, length, position
   if j.out % segment.BYTES == 0 then
     position = 0
-    if segment.first_kept(number) > 1 then
-      segment.drop(j, segment.first_kept(number) - 1)
+    if segment.first_kept(j, number) > 1 then
+      segment.drop(j, segment.first_kept(j, number) - 1)
     end
   else
     last, length, position = string.match(j.frame, '^(%a):(%d+):(%d+)$')

@@ -75,7 +75,7 @@ end
 -- The best agent with room for the job, with its devices; nil if there is none. A half-open one that waits for a trial goes
 -- first, however it scores. One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no
 -- other fits, and after that one that is held for a job that the job goes before.
-function place.find(j)
+local function best(j)
   local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
   if bits >= TRIAL_BIT then
     local ids = redis.call('ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
@@ -120,6 +120,16 @@ function place.find(j)
     return spare[1], spare[2]
   end
   return held.find(j)
+end
+
+-- The agent that the job goes to, with its devices; nil if none has room. Where it is the next request of a conversation,
+-- that may be the agent of the one before.
+function place.find(j)
+  local a, devices = best(j)
+  if a and j.session then
+    return session.prefer(j, a, devices)
+  end
+  return a, devices
 end
 
 return place

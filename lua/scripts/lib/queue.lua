@@ -2,6 +2,7 @@
 local queue = {}
 
 local FILLED_AT_ONCE = 16
+local CLAIMED_AT_ONCE = 64
 local LOOKED_AT_FIRST = 16
 local LOOKED_AT_MORE = 64
 local LONGEST_BACKOFF_MS = 3600000
@@ -48,7 +49,11 @@ function queue.pend(j)
   job:put(j, 'waits', j.waits or pool.now)
   redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
   note_best(j.class)
-  redis.call('ZREM', key('due'), 'job:' .. j.id)
+  if j.not_after then
+    job.wake_at(j, j.not_after)
+  else
+    redis.call('ZREM', key('due'), 'job:' .. j.id)
+  end
   redis.call('ZADD', key('due'), 'NX', int(pool.now + PASSED_OVER_AFTER_MS), 'hold:all')
   job:put(j, 'agent', nil)
   job.move(j, 'pending')
@@ -81,8 +86,18 @@ function queue.put_first(j)
   note_best(j.class)
 end
 
+-- Nobody began the job in time.
+function queue.give_up(j)
+  job:put(j, 'reason', 'deadline_passed')
+  ending.finish(j, 'failed')
+end
+
 -- Binds a job to the best agent, or lets it wait. Returns the agent.
 function queue.put(j)
+  if job.is_too_late(j) then
+    queue.give_up(j)
+    return nil
+  end
   local a, devices = place.find(j)
   if a then
     binding.bind(j, a, devices)
@@ -118,19 +133,26 @@ local function backoff(j)
 end
 
 -- An attempt ended other than well: the job is tried again, unless its attempts are used up.
--- `why` = {reason, exit, signal, message, is_its_own: the job's doing, so that it waits a while};
--- `free`: it does not count against max.
+-- `why` = {reason, exit, signal, message, is_its_own: the job's doing, so that it waits a while,
+-- is_final: another attempt would end the same way}; `free`: it does not count against max.
 function queue.retry(j, a, why, free)
   agent.release(a, j.id)
   rank.update(a)
   if free then
     job:put(j, 'free', j.free + 1)
   end
+  local is_final = why.is_final or j.ticket or job.has_answered(j)
+  if is_final and not why.reason then
+    why.reason = 'lease_lost'
+  end
   if why.reason then
     ending.note_failure(j, a.id, j.attempt, why)
   end
   job:put(j, 'lease_until', nil)
   local wait = why.is_its_own and backoff(j) or 0
+  if is_final then
+    return ending.finish(j, 'failed')
+  end
   if job.spent(j) >= j.max or j.probe then
     return ending.finish(j, job.spent(j) >= j.max and 'failed' or 'cancelled')
   end
@@ -156,7 +178,7 @@ end
 local function fitting(a, ids)
   for _, id in ipairs(ids) do
     local j = job:load(id)
-    if j and not avoid.is_refused(j, a.id) then
+    if j and not avoid.is_refused(j, a.id) and not job.is_too_late(j) then
       local devices = fit.now(a, j)
       if devices then
         return j, devices
@@ -186,11 +208,12 @@ local function first_fitting(a, cid)
 end
 
 -- The agent's classes that have pending jobs, the one with the best job first.
-local function waiting_classes(a)
+local function waiting_classes(a, left)
   local waiting = {}
   for _, place in ipairs(agent.places(a)) do
     local slots, taken = room.slots(a, place.kind, place.model)
-    for _, cid in ipairs(taken < slots and place.classes or {}) do
+    local may_have = taken < slots and agent.asks_for(a, place.kind) and (not left or left[place.kind] > 0)
+    for _, cid in ipairs(may_have and place.classes or {}) do
       local best = redis.call('ZSCORE', key('waiting'), cid)
       if best then
         waiting[#waiting + 1] = { id = cid, best = tonumber(best) }
@@ -202,9 +225,9 @@ local function waiting_classes(a)
 end
 
 -- The best pending job that the agent has room for, of those before an order; with its devices.
-local function best_fitting(a, beyond)
+local function best_fitting(a, beyond, left)
   local j, devices
-  for _, waiting in ipairs(waiting_classes(a)) do
+  for _, waiting in ipairs(waiting_classes(a, left)) do
     -- The best job of a class may not fit, and another class may have one before the next of this one.
     if waiting.best >= beyond or (j and waiting.best > j.order) then
       break
@@ -218,41 +241,44 @@ local function best_fitting(a, beyond)
 end
 
 -- What an agent that is held takes: what is more urgent, then the job that holds it.
-local function fitting_held(a)
+local function fitting_held(a, left)
   local holder = job:load(a.held)
   if not holder then
     agent:put(a, 'held', nil)
-    return best_fitting(a, math.huge)
+    return best_fitting(a, math.huge, left)
   end
-  local j, devices = best_fitting(a, job.order_of(holder.prio, 0))
-  if not j then
+  local j, devices = best_fitting(a, job.order_of(holder.prio, 0), left)
+  if not j and (not left or left[holder.kind] > 0) then
     devices = fit.now(a, holder)
     j = devices and holder
   end
   return j, devices
 end
 
--- Binds pending jobs to an agent that has room and waits for work, at most `most` of them. Returns the bound jobs. What
--- would be too much for one script is done later.
-function queue.fill(a, most)
+-- Binds pending jobs to an agent that has room and waits for work, of each kind at most `left` has of it. Returns the bound
+-- jobs. What would be too much for one script is done later.
+function queue.fill(a, left)
   local bound = {}
   if not agent.takes_work(a) or redis.call('EXISTS', key('waiting')) == 0 then
     return bound
   end
-  while #bound < (most or FILLED_AT_ONCE) do
+  while #bound < (left and CLAIMED_AT_ONCE or FILLED_AT_ONCE) do
     local j, devices
     if a.held then
-      j, devices = fitting_held(a)
+      j, devices = fitting_held(a, left)
     else
-      j, devices = best_fitting(a, math.huge)
+      j, devices = best_fitting(a, math.huge, left)
     end
     if not j then
       return bound
     end
     bind_pending(j, a, devices)
     bound[#bound + 1] = j
+    if left then
+      left[j.kind] = left[j.kind] - 1
+    end
   end
-  if not most then
+  if not left then
     redis.call('ZADD', key('due'), int(pool.now), 'room:' .. a.id)
   end
   return bound

@@ -4,7 +4,9 @@
 -- the agent used least recently. The step is the half-power of two of what the agent has left of the memory that the
 -- class needs, so that every agent of a higher step than a job's own need is known to have room. Half-open agents that wait
 -- for a trial stand in a step of their own, in the order of their last use.
-local rank = { STEPS = 17, TRIAL = 18 }
+--
+-- For a model, the weighted parts make up nine tenths of the score; that it is loaded is the last tenth.
+local rank = { STEPS = 17, TRIAL = 18, WARM = 0.1 }
 
 local SCORE_STEPS = 8191
 local SMALLEST_MB = 512
@@ -43,7 +45,7 @@ local function memory_left(a, class)
 end
 
 local function memory_part(a, class)
-  if class.gpus == 0 then
+  if class.gpus == 0 and (class.kind == 'process' or #agent.caps(a).gpus == 0) then
     local total = agent.caps(a).ram
     return total > 0 and room.left(a).ram / total or 0
   end
@@ -57,11 +59,20 @@ local function memory_part(a, class)
   return part
 end
 
--- The parts of the score, each in [0, 1]: VRAM, load, RTT, performance and cost.
+-- How fast the agent was with a model; halfway before there is any history.
+local function performance_part(a, class)
+  local served = class.kind ~= 'process' and agent.served(a)[agent.own_name(a, class.model)]
+  local speed = served and served.speed
+  return speed and speed / (speed + 100) or 0.5
+end
+
+-- The parts of the score, each in [0, 1]: VRAM, load, RTT, performance and cost; and, for a model, 1 if it is loaded.
 function rank.parts(a, class)
   local slots, taken = room.slots(a, class.kind, class.model)
   local load = slots > 0 and math.max(0, 1 - taken / slots) or 0
-  return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, 0.5, 1 / (1 + (agent.caps(a).price or 0))
+  local served = class.kind ~= 'process' and agent.model(a, class.model)
+  return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, performance_part(a, class),
+    1 / (1 + (agent.caps(a).price or 0)), served and served.loaded and 1 or 0
 end
 
 local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
@@ -73,8 +84,11 @@ function rank.score(a, class)
   end
   local score = 1
   if strategy ~= 'round_robin' then
-    local vram, load, rtt, perf, cost = rank.parts(a, class)
+    local vram, load, rtt, perf, cost, warm = rank.parts(a, class)
     score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf + cost * (weight_cost or 0)
+    if class.kind ~= 'process' then
+      score = score * (1 - rank.WARM) + warm * rank.WARM
+    end
   end
   return a.state == 'degraded' and score * 0.5 or score
 end
@@ -102,10 +116,12 @@ end
 local function target(a, place)
   if a.held or not agent.takes_work(a) then
     return -1, 0
+  elseif not agent.asks_for(a, place.kind) then
+    return -1, 0
   end
   local slots, taken = room.slots(a, place.kind, place.model)
   local memory = taken < slots and memory_left(a, place)
-  if not memory then
+  if not memory or (place.kind ~= 'process' and not room.devices_for(a, place.model)) then
     return -1, 0
   end
   if a.state == 'half_open' then

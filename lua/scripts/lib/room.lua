@@ -34,7 +34,7 @@ local function device_left(device, measured, live)
   return is_closed and 0 or math.max(0, math.min(left, total - declared)), attempts, is_closed
 end
 
--- What is left: {processes, models = {name = n}, ram, cpus (milli),
+-- What is left: {processes, models = {name = n}, loading = {name = true: an attempt has memory for it}, ram, cpus (milli),
 -- devices = {{uuid, total, left, attempts, closed: an attempt has it to itself}…}}.
 function room.left(a)
   if a.left then
@@ -42,13 +42,14 @@ function room.left(a)
   end
   local caps, live = agent.caps(a), agent.live(a)
   local measured = a.measured_packed and cmsgpack.unpack(a.measured_packed)
-  local left = { processes = 0, models = {}, ram = caps.ram, cpus = caps.cpus, devices = {} }
+  local left = { processes = 0, models = {}, loading = {}, ram = caps.ram, cpus = caps.cpus, devices = {} }
   local unseen_ram = 0
   for _, entry in pairs(live) do
     if entry.model == '' then
       left.processes = left.processes + 1
     else
       left.models[entry.model] = (left.models[entry.model] or 0) + 1
+      left.loading[entry.model] = left.loading[entry.model] or #entry.devices > 0
     end
     left.ram = left.ram - entry.ram
     left.cpus = left.cpus - entry.cpus
@@ -82,8 +83,38 @@ function room.slots(a, kind, model)
   if kind == 'process' then
     return agent.caps(a).max_jobs, left.processes
   end
-  local served = agent.caps(a).models[model]
-  return served and served.parallel or 0, left.models[model] or 0
+  local own = agent.own_name(a, model)
+  return room.parallel(a, model, own), left.models[own] or 0
+end
+
+-- How many requests to a model its backend gets at once: none while it cools down after failures, one as a trial after that.
+function room.parallel(a, model, own)
+  local served = agent.model(a, model)
+  local until_ms = agent.served(a)[own] and agent.served(a)[own].until_ms
+  if not served or (until_ms and pool.now < until_ms) then
+    return 0
+  end
+  return until_ms and 1 or served.parallel
+end
+
+-- Where a model would be loaded for a request: on the device that fits best or, since its backend may part it, on all
+-- together; nowhere if it is loaded, about to be, or needs no memory of a device. nil if there is no room for it.
+function room.devices_for(a, model)
+  local served, left = agent.model(a, model), room.left(a)
+  if served.loaded or served.vram == 0 or #left.devices == 0 or left.loading[served.of or model] then
+    return {}
+  end
+  local best, all, sum = nil, {}, 0
+  for i, device in ipairs(left.devices) do
+    if device.left >= served.vram and (not best or device.left < best.left) then
+      best = device
+    end
+    all[i], sum = device.uuid, sum + device.left
+  end
+  if best then
+    return { best.uuid }
+  end
+  return sum >= served.vram and all or nil
 end
 
 return room

@@ -1,8 +1,12 @@
 -- segment: how the output of an attempt lies in keys: segments of 64 KiB of both streams together, of which the first and
--- the latest 15 are kept.
+-- the latest 15 are kept; of the answer of a model all, up to 32 MiB.
 local segment = { BYTES = 65536 }
 
 local LATEST_KEPT = 15
+local LATEST_OF_ANSWER = 512
+
+-- Bytes of an answer.
+segment.MOST_OF_ANSWER = LATEST_OF_ANSWER * segment.BYTES
 
 -- The key of a segment of the job's latest attempt.
 function segment.key(j, number)
@@ -15,8 +19,8 @@ function segment.of(offset)
 end
 
 -- The first segment after number 0 that is kept, if `last` is the latest.
-function segment.first_kept(last)
-  return math.max(1, last - LATEST_KEPT + 1)
+function segment.first_kept(j, last)
+  return math.max(1, last - (j.kind == 'process' and LATEST_KEPT or LATEST_OF_ANSWER) + 1)
 end
 
 -- Removes a segment, which may be gone.

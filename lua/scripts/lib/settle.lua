@@ -1,7 +1,7 @@
 -- settle: what becomes of a job or an agent whose time has come.
 local settle = {}
 
-local SCORED_AT_ONCE = 16
+local AGENTS_AT_ONCE = 16
 
 -- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
 local function bound(j)
@@ -9,7 +9,10 @@ local function bound(j)
     return job.wake_at(j, j.bound_until)
   end
   local a = agent:load(j.agent)
-  if a then
+  if a and j.ticket then
+    binding.unbind(j, a)
+    rank.update(a)
+  elseif a then
     if not a.draining and not a.leaving then
       breaker.failed(a, j.id)
     end
@@ -18,6 +21,15 @@ local function bound(j)
     rank.withdraw(a)
   end
   queue.put(j)
+end
+
+-- A job that waits for an agent until a time.
+local function pending(j)
+  if pool.now < j.not_after then
+    return job.wake_at(j, j.not_after)
+  end
+  queue.remove(j)
+  queue.give_up(j)
 end
 
 -- A lease that was not renewed in time is lost, once its processes must be gone.
@@ -35,7 +47,7 @@ local function running(j)
     queue.fill(a)
   else
     ending.note_failure(j, j.agent, j.attempt, { reason = 'agent_removed' })
-    if job.spent(j) >= j.max then
+    if job.spent(j) >= j.max or j.ticket or job.has_answered(j) then
       ending.finish(j, 'failed')
     else
       event.job('retried', j)
@@ -59,6 +71,9 @@ local function ended(j)
       job:put(j, 'cancelling', nil)
     end
   end
+  if j.keeps and pool.now >= j.ended + j.keeps then
+    ending.forget_content(j)
+  end
   if j.dependents then
     job.wake_at(j, pool.now + 1000)
   elseif retention.is_over() then
@@ -67,13 +82,15 @@ local function ended(j)
   elseif pool.now >= j.ended + pool.job_keep then
     ending.forget(j)
   else
-    job.wake_at(j, j.ended + pool.job_keep)
+    ending.wake(j)
   end
 end
 
 function settle.job(id)
   local j = job:load(id)
-  if not j or j.state == 'pending' or j.state == 'blocked' then
+  if j and j.state == 'pending' and j.not_after then
+    pending(j)
+  elseif not j or j.state == 'pending' or j.state == 'blocked' then
     redis.call('ZREM', key('due'), 'job:' .. id)
   elseif j.state == 'delayed' then
     queue.start(j)
@@ -89,28 +106,43 @@ end
 -- Forgets an agent that was offline for long; its credential stays good.
 function settle.forget_agent(a)
   members.expel(a)
-  redis.call('DEL', key('agent', a.id), key('facts', a.id), key('live', a.id))
+  redis.call('DEL', key('agent', a.id), key('facts', a.id), key('live', a.id), key('models', a.id))
   redis.call('ZREM', key('agents'), a.id)
+  redis.call('ZREM', key('due'), 'serving:' .. a.id)
   breaker.forget(a)
   redis.call('SREM', key('agents', 'draining'), a.id)
   redis.call('ZREM', key('due'), 'agent:' .. a.id)
   agent:drop(a)
 end
 
--- Scores the next agents anew, after weights were changed, and sets itself up to go on with those behind them.
-function settle.scores(after)
-  redis.call('ZREM', key('due'), 'scores:' .. after)
+-- Does something with the next agents, and sets itself up to go on with those behind them.
+local function with_agents(kind, after, change)
+  redis.call('ZREM', key('due'), kind .. ':' .. after)
   local from = after == '*' and '-' or '(' .. after
-  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', '0', int(SCORED_AT_ONCE))
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', '0', int(AGENTS_AT_ONCE))
   for _, id in ipairs(ids) do
     local a = agent:load(id)
     if a then
-      rank.update(a)
+      change(a)
     end
   end
-  if #ids == SCORED_AT_ONCE then
-    redis.call('ZADD', key('due'), int(pool.now), 'scores:' .. ids[#ids])
+  if #ids == AGENTS_AT_ONCE then
+    redis.call('ZADD', key('due'), int(pool.now), kind .. ':' .. ids[#ids])
   end
+end
+
+-- Scores agents anew, after weights were changed.
+function settle.scores(after)
+  with_agents('scores', after, rank.update)
+end
+
+-- Knows the models of agents by other names, after aliases were changed.
+function settle.aliases(after)
+  with_agents('aliases', after, function(a)
+    members.serve(a, catalog.own(agent.caps(a).models))
+    rank.update(a)
+    queue.fill(a)
+  end)
 end
 
 function settle.agent(id)

@@ -8,8 +8,9 @@
   ARGV[4]  follow   string   "1" if the reader waits for more
   ARGV[5]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}} | {"not_found"}
-           | {"no_pool"} | {"newer_schema"}
+  Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}, kind, owner, agent, when it
+           began or "", exit code or "", reason or "", message, usage (JSON) or ""} | {"not_found"} | {"no_pool"}
+           | {"newer_schema"}
   Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent
   Cost     O(1)
 ]]
@@ -33,7 +34,7 @@ local number = segment.of(offset)
 local pieces = {}
 while offset < j.out and number <= last and #pieces < 2 * SEGMENTS_READ do
   if number > 0 then
-    number = math.max(number, segment.first_kept(last))
+    number = math.max(number, segment.first_kept(j, last))
   end
   pieces[#pieces + 1] = number
   pieces[#pieces + 1] = redis.call('GET', segment.key(j, number)) or ''
@@ -44,4 +45,5 @@ if a then
   agent:put(a, 'read_ms', pool.now + FOLLOWED_FOR_MS)
   agent:flush()
 end
-return { 'output', j.state, j.attempt, offset, j.out, pieces }
+return { 'output', j.state, j.attempt, offset, j.out, pieces, j.kind, j.owner or '', j.agent or '', j.started or '',
+  j.exit or '', j.reason or '', j.message or '', j.usage or '' }

@@ -3,7 +3,8 @@
 use titan_api::{
     agents::Measures,
     ids::{AgentId, JobId},
-    limits::MAX_JOBS,
+    inference::InferenceSpec,
+    limits::{MAX_JOBS, REQUESTS},
     work::{Claim, Lease},
 };
 
@@ -17,9 +18,10 @@ use crate::{
 
 script!(Frees, "agents/claim", uses [
     "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place",
-    later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "probe", later "hold",
-    later "members", later "breaker", later "settle", "due", "caller", "measure",
+    later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
+    later "place", later "binding", "attempt", later "fair", "queue", later "dependencies", later "class",
+    later "probe", later "hold", later "catalog", later "members", later "breaker", later "serving", later "settle",
+    "due", "caller", "measure",
 ]);
 
 /// One claim.
@@ -72,6 +74,7 @@ impl ClaimJobs<'_> {
             .push(self.epoch)
             .push(self.claim.claim)
             .push(self.claim.free_slots.min(MAX_JOBS))
+            .push(self.claim.free_requests.min(REQUESTS))
             .push(self.measures.map(measures_json).transpose()?.unwrap_or_default())
             .push(self.reachable_ms)
             .push(nonce()?)
@@ -95,13 +98,14 @@ fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
     let held = reply.lease()?;
     let devices = reply.text()?.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
     let spec = Spec::from_json(&reply.bytes()?)?;
+    let (model, prompt) = (reply.text()?, reply.text()?);
     Ok(Lease {
         job_id: held.job_id,
         attempt: held.attempt,
         lease_id: held.lease_id,
         lease_ttl_ms,
         process: spec.job.process,
-        inference: spec.job.inference,
+        inference: spec.job.inference.map(|asked| InferenceSpec { model, body: prompt, ..asked }),
         devices,
         timeout_ms: spec.job.timeout_ms,
         ram_mb: spec.job.requirements.ram_mb,
@@ -111,7 +115,7 @@ fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
 }
 
 /// 128 random bits, in hex: a lease id must not be guessed, nor come again after Redis lost some writes.
-fn nonce() -> Result<String, StoreError> {
+pub(crate) fn nonce() -> Result<String, StoreError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| StoreError::Unavailable(format!("no randomness: {e}")))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))

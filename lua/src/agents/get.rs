@@ -4,6 +4,7 @@
 use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
     ids::AgentId,
+    inference::ModelSpeed,
     time::Timestamp,
 };
 
@@ -79,9 +80,13 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
     let (draining, score, live_attempts) = (reply.flag()?, reply.parse()?, reply.parse()?);
     let (seen_ms, registered_ms, rtt_ms) = (reply.parse()?, reply.parse()?, reply.some()?);
     let (ram_free_mb, mut left) = (reply.parse()?, reply.list()?);
-    let facts: Facts = serde_json::from_slice(&reply.bytes()?).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let mut facts: Facts = serde_json::from_slice(&reply.bytes()?).map_err(|e| StoreError::Corrupt(e.to_string()))?;
     let held_for = reply.some()?;
     let breaker = breaker(&mut reply)?;
+    if let Some(models) = reply.some_text()? {
+        facts.models = serde_json::from_str(&models).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    }
+    let speeds = speeds(reply.list()?)?;
     let mut gpus = Vec::new();
     while !left.is_empty() {
         let (uuid, vram_free_mb) = (left.text()?, left.parse()?);
@@ -103,8 +108,23 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
         ram_free_mb,
         gpus,
         held_for,
+        speeds,
         facts,
     })
+}
+
+fn speeds(reply: Reply) -> Result<Vec<ModelSpeed>, StoreError> {
+    let mut speeds = reply.rest(|r| {
+        Ok(ModelSpeed {
+            model: r.text()?,
+            tokens_per_second: r.some()?,
+            first_token_ms: r.some()?,
+            failures: r.parse()?,
+            cool_down_until: r.some()?.map(Timestamp::from_ms),
+        })
+    })?;
+    speeds.sort_by(|a, b| a.model.cmp(&b.model));
+    Ok(speeds)
 }
 
 fn breaker(reply: &mut Reply) -> Result<Breaker, StoreError> {

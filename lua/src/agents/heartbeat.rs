@@ -1,12 +1,12 @@
 //! `agents/heartbeat`: an agent says that it lives, what it has left and what it holds.
 
 use titan_api::{
-    agents::Measures,
+    agents::{Measures, Model},
     ids::{AgentId, JobId},
     work::HeldLease,
 };
 
-use super::{TurnedAway, lease_list, measures_json};
+use super::{TurnedAway, lease_list, measures_json, model_capabilities, models_json};
 use crate::{
     Pool, StoreError,
     reply::unknown_word,
@@ -15,9 +15,9 @@ use crate::{
 
 script!(Frees, "agents/heartbeat", uses [
     "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "place",
-    later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
-    later "members", "breaker", later "settle", "due", "caller", "measure",
+    later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
+    later "place", later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
+    later "catalog", later "members", "breaker", later "serving", later "settle", "due", "caller", "measure",
 ]);
 
 /// One heartbeat.
@@ -35,6 +35,8 @@ pub struct Heartbeat<'a> {
     pub measures: &'a Measures,
     /// What it holds; each is renewed.
     pub leases: &'a [HeldLease],
+    /// The models that it serves, if that changed; already checked likewise.
+    pub models: Option<&'a [Model]>,
     /// Whether it wants no more work, since it is shutting down.
     pub leaving: bool,
 }
@@ -75,6 +77,8 @@ impl Heartbeat<'_> {
             .push(measures_json(self.measures)?)
             .push(lease_list(self.leases))
             .push(if self.leaving { "1" } else { "" })
+            .push(self.models.map(|models| model_capabilities(models).to_string()).unwrap_or_default())
+            .push(self.models.map(models_json).transpose()?.unwrap_or_default())
             .push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         if let Some(turned_away) = TurnedAway::from_word(&word) {

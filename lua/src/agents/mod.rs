@@ -10,6 +10,7 @@ mod remove;
 mod report;
 mod survey;
 
+pub(crate) use claim::nonce;
 pub use claim::{ClaimJobs, ClaimOutcome, Claimed};
 pub use drain::{DrainOutcome, SetDraining};
 pub use get::{GetAgent, ListAgents};
@@ -20,7 +21,11 @@ pub use remove::{RemoveAgent, RemoveOutcome};
 pub use report::{ReportBatch, ReportOutcome, Reported};
 pub(crate) use survey::{Survey, Surveyed};
 
-use titan_api::{agents::Measures, work::HeldLease};
+use serde_json::{Value, json};
+use titan_api::{
+    agents::{Measures, Model},
+    work::HeldLease,
+};
 
 use crate::StoreError;
 
@@ -52,6 +57,25 @@ fn lease_list(leases: &[HeldLease]) -> String {
     let rows: Vec<_> =
         leases.iter().map(|l| serde_json::json!([l.job_id.as_str(), l.attempt, l.lease_id.as_str()])).collect();
     serde_json::Value::Array(rows).to_string()
+}
+
+/// What scheduling needs of models, by their names.
+fn model_capabilities(models: &[Model]) -> Value {
+    let of = |m: &Model| {
+        let mut capabilities = json!({ "vram": m.vram_mb, "parallel": m.parallel, "backend": m.backend });
+        if m.loaded {
+            capabilities["loaded"] = json!(true);
+        }
+        if let Some(size_mb) = m.size_mb {
+            capabilities["size"] = json!(size_mb);
+        }
+        capabilities
+    };
+    models.iter().map(|m| (m.name.clone(), of(m))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn models_json(models: &[Model]) -> Result<String, StoreError> {
+    serde_json::to_string(models).map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
 fn measures_json(measures: &Measures) -> Result<String, StoreError> {

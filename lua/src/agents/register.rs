@@ -4,7 +4,7 @@ use titan_api::{agents::Facts, ids::AgentId, work::HeldLease};
 
 use serde_json::{Value, json};
 
-use super::lease_list;
+use super::{lease_list, model_capabilities};
 use crate::{
     Pool, StoreError,
     reply::unknown_word,
@@ -13,9 +13,9 @@ use crate::{
 
 script!(Writes, "agents/register", uses [
     "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", later "fit", "capable", later "held", later "place",
-    later "binding", "attempt", later "fair", later "queue", later "dependencies", "class", later "hold", "members",
-    "breaker", later "settle", "due",
+    later "ending", later "avoid", "agent", "room", "rank", later "fit", "capable", later "held", later "session",
+    later "place", later "binding", "attempt", later "fair", later "queue", later "dependencies", "class", later "hold",
+    later "catalog", "members", "breaker", later "serving", later "settle", "due",
 ]);
 
 /// Registers a run of an agent.
@@ -79,8 +79,6 @@ impl RegisterAgent<'_> {
 /// What scheduling needs of the facts.
 fn capabilities(facts: &Facts) -> Value {
     let gpus: Vec<Value> = facts.gpus.iter().map(|g| json!({ "uuid": g.uuid, "total": g.vram_mb })).collect();
-    let models: serde_json::Map<String, Value> =
-        facts.models.iter().map(|m| (m.name.clone(), json!({ "vram": m.vram_mb, "parallel": m.parallel }))).collect();
     json!({
         "max_jobs": facts.max_jobs,
         "ram": facts.ram_mb,
@@ -88,7 +86,8 @@ fn capabilities(facts: &Facts) -> Value {
         "processes": facts.accepts_processes,
         "labels": facts.labels,
         "gpus": gpus,
-        "models": models,
+        "models": model_capabilities(&facts.models),
+        "endpoint": facts.endpoint,
         "price": facts.price_per_hour.unwrap_or(0.0),
     })
 }

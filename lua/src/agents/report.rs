@@ -2,6 +2,7 @@
 
 use titan_api::{
     ids::{AgentId, JobId},
+    inference::Usage,
     limits::{OUTPUT_CHUNK_BYTES, RESULT_BYTES, TEXT_BYTES},
     output::{Encoding, Stream},
     work::{Answer, Happening, Report},
@@ -18,12 +19,14 @@ use crate::{
 
 script!(Frees, "agents/report", uses [
     "key", "int", "later", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", later "avoid",
-    "agent", "room", "rank", later "fit", later "capable", later "held", later "place", later "binding", "attempt",
-    later "fair", "queue", later "dependencies", later "class", later "hold", later "members", later "breaker",
-    later "settle", "due", "caller",
-    later "output",
+    "agent", "room", "rank", later "fit", later "capable", later "held", later "session", later "place",
+    later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
+    later "catalog", later "members", later "breaker", later "serving", later "settle", "due", "caller", later "output",
+    later "meter",
 ]);
 
+/// Tokens, or milliseconds, that an answer could take.
+const MOST_OF_USAGE: u64 = 1_000_000_000;
 /// Reports in one run of the script.
 const CHUNK: usize = 64;
 
@@ -112,8 +115,8 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
     let none = <[Vec<u8>; 4]>::default;
     Some(match event {
         Happening::Started {} => ("started", none()),
-        Happening::Completed { result, usage: _ } => {
-            ("completed", [result_text(result.as_ref())?, vec![], vec![], vec![]])
+        Happening::Completed { result, usage } => {
+            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, vec![], vec![]])
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
@@ -140,6 +143,17 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
 fn result_text(result: Option<&serde_json::Value>) -> Option<Vec<u8>> {
     let text = result.map(ToString::to_string).unwrap_or_default();
     (text.len() <= RESULT_BYTES).then(|| text.into_bytes())
+}
+
+/// A usage as it is kept: none if there is none, nothing at all if it is beyond belief.
+fn usage_text(usage: Option<&Usage>) -> Option<Vec<u8>> {
+    let Some(usage) = usage else { return Some(Vec::new()) };
+    let Usage { prompt_tokens, completion_tokens, first_token_ms, generation_ms, load_ms } = usage;
+    let figures = [prompt_tokens, completion_tokens, first_token_ms, generation_ms, load_ms];
+    if figures.into_iter().flatten().any(|figure| *figure > MOST_OF_USAGE) {
+        return None;
+    }
+    serde_json::to_vec(usage).ok()
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes.

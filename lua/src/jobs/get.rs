@@ -40,8 +40,12 @@ impl GetJob<'_> {
                 let fields = reply.list()?.rest(|r| Ok((r.text()?, r.text()?)))?;
                 let failures = reply.list()?.rest(|r| failure(&r.bytes()?))?;
                 let result = reply.some_text()?;
+                let prompt = reply.text()?;
                 let mut job = view(self.job.clone(), spec, &Fields(fields.into_iter().collect()), failures)?;
                 job.result = result.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt_result)?;
+                if let Some(asked) = &mut job.inference {
+                    asked.body = prompt;
+                }
                 Ok(Some(job))
             }
             "not_found" => Ok(None),
@@ -98,6 +102,8 @@ fn view(
         cancelling: f.text("cancelling") == Some("1"),
         output_bytes: f.need("out")?,
         process: spec.process,
+        inference: spec.inference,
+        usage: f.text("usage").and_then(|json| serde_json::from_str(json).ok()),
         requirements: spec.requirements,
         timeout_ms: spec.timeout_ms,
         backoff_ms: spec.backoff_ms,

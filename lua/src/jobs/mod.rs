@@ -10,9 +10,10 @@ mod submit;
 mod why;
 
 pub use cancel::{CancelJob, CancelOutcome};
+pub(crate) use explanation::explanation;
 pub use get::GetJob;
 pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
-pub(crate) use spec::{Need, Spec};
-pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted};
+pub(crate) use spec::{Need, Spec, class_of, kind_word, model_of};
+pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
 pub use why::WhyWaiting;

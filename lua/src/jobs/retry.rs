@@ -10,9 +10,9 @@ use crate::{
 
 script!(Writes, "jobs/retry", uses [
     "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding",
-    later "attempt", later "fair", "queue", later "dependencies", "class", later "hold", later "members",
-    later "breaker", later "settle", "due",
+    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
+    "place", "binding", later "attempt", later "fair", "queue", later "dependencies", "class", later "hold",
+    later "catalog", later "members", later "breaker", later "serving", later "settle", "due",
 ]);
 
 /// Tries an ended job again with a new budget of attempts. Repeating it is harmless.
@@ -31,6 +31,8 @@ pub enum RetryOutcome {
     Completed,
     /// It was cancelled, and its processes are not known to be gone yet.
     Ending,
+    /// What the model was asked is not kept any more.
+    Forgotten,
     /// There is no such job.
     NotFound,
 }
@@ -52,6 +54,7 @@ impl RetryJob<'_> {
             }
             "completed" => Ok(RetryOutcome::Completed),
             "ending" => Ok(RetryOutcome::Ending),
+            "forgotten" => Ok(RetryOutcome::Forgotten),
             "not_found" => Ok(RetryOutcome::NotFound),
             "full" => Err(StoreError::full_of_jobs()),
             other => Err(unknown_word("jobs/retry", other)),

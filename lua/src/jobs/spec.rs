@@ -56,11 +56,16 @@ impl Need {
 pub(crate) fn class_of(job: &SubmitJob) -> String {
     let labels: Vec<_> = job.requirements.agent_labels.iter().map(|(name, value)| json!([name, value])).collect();
     let mut class =
-        json!({ "gpus": job.requirements.gpus, "kind": kind_word(job.kind), "labels": labels, "model": "" });
+        json!({ "gpus": job.requirements.gpus, "kind": kind_word(job.kind), "labels": labels, "model": model_of(job) });
     if job.requirements.exclusive {
         class["exclusive"] = json!(true);
     }
     class.to_string()
+}
+
+/// The model that a job asks; empty for a process.
+pub(crate) fn model_of(job: &SubmitJob) -> &str {
+    job.inference.as_ref().map(|asked| asked.model.as_str()).unwrap_or_default()
 }
 
 /// Labels as a job's record keeps them: a line of JSON for each, so that a script can look for one as a text.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use titan_api::{
     ids::{AgentId, JobId},
+    inference::InferenceSpec,
     jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
@@ -12,7 +13,7 @@ use titan_api::{
 
 use super::{
     explanation::explanation,
-    spec::{Need, Spec, class_of, kind_word, labels_text},
+    spec::{Need, Spec, class_of, kind_word, labels_text, model_of},
 };
 use crate::{
     Pool, StoreError,
@@ -23,11 +24,14 @@ use crate::{
 
 script!(Writes, "jobs/submit", uses [
     "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", "place", "binding",
-    later "attempt", later "fair", later "queue", later "dependencies", later "idempotency", "class", later "hold",
-    later "members", later "breaker", later "settle", "due", later "explain",
+    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
+    "place", "binding", later "attempt", later "fair", later "queue", later "dependencies", later "idempotency",
+    "class", later "hold", later "catalog", later "members", later "breaker", later "serving", later "settle", "due",
+    later "explain",
 ]);
 
+/// How long after its end the prompt and the answer are kept of a request that nobody waits for, milliseconds.
+const ASYNC_CONTENT_MS: u64 = 600_000;
 /// Jobs in one run of the script.
 const CHUNK: usize = 32;
 
@@ -40,13 +44,28 @@ pub struct NewJob<'a> {
     pub spec: &'a SubmitJob,
     /// What makes a repeat known as one.
     pub idempotency: Option<Idempotency>,
+    /// For a request to a model that somebody waits for.
+    pub terms: Option<Terms>,
+}
+
+/// What is special about a request to a model that somebody waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// It fails if no agent has begun it by then, milliseconds from now.
+    pub begin_within_ms: Option<u64>,
+    /// How long after its end the prompt and the answer are kept, milliseconds.
+    pub keep_ms: u64,
+    /// A hash of the conversation that it belongs to: letters and digits.
+    pub session: Option<String>,
+    /// An agent that gets it only if no other can.
+    pub avoid: Option<AgentId>,
 }
 
 impl<'a> NewJob<'a> {
     /// A job without an idempotency key.
     #[must_use]
     pub fn new(id: &JobId, spec: &'a SubmitJob) -> Self {
-        Self { id: id.clone(), spec, idempotency: None }
+        Self { id: id.clone(), spec, idempotency: None, terms: None }
     }
 }
 
@@ -206,12 +225,15 @@ impl Submit<'_> {
 
     fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {
         let (spec, need) = (job.spec, Need::of(job.spec));
-        args.push(job.id.as_str()).push(class_of(spec)).push(kind_word(spec.kind)).push("");
+        args.push(job.id.as_str()).push(class_of(spec)).push(kind_word(spec.kind)).push(model_of(spec));
         args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
-        args.push(spec.priority).push(spec.max_attempts).push(title(&spec.process.command));
-        let stored = Spec { job: spec.clone(), owner: self.owner.to_owned() };
+        args.push(spec.priority).push(spec.max_attempts).push(title(spec));
+        // What a model is asked is kept apart, since it is forgotten before the rest.
+        let inference = spec.inference.as_ref().map(InferenceSpec::without_body);
+        let stored = Spec { job: SubmitJob { inference, ..spec.clone() }, owner: self.owner.to_owned() };
         args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
         args.push(spec.backoff_ms).push(options(job, meant));
+        args.push(spec.inference.as_ref().map(|asked| asked.body.as_str()).unwrap_or_default());
         Ok(())
     }
 }
@@ -242,6 +264,16 @@ fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
         };
         options.insert("on_failure".to_owned(), json!(word));
     }
+    if let Some(terms) = &job.terms {
+        options.insert("within".to_owned(), json!(terms.begin_within_ms));
+        options.insert("session".to_owned(), json!(terms.session));
+        options.insert("avoid".to_owned(), json!(terms.avoid));
+        options.retain(|_, value| !value.is_null());
+    }
+    if spec.inference.is_some() {
+        let keep_ms = job.terms.as_ref().map_or(ASYNC_CONTENT_MS, |terms| terms.keep_ms);
+        options.insert("keeps".to_owned(), json!(keep_ms));
+    }
     if let Some(idempotency) = &job.idempotency {
         options.insert("idem".to_owned(), json!({ "key": idempotency.key, "body": idempotency.body }));
     }
@@ -254,9 +286,10 @@ fn submitted(mut r: Reply) -> Result<Submitted, StoreError> {
     Ok(Submitted { id, state, agent: r.some()?, score: r.parse()? })
 }
 
-/// The command in one line, cut to what lists of jobs show.
-fn title(command: &[String]) -> String {
-    let mut line = command.join(" ");
+/// The command in one line, or the model, cut to what lists of jobs show.
+fn title(spec: &SubmitJob) -> String {
+    let command = spec.process.command.join(" ");
+    let mut line = if command.is_empty() { model_of(spec).to_owned() } else { command };
     line.truncate(line.floor_char_boundary(TITLE_BYTES));
     line
 }

@@ -1,6 +1,8 @@
 //! What jobs write.
 
+mod append;
 mod read;
 mod segment;
 
-pub use read::{ReadOutput, Slice, StoredChunk};
+pub use append::{AppendOutcome, AppendOutput};
+pub use read::{About, ReadOutput, Slice, StoredChunk};

@@ -1,11 +1,17 @@
 //! `output/read`: a piece of a job's output.
 
-use titan_api::{ids::JobId, jobs::JobState, output::Stream};
+use titan_api::{
+    ids::{AgentId, JobId},
+    inference::Usage,
+    jobs::{JobKind, JobState, Reason},
+    output::Stream,
+};
 
 use super::segment::frames;
 use crate::{
     Pool, StoreError,
-    reply::unknown_word,
+    jobs::kind_word,
+    reply::{Reply, unknown_word},
     script::{Args, script},
 };
 
@@ -42,6 +48,29 @@ pub struct Slice {
     pub next_offset: u64,
     /// Whether nothing will follow.
     pub complete: bool,
+    /// What else is known of the job.
+    pub about: About,
+}
+
+/// What a reader may want to know of the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// What kind of work it is.
+    pub kind: JobKind,
+    /// Who submitted it.
+    pub owner: String,
+    /// The agent that it is bound to, or that ran the latest attempt.
+    pub agent: Option<AgentId>,
+    /// Whether the latest attempt has begun.
+    pub has_begun: bool,
+    /// The exit code of the latest attempt.
+    pub exit_code: Option<i32>,
+    /// Why it ended other than well.
+    pub reason: Option<Reason>,
+    /// What the agent said of that.
+    pub message: Option<String>,
+    /// What the answer of a model took.
+    pub usage: Option<Usage>,
 }
 
 /// Some bytes of one stream.
@@ -74,12 +103,29 @@ impl ReadOutput<'_> {
                 let state = JobState::from_word(&state).ok_or_else(|| unknown_word("output/read", &state))?;
                 let (attempt, offset, written) = (reply.parse()?, reply.parse()?, reply.parse()?);
                 let segments = reply.list()?.rest(|r| Ok((r.parse()?, r.bytes()?)))?;
-                slice(state, attempt, offset, written, &segments).map(Some)
+                let about = about(&mut reply)?;
+                slice(state, attempt, offset, written, &segments, about).map(Some)
             }
             "not_found" => Ok(None),
             other => Err(unknown_word("output/read", other)),
         }
     }
+}
+
+fn about(reply: &mut Reply) -> Result<About, StoreError> {
+    let (kind, owner, agent) = (reply.text()?, reply.text()?, reply.some()?);
+    let (started, exit_code, reason) = (reply.some_text()?, reply.some()?, reply.text()?);
+    let (message, usage) = (reply.some_text()?, reply.some_text()?);
+    Ok(About {
+        kind: if kind == kind_word(JobKind::Inference) { JobKind::Inference } else { JobKind::Process },
+        owner,
+        agent,
+        has_begun: started.is_some(),
+        exit_code,
+        reason: Reason::from_word(&reason),
+        message,
+        usage: usage.and_then(|json| serde_json::from_str(&json).ok()),
+    })
 }
 
 /// Puts the frames of some segments together, from `offset` on.
@@ -89,6 +135,7 @@ fn slice(
     offset: u64,
     written: u64,
     segments: &[(u64, Vec<u8>)],
+    about: About,
 ) -> Result<Slice, StoreError> {
     let mut chunks: Vec<StoredChunk> = Vec::new();
     let (mut next_offset, mut skipped_bytes) = (offset, 0);
@@ -109,12 +156,25 @@ fn slice(
         }
     }
     let complete = state.is_ended() && next_offset >= written;
-    Ok(Slice { attempt, state, chunks, skipped_bytes, next_offset, complete })
+    Ok(Slice { attempt, state, chunks, skipped_bytes, next_offset, complete, about })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn about() -> About {
+        About {
+            kind: JobKind::Process,
+            owner: String::new(),
+            agent: None,
+            has_begun: true,
+            exit_code: None,
+            reason: None,
+            message: None,
+            usage: None,
+        }
+    }
 
     #[test]
     fn output_in_many_small_frames_is_read_piece_by_piece() {
@@ -122,7 +182,8 @@ mod tests {
         let segments = [(0, frames.flatten().collect::<Vec<u8>>())];
         let (mut offset, mut seen) = (0, Vec::new());
         loop {
-            let piece = slice(JobState::Completed, 1, offset, 10_000, &segments).unwrap_or_else(|e| panic!("{e}"));
+            let piece =
+                slice(JobState::Completed, 1, offset, 10_000, &segments, about()).unwrap_or_else(|e| panic!("{e}"));
             seen.push(piece.chunks.len());
             assert_eq!((piece.next_offset, piece.skipped_bytes), (offset + piece.chunks.len() as u64, 0));
             offset = piece.next_offset;

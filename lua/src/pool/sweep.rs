@@ -10,8 +10,8 @@ use crate::{
 
 script!(Frees, "pool/sweep", uses [
     "key", "int", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", "avoid", "agent", "room",
-    "rank", "fit", "capable", "held", "place", "binding", "attempt", "fair", "queue", "dependencies", "class", "hold",
-    "members", "breaker", "settle", "due",
+    "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "fair", "queue", "dependencies",
+    "class", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
 ]);
 
 /// Settles up to 16 overdue things.

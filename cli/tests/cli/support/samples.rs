@@ -36,6 +36,7 @@ pub(crate) fn agent(id: &str) -> Agent {
         ram_free_mb: 15_974,
         gpus: vec![AgentGpu { uuid: "GPU-1".into(), name: "A100".into(), vram_mb: 81_920, vram_free_mb: 40_960 }],
         held_for: None,
+        speeds: Vec::new(),
         facts: Facts {
             hostname: "attic".into(),
             os: "linux 6.1".into(),
@@ -98,6 +99,8 @@ pub(crate) fn job(id: &str, state: JobState) -> Job {
         cancelling: false,
         output_bytes: 70_000,
         process: ProcessSpec { command: vec!["sh".into(), "-c".into(), "exit 3".into()], ..ProcessSpec::default() },
+        inference: None,
+        usage: None,
         requirements: Requirements { gpus: 1, vram_mb: 8_192, ..Requirements::default() },
         timeout_ms: None,
         backoff_ms: 1_000,

@@ -71,6 +71,7 @@ async fn heartbeat(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<He
         last_claim: request.last_claim,
         measures: &request.measures,
         leases: &request.leases,
+        models: request.models.as_deref(),
         leaving: request.leaving,
     };
     match heartbeat.run(&agent.pool).await? {

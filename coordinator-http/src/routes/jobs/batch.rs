@@ -35,6 +35,7 @@ pub(crate) async fn handler(
     ApiJson(request): ApiJson<SubmitBatch>,
 ) -> Result<(StatusCode, Json<SubmittedBatch>), ApiError> {
     let idempotency = KeyOfCall::read(&headers, &caller.owner, &request)?;
+    super::check_kinds(caller.may_infer, &request.jobs)?;
     request.validate()?;
     let now_ms = state.clock.now_ms();
     submission::check_delays(&request.jobs, "/jobs", now_ms)?;
@@ -44,6 +45,7 @@ pub(crate) async fn handler(
         id: ids[*index].clone(),
         spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(*index)),
+        terms: None,
     });
     let jobs: Vec<_> = new.collect();
     let outcome = Submit { jobs: &jobs, owner: &caller.owner, explain: false }.run(&caller.pool).await;

@@ -60,6 +60,11 @@ pub(crate) async fn handler(
     if let Some(waiting) = job.waiting.as_mut().filter(|_| !caller.sees_agents) {
         waiting.holds = None;
     }
+    if caller.owner != job.submitted_by
+        && let Some(asked) = &mut job.inference
+    {
+        asked.body.clear();
+    }
     Ok(Json(if caller.is_admin || caller.owner == job.submitted_by { job } else { covered(job) }))
 }
 

@@ -8,10 +8,10 @@ use axum::{
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use titan_api::{ids::JobId, output::Output};
-use titan_lua::{Pool, output::ReadOutput, watch::Topic};
+use titan_lua::{output::ReadOutput, watch::Topic};
 use utoipa::IntoParams;
 
-use super::{no_such_job, read_wait};
+use super::{check_reader, no_such_job, read_wait};
 use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
@@ -63,7 +63,7 @@ pub(crate) async fn handler(
         return Ok(output_stream::follow(state, caller, id, place).await?.into_response());
     }
     let topic = Topic::Job(id.clone());
-    let look = |_| look(&caller.pool, &id, asked, !wait.is_zero());
+    let look = |_| look(&caller, &id, asked, !wait.is_zero());
     let output = state.waiters.until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, look).await?;
     Ok(Json(output).into_response())
 }
@@ -74,9 +74,10 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     types.any(|t| t.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case("text/event-stream")))
 }
 
-async fn look(pool: &Pool, id: &JobId, place: Place, follow: bool) -> Result<Look<Output>, ApiError> {
+async fn look(caller: &KeyCaller<JobsRead>, id: &JobId, place: Place, follow: bool) -> Result<Look<Output>, ApiError> {
     let read = ReadOutput { job: id, attempt: place.attempt, offset: place.offset, follow };
-    let slice = read.run(pool).await?.ok_or_else(|| no_such_job(id))?;
+    let slice = read.run(&caller.pool).await?.ok_or_else(|| no_such_job(id))?;
+    check_reader(&caller.owner, &slice.about)?;
     let other_attempt = place.attempt.is_some_and(|attempt| attempt != slice.attempt);
     let found = slice.complete || other_attempt || !slice.chunks.is_empty() || slice.skipped_bytes > 0;
     let output = output_stream::shown(slice);

@@ -38,6 +38,9 @@ pub(crate) async fn handler(
         RetryOutcome::Ending => {
             Err(ApiError::Conflict(format!("the processes of job {id} are not gone yet; try again in a moment")))
         }
+        RetryOutcome::Forgotten => Err(ApiError::Conflict(format!(
+            "what job {id} asked a model is not kept any more, or its answer went to another client: ask anew"
+        ))),
         RetryOutcome::NotFound => Err(no_such_job(&id)),
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn handler(
     headers: HeaderMap,
     ApiJson(spec): ApiJson<SubmitJob>,
 ) -> Result<impl IntoResponse, ApiError> {
+    super::check_kinds(caller.may_infer, std::slice::from_ref(&spec))?;
     let idempotency = KeyOfCall::read(&headers, &caller.owner, &spec)?;
     spec.validate()?;
     if spec.reference.is_some() {
@@ -62,6 +63,7 @@ pub(crate) async fn handler(
         id: ids::new_job_id(now_ms)?,
         spec: &spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(0)),
+        terms: None,
     };
     let id = new.id.clone();
     let explain = query.explain || tracing::enabled!(target: SCHEDULER, tracing::Level::DEBUG);

@@ -17,12 +17,18 @@ use titan_lua::{
     },
     events::{Publish, ReadEvents},
     jobs::{CancelJob, GetJob, ListJobs, NewJob, RetryJob, Submit, SubmitOutcome, WhyWaiting},
-    output::ReadOutput,
+    models::{ListModels, ReadAliases, SetAliases},
+    output::{AppendOutput, ReadOutput},
     pool::{GetScheduler, ReadBacklog, ReadStatus, SetScheduler, Sweep},
+    tickets::{Issue, UseTicket},
+    usage::ReadUsage,
 };
 use titan_tests::cluster::Cluster;
 
-use crate::store::world::{Box_, World, agent_id, facts, held, on_gpus, process};
+use crate::store::{
+    inference::request,
+    world::{Box_, World, agent_id, facts, held, on_gpus, process},
+};
 
 /// An agent that runs a job and has been told to end another, and a job that waits.
 pub(super) struct Scene {
@@ -70,11 +76,17 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("jobs/retry", Box::pin(retry(scene))),
         ("jobs/submit", Box::pin(submit(scene))),
         ("jobs/why", Box::pin(why(scene))),
+        ("models/aliases", Box::pin(aliases(scene))),
+        ("models/list", Box::pin(list_models(scene))),
+        ("output/append", Box::pin(append(scene))),
         ("output/read", Box::pin(read_output(scene))),
         ("pool/backlog", Box::pin(backlog(scene))),
         ("pool/scheduler", Box::pin(scheduler(scene))),
         ("pool/status", Box::pin(status(scene))),
         ("pool/sweep", Box::pin(sweep(scene))),
+        ("tickets/issue", Box::pin(issue(scene))),
+        ("tickets/use", Box::pin(use_ticket(scene))),
+        ("usage/read", Box::pin(usage(scene))),
     ]
 }
 
@@ -103,6 +115,7 @@ async fn heartbeat(scene: &Scene) -> Result<(), StoreError> {
         last_claim: 0,
         measures: &Measures::default(),
         leases: &leases,
+        models: None,
         leaving: false,
     };
     beat.run(&scene.pool()).await.map(drop)
@@ -175,6 +188,35 @@ async fn list_jobs(scene: &Scene) -> Result<(), StoreError> {
 async fn read_output(scene: &Scene) -> Result<(), StoreError> {
     let read = ReadOutput { job: &scene.running.job_id, attempt: None, offset: 0, follow: true };
     read.run(&scene.pool()).await.map(drop)
+}
+
+async fn append(scene: &Scene) -> Result<(), StoreError> {
+    let lease = held(&scene.running);
+    AppendOutput { agent: &scene.agent.id, lease: &lease, offset: 0, data: b"x" }.run(&scene.pool()).await.map(drop)
+}
+
+async fn aliases(scene: &Scene) -> Result<(), StoreError> {
+    let aliases = ReadAliases.run(&scene.pool()).await?;
+    SetAliases { aliases: &aliases }.run(&scene.pool()).await.map(drop)
+}
+
+async fn list_models(scene: &Scene) -> Result<(), StoreError> {
+    ListModels.run(&scene.pool()).await.map(drop)
+}
+
+async fn usage(scene: &Scene) -> Result<(), StoreError> {
+    ReadUsage { owner: "test" }.run(&scene.pool()).await.map(drop)
+}
+
+async fn issue(scene: &Scene) -> Result<(), StoreError> {
+    let (id, spec) = (JobId::new("a-ticket").unwrap(), request("no-such-model"));
+    let issue = Issue { id: &id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 16, explain: false };
+    issue.run(&scene.pool()).await.map(drop)
+}
+
+async fn use_ticket(scene: &Scene) -> Result<(), StoreError> {
+    let id = JobId::new("no-ticket").unwrap();
+    UseTicket { agent: &scene.agent.id, epoch: scene.agent.epoch, id: &id }.run(&scene.pool()).await.map(drop)
 }
 
 async fn scheduler(scene: &Scene) -> Result<(), StoreError> {

@@ -76,7 +76,8 @@ async fn register(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
 async fn beat(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreError> {
     let Call::Beat { seq, last_claim, measures, leases, leaving, .. } = call else { unreachable!() };
     let (seq, last_claim, leaving) = (*seq, *last_claim, *leaving);
-    let beat = Heartbeat { agent: &from.agent, epoch: from.epoch, seq, last_claim, measures, leases, leaving };
+    let beat =
+        Heartbeat { agent: &from.agent, epoch: from.epoch, seq, last_claim, measures, leases, models: None, leaving };
     Ok(match beat.run(pool).await? {
         HeartbeatOutcome::Heard(h) => {
             Reply::Heard { stop: h.stop, cancel: h.cancel.into_iter().collect(), draining: h.draining }

@@ -123,6 +123,7 @@ async fn a_heartbeat_that_comes_late_changes_nothing() {
             last_claim: 0,
             measures: &measures,
             leases: &[],
+            models: None,
             leaving: false,
         };
         call.run(&world.pool()).await.unwrap()

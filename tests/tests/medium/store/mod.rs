@@ -7,6 +7,7 @@ mod backlog;
 mod breaker;
 mod conditions;
 mod credentials;
+pub(crate) mod inference;
 mod output;
 mod placing;
 mod quotas;

@@ -105,6 +105,20 @@ pub(crate) struct Box_ {
     beats: std::rc::Rc<Cell<u64>>,
 }
 
+impl Box_ {
+    /// The number of its next claim.
+    pub(crate) fn next_claim(&self) -> u64 {
+        self.claims.set(self.claims.get() + 1);
+        self.claims.get()
+    }
+
+    /// The number of its next heartbeat.
+    pub(crate) fn next_beat(&self) -> u64 {
+        self.beats.set(self.beats.get() + 1);
+        self.beats.get()
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(PoolSettings::default()).await
@@ -197,8 +211,7 @@ impl<R> World<R> {
 
     /// The agent's next claim, which parks if it brings nothing.
     pub(crate) async fn claim(&self, agent: &Box_, free_slots: u32) -> Vec<Lease> {
-        agent.claims.set(agent.claims.get() + 1);
-        match self.claim_as(agent, agent.claims.get(), free_slots).await {
+        match self.claim_as(agent, agent.next_claim(), free_slots).await {
             a::ClaimOutcome::Claimed(claimed) => claimed.leases,
             a::ClaimOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
         }
@@ -211,14 +224,14 @@ impl<R> World<R> {
         leases: &[HeldLease],
         measures: &Measures,
     ) -> a::HeartbeatOutcome {
-        agent.beats.set(agent.beats.get() + 1);
         let call = a::Heartbeat {
             agent: &agent.id,
             epoch: agent.epoch,
-            seq: agent.beats.get(),
+            seq: agent.next_beat(),
             last_claim,
             measures,
             leases,
+            models: None,
             leaving: false,
         };
         call.run(&self.pool()).await.unwrap()

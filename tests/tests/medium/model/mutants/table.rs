@@ -153,7 +153,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "memory of GPUs is promised twice",
-        find: "vram = j.vram, devices = devices",
+        find: "vram = vram_of(j, a, devices), devices = devices",
         times: 1,
         replace: "vram = 0, devices = devices",
         told: Told::Story(|| vec![submit(TWO_GPUS, 0)]),

@@ -1,0 +1,97 @@
+//! Failures in the shape that OpenAI's clients understand, for the routes that speak OpenAI's interface.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use titan_api::problem::{Problem, ProblemType};
+
+/// Whether a path is one of those routes: then every failure has that shape, whoever found it.
+pub(crate) fn speaks(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/")
+}
+
+/// The problem as the body of a reply.
+pub(crate) fn body(problem: &Problem) -> Value {
+    let (kind, code) = words(problem);
+    let param = problem.errors.first().map(|error| error.pointer.trim_start_matches('/').replace('/', "."));
+    let param = param.filter(|param| !param.is_empty()).or_else(|| of_model(problem).then(|| "model".to_owned()));
+    json!({"error": { "message": message(problem), "type": kind, "param": param, "code": code }})
+}
+
+/// The problem as an event in a stream that has begun.
+pub(crate) fn event(problem: &Problem) -> String {
+    format!("data: {}\n\n", body(problem))
+}
+
+/// The status: what the other routes answer with 422 is a bad request in OpenAI's words.
+pub(crate) fn status(problem: &Problem) -> StatusCode {
+    if problem.problem_type() == Some(ProblemType::Invalid) {
+        return StatusCode::BAD_REQUEST;
+    }
+    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn of_model(problem: &Problem) -> bool {
+    problem.problem_type() == Some(ProblemType::ModelNotFound)
+}
+
+fn message(problem: &Problem) -> String {
+    let details: Vec<String> = problem.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
+    match (&problem.detail, details.is_empty()) {
+        (Some(detail), _) => detail.clone(),
+        (None, false) => details.join("; "),
+        (None, true) => problem.title.clone(),
+    }
+}
+
+/// `type` and `code`.
+fn words(problem: &Problem) -> (&'static str, &'static str) {
+    const WRONG: &str = "invalid_request_error";
+    const FAILED: &str = "server_error";
+    match problem.problem_type() {
+        Some(ProblemType::Unauthorized | ProblemType::ClockSkew) => (WRONG, "invalid_api_key"),
+        Some(ProblemType::Forbidden) => (WRONG, "insufficient_permissions"),
+        Some(ProblemType::ModelNotFound) => (WRONG, "model_not_found"),
+        Some(ProblemType::NotFound) => (WRONG, "unknown_url"),
+        Some(ProblemType::MethodNotAllowed) => (WRONG, "method_not_supported"),
+        Some(ProblemType::Invalid) => (WRONG, "invalid_value"),
+        Some(ProblemType::TooLarge) => (WRONG, "request_too_large"),
+        Some(ProblemType::KeyReused) => (WRONG, "idempotency_key_reused"),
+        Some(ProblemType::TooManyRequests) => ("rate_limit_error", "rate_limit_exceeded"),
+        Some(ProblemType::DeadlinePassed) => (FAILED, "deadline_passed"),
+        Some(ProblemType::BackendFailed) => (FAILED, "backend_failed"),
+        Some(ProblemType::BackendStalled) => (FAILED, "backend_stalled"),
+        _ if problem.status >= 500 => (FAILED, "server_error"),
+        _ => (WRONG, "invalid_request"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_api::problem::FieldError;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_is_named_as_openais_clients_expect() {
+        let mut problem = Problem::new(ProblemType::Invalid);
+        problem.errors.push(FieldError::new("/messages/0/role", "is missing"));
+        assert_eq!(status(&problem), 400);
+        assert_eq!(
+            body(&problem),
+            json!({"error": {
+                "message": "/messages/0/role is missing", "type": "invalid_request_error", "param": "messages.0.role",
+                "code": "invalid_value",
+            }})
+        );
+    }
+
+    #[test]
+    fn every_problem_has_a_type_and_a_code() {
+        for kind in ProblemType::ALL {
+            let error = &body(&Problem::new(*kind))["error"];
+            let is_failure = kind.status() >= 500;
+            assert_eq!(error["type"] == "server_error", is_failure, "{kind:?}");
+            assert!(error["code"].is_string() && error["message"].is_string(), "{kind:?}");
+        }
+    }
+}

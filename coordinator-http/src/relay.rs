@@ -1,0 +1,60 @@
+//! The relay: a client's request in OpenAI's words becomes a job, and what the agent's backend answers is its reply, byte for
+//! byte.
+
+pub(crate) mod asked;
+mod following;
+pub(crate) mod live;
+mod reply;
+mod request;
+mod sse;
+mod streaming;
+
+use axum::response::Response;
+use http::HeaderMap;
+use titan_api::inference::InferenceRoute;
+
+use self::{
+    asked::{Asked, Body},
+    request::{Relayed, Submission},
+    streaming::Going,
+};
+use crate::{
+    auth::callers::{Inference, KeyCaller},
+    error::ApiError,
+    extract::RawJson,
+    idempotency::KeyOfCall,
+    state::AppState,
+};
+
+/// The longest that a request waits for an agent, milliseconds; less where a held request costs money.
+const LONGEST_MS: u64 = 30 * 60 * 1_000;
+const LONGEST_WITHOUT_PARKING_MS: u64 = 25_000;
+
+/// Relays one request.
+pub(crate) async fn relay(
+    state: AppState,
+    caller: KeyCaller<Inference>,
+    route: InferenceRoute,
+    headers: &HeaderMap,
+    RawJson { text, value }: RawJson<Body>,
+) -> Result<Response, ApiError> {
+    let longest_ms = if state.pace.parking() { LONGEST_MS } else { LONGEST_WITHOUT_PARKING_MS };
+    let idempotency = KeyOfCall::read(headers, &caller.owner, &(route, &text))?;
+    let asked = Asked::read(route, text, value, headers, &caller.owner, longest_ms)?;
+    let seat = state.waiters.relay(&caller.owner)?;
+    let spec = asked.job();
+    let submission = Submission {
+        spec: &spec,
+        owner: &caller.owner,
+        idempotency: idempotency.map(|key| key.of_job(0)),
+        deadline_ms: asked.deadline_ms,
+        session: asked.session.clone(),
+        avoid: None,
+    };
+    let relayed = Relayed::submit(&state, &caller.pool, submission).await?;
+    if !asked.stream {
+        return reply::whole(&state, relayed).await;
+    }
+    let going = Going { state: state.clone(), pool: caller.pool, owner: caller.owner, asked, _seat: seat };
+    reply::streamed(&state, relayed, going).await
+}

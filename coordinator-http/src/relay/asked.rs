@@ -1,0 +1,263 @@
+//! What a client asks a model: the body in OpenAI's words, of which only a little is looked at, and our own headers.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::HeaderMap;
+use serde::{Deserialize, de::IgnoredAny};
+use titan_api::{
+    inference::{InferenceRoute, InferenceSpec},
+    jobs::{JobKind, SubmitJob},
+    limits,
+};
+
+use crate::{
+    error::ApiError,
+    validate::{Findings, Validate},
+};
+
+/// How long a request waits for an agent if it does not say, milliseconds.
+const DEADLINE_MS: u64 = 60_000;
+/// How long a backend may take to its first byte, and between two, if the request does not say, milliseconds.
+const FIRST_TOKEN_MS: u64 = 120_000;
+const TOKEN_MS: u64 = 60_000;
+/// How long a model may take to load, milliseconds.
+const LOAD_MS: u64 = 300_000;
+/// Agents that a request is tried on, until one has begun to answer.
+const ATTEMPTS: u32 = 3;
+
+/// What is looked at of the body. All else passes as it is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Body {
+    model: String,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(default)]
+    messages: Option<Vec<Message>>,
+    #[serde(default)]
+    user: Option<serde_json::Value>,
+    #[serde(default)]
+    n: Option<serde_json::Value>,
+    #[serde(default)]
+    logprobs: Option<serde_json::Value>,
+    #[serde(default, alias = "functions", alias = "tool_choice")]
+    tools: Option<IgnoredAny>,
+    #[serde(default, alias = "structured_outputs", alias = "guided_json", alias = "guided_regex")]
+    #[serde(alias = "guided_choice", alias = "guided_grammar", alias = "grammar", alias = "json_schema")]
+    response_format: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    role: String,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The route.
+    pub(crate) route: InferenceRoute,
+    /// The body to the letter.
+    pub(crate) body: String,
+    /// The model's public name.
+    pub(crate) model: String,
+    /// Whether the answer comes as server-sent events.
+    pub(crate) stream: bool,
+    /// How long it waits for an agent, milliseconds.
+    pub(crate) deadline_ms: u64,
+    /// A hash of the conversation.
+    pub(crate) session: Option<String>,
+    /// Whether another agent goes on where one breaks off.
+    pub(crate) goes_on: bool,
+    first_token_ms: u64,
+    token_ms: u64,
+}
+
+impl Asked {
+    /// Reads a request that `owner` made. `longest_ms` bounds its deadline.
+    pub(crate) fn read(
+        route: InferenceRoute,
+        body: String,
+        looked_at: Body,
+        headers: &HeaderMap,
+        owner: &str,
+        longest_ms: u64,
+    ) -> Result<Self, ApiError> {
+        (route, &looked_at).validate()?;
+        let goes_on = goes_on(headers, route, &looked_at)?;
+        let conversation = header(headers, "x-titan-session")?
+            .or_else(|| looked_at.user.as_ref().and_then(|user| user.as_str().map(str::to_owned)));
+        Ok(Self {
+            route,
+            body,
+            stream: looked_at.stream.unwrap_or(false),
+            deadline_ms: ms(headers, "x-titan-deadline-ms", DEADLINE_MS)?.min(longest_ms),
+            session: conversation.filter(|c| !c.is_empty()).map(|c| session(owner, &looked_at.model, &c)),
+            goes_on,
+            first_token_ms: ms(headers, "x-titan-first-token-ms", FIRST_TOKEN_MS)?,
+            token_ms: ms(headers, "x-titan-token-ms", TOKEN_MS)?,
+            model: looked_at.model,
+        })
+    }
+
+    /// The job that asks.
+    pub(crate) fn job(&self) -> SubmitJob {
+        job(InferenceSpec {
+            model: self.model.clone(),
+            route: self.route,
+            body: self.body.clone(),
+            stream: self.stream,
+            continues: false,
+            first_token_timeout_ms: self.first_token_ms,
+            token_timeout_ms: self.token_ms,
+            load_timeout_ms: LOAD_MS,
+        })
+    }
+}
+
+/// A job that asks a model.
+pub(crate) fn job(inference: InferenceSpec) -> SubmitJob {
+    SubmitJob {
+        kind: JobKind::Inference,
+        inference: Some(inference),
+        max_attempts: ATTEMPTS,
+        backoff_ms: 0,
+        ..SubmitJob::default()
+    }
+}
+
+/// A job that asks nothing yet: for a ticket.
+pub(crate) fn job_without_body(model: &str) -> SubmitJob {
+    let spec = InferenceSpec {
+        model: model.to_owned(),
+        route: InferenceRoute::ChatCompletions,
+        body: String::new(),
+        stream: false,
+        continues: false,
+        first_token_timeout_ms: FIRST_TOKEN_MS,
+        token_timeout_ms: TOKEN_MS,
+        load_timeout_ms: LOAD_MS,
+    };
+    SubmitJob { max_attempts: 1, ..job(spec) }
+}
+
+/// A conversation's hash: of one key and one model.
+pub(crate) fn session(owner: &str, model: &str, conversation: &str) -> String {
+    let text = format!("{owner}\n{model}\n{conversation}");
+    digest(&SHA256, text.as_bytes()).as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Validate for (InferenceRoute, &Body) {
+    fn check(&self, f: &mut Findings) {
+        let (route, body) = self;
+        f.model_name("model", &body.model);
+        if *route == InferenceRoute::ChatCompletions {
+            let messages = body.messages.as_deref().unwrap_or_default();
+            f.require(!messages.is_empty(), "messages", || "must be a list that is not empty".to_owned());
+            f.each("messages", messages, |f, message| {
+                f.require(!message.role.is_empty(), "role", || "is empty".to_owned());
+            });
+        }
+    }
+}
+
+/// What `X-Titan-Failover: continue` asks for, where that can be done.
+fn goes_on(headers: &HeaderMap, route: InferenceRoute, body: &Body) -> Result<bool, ApiError> {
+    let Some(wish) = header(headers, "x-titan-failover")? else { return Ok(false) };
+    let wrong = |what: &str| Err(ApiError::BadRequest(format!("X-Titan-Failover: continue {what}")));
+    let several = body.n.as_ref().is_some_and(|n| *n != 1);
+    let logprobs = body.logprobs.as_ref().is_some_and(|on| *on != serde_json::Value::Bool(false) && !on.is_null());
+    if wish != "continue" {
+        wrong("is the only thing that this header can say")
+    } else if route != InferenceRoute::ChatCompletions || !body.stream.unwrap_or(false) {
+        wrong("is for chat completions that are streamed")
+    } else if body.tools.is_some() || body.response_format.is_some() || several || logprobs {
+        wrong("can't be had with tools, a response format, guided decoding, logprobs or n > 1")
+    } else {
+        Ok(true)
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| text.len() <= limits::TEXT_BYTES && values.next().is_none());
+    text.map(|text| Some(text.to_owned()))
+        .ok_or_else(|| ApiError::BadRequest(format!("the header {name} must be there once, in printable ASCII")))
+}
+
+fn ms(headers: &HeaderMap, name: &str, usual: u64) -> Result<u64, ApiError> {
+    let Some(text) = header(headers, name)? else { return Ok(usual) };
+    let good = text.parse().ok().filter(|ms| (1..=limits::INFERENCE_TIMEOUT_MS).contains(ms));
+    good.ok_or_else(|| {
+        ApiError::BadRequest(format!(
+            "the header {name} must be milliseconds from 1 to {}",
+            limits::INFERENCE_TIMEOUT_MS
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(body: &Value, headers: &[(&'static str, &str)]) -> Result<Asked, ApiError> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let looked_at = serde_json::from_value(body.clone()).unwrap();
+        Asked::read(InferenceRoute::ChatCompletions, body.to_string(), looked_at, &headers, "me", 60_000)
+    }
+
+    fn chat() -> Value {
+        json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hi"}]})
+    }
+
+    #[test]
+    fn headers_bound_a_request_and_what_they_say_must_make_sense() {
+        assert_eq!(read(&chat(), &[]).unwrap().deadline_ms, 60_000);
+        assert_eq!(read(&chat(), &[("x-titan-deadline-ms", "250")]).unwrap().deadline_ms, 250);
+        assert_eq!(read(&chat(), &[("x-titan-deadline-ms", "600000")]).unwrap().deadline_ms, 60_000);
+        for wrong in ["", "0", "-1", "1e3", "99999999999", "soon"] {
+            assert!(read(&chat(), &[("x-titan-token-ms", wrong)]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_conversation_is_named_by_the_header_or_by_the_user_and_belongs_to_a_key() {
+        let by_header = read(&chat(), &[("x-titan-session", "talk")]).unwrap().session.unwrap();
+        let mut body = chat();
+        body["user"] = json!("talk");
+        assert_eq!(read(&body, &[]).unwrap().session, Some(by_header.clone()));
+        assert_ne!(session("somebody else", "m", "talk"), by_header);
+        assert_eq!(read(&chat(), &[]).unwrap().session, None);
+    }
+
+    #[test]
+    fn another_agent_can_go_on_with_plain_text_only() {
+        let wish = [("x-titan-failover", "continue")];
+        assert!(read(&chat(), &wish).unwrap().goes_on);
+        for (field, value) in [
+            ("stream", json!(false)),
+            ("tools", json!([])),
+            ("functions", json!([])),
+            ("response_format", json!({"type": "json_object"})),
+            ("guided_json", json!({})),
+            ("logprobs", json!(true)),
+            ("n", json!(2)),
+        ] {
+            let mut body = chat();
+            body[field] = value;
+            assert!(read(&body, &wish).is_err(), "{field}");
+            assert!(read(&body, &[]).is_ok(), "{field}");
+        }
+        assert!(read(&chat(), &[("x-titan-failover", "perhaps")]).is_err());
+    }
+
+    #[test]
+    fn messages_must_be_there_and_have_roles() {
+        for messages in [json!(null), json!([]), json!([{"role": ""}])] {
+            let mut body = chat();
+            body["messages"] = messages;
+            assert!(matches!(read(&body, &[]), Err(ApiError::Invalid(_))), "{body}");
+        }
+    }
+}

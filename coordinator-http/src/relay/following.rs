@@ -1,0 +1,204 @@
+//! Following the answer of a model: through memory while it is uploaded to this copy, else through Redis.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use titan_api::{
+    ids::{AgentId, JobId},
+    inference::Usage,
+    jobs::{JobState, Reason},
+    output::Stream,
+};
+use titan_lua::{
+    Pool, StoreError,
+    output::{ReadOutput, Slice},
+    watch::{Topic, Watch},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::live::{Channel, Hub};
+
+/// How often a reader looks at Redis that hears of no change there; during an upload to this copy, it is not told of them.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY_LIVE: Duration = Duration::from_secs(1);
+
+/// A job that asks a model, and how far its answer was read.
+pub(crate) struct Following {
+    pool: Pool,
+    job: JobId,
+    watch: Watch,
+    channel: Arc<Channel>,
+    memory: watch::Receiver<()>,
+    attempt: u32,
+    offset: u64,
+    /// Whether Redis has to be looked at before anything is waited for.
+    look: bool,
+    /// What the last look found.
+    pub(crate) state: JobState,
+    /// The agent that has it.
+    pub(crate) agent: Option<AgentId>,
+    /// When what happened.
+    pub(crate) times: Times,
+}
+
+/// When a request got how far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) asked: Instant,
+    pub(crate) claimed: Option<Instant>,
+    pub(crate) begun: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
+}
+
+/// What there is next.
+pub(crate) enum Step {
+    /// More of the answer.
+    Bytes(Bytes),
+    /// The end, and nothing follows.
+    Ended(Ending),
+    /// Nothing that concerns the answer; the state may be another.
+    Nothing,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    pub(crate) state: JobState,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Following {
+    /// Begins to follow a job: with the first call of [`Following::next`] Redis is looked at.
+    pub(crate) async fn begin(hub: &Hub, pool: Pool, job: JobId, asked: Instant) -> Result<Self, StoreError> {
+        let channel = hub.join(pool.name(), &job);
+        let memory = channel.subscribe();
+        let watch = pool.watch(Topic::Job(job.clone())).await?;
+        let times = Times { asked, claimed: None, begun: None, answered: None };
+        Ok(Self {
+            pool,
+            job,
+            watch,
+            channel,
+            memory,
+            attempt: 0,
+            offset: 0,
+            look: true,
+            state: JobState::Pending,
+            agent: None,
+            times,
+        })
+    }
+
+    /// The number of the attempt that answers.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What there is next, waited for until a time.
+    pub(crate) async fn next(&mut self, until: Instant) -> Result<Step, StoreError> {
+        loop {
+            if let Some(bytes) = self.channel.after(self.attempt, self.offset) {
+                return Ok(self.took(bytes));
+            }
+            if self.look {
+                self.look = false;
+                let step = self.look().await?;
+                if !matches!(step, Step::Nothing) {
+                    return Ok(step);
+                }
+                if self.channel.after(self.attempt, self.offset).is_none() && Instant::now() < until {
+                    self.wait(until).await;
+                }
+                return Ok(Step::Nothing);
+            }
+            if !self.wait(until).await {
+                return Ok(Step::Nothing);
+            }
+        }
+    }
+
+    /// Waits for a change; `false` if there was none.
+    async fn wait(&mut self, until: Instant) -> bool {
+        let is_live = self.channel.is_open();
+        let patience = Instant::now() + if is_live { LOOK_EVERY_LIVE } else { LOOK_EVERY };
+        tokio::select! {
+            biased;
+            _ = self.memory.changed() => {
+                // An upload has brought something, has begun, or is over: then only Redis knows how.
+                self.look = !self.channel.is_open();
+                true
+            }
+            () = self.watch.changed(), if !is_live => {
+                self.look = true;
+                true
+            }
+            () = sleep_until(patience.min(until)) => {
+                self.look = patience <= until;
+                self.look
+            }
+        }
+    }
+
+    fn took(&mut self, bytes: Bytes) -> Step {
+        self.offset += bytes.len() as u64;
+        self.times.answered.get_or_insert_with(Instant::now);
+        Step::Bytes(bytes)
+    }
+
+    async fn look(&mut self) -> Result<Step, StoreError> {
+        let attempt = (self.attempt > 0).then_some(self.attempt);
+        let read = ReadOutput { job: &self.job, attempt, offset: self.offset, follow: true };
+        let Some(slice) = read.run(&self.pool).await? else {
+            return Ok(Step::Ended(Ending { state: JobState::Cancelled, reason: None, exit_code: None, usage: None }));
+        };
+        self.note(&slice);
+        // What is behind a gap is of no use to anybody.
+        let has_gap = slice.skipped_bytes > 0 || (attempt.is_some_and(|n| n != slice.attempt) && self.offset > 0);
+        if has_gap {
+            let reason = Some(Reason::BackendFailed);
+            return Ok(Step::Ended(Ending { state: JobState::Failed, reason, exit_code: None, usage: None }));
+        }
+        self.attempt = slice.attempt;
+        let bytes = joined(&slice);
+        self.look = !bytes.is_empty() && !self.channel.is_open();
+        if !bytes.is_empty() {
+            return Ok(self.took(bytes));
+        }
+        if slice.complete {
+            let about = slice.about;
+            let Slice { state, .. } = slice;
+            return Ok(Step::Ended(Ending {
+                state,
+                reason: about.reason,
+                exit_code: about.exit_code,
+                usage: about.usage,
+            }));
+        }
+        Ok(Step::Nothing)
+    }
+
+    fn note(&mut self, slice: &Slice) {
+        let now = Instant::now();
+        self.state = slice.state;
+        self.agent.clone_from(&slice.about.agent);
+        if slice.attempt > 0 {
+            self.times.claimed.get_or_insert(now);
+        }
+        if slice.about.has_begun {
+            self.times.begun.get_or_insert(now);
+        }
+    }
+}
+
+fn joined(slice: &Slice) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for chunk in slice.chunks.iter().filter(|chunk| chunk.stream == Stream::Stdout) {
+        bytes.extend_from_slice(&chunk.data);
+    }
+    bytes.freeze()
+}

@@ -1,0 +1,167 @@
+//! The short way from an upload to the client that waits for it on the same copy of the coordinator: through memory. Redis
+//! stays the truth for everybody else, and for whoever falls behind.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use titan_api::ids::{JobId, PoolName};
+use tokio::sync::watch;
+
+/// Bytes that a channel holds; of more the first are let go, and a reader that is behind finds them in Redis.
+const HELD_BYTES: usize = 512 * 1_024;
+/// When that many entries are there, those that nobody waits at are thrown out.
+const ENTRIES: usize = 1_024;
+
+type Channels = HashMap<(PoolName, JobId), Weak<Channel>>;
+
+/// The channels of this copy.
+#[derive(Debug, Default)]
+pub(crate) struct Hub(Mutex<Channels>);
+
+impl Hub {
+    /// The channel of a job that is waited for here, made if need be. It is there as long as somebody holds it.
+    pub(crate) fn join(&self, pool: &PoolName, job: &JobId) -> Arc<Channel> {
+        let mut channels = self.lock();
+        if channels.len() >= ENTRIES {
+            channels.retain(|_, channel| channel.strong_count() > 0);
+        }
+        let place = channels.entry((pool.clone(), job.clone())).or_default();
+        place.upgrade().unwrap_or_else(|| {
+            let channel = Arc::new(Channel::new());
+            *place = Arc::downgrade(&channel);
+            channel
+        })
+    }
+
+    /// The channel of a job, if anybody waits for it here.
+    pub(crate) fn find(&self, pool: &PoolName, job: &JobId) -> Option<Arc<Channel>> {
+        self.lock().get(&(pool.clone(), job.clone())).and_then(Weak::upgrade)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Channels> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an upload has brought of one job's answer.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    held: Mutex<Held>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    attempt: u32,
+    start: u64,
+    bytes: BytesMut,
+    uploads: u32,
+}
+
+impl Channel {
+    fn new() -> Self {
+        Self { held: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+
+    /// Begins an upload of an attempt's output from an offset on; it lasts until the guard is dropped.
+    pub(crate) fn open(self: Arc<Self>, attempt: u32, offset: u64) -> Upload {
+        {
+            let mut held = self.lock();
+            held.uploads += 1;
+            (held.attempt, held.start) = (attempt, offset);
+            held.bytes.clear();
+        }
+        self.changed.send_replace(());
+        Upload(self)
+    }
+
+    /// Tells of changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Whether an upload is under way, so that Redis has nothing that does not come here first.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().uploads > 0
+    }
+
+    /// What an attempt has written from an offset on, as far as it is held here.
+    pub(crate) fn after(&self, attempt: u32, offset: u64) -> Option<Bytes> {
+        let held = self.lock();
+        let skip = usize::try_from(offset.checked_sub(held.start)?).ok()?;
+        let rest = held.bytes.get(skip..).filter(|rest| !rest.is_empty() && held.attempt == attempt)?;
+        Some(Bytes::copy_from_slice(rest))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An upload to a channel.
+#[derive(Debug)]
+pub(crate) struct Upload(Arc<Channel>);
+
+impl Upload {
+    /// The next bytes.
+    pub(crate) fn push(&self, bytes: &[u8]) {
+        {
+            let mut held = self.0.lock();
+            held.bytes.extend_from_slice(bytes);
+            let over = held.bytes.len().saturating_sub(HELD_BYTES);
+            if over > 0 {
+                held.bytes.advance(over);
+                held.start += over as u64;
+            }
+        }
+        self.0.changed.send_replace(());
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.lock().uploads -= 1;
+        self.0.changed.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> (PoolName, JobId) {
+        (PoolName::default(), JobId::new("j").unwrap())
+    }
+
+    #[test]
+    fn a_reader_gets_what_it_has_not_had_of_the_attempt_that_it_reads() {
+        let (hub, (pool, job)) = (Hub::default(), names());
+        assert!(hub.find(&pool, &job).is_none());
+        let channel = hub.join(&pool, &job);
+        let upload = hub.find(&pool, &job).unwrap().open(1, 10);
+        upload.push(b"abc");
+        upload.push(b"def");
+        assert_eq!(channel.after(1, 12).unwrap(), "cdef");
+        assert_eq!((channel.after(1, 16), channel.after(1, 9), channel.after(2, 12)), (None, None, None));
+        assert!(channel.is_open());
+        drop(upload);
+        assert!(!channel.is_open());
+        drop(channel);
+        assert!(hub.find(&pool, &job).is_none());
+    }
+
+    #[test]
+    fn what_nobody_takes_does_not_grow_without_bound() {
+        let (hub, (pool, job)) = (Hub::default(), names());
+        let channel = hub.join(&pool, &job);
+        let upload = Arc::clone(&channel).open(1, 0);
+        for _ in 0..20 {
+            upload.push(&[b'x'; 65_536]);
+        }
+        assert_eq!(channel.after(1, 0), None);
+        assert_eq!(channel.after(1, 20 * 65_536 - 5).unwrap(), "xxxxx");
+    }
+}

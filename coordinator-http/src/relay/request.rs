@@ -1,0 +1,235 @@
+//! One request on its way: submitted, followed, and cancelled if nobody waits for it any more.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use titan_api::{
+    ids::{AgentId, JobId},
+    jobs::{JobState, Reason, SubmitJob},
+};
+use titan_lua::{
+    Pool, StoreError,
+    jobs::{CancelJob, Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms, WhyWaiting},
+};
+use tokio::time::{Instant, sleep};
+
+use super::following::{Ending, Following, Step, Times};
+use crate::{error::ApiError, ids, notes, state::AppState, submission};
+
+const AGENT: HeaderName = HeaderName::from_static("x-titan-agent");
+const ATTEMPT: HeaderName = HeaderName::from_static("x-titan-attempt");
+const QUEUE_PLACE: HeaderName = HeaderName::from_static("x-titan-queue-place");
+const QUEUE_ESTIMATE: HeaderName = HeaderName::from_static("x-titan-queue-estimate-ms");
+
+/// How long prompt and answer are kept after the end, milliseconds, for whoever comes again with the same key.
+const KEEP_MS: u64 = 60_000;
+/// By how much the store's own deadline is later than the one that is kept here.
+const SPARE_MS: u64 = 1_000;
+/// How often a cancellation is tried that the store did not hear.
+const CANCEL_TRIES: u32 = 10;
+const CANCEL_PAUSE: Duration = Duration::from_millis(200);
+
+/// A request that was submitted.
+pub(crate) struct Relayed {
+    pub(crate) following: Following,
+    guard: Guard,
+    deadline: Instant,
+}
+
+/// What to submit.
+pub(crate) struct Submission<'a> {
+    pub(crate) spec: &'a SubmitJob,
+    pub(crate) owner: &'a str,
+    pub(crate) idempotency: Option<Idempotency>,
+    pub(crate) deadline_ms: u64,
+    pub(crate) session: Option<String>,
+    /// An agent that is not to get it while there is another.
+    pub(crate) avoid: Option<AgentId>,
+}
+
+/// What comes first of an answer.
+pub(crate) enum First {
+    /// Bytes of it.
+    Bytes(bytes::Bytes),
+    /// Its end.
+    Ended(Ending),
+    /// Nothing until the time that was said.
+    Nothing,
+}
+
+impl Relayed {
+    /// Submits a request. A model that nobody serves is refused.
+    pub(crate) async fn submit(state: &AppState, pool: &Pool, what: Submission<'_>) -> Result<Self, ApiError> {
+        let id = ids::new_job_id(state.clock.now_ms())?;
+        let asked = Instant::now();
+        let is_kept = what.idempotency.is_some();
+        // From here on it may be there, whether or not anybody hears of it.
+        let mut guard = Guard { pool: pool.clone(), job: id.clone(), is_armed: !is_kept };
+        let terms = Terms {
+            begin_within_ms: Some(what.deadline_ms + SPARE_MS),
+            keep_ms: KEEP_MS,
+            session: what.session,
+            avoid: what.avoid,
+        };
+        let new = NewJob { id: id.clone(), spec: what.spec, idempotency: what.idempotency, terms: Some(terms) };
+        let jobs = [new];
+        let submit = Submit { jobs: &jobs, owner: what.owner, explain: false };
+        let (outcome, following) =
+            tokio::join!(submit.run(pool), Following::begin(&state.live, pool.clone(), id.clone(), asked));
+        let job = accepted(outcome?, what.spec)?;
+        submission::log(&job, None);
+        guard.job = job.id.clone();
+        let mut following = following?;
+        if job.id != id {
+            following = Following::begin(&state.live, pool.clone(), job.id.clone(), asked).await?;
+        }
+        following.state = job.state;
+        notes::note(|notes| notes.request_id = Some(job.id.to_string()));
+        if job.state == JobState::Pending {
+            tell_place(state, pool, &job.id).await?;
+        }
+        Ok(Self { following, guard, deadline: asked + Duration::from_millis(what.deadline_ms) })
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> &JobId {
+        &self.guard.job
+    }
+
+    /// What comes first of the answer, waited for until a time; a request that no agent begins in time is given up.
+    pub(crate) async fn first(&mut self, until: Option<Instant>) -> Result<First, ApiError> {
+        loop {
+            let far = Instant::now() + Duration::from_hours(1);
+            let deadline = if self.has_begun() { far } else { self.deadline };
+            let until = until.unwrap_or(far);
+            match self.following.next(deadline.min(until)).await? {
+                Step::Bytes(bytes) => return Ok(First::Bytes(bytes)),
+                Step::Ended(ending) => {
+                    self.guard.is_armed = false;
+                    return Ok(First::Ended(ending));
+                }
+                Step::Nothing => self.keep_deadline()?,
+            }
+            if Instant::now() >= until {
+                return Ok(First::Nothing);
+            }
+        }
+    }
+
+    /// Nobody has to cancel it: it is over.
+    pub(crate) fn is_over(&mut self) {
+        self.guard.is_armed = false;
+    }
+
+    /// Fails if no agent has begun it in time; it is then cancelled with this value.
+    pub(crate) fn keep_deadline(&mut self) -> Result<(), ApiError> {
+        if self.has_begun() || Instant::now() < self.deadline {
+            return Ok(());
+        }
+        self.guard.is_armed = true;
+        Err(too_late())
+    }
+
+    fn has_begun(&self) -> bool {
+        !matches!(self.following.state, JobState::Pending | JobState::Scheduled | JobState::Delayed)
+    }
+
+    /// Says in the reply who answers, and what the time until here was spent on.
+    pub(crate) fn tell_who(&self) {
+        let agent = self.following.agent.as_ref().and_then(|agent| HeaderValue::from_str(agent.as_str()).ok());
+        notes::note(|notes| {
+            notes.headers.extend(agent.map(|agent| (AGENT, agent)));
+            notes.headers.push((ATTEMPT, HeaderValue::from(self.following.attempt())));
+            notes.timings.extend(timings(&self.following.times));
+        });
+    }
+}
+
+/// Waiting for an agent, being handed to it, and its first byte.
+fn timings(times: &Times) -> Vec<(&'static str, Duration)> {
+    let now = Instant::now();
+    let claimed = times.claimed.unwrap_or(now);
+    let begun = times.begun.unwrap_or(claimed).max(claimed);
+    let answered = times.answered.unwrap_or(now).max(begun);
+    vec![("queue", claimed - times.asked), ("route", begun - claimed), ("first", answered - begun)]
+}
+
+/// The place in line, and when an agent may be free.
+async fn tell_place(state: &AppState, pool: &Pool, job: &JobId) -> Result<(), StoreError> {
+    let Some(waiting) = (WhyWaiting { job }).run(pool).await? else { return Ok(()) };
+    let starts_in = waiting.may_start_at.map(|at| u64::try_from(at.as_ms() - state.clock.now_ms()).unwrap_or(0));
+    notes::note(|notes| {
+        notes.headers.push((QUEUE_PLACE, HeaderValue::from(waiting.place)));
+        notes.headers.extend(starts_in.map(|ms| (QUEUE_ESTIMATE, HeaderValue::from(ms))));
+    });
+    Ok(())
+}
+
+fn accepted(outcome: SubmitOutcome, spec: &SubmitJob) -> Result<Submitted, ApiError> {
+    match outcome {
+        SubmitOutcome::Unserved { .. } => Err(no_such_model(spec)),
+        other => {
+            let (mut jobs, _) = submission::accepted(other, "", |index| index)?;
+            jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))
+        }
+    }
+}
+
+fn no_such_model(spec: &SubmitJob) -> ApiError {
+    let model = spec.inference.as_ref().map(|asked| asked.model.as_str()).unwrap_or_default();
+    ApiError::ModelNotFound(format!(
+        "no agent of this pool has a model {model:?}; `GET /v1/models` lists those there are"
+    ))
+}
+
+fn too_late() -> ApiError {
+    ApiError::DeadlinePassed(
+        "no agent that has the model was free in time; try again, or allow more time with X-Titan-Deadline-Ms"
+            .to_owned(),
+    )
+}
+
+/// Why a request did not get an answer, or not all of it.
+pub(crate) fn refusal(ending: &Ending) -> ApiError {
+    match (ending.state, ending.reason) {
+        (JobState::Cancelled, _) => ApiError::Conflict("the request was cancelled".to_owned()),
+        (_, Some(Reason::DeadlinePassed)) => too_late(),
+        (_, Some(Reason::LoadTimeout)) => {
+            ApiError::BackendStalled("the model was not loaded in time; the request can be repeated".to_owned())
+        }
+        (_, Some(Reason::Stalled)) => ApiError::BackendStalled(
+            "the model's backend was silent for longer than X-Titan-First-Token-Ms or X-Titan-Token-Ms allow"
+                .to_owned(),
+        ),
+        (_, reason) => ApiError::BackendFailed(format!(
+            "the request ended with `{}`; `titan jobs show` has more under its id",
+            reason.map_or("unknown", Reason::as_str)
+        )),
+    }
+}
+
+/// Cancels a request when it is dropped while it is armed: whoever asked has gone.
+struct Guard {
+    pool: Pool,
+    job: JobId,
+    is_armed: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.is_armed {
+            return;
+        }
+        let (pool, job) = (self.pool.clone(), self.job.clone());
+        runtime.spawn(async move {
+            for _ in 0..CANCEL_TRIES {
+                match (CancelJob { job: &job }).run(&pool).await {
+                    Ok(_) => return,
+                    Err(_) => sleep(CANCEL_PAUSE).await,
+                }
+            }
+            tracing::warn!(component = "relay", job.id = %job, "a request that nobody waits for could not be cancelled");
+        });
+    }
+}

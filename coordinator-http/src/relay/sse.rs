@@ -1,0 +1,150 @@
+//! Streams of server-sent events from backends: cut into whole events, so that what breaks off in the middle of one can still
+//! be followed by an event of ours; and what the model has said so far.
+
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+
+/// Cuts bytes into events.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    rest: BytesMut,
+}
+
+impl Events {
+    /// Takes bytes in, and gives all whole events that are there now.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Option<Bytes> {
+        let known = self.rest.len().saturating_sub(3);
+        self.rest.extend_from_slice(bytes);
+        let end = known + end_of_last(&self.rest[known..])?;
+        Some(self.rest.split_to(end).freeze())
+    }
+
+    /// What is left: the beginning of an event, or something that is no stream of events.
+    pub(crate) fn rest(&mut self) -> Bytes {
+        self.rest.split().freeze()
+    }
+}
+
+/// Behind the last blank line.
+fn end_of_last(bytes: &[u8]) -> Option<usize> {
+    let is_blank = |at: usize| {
+        let line = &bytes[..at];
+        line.ends_with(b"\n\n") || line.ends_with(b"\n\r\n")
+    };
+    (1..=bytes.len()).rev().find(|at| bytes[at - 1] == b'\n' && is_blank(*at))
+}
+
+/// Whether bytes begin a stream of events, and not a document that says what is wrong.
+pub(crate) fn begins_events(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii_start();
+    [&b"data:"[..], b"event:", b"id:", b"retry:", b":"].iter().any(|field| text.starts_with(field))
+}
+
+/// What a model has said in a chat so far.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// The text.
+    pub(crate) text: String,
+    /// How many pieces it came in: about as many tokens.
+    pub(crate) pieces: u64,
+    /// Whether the model had said all.
+    pub(crate) is_finished: bool,
+    /// Whether there was something else than text, which nobody could go on with.
+    pub(crate) is_more_than_text: bool,
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    index: u64,
+    #[serde(default)]
+    delta: Delta,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Delta {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default, alias = "function_call", alias = "reasoning_content", alias = "reasoning", alias = "refusal")]
+    tool_calls: Option<serde_json::Value>,
+}
+
+impl Said {
+    /// Takes whole events in.
+    pub(crate) fn hear(&mut self, events: &[u8]) {
+        for line in events.split(|byte| *byte == b'\n') {
+            if let Some(data) = line.strip_prefix(b"data:") {
+                self.hear_data(data.trim_ascii());
+            }
+        }
+    }
+
+    fn hear_data(&mut self, data: &[u8]) {
+        if data == b"[DONE]" {
+            self.is_finished = true;
+            return;
+        }
+        let Ok(chunk) = serde_json::from_slice::<Chunk>(data) else {
+            self.is_more_than_text = true;
+            return;
+        };
+        for choice in chunk.choices {
+            self.is_more_than_text |= choice.index > 0 || choice.delta.tool_calls.is_some_and(|it| !it.is_null());
+            self.is_finished |= choice.finish_reason.is_some();
+            if let Some(content) = choice.delta.content.filter(|content| !content.is_empty()) {
+                self.text.push_str(&content);
+                self.pieces += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_events_are_let_through() {
+        let mut events = Events::default();
+        assert_eq!(events.feed(b"data: 1"), None);
+        assert_eq!(events.feed(b"\n"), None);
+        assert_eq!(events.feed(b"\ndata: 2\r\n\r\nda").unwrap(), "data: 1\n\ndata: 2\r\n\r\n");
+        assert_eq!(events.feed(b"ta: 3\n\n: x\n\n").unwrap(), "data: 3\n\n: x\n\n");
+        assert_eq!(events.feed(b"data: 4"), None);
+        assert_eq!(events.rest(), "data: 4");
+    }
+
+    #[test]
+    fn a_document_is_not_taken_for_events() {
+        for events in [&b"data: {}"[..], b"\n\ndata:{}", b": hello", b"event: x\n"] {
+            assert!(begins_events(events));
+        }
+        for document in [&b"{\"error\":1}"[..], b"<html>", b"", b"oops"] {
+            assert!(!begins_events(document));
+        }
+    }
+
+    #[test]
+    fn the_text_so_far_is_gathered_from_the_pieces() {
+        let mut said = Said::default();
+        said.hear(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
+        said.hear(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n: x\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n");
+        assert_eq!(
+            (said.text.as_str(), said.pieces, said.is_finished, said.is_more_than_text),
+            ("Hello", 2, false, false)
+        );
+        said.hear(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
+        assert!(said.is_finished);
+        let mut calls = Said::default();
+        calls.hear(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\n\n");
+        assert!(calls.is_more_than_text);
+    }
+}

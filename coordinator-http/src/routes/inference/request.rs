@@ -1,0 +1,155 @@
+//! `POST /api/v1/inference/request`: the way around the relay: a ticket for the best agent, if clients can reach it.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use http::{HeaderMap, header, uri::Authority};
+use serde::Deserialize;
+use titan_api::{
+    inference::{InferenceMode, RequestInference, RoutedInference},
+    limits,
+    time::Timestamp,
+};
+use titan_lua::tickets::{Issue, IssueOutcome, Issued};
+use utoipa::IntoParams;
+
+use crate::{
+    auth::{
+        callers::{Inference, KeyCaller},
+        tickets::Ticket,
+    },
+    error::ApiError,
+    extract::{ApiJson, ApiQuery},
+    ids, notes,
+    relay::asked,
+    state::AppState,
+    validate::{Findings, Validate},
+};
+
+/// How long a place is kept for a ticket, milliseconds.
+const HOLD_MS: u64 = 15_000;
+/// Unused tickets that a key may have.
+const UNUSED: u32 = 16;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RequestQuery {
+    /// Whether to explain the choice. Names of agents are shown to keys with `agents:read` only.
+    #[serde(default)]
+    explain: bool,
+}
+
+/// Chooses an agent for a request that the client brings there itself, with the ticket as bearer.
+#[utoipa::path(
+    post,
+    path = "/api/v1/inference/request",
+    operation_id = "request_inference",
+    tag = "clients",
+    request_body = RequestInference,
+    params(RequestQuery),
+    security(("api_key" = ["inference"]), ("admin" = [])),
+    responses((status = 200, body = RoutedInference))
+)]
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: KeyCaller<Inference>,
+    ApiQuery(query): ApiQuery<RequestQuery>,
+    headers: HeaderMap,
+    ApiJson(wish): ApiJson<RequestInference>,
+) -> Result<Json<RoutedInference>, ApiError> {
+    wish.validate()?;
+    let id = ids::new_job_id(state.clock.now_ms())?;
+    let spec = asked::job_without_body(&wish.model);
+    let session = wish.user.as_deref().map(|user| asked::session(&caller.owner, &wish.model, user));
+    let issue = Issue {
+        id: &id,
+        owner: &caller.owner,
+        spec: &spec,
+        session: session.as_deref(),
+        hold_ms: HOLD_MS,
+        most: UNUSED,
+        explain: query.explain,
+    };
+    let issued = match issue.run(&caller.pool).await? {
+        IssueOutcome::Issued(issued) if state.keys.has_rsa() => issued,
+        IssueOutcome::Issued(Issued { agent, score, explanation, .. }) => {
+            return Ok(Json(relay(&headers, &id.to_string(), Some((agent, score)), explanation)));
+        }
+        IssueOutcome::Relay { best, explanation } => {
+            return Ok(Json(relay(&headers, &id.to_string(), best, explanation)));
+        }
+        IssueOutcome::Unserved => {
+            return Err(ApiError::ModelNotFound(format!("no agent of this pool has a model {:?}", wish.model)));
+        }
+        IssueOutcome::TooMany(wait_ms) => return Err(too_many(wait_ms)),
+    };
+    notes::note(|notes| notes.request_id = Some(id.to_string()));
+    let ticket = Ticket {
+        agent: &issued.agent,
+        client: wish.client_id.as_deref().unwrap_or(&caller.owner),
+        request: &id,
+        model: &wish.model,
+        pool: caller.pool.name(),
+        now_s: state.clock.now_s(),
+        ttl_s: state.ticket_ttl_s,
+    };
+    let (token, expires_at) = ticket.sign(&state.keys).await?;
+    let kept_ms = state.clock.now_ms() + i64::try_from(HOLD_MS).unwrap_or(0);
+    Ok(Json(RoutedInference {
+        request_id: id.to_string(),
+        mode: InferenceMode::Direct,
+        agent_id: Some(issued.agent),
+        endpoint: issued.endpoint,
+        token: Some(token),
+        expires_at: Some(expires_at),
+        kept_until: Some(Timestamp::from_ms(kept_ms)),
+        score: Some(issued.score),
+        explanation: issued.explanation,
+    }))
+}
+
+/// The best agent can't be reached, or none is free: the request goes through this coordinator.
+fn relay(
+    headers: &HeaderMap,
+    id: &str,
+    best: Option<(titan_api::ids::AgentId, f64)>,
+    explanation: Option<titan_api::scheduler::Explanation>,
+) -> RoutedInference {
+    let (agent_id, score) = best.unzip();
+    RoutedInference {
+        request_id: id.to_owned(),
+        mode: InferenceMode::Relay,
+        agent_id,
+        endpoint: own_url(headers),
+        token: None,
+        expires_at: None,
+        kept_until: None,
+        score,
+        explanation,
+    }
+}
+
+/// The coordinator as this client has called it; a path alone if it does not say how.
+fn own_url(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let is_https = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let scheme = if is_https { "https" } else { "http" };
+    host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()
+}
+
+fn too_many(wait_ms: u64) -> ApiError {
+    let wait = Duration::from_millis(wait_ms);
+    ApiError::TooManyTickets { most: UNUSED, retry_after_s: wait.as_secs() + 1 }
+}
+
+impl Validate for RequestInference {
+    fn check(&self, f: &mut Findings) {
+        f.model_name("model", &self.model);
+        if let Some(client_id) = &self.client_id {
+            f.text("client_id", client_id, limits::LABEL_BYTES);
+        }
+        if let Some(user) = &self.user {
+            f.text("user", user, limits::TEXT_BYTES);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `GET /api/v1/usage`: what the calling key has had of models.
+
+use axum::Json;
+use titan_api::inference::KeyUsage;
+use titan_lua::usage::ReadUsage;
+
+use crate::{
+    auth::callers::{Inference, KeyCaller},
+    error::ApiError,
+};
+
+/// What the calling key has had of each model.
+#[utoipa::path(
+    get,
+    path = "/api/v1/usage",
+    operation_id = "usage",
+    tag = "clients",
+    security(("api_key" = ["inference"]), ("admin" = [])),
+    responses((status = 200, body = KeyUsage))
+)]
+pub(crate) async fn handler(caller: KeyCaller<Inference>) -> Result<Json<KeyUsage>, ApiError> {
+    Ok(Json(ReadUsage { owner: &caller.owner }.run(&caller.pool).await?))
+}

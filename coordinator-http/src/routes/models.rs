@@ -1,0 +1,19 @@
+//! The models of a pool: as OpenAI's clients list them, as ours do, and the aliases that an administrator sets.
+
+pub(super) mod aliases;
+pub(super) mod fleet;
+pub(super) mod get;
+pub(super) mod list;
+
+use serde_json::{Value, json};
+use titan_api::inference::FleetModel;
+
+/// A model as OpenAI's clients see it.
+fn entry(model: &FleetModel) -> Value {
+    json!({
+        "id": model.model.name,
+        "object": "model",
+        "created": model.since.as_ms() / 1_000,
+        "owned_by": if model.model.backend.is_empty() { "titan" } else { &model.model.backend },
+    })
+}

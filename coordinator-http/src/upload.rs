@@ -1,0 +1,139 @@
+//! An upload of output: to Redis, one append after the other and each with all that has come since the one before; and to
+//! whoever reads it on this copy, at once.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use titan_api::{
+    limits,
+    work::{Happening, HeldLease, Report},
+};
+use titan_lua::{
+    Pool, StoreError,
+    agents::ReportBatch,
+    output::{AppendOutcome, AppendOutput},
+};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{auth::callers::AgentBearer, error::ApiError, relay::live::Upload, state::AppState};
+
+/// Bytes that may wait for the append before them; the connection waits if there are more.
+const WAITING_BYTES: usize = 512 * 1_024;
+/// How often Redis is written to at most while somebody reads here, who needs no Redis for that.
+const GATHERED_FOR: Duration = Duration::from_millis(25);
+
+/// An upload that has begun.
+pub(crate) struct Uploading {
+    pool: Pool,
+    agent: titan_api::ids::AgentId,
+    epoch: i64,
+    lease: HeldLease,
+    /// Where the output ends in Redis.
+    accepted: u64,
+    waiting: BytesMut,
+    reader: Option<Upload>,
+}
+
+/// The end of the append that is under way; nothing, ever, if there is none.
+async fn ended_append(append: &mut Option<Append>) -> (Result<AppendOutcome, StoreError>, Bytes) {
+    match append {
+        Some(append) => append.await,
+        None => std::future::pending().await,
+    }
+}
+
+type Append = Pin<Box<dyn Future<Output = (Result<AppendOutcome, StoreError>, Bytes)> + Send>>;
+
+impl Uploading {
+    /// Begins one, if the lease is good and the output goes on at that offset.
+    pub(crate) async fn begin(
+        state: &AppState,
+        agent: &AgentBearer,
+        lease: HeldLease,
+        offset: u64,
+    ) -> Result<Self, ApiError> {
+        let pool = agent.pool.clone();
+        let nothing = AppendOutput { agent: agent.id(), lease: &lease, offset, data: b"" };
+        let accepted = match nothing.run(&pool).await? {
+            AppendOutcome::Appended(accepted) if accepted == offset => accepted,
+            AppendOutcome::Appended(accepted) | AppendOutcome::Gap(accepted) => {
+                return Err(ApiError::Conflict(format!("the output ends at {accepted}, not at {offset}")));
+            }
+            AppendOutcome::TooLong | AppendOutcome::Stale => return Err(ApiError::StaleAttempt),
+        };
+        let channel = state.live.find(pool.name(), &lease.job_id);
+        let reader = channel.map(|channel| channel.open(lease.attempt, accepted));
+        let (agent, epoch) = (agent.id().clone(), agent.epoch());
+        Ok(Self { pool, agent, epoch, lease, accepted, waiting: BytesMut::new(), reader })
+    }
+
+    /// Takes everything in; gives the end of the output. It ends early if the attempt is no longer current.
+    pub(crate) async fn take(
+        &mut self,
+        mut body: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin + Send,
+    ) -> Result<u64, ApiError> {
+        let (mut append, mut ended, mut next) = (None::<Append>, false, Instant::now());
+        loop {
+            if append.is_none() && self.waiting.is_empty() && ended {
+                return Ok(self.accepted);
+            }
+            let is_due = append.is_none() && !self.waiting.is_empty();
+            tokio::select! {
+                biased;
+                (outcome, data) = ended_append(&mut append), if append.is_some() => {
+                    append = None;
+                    self.appended(outcome?, &data).await?;
+                    next = if self.reader.is_some() && !ended { Instant::now() + GATHERED_FOR } else { Instant::now() };
+                }
+                chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk {
+                    Some(chunk) => {
+                        let chunk = chunk.map_err(|_| ApiError::BadRequest("the upload broke off".to_owned()))?;
+                        if let Some(reader) = &self.reader {
+                            reader.push(&chunk);
+                        }
+                        self.waiting.extend_from_slice(&chunk);
+                    }
+                    None => (ended, next) = (true, Instant::now()),
+                },
+                () = sleep_until(next), if is_due => append = Some(self.append()),
+            }
+        }
+    }
+
+    fn append(&mut self) -> Append {
+        let data = self.waiting.split_to(self.waiting.len().min(limits::OUTPUT_CHUNK_BYTES)).freeze();
+        let (pool, agent, lease, offset) = (self.pool.clone(), self.agent.clone(), self.lease.clone(), self.accepted);
+        Box::pin(async move {
+            let append = AppendOutput { agent: &agent, lease: &lease, offset, data: &data };
+            (append.run(&pool).await, data)
+        })
+    }
+
+    async fn appended(&mut self, outcome: AppendOutcome, data: &[u8]) -> Result<(), ApiError> {
+        match outcome {
+            AppendOutcome::Appended(ends) => {
+                debug_assert_eq!(ends, self.accepted + data.len() as u64, "nobody else writes");
+                self.accepted = ends;
+                Ok(())
+            }
+            AppendOutcome::TooLong => {
+                self.end_as_too_long().await?;
+                Err(ApiError::StaleAttempt)
+            }
+            AppendOutcome::Gap(_) | AppendOutcome::Stale => Err(ApiError::StaleAttempt),
+        }
+    }
+
+    /// An answer without an end is nobody's: the attempt is over, whatever else the backend says.
+    async fn end_as_too_long(&self) -> Result<(), StoreError> {
+        let event = Happening::Failed {
+            reason: titan_api::jobs::Reason::BackendFailed,
+            exit_code: None,
+            signal: None,
+            message: Some("the answer is too long".to_owned()),
+        };
+        let reports = [Report { lease: self.lease.clone(), event }];
+        ReportBatch { agent: &self.agent, epoch: self.epoch, reports: &reports }.run(&self.pool).await.map(drop)
+    }
+}

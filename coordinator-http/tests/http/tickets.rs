@@ -1,0 +1,104 @@
+//! Tickets: the way around the relay.
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
+use serde_json::{Value, json};
+use titan_api::problem::ProblemType;
+
+use crate::{
+    agent::{TestAgent, facts},
+    relay::serving,
+    world::{ADMIN, World},
+};
+
+const REQUEST: &str = "/api/v1/inference/request";
+
+/// A box that clients can reach.
+async fn reachable(world: &World, id: &str, parallel: u32) -> TestAgent {
+    let mut facts = facts();
+    facts["accepts_processes"] = json!(false);
+    facts["endpoint"] = json!("http://192.0.2.1:7080");
+    facts["models"] = json!([{"name": "llama", "parallel": parallel, "loaded": true}]);
+    let mut agent = TestAgent::register_with(world, id, facts).await;
+    agent.park_for_requests(world).await;
+    agent
+}
+
+fn wish() -> Value {
+    json!({"client_id": "test-client", "model": "llama", "prompt": "What is it?", "max_tokens": 100, "temperature": 0.7})
+}
+
+#[tokio::test]
+async fn a_ticket_is_signed_for_one_request_to_one_model_on_one_agent() {
+    let world = World::start().await;
+    let agent = reachable(&world, "box", 2).await;
+    let key = world.key("default", &["inference"]).await;
+    let routed = world.post(&key, &format!("{REQUEST}?explain=true"), wish()).await.ok(200);
+    assert_eq!(
+        (&routed["mode"], &routed["agent_id"], &routed["endpoint"]),
+        (&json!("direct"), &json!("box"), &json!("http://192.0.2.1:7080"))
+    );
+    assert!(routed["score"].as_f64().unwrap() > 0.0 && routed["expires_at"].is_string());
+    assert_eq!(routed["explanation"]["candidates"][0]["parts"]["warm"], 1.0);
+    let token = routed["token"].as_str().unwrap();
+    let header = jsonwebtoken::decode_header(token).unwrap();
+    assert_eq!((header.alg, header.typ.as_deref()), (Algorithm::RS256, Some("titan-ticket+jwt")));
+    let keys: JwkSet = serde_json::from_value(world.get("", "/.well-known/jwks.json").await.ok(200)).unwrap();
+    let key = DecodingKey::from_jwk(keys.find(header.kid.as_deref().unwrap()).unwrap()).unwrap();
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.set_audience(&["box"]);
+    validation.set_issuer(&["titan-coordinator"]);
+    let claims: Value = jsonwebtoken::decode(token, &key, &validation).unwrap().claims;
+    assert_eq!(
+        (&claims["model"], &claims["sub"], &claims["jti"]),
+        (&json!("llama"), &json!("test-client"), &routed["request_id"])
+    );
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 300);
+    // The first use is a leased attempt, a repeat gets the same one, and once it has ended the ticket is no good.
+    let path = agent.path(&format!("tickets/{}/use", routed["request_id"].as_str().unwrap()));
+    let lease = world.post(&agent.token, &path, json!({})).await.ok(200);
+    assert_eq!(world.post(&agent.token, &path, json!({})).await.ok(200), lease);
+    let held = json!({"job_id": routed["request_id"], "attempt": lease["attempt"], "lease_id": lease["lease_id"]});
+    let ended = json!({"type": "completed", "usage": {"prompt_tokens": 5, "completion_tokens": 9}});
+    let told = agent.report(&world, &held, vec![json!({"type": "started"}), ended]).await.ok(200);
+    assert_eq!(told["answers"], json!([{"status": "accepted"}, {"status": "accepted"}]));
+    world.post(&agent.token, &path, json!({})).await.problem(ProblemType::TicketGone);
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_on_its_own_agent_alone() {
+    let world = World::start().await;
+    reachable(&world, "box", 2).await;
+    let routed = world.post(ADMIN, REQUEST, wish()).await.ok(200);
+    let other = serving(&world, "other", &["mistral"]).await;
+    let path = other.path(&format!("tickets/{}/use", routed["request_id"].as_str().unwrap()));
+    world.post(&other.token, &path, json!({})).await.problem(ProblemType::TicketGone);
+    let path = other.path("tickets/no-such-ticket/use");
+    world.post(&other.token, &path, json!({})).await.problem(ProblemType::TicketGone);
+}
+
+#[tokio::test]
+async fn the_relay_is_named_where_the_best_agent_cannot_be_reached_or_none_is_free() {
+    let world = World::start().await;
+    serving(&world, "hidden", &["llama"]).await.park_for_requests(&world).await;
+    let routed = world.post(ADMIN, REQUEST, wish()).await.ok(200);
+    assert_eq!(
+        (&routed["mode"], &routed["agent_id"], &routed["token"]),
+        (&json!("relay"), &json!("hidden"), &Value::Null)
+    );
+    let mut unknown = wish();
+    unknown["model"] = json!("gpt");
+    world.post(ADMIN, REQUEST, unknown).await.problem(ProblemType::ModelNotFound);
+}
+
+#[tokio::test]
+async fn a_key_has_sixteen_unused_tickets_at_most() {
+    let world = World::start().await;
+    reachable(&world, "box", 64).await;
+    let key = world.key("default", &["inference"]).await;
+    for _ in 0..16 {
+        world.post(&key, REQUEST, wish()).await.ok(200);
+    }
+    world.post(&key, REQUEST, wish()).await.problem(ProblemType::TooManyRequests);
+    let other = world.key("default", &["inference"]).await;
+    world.post(&other, REQUEST, wish()).await.ok(200);
+}

@@ -1,0 +1,55 @@
+-- session: conversations, and the agents that have them warm, so that the next request of one need not begin anew.
+--
+-- sessions        zset  sessions by their last use; those of an hour ago are forgotten, and the oldest where there are too many
+-- session_agents  hash  the agent of each
+local session = {}
+
+local KEPT_MS = 3600000
+local KEPT = 10000
+local FORGOTTEN_AT_ONCE = 2
+-- How much lower than the best score that of the session's agent may be.
+local BOUND = 0.15
+
+-- The agent that a job's session was on last; nil if that is not known.
+function session.agent_of(j)
+  return j.session and redis.call('HGET', key('session_agents'), j.session) or nil
+end
+
+local function forget_some()
+  local is_over = redis.call('ZCARD', key('sessions')) > KEPT
+  local oldest = redis.call('ZRANGE', key('sessions'), '0', int(FORGOTTEN_AT_ONCE - 1), 'WITHSCORES')
+  for i = 1, #oldest, 2 do
+    if is_over or pool.now - oldest[i + 1] >= KEPT_MS then
+      redis.call('ZREM', key('sessions'), oldest[i])
+      redis.call('HDEL', key('session_agents'), oldest[i])
+    end
+  end
+end
+
+-- A request of a session begins on an agent. More is forgotten than comes in.
+function session.note(j, a)
+  if j.session then
+    redis.call('ZADD', key('sessions'), int(pool.now), j.session)
+    redis.call('HSET', key('session_agents'), j.session, a.id)
+    forget_some()
+  end
+end
+
+local function may_have(j, a)
+  return a.state == 'healthy' and not a.held and agent.takes_work(a)
+    and redis.call('ZSCORE', key('members', j.class), a.id)
+    and not avoid.is_avoided(j, a.id) and not avoid.is_refused(j, a.id)
+end
+
+-- The session's agent instead of the best one, if it is well, has room, and is not much worse; with its devices.
+function session.prefer(j, best, devices)
+  local id = session.agent_of(j)
+  local a = id and id ~= best.id and best.state ~= 'half_open' and agent:load(id)
+  local its_devices = a and may_have(j, a) and fit.now(a, j)
+  if its_devices and rank.score(a, j) >= rank.score(best, j) - BOUND then
+    return a, its_devices
+  end
+  return best, devices
+end
+
+return session

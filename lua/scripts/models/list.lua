@@ -1,0 +1,50 @@
+--[[ models/list: the models that a slice of the registry serves, each with how many agents do.
+
+  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  after    string   the last agent of the slice before, or ""
+  ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"models", last agent or "" after the last slice, {name, VRAM, parallel, backend, megabytes or "", agents that can be
+           given work, those of them that have it loaded, since when the first was registered}…} | {"no_pool"}
+           | {"newer_schema"}
+  Uses     lib/key lib/clock lib/pool lib/record lib/agent lib/room
+  Cost     O(128 · models of an agent)
+]]
+local SLICE = 128
+
+local refused = pool.enter(ARGV[2])
+if refused then
+  return refused
+end
+local from = ARGV[1] == '' and '-' or '(' .. ARGV[1]
+local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
+local found = {}
+
+local function add(a, name, model)
+  local row = found[name] or { agents = 0, loaded = 0, since = a.registered_ms, model = model }
+  found[name] = row
+  if model.parallel > row.model.parallel then
+    row.model = model
+  end
+  row.since = math.min(row.since, a.registered_ms)
+  if room.parallel(a, name, agent.own_name(a, name)) > 0 then
+    row.agents = row.agents + 1
+    row.loaded = row.loaded + (model.loaded and 1 or 0)
+  end
+end
+
+for _, id in ipairs(ids) do
+  local a = agent:load(id)
+  if a and a.state ~= 'offline' and not a.draining and not a.leaving then
+    for name, model in pairs(agent.caps(a).models) do
+      add(a, name, model)
+    end
+  end
+end
+local rows = {}
+for name, row in pairs(found) do
+  local m = row.model
+  rows[#rows + 1] = { name, m.vram, m.parallel, m.backend or '', m.size or '', row.agents, row.loaded, row.since }
+end
+return { 'models', #ids == SLICE and ids[#ids] or '', rows }

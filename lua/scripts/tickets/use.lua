@@ -1,0 +1,60 @@
+--[[ tickets/use: a client has brought a ticket to the agent that it is for: it becomes an attempt under a lease. A repeat gets
+     the same lease; a ticket that comes late is served if there is room.
+
+  KEYS[1]  pool      hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent     string
+  ARGV[2]  epoch     integer  its incarnation
+  ARGV[3]  job       string   the ticket's id
+  ARGV[4]  nonce     string   random; the lease id is made of it
+  ARGV[5]  now_ms    integer, or "" for Redis TIME (tests pass their own)
+
+  Returns  {"leased", attempt, lease} | {"busy"}: it came late, and there is no room | {"gone"}: it was used, or is not for this
+           agent | {"unknown_agent"} | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
+  Cost     O(log N)
+]]
+-- The attempt came with no claim, so that no heartbeat says that it should be listed already.
+local WITH_NO_CLAIM = 9007199254740991
+
+local refused = pool.enter(ARGV[5])
+if refused then
+  return refused
+end
+local a, turned_away = caller.admit(ARGV[1], tonumber(ARGV[2]))
+if not a then
+  return turned_away
+end
+local j = job:load(ARGV[3])
+local entry = j and agent.live(a)[j.id]
+if not j or j.ticket ~= a.id then
+  return { 'gone' }
+elseif entry and entry.state == 'running' then
+  return { 'leased', j.attempt, j.lease }
+end
+
+-- Whether a place was kept, or there is one still.
+local function has_place()
+  if entry and j.state == 'scheduled' then
+    return true
+  end
+  local slots, taken = room.slots(a, j.kind, j.model)
+  local devices = taken < slots and a.state ~= 'offline' and not a.draining and room.devices_for(a, j.model)
+  if devices then
+    redis.call('ZREM', key('ended'), j.id)
+    job:put(j, 'ended', nil)
+    binding.bind(j, a, devices)
+  end
+  return devices and true or false
+end
+
+local came_late = j.state == 'failed' and j.attempt == 0 and j.reason == 'deadline_passed'
+if j.state ~= 'scheduled' and not came_late then
+  return { 'gone' }
+elseif not has_place() then
+  return due.finish({ 'busy' })
+end
+attempt.claim(j, a, ARGV[4], WITH_NO_CLAIM)
+redis.call('ZREM', key('tickets', j.owner), j.id)
+rank.update(a)
+return due.finish({ 'leased', j.attempt, j.lease })

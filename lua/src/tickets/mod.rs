@@ -1,0 +1,8 @@
+//! Tickets: requests to models that clients bring to an agent themselves.
+
+mod issue;
+#[path = "use.rs"]
+mod use_;
+
+pub use issue::{Issue, IssueOutcome, Issued};
+pub use use_::{UseOutcome, UseTicket};

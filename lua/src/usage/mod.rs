@@ -1,0 +1,5 @@
+//! What API keys have had of models.
+
+mod read;
+
+pub use read::ReadUsage;

@@ -1,0 +1,460 @@
+//! Requests to models: who gets them, what their ends mean, and what is kept of them.
+
+use titan_api::{
+    agents::{Facts, Model},
+    ids::JobId,
+    inference::{InferenceRoute, InferenceSpec, ModelAliases, Usage},
+    jobs::{JobKind, JobState, Reason, SubmitJob},
+    output::{Encoding, Stream},
+    work::{Answer, Claim, Happening, HeldLease, Lease},
+};
+use titan_lua::{agents as a, jobs as j, models as m, output as o, usage::ReadUsage};
+
+use titan_tests::audit::findings;
+
+use super::world::{Box_, PARKED_MS, World, facts, held, only, process, with_gpus};
+
+pub(crate) fn model(name: &str, parallel: u32) -> Model {
+    Model { name: name.into(), vram_mb: 0, parallel, loaded: true, backend: "openai".into(), size_mb: None }
+}
+
+/// A box that takes requests to these models and no processes.
+pub(crate) fn serving(models: &[Model]) -> Facts {
+    Facts { models: models.to_vec(), accepts_processes: false, ..facts() }
+}
+
+pub(crate) fn request(model: &str) -> SubmitJob {
+    SubmitJob {
+        kind: JobKind::Inference,
+        inference: Some(InferenceSpec {
+            model: model.into(),
+            route: InferenceRoute::ChatCompletions,
+            body: r#"{"messages":[]}"#.into(),
+            stream: false,
+            continues: false,
+            first_token_timeout_ms: 1_000,
+            token_timeout_ms: 1_000,
+            load_timeout_ms: 1_000,
+        }),
+        backoff_ms: 0,
+        ..SubmitJob::default()
+    }
+}
+
+/// What came of a submission with these terms.
+async fn ask(world: &World, name: &str, spec: &SubmitJob, terms: j::Terms) -> j::SubmitOutcome {
+    let id = JobId::new(name).unwrap();
+    let new = j::NewJob { terms: Some(terms), ..j::NewJob::new(&id, spec) };
+    j::Submit { jobs: &[new], owner: "test", explain: true }.run(&world.pool()).await.unwrap()
+}
+
+fn terms(begin_within_ms: u64, session: Option<&str>) -> j::Terms {
+    j::Terms {
+        begin_within_ms: Some(begin_within_ms),
+        keep_ms: 60_000,
+        session: session.map(str::to_owned),
+        avoid: None,
+    }
+}
+
+impl World {
+    /// The next claim of an agent that asks for so many of each.
+    async fn claim_both(&self, agent: &Box_, free_slots: u32, free_requests: u32) -> Vec<Lease> {
+        let claim = Claim { claim: agent.next_claim(), free_slots, free_requests };
+        let call =
+            a::ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: PARKED_MS };
+        match call.run(&self.pool()).await.unwrap() {
+            a::ClaimOutcome::Claimed(claimed) => claimed.leases,
+            a::ClaimOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
+        }
+    }
+
+    /// Registers a box with these models, and parks for requests.
+    async fn serving(&self, name: &str, models: &[Model]) -> Box_ {
+        let agent = self.register(name, &serving(models)).await;
+        assert_eq!(self.claim_both(&agent, 0, 8).await, Vec::new());
+        agent
+    }
+
+    /// A heartbeat that tells of these models.
+    async fn tell_models(&self, agent: &Box_, models: &[Model]) {
+        let beat = a::Heartbeat {
+            agent: &agent.id,
+            epoch: agent.epoch,
+            seq: agent.next_beat(),
+            last_claim: 0,
+            measures: &titan_api::agents::Measures::default(),
+            leases: &[],
+            models: Some(models),
+            leaving: false,
+        };
+        assert!(matches!(beat.run(&self.pool()).await.unwrap(), a::HeartbeatOutcome::Heard(_)));
+    }
+
+    /// Has the agent claim the one request that it got, and fails or completes it.
+    async fn end_one(&self, agent: &Box_, event: Happening) -> JobId {
+        let lease = self.claim_both(agent, 0, 8).await.remove(0);
+        assert_eq!(self.report(agent, &lease, event).await, Answer::Accepted {});
+        self.claim_both(agent, 0, 8).await;
+        lease.job_id
+    }
+}
+
+fn failed(reason: Reason) -> Happening {
+    Happening::Failed { reason, exit_code: None, signal: None, message: None }
+}
+
+fn answered(tokens: u64, ms: u64) -> Happening {
+    let usage = Usage {
+        prompt_tokens: Some(7),
+        completion_tokens: Some(tokens),
+        first_token_ms: Some(20),
+        generation_ms: Some(ms),
+        load_ms: None,
+    };
+    Happening::Completed { result: None, usage: Some(usage) }
+}
+
+fn text(data: &str) -> Happening {
+    Happening::Output { offset: 0, stream: Stream::Stdout, data: data.into(), encoding: Encoding::Utf8 }
+}
+
+#[tokio::test]
+async fn a_request_goes_to_a_box_that_has_the_model_and_brings_what_was_asked() {
+    let world = World::new().await;
+    world.serving("other", &[model("mistral", 4)]).await;
+    let agent = world.serving("right", &[model("llama", 4)]).await;
+    let (id, chosen) = world.bound(&request("llama")).await;
+    assert_eq!(chosen, agent.id);
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    assert_eq!((&lease.job_id, lease.inference.clone()), (&id, request("llama").inference));
+    let unserved = world.submit(&request("gpt")).await.1;
+    assert!(matches!(unserved, j::SubmitOutcome::Unserved { .. }), "{unserved:?}");
+}
+
+#[tokio::test]
+async fn processes_and_requests_are_claimed_each_within_its_own_bound() {
+    let world = World::new().await;
+    let agent = world.register("a", &Facts { models: vec![model("llama", 2)], ..facts() }).await;
+    world.claim_both(&agent, 4, 8).await;
+    for _ in 0..2 {
+        world.bound(&process()).await;
+        world.bound(&request("llama")).await;
+    }
+    world.pending(&request("llama")).await;
+    let kinds = |leases: &[Lease]| leases.iter().filter(|l| l.inference.is_some()).count();
+    let only_requests = world.claim_both(&agent, 0, 8).await;
+    assert_eq!((only_requests.len(), kinds(&only_requests)), (2, 2));
+    let only_processes = world.claim_both(&agent, 1, 0).await;
+    assert_eq!((only_processes.len(), kinds(&only_processes)), (1, 0));
+}
+
+#[tokio::test]
+async fn who_asks_for_requests_alone_is_given_no_process() {
+    let world = World::new().await;
+    let agent = world.register("a", &Facts { models: vec![model("llama", 2)], ..facts() }).await;
+    world.claim_both(&agent, 0, 8).await;
+    let waiting = world.pending(&process()).await;
+    world.beat(&agent, &[]).await;
+    assert_eq!(world.state(&waiting).await, JobState::Pending);
+    world.bound(&request("llama")).await;
+    assert_eq!(world.claim_both(&agent, 4, 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_model_that_appears_takes_what_waits_and_one_that_vanishes_gets_nothing_more() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let early = SubmitJob { allow_unserved: true, ..request("mistral") };
+    let waiting = world.pending(&early).await;
+    world.tell_models(&agent, &[model("mistral", 4)]).await;
+    assert_eq!(world.state(&waiting).await, JobState::Scheduled);
+    let unserved = world.submit(&request("llama")).await.1;
+    assert!(matches!(unserved, j::SubmitOutcome::Unserved { .. }), "{unserved:?}");
+    assert_eq!(world.agent(&agent).await.facts.models, [model("mistral", 4)]);
+    world.tell_models(&agent, &[]).await;
+    assert_eq!(m::ListModels.run(&world.pool()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_loaded_model_is_preferred_and_one_that_does_not_fit_gets_nothing() {
+    let world = World::new().await;
+    let cold = |vram_mb| Model { vram_mb, loaded: false, ..model("llama", 8) };
+    for (name, gpus, model) in [
+        ("small", vec![8_000], cold(20_000)),
+        ("parted", vec![12_000, 12_000], cold(20_000)),
+        ("warm", vec![12_000, 12_000], model("llama", 8)),
+    ] {
+        let facts = Facts { models: vec![model], accepts_processes: false, ..with_gpus(&gpus) };
+        let agent = world.register(name, &facts).await;
+        world.claim_both(&agent, 0, 8).await;
+    }
+    let outcome = ask(&world, "first", &request("llama"), terms(60_000, None)).await;
+    let j::SubmitOutcome::Submitted { jobs, explanation } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(jobs[0].agent.as_ref().unwrap().as_str(), "warm");
+    let explanation = explanation.unwrap();
+    let warm: Vec<_> = explanation.candidates.iter().map(|c| (c.agent_id.as_str(), c.parts.warm)).collect();
+    assert_eq!(warm, [("warm", Some(1.0)), ("parted", Some(0.0))]);
+    assert_eq!(explanation.ruled_out[0].reason, "vram_free");
+}
+
+#[tokio::test]
+async fn memory_for_a_model_is_kept_once_while_it_is_loaded() {
+    let world = World::new().await;
+    let cold = |name: &str| Model { vram_mb: 20_000, loaded: false, ..model(name, 8) };
+    let models = [cold("one"), cold("two")];
+    let facts = Facts { models: models.to_vec(), accepts_processes: false, ..with_gpus(&[24_000]) };
+    let agent = world.register("a", &facts).await;
+    world.claim_both(&agent, 0, 8).await;
+    world.bound(&request("one")).await;
+    world.bound(&request("one")).await;
+    let other = world.pending(&request("two")).await;
+    // It is loaded, and this is measured: nothing has to be kept for it any more.
+    world.tell_models(&agent, &[Model { loaded: true, vram_mb: 0, ..model("one", 8) }, cold("two")]).await;
+    assert_eq!(world.state(&other).await, JobState::Scheduled);
+}
+
+#[tokio::test]
+async fn a_failure_before_any_output_is_tried_elsewhere_and_one_after_it_ends_the_request() {
+    let world = World::new().await;
+    let agents = [world.serving("a", &[model("llama", 4)]).await, world.serving("b", &[model("llama", 4)]).await];
+    let of = |id: &titan_api::ids::AgentId| agents.iter().find(|agent| agent.id == *id).unwrap();
+    let (id, first) = world.bound(&request("llama")).await;
+    world.end_one(of(&first), failed(Reason::BackendFailed)).await;
+    let job = world.job(&id).await;
+    assert_eq!(job.state, JobState::Scheduled);
+    let second = job.agent_id.unwrap();
+    assert_ne!(second, first);
+    let lease = world.claim_both(of(&second), 0, 8).await.remove(0);
+    world.report(of(&second), &lease, text("data: ")).await;
+    world.report(of(&second), &lease, failed(Reason::Stalled)).await;
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.reason), (JobState::Failed, Some(Reason::Stalled)));
+}
+
+#[tokio::test]
+async fn what_the_backend_refuses_or_cannot_load_in_time_is_tried_nowhere_else_and_blamed_on_nobody() {
+    for reason in [Reason::BackendRejected, Reason::LoadTimeout] {
+        let world = World::new().await;
+        let agent = world.serving("a", &[model("llama", 4)]).await;
+        world.serving("b", &[model("llama", 0)]).await;
+        for _ in 0..4 {
+            let (id, _) = world.bound(&request("llama")).await;
+            world.end_one(&agent, failed(reason)).await;
+            let job = world.job(&id).await;
+            assert_eq!((job.state, job.reason, job.attempt), (JobState::Failed, Some(reason), 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn three_failures_in_a_row_rest_the_model_on_that_agent_alone_and_then_one_request_tries_it() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4), model("mistral", 4)]).await;
+    let once = SubmitJob { max_attempts: 1, ..request("llama") };
+    for _ in 0..3 {
+        world.bound(&once).await;
+        world.end_one(&agent, failed(Reason::BackendFailed)).await;
+    }
+    let [waiting, behind] = [world.pending(&request("llama")).await, world.pending(&request("llama")).await];
+    world.bound(&request("mistral")).await;
+    world.end_one(&agent, answered(10, 100)).await;
+    assert_eq!(world.agent(&agent).await.breaker.failures, 0);
+    world.pass_ms(9_000);
+    world.beat(&agent, &[]).await;
+    assert_eq!(world.state(&waiting).await, JobState::Pending);
+    world.pass_ms(1_001);
+    world.sweep().await;
+    assert_eq!((world.state(&waiting).await, world.state(&behind).await), (JobState::Scheduled, JobState::Pending));
+    let leases = world.claim_both(&agent, 0, 8).await;
+    let trial = leases.iter().find(|lease| lease.job_id == waiting).unwrap();
+    world.report(&agent, trial, answered(10, 100)).await;
+    world.claim_both(&agent, 0, 8).await;
+    assert_eq!(world.state(&behind).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn a_failed_trial_doubles_the_rest() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let once = SubmitJob { max_attempts: 1, ..request("llama") };
+    for _ in 0..3 {
+        world.bound(&once).await;
+        world.end_one(&agent, failed(Reason::Stalled)).await;
+    }
+    let until = |agent: titan_api::agents::Agent| agent.speeds[0].cool_down_until.unwrap().as_ms();
+    for rest_ms in [10_000, 20_000, 40_000] {
+        assert_eq!(until(world.agent(&agent).await) - world.now_ms.get(), rest_ms);
+        world.pass_ms(rest_ms + 1);
+        world.sweep().await;
+        world.claim_both(&agent, 0, 8).await;
+        world.bound(&once).await;
+        world.end_one(&agent, failed(Reason::Stalled)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_has_begun_by_its_deadline_fails() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 1)]).await;
+    world.bound(&request("llama")).await;
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    let outcome = ask(&world, "late", &request("llama"), terms(5_000, None)).await;
+    let id = only(&outcome).id.clone();
+    world.pass_ms(4_999);
+    world.sweep().await;
+    assert_eq!(world.state(&id).await, JobState::Pending);
+    world.pass_ms(1);
+    world.sweep().await;
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.reason), (JobState::Failed, Some(Reason::DeadlinePassed)));
+    // One that has begun may take as long as it needs.
+    let begun = ask(&world, "begun", &request("llama"), terms(5_000, None)).await;
+    world.report(&agent, &lease, answered(1, 1)).await;
+    assert_eq!(world.claim_both(&agent, 0, 8).await[0].job_id, only(&begun).id);
+    world.pass_ms(6_000);
+    world.sweep().await;
+    assert_eq!(world.state(&only(&begun).id).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn prompt_and_answer_are_forgotten_a_minute_after_the_end_and_the_rest_stays() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let id = only(&ask(&world, "asked", &request("llama"), terms(5_000, None)).await).id.clone();
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.report(&agent, &lease, text("an answer")).await;
+    world.report(&agent, &lease, answered(3, 100)).await;
+    world.pass_with_beats_ms(50_000, &[&agent]).await;
+    assert_eq!(world.job(&id).await.inference, request("llama").inference);
+    world.pass_with_beats_ms(20_000, &[&agent]).await;
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.output_bytes, job.usage.unwrap().completion_tokens), (JobState::Completed, 0, Some(3)));
+    assert_eq!(job.inference.unwrap().body, "");
+    let read = o::ReadOutput { job: &id, attempt: None, offset: 0, follow: false }.run(&world.pool()).await.unwrap();
+    assert!(read.unwrap().complete);
+    world.claim_both(&agent, 0, 8).await;
+    let again = world.bound(&SubmitJob { max_attempts: 1, ..request("llama") }).await.0;
+    world.claim_both(&agent, 0, 8).await;
+    j::CancelJob { job: &again }.run(&world.pool()).await.unwrap();
+    world.beat(&agent, &[]).await;
+    for _ in 0..70 {
+        world.pass_with_beats_ms(10_000, &[&agent]).await;
+    }
+    let retried = j::RetryJob { job: &again }.run(&world.pool()).await.unwrap();
+    assert_eq!(retried, j::RetryOutcome::Forgotten);
+}
+
+#[tokio::test]
+async fn speed_is_smoothed_scored_and_counted_for_the_key_that_asked() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    for (tokens, ms) in [(101, 1_000), (201, 1_000)] {
+        world.bound(&request("llama")).await;
+        world.end_one(&agent, answered(tokens, ms)).await;
+    }
+    let speed = world.agent(&agent).await.speeds.remove(0);
+    assert_eq!((speed.tokens_per_second, speed.first_token_ms), (Some(130.0), Some(20.0)));
+    let outcome = ask(&world, "third", &request("llama"), terms(5_000, None)).await;
+    let j::SubmitOutcome::Submitted { explanation, .. } = outcome else { panic!("{outcome:?}") };
+    assert!((explanation.unwrap().candidates[0].parts.performance - 130.0 / 230.0).abs() < 1e-6);
+    let used = ReadUsage { owner: "test" }.run(&world.pool()).await.unwrap().models.remove(0);
+    assert_eq!((used.model.as_str(), used.requests, used.prompt_tokens, used.completion_tokens), ("llama", 2, 14, 302));
+    assert_eq!(ReadUsage { owner: "else" }.run(&world.pool()).await.unwrap().models, []);
+}
+
+#[tokio::test]
+async fn a_conversation_stays_with_its_agent_while_that_is_well_and_not_much_worse() {
+    let world = World::new().await;
+    let agents = [world.serving("a", &[model("llama", 4)]).await, world.serving("b", &[model("llama", 4)]).await];
+    let talk = async |name: &str| {
+        let outcome = ask(&world, name, &request("llama"), terms(5_000, Some("talk"))).await;
+        let agent = only(&outcome).agent.clone().unwrap();
+        let agent = agents.iter().find(|a| a.id == agent).unwrap();
+        world.end_one(agent, answered(10, 100)).await;
+        agent.id.clone()
+    };
+    let first = talk("one").await;
+    for name in ["two", "three", "four"] {
+        assert_eq!(talk(name).await, first);
+    }
+    // Three failures make it sick, whatever model they were about.
+    let sick = agents.iter().find(|agent| agent.id == first).unwrap();
+    let once = SubmitJob { max_attempts: 1, ..request("llama") };
+    let mut failures = 0;
+    while failures < 3 {
+        let (_, chosen) = world.bound(&once).await;
+        let agent = agents.iter().find(|a| a.id == chosen).unwrap();
+        failures += i32::from(agent.id == sick.id);
+        let event = if agent.id == sick.id { failed(Reason::BackendFailed) } else { answered(10, 100) };
+        world.end_one(agent, event).await;
+    }
+    assert_ne!(talk("five").await, first);
+}
+
+#[tokio::test]
+async fn an_alias_finds_agents_that_know_the_model_by_other_names_and_slots_are_counted_once() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama3.1:8b", 2)]).await;
+    world.serving("b", &[model("meta/Llama-3.1-8B", 1)]).await;
+    let names = ["llama3.1:8b", "meta/Llama-3.1-8B"].map(str::to_owned).to_vec();
+    let aliases = ModelAliases { aliases: [("chat".to_owned(), names)].into() };
+    assert_eq!(m::SetAliases { aliases: &aliases }.run(&world.pool()).await.unwrap(), aliases);
+    world.sweep().await;
+    let listed = m::ListModels.run(&world.pool()).await.unwrap();
+    let chat = listed.iter().find(|listed| listed.model.name == "chat").unwrap();
+    assert_eq!((chat.agents, chat.model.parallel), (2, 2));
+    let chosen = [world.bound(&request("chat")).await.1, world.bound(&request("chat")).await.1];
+    assert_ne!(chosen[0], chosen[1]);
+    world.bound(&request("llama3.1:8b")).await;
+    world.pending(&request("llama3.1:8b")).await;
+    world.pending(&request("chat")).await;
+    let names: Vec<_> = world.claim_both(&agent, 0, 8).await.into_iter().map(|l| l.inference.unwrap().model).collect();
+    assert_eq!(names, ["llama3.1:8b", "llama3.1:8b"]);
+    m::SetAliases { aliases: &ModelAliases::default() }.run(&world.pool()).await.unwrap();
+    world.sweep().await;
+    assert_eq!(m::ListModels.run(&world.pool()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_upload_appends_for_the_current_lease_alone_and_no_answer_is_endless() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let (id, _) = world.bound(&request("llama")).await;
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    let append = async |lease: &HeldLease, offset, data: &[u8]| {
+        o::AppendOutput { agent: &agent.id, lease, offset, data }.run(&world.pool()).await.unwrap()
+    };
+    let current = held(&lease);
+    assert_eq!(append(&current, 0, b"data: 1").await, o::AppendOutcome::Appended(7));
+    assert_eq!(append(&current, 0, b"data: 1").await, o::AppendOutcome::Appended(7));
+    assert_eq!(append(&current, 9, b"x").await, o::AppendOutcome::Gap(7));
+    let stale = HeldLease { attempt: 2, ..current.clone() };
+    assert_eq!(append(&stale, 7, b"x").await, o::AppendOutcome::Stale);
+    let chunk = vec![b'x'; 65_536];
+    let mut offset = 7;
+    while let o::AppendOutcome::Appended(ends) = append(&current, offset, &chunk).await {
+        offset = ends;
+    }
+    assert_eq!(append(&current, offset, &chunk).await, o::AppendOutcome::TooLong);
+    assert!(offset > 31 << 20 && offset <= 32 << 20, "{offset}");
+    j::CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+    assert_eq!(append(&current, offset, b"x").await, o::AppendOutcome::Stale);
+}
+
+#[tokio::test]
+async fn the_audit_finds_nothing_wrong_with_requests() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 2)]).await;
+    let once = SubmitJob { max_attempts: 1, ..request("llama") };
+    for event in [answered(10, 100), failed(Reason::BackendFailed), failed(Reason::BackendRejected)] {
+        ask(&world, &format!("{event:?}").len().to_string(), &once, terms(5_000, Some("talk"))).await;
+        world.end_one(&agent, event).await;
+    }
+    ask(&world, "running", &once, terms(5_000, None)).await;
+    let running = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.report(&agent, &running, text("data: ")).await;
+    ask(&world, "bound", &once, terms(5_000, None)).await;
+    ask(&world, "waiting", &once, terms(5_000, None)).await;
+    assert_eq!(findings(&world.pool()).await, []);
+}
