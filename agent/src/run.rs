@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     agent::Agent,
+    backends::{self, Backends},
     claim,
     config::{Config, RunArgs},
     executor::Executor,
@@ -62,7 +63,7 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     // Before registering, which tells what is held.
     let taken = agent.take_over(left);
     tokio::select! {
-        registered = enter(&agent) => {
+        registered = async { backends::first_look(&agent).await; enter(&agent).await } => {
             agent.resume(taken);
             if registered.as_ref().is_err_and(anyhow::Error::is::<Fatal>) {
                 // An agent that is not wanted may not go on with anything.
@@ -76,6 +77,7 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     space::look(&agent).await;
     let mut loops = Loops::default();
     loops.start("space", space::run(Arc::clone(&agent)));
+    loops.start("backends", backends::run(Arc::clone(&agent)));
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));
     loops.start("report", report::run(Arc::clone(&agent)));
@@ -97,7 +99,8 @@ fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
     let executor = Executor::new(&config, reexec, devices, roster)?;
     let facts = found.facts(&config);
-    Ok(Agent::new(config, identity, facts, link, executor, gpus))
+    let backends = Backends::new(&config)?;
+    Ok(Agent::new(config, identity, facts, link, executor, gpus, backends))
 }
 
 /// What the operator allows, in words.
@@ -210,6 +213,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let agent = idle_agent(&state);
         let (mut loops, ending) = (Loops::default(), Arc::clone(&agent));
+        loops.start("backends", backends::run(Arc::clone(&agent)));
         loops.start("heartbeat", async move {
             ending.fatal.send_replace(Some(Fatal::Removed));
         });

@@ -113,6 +113,8 @@ fn spawn(options: &AgentOptions, folder: &Path, log: &Path) -> Process {
         .env("TITAN_ALLOW_JOBS", "true")
         // Tests may run as root, on machines that are made for that.
         .env("TITAN_ALLOW_ROOT_JOBS", "true")
+        // What listens elsewhere on the machine is no part of a test.
+        .env("TITAN_PROBE_BACKENDS", "false")
         .env("LOG_FORMAT", "json")
         .envs(&options.settings);
     Process::spawn(&options.id, &mut command, log)
