@@ -15,6 +15,7 @@ pub mod audit;
 pub mod backend;
 pub mod binaries;
 pub mod browser;
+pub mod clients;
 pub mod cluster;
 pub mod commands;
 pub mod coordinator;
