@@ -7,23 +7,26 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use titan_api::{
-    agents::{AgentSettings, Facts, Measures},
+    agents::{AgentSettings, Facts, Measures, Model},
     ids::{JobId, LeaseId},
+    inference::InferenceSpec,
     work::{Happening, HeldLease, Lease},
 };
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     attempts::{Attempts, OpenClaim, Orders, Revoked, held_lease},
+    backends::Backends,
     clock,
     config::Config,
     executor::{Executor, Left, Sign},
     hardware::{Gpus, Meter},
     identity::Identity,
     link::{CallError, Fatal, Link, Setback},
-    outbox::{Outbox, Settled},
+    outbox::{Outbox, Settled, Spool},
     register::Registration,
+    relay,
     vitals::Vitals,
 };
 
@@ -33,6 +36,9 @@ pub(crate) struct Agent {
     pub config: Config,
     pub identity: Identity,
     pub facts: Facts,
+    pub backends: Backends,
+    /// The models that the coordinator was told last.
+    told_models: Mutex<Vec<Model>>,
     pub link: Link,
     pub registration: Registration,
     pub attempts: Attempts,
@@ -57,6 +63,26 @@ pub(crate) struct Agent {
     pub beat_now: Notify,
 }
 
+/// How much work an agent could begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Wish {
+    /// Process jobs.
+    pub slots: u32,
+    /// Requests to models.
+    pub requests: u32,
+}
+
+impl Wish {
+    pub(crate) fn is_any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether there is a kind of work that `asked` did not ask for at all.
+    pub(crate) fn has_more_kinds_than(self, asked: Self) -> bool {
+        (asked.slots == 0 && self.slots > 0) || (asked.requests == 0 && self.requests > 0)
+    }
+}
+
 impl Agent {
     pub(crate) fn new(
         config: Config,
@@ -65,6 +91,7 @@ impl Agent {
         link: Link,
         executor: Executor,
         gpus: Gpus,
+        backends: Backends,
     ) -> Self {
         Self {
             attempts: Attempts::new(config.max_jobs),
@@ -83,6 +110,8 @@ impl Agent {
             config,
             identity,
             facts,
+            backends,
+            told_models: Mutex::default(),
             link,
             executor,
         }
@@ -139,9 +168,34 @@ impl Agent {
         if is_due { Some(self.measure().await) } else { None }
     }
 
-    /// Whether the agent should ask for work at all.
-    pub(crate) fn wants_work(&self) -> bool {
-        self.config.allow_jobs && *self.has_room.borrow() && !*self.draining.borrow() && !*self.leaving.borrow()
+    /// Whether the agent takes work at all.
+    pub(crate) fn is_open(&self) -> bool {
+        !*self.draining.borrow() && !*self.leaving.borrow()
+    }
+
+    /// How much work the agent should ask for.
+    pub(crate) fn wish(&self) -> Wish {
+        if !self.is_open() {
+            return Wish::default();
+        }
+        let jobs = self.config.allow_jobs && *self.has_room.borrow();
+        Wish { slots: if jobs { self.attempts.free_slots() } else { 0 }, requests: self.attempts.free_requests() }
+    }
+
+    /// What the box is, with what its backends serve now.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts { models: self.backends.models(), ..self.facts.clone() }
+    }
+
+    /// The models, if the coordinator was told others last.
+    pub(crate) fn news_of_models(&self) -> Option<Vec<Model>> {
+        let models = self.backends.models();
+        (*lock(&self.told_models) != models).then_some(models)
+    }
+
+    /// The coordinator was told these models.
+    pub(crate) fn models_told(&self, models: Vec<Model>) {
+        *lock(&self.told_models) = models;
     }
 
     /// How the coordinator wants the agent to behave.
@@ -165,9 +219,28 @@ impl Agent {
     pub(crate) fn begin(self: &Arc<Self>, claim: OpenClaim, leases: Vec<Lease>) {
         for (lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
             // Before anything can happen to it.
-            self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
-            tokio::spawn(Arc::clone(self).run_attempt(lease, orders));
+            if let Some(request) = lease.inference.clone() {
+                let spool = self.outbox.open_in_memory(held_lease(&lease));
+                tokio::spawn(Arc::clone(self).answer(lease, request, spool, orders));
+            } else {
+                self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
+                tokio::spawn(Arc::clone(self).run_attempt(lease, orders));
+            }
         }
+    }
+
+    /// Answers a request to a model.
+    async fn answer(
+        self: Arc<Self>,
+        lease: Lease,
+        request: InferenceSpec,
+        spool: Arc<Spool>,
+        orders: watch::Receiver<Orders>,
+    ) {
+        let held = held_lease(&lease);
+        debug!(job.id = %lease.job_id, attempt = lease.attempt, model = request.model, "request begins");
+        let end = relay::run(&self, &lease, &request, &spool, orders).await;
+        self.conclude(&held, false, end);
     }
 
     async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>) {
@@ -257,8 +330,12 @@ impl Agent {
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.meter)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Settings in force until the coordinator has said its own.

@@ -12,6 +12,7 @@ use std::{
 
 use titan_api::{
     ids::{JobId, LeaseId},
+    limits,
     work::{HeldLease, Lease},
 };
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ pub(crate) use orders::{Orders, Stop};
 /// All attempts that the agent holds.
 #[derive(Debug)]
 pub(crate) struct Attempts {
+    /// Process jobs at once.
     slots: u32,
     inner: Mutex<Inner>,
     /// How many are held; tells waiters whenever one comes or goes.
@@ -34,6 +36,8 @@ struct Inner {
     /// The number of the claim whose answer is not known.
     open_claim: Option<u64>,
     accepted: u64,
+    /// Requests to models at once.
+    requests: u32,
 }
 
 /// One sending of a claim whose answer is not known.
@@ -57,6 +61,8 @@ struct Held {
     disowned: bool,
     /// Whether processes of it may exist.
     running: bool,
+    /// Whether it is a request to a model, which has no processes but those of its backend.
+    is_request: bool,
 }
 
 /// An attempt that is to begin, and the orders for it.
@@ -74,14 +80,28 @@ pub(crate) enum Revoked {
 }
 
 impl Attempts {
-    /// Room for `slots` attempts.
+    /// Room for `slots` process jobs, and for no requests yet.
     pub(crate) fn new(slots: u32) -> Self {
         Self { slots, inner: Mutex::default(), count: watch::Sender::new(0) }
     }
 
-    /// How many more attempts could begin now.
+    /// How many more process jobs could begin now.
     pub(crate) fn free_slots(&self) -> u32 {
-        self.slots.saturating_sub(u32::try_from(self.lock().held.len()).unwrap_or(u32::MAX))
+        self.slots.saturating_sub(self.lock().count(false))
+    }
+
+    /// How many more requests to models could begin now.
+    pub(crate) fn free_requests(&self) -> u32 {
+        let inner = self.lock();
+        inner.requests.saturating_sub(inner.count(true))
+    }
+
+    /// From now on there is room for so many requests, as far as heartbeats can list them beside the jobs.
+    pub(crate) fn take_requests(&self, requests: u32) {
+        let most = u32::try_from(limits::LEASES).unwrap_or(u32::MAX).saturating_sub(self.slots);
+        let mut inner = self.lock();
+        inner.requests = requests.min(most);
+        self.counted(inner);
     }
 
     /// Tells whenever an attempt comes or goes.
@@ -110,9 +130,17 @@ impl Attempts {
         (inner.last_claim, inner.open_claim) = (claim.number, None);
         // More than was asked for would overload the box, and what has run out already is not worth beginning. What is
         // not held goes back with the next heartbeat.
-        let room = (self.slots as usize).saturating_sub(inner.held.len());
-        let current = leases.into_iter().filter(|lease| claim.sent_ms.saturating_add(lease.lease_ttl_ms) > now_ms);
-        let new = current.filter_map(|lease| inner.begin(lease, claim.sent_ms)).take(room).collect();
+        let mut slots = self.slots.saturating_sub(inner.count(false));
+        let mut requests = inner.requests.saturating_sub(inner.count(true));
+        let mut new = Vec::new();
+        for lease in leases.into_iter().filter(|lease| claim.sent_ms.saturating_add(lease.lease_ttl_ms) > now_ms) {
+            let room = if lease.inference.is_some() { &mut requests } else { &mut slots };
+            let Some(left) = room.checked_sub(1) else { continue };
+            if let Some(begun) = inner.begin(lease, claim.sent_ms) {
+                *room = left;
+                new.push(begun);
+            }
+        }
         self.counted(inner);
         new
     }
@@ -120,7 +148,7 @@ impl Attempts {
     /// Holds an attempt of an earlier run of the agent, which may have processes.
     pub(crate) fn adopt(&self, lease: HeldLease, grace_ms: u64) -> watch::Receiver<Orders> {
         let mut inner = self.lock();
-        let orders = inner.hold(lease, grace_ms, None);
+        let orders = inner.hold(lease, grace_ms, None, false);
         self.counted(inner);
         orders
     }
@@ -169,6 +197,16 @@ impl Attempts {
         inner.held.remove(lease);
         self.counted(inner);
         Revoked::Gone
+    }
+
+    /// Gives the same order to all requests to models.
+    pub(crate) fn stop_requests(&self, stop: Stop) {
+        self.lock().held.values().filter(|held| held.is_request).for_each(|held| held.order(stop));
+    }
+
+    /// How many requests to models are being answered.
+    pub(crate) fn running_requests(&self) -> usize {
+        self.lock().held.values().filter(|held| held.is_request && held.running).count()
     }
 
     /// Gives the same order to all attempts.
@@ -233,16 +271,29 @@ impl Inner {
         }
         let grace_ms = lease.disconnect_grace_ms;
         let deadline_ms = sent_ms.saturating_add(lease.lease_ttl_ms).saturating_add(grace_ms);
-        let orders = self.hold(held_lease(&lease), grace_ms, Some(deadline_ms));
+        let orders = self.hold(held_lease(&lease), grace_ms, Some(deadline_ms), lease.inference.is_some());
         Some((lease, orders))
     }
 
-    fn hold(&mut self, lease: HeldLease, grace_ms: u64, deadline_ms: Option<u64>) -> watch::Receiver<Orders> {
+    fn hold(
+        &mut self,
+        lease: HeldLease,
+        grace_ms: u64,
+        deadline_ms: Option<u64>,
+        is_request: bool,
+    ) -> watch::Receiver<Orders> {
         let (orders, receiver) = watch::channel(Orders::until(deadline_ms));
         self.accepted += 1;
         let id = lease.lease_id.clone();
-        self.held.insert(id, Held { lease, orders, grace_ms, order: self.accepted, disowned: false, running: true });
+        let order = self.accepted;
+        self.held.insert(id, Held { lease, orders, grace_ms, order, disowned: false, running: true, is_request });
         receiver
+    }
+
+    /// How many are held: requests to models, or process jobs.
+    fn count(&self, requests: bool) -> u32 {
+        let held = self.held.values().filter(|held| held.is_request == requests).count();
+        u32::try_from(held).unwrap_or(u32::MAX)
     }
 
     fn has_earlier(&self, lease: &HeldLease) -> bool {

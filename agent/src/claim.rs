@@ -9,7 +9,12 @@ use titan_api::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::{agent::Agent, backoff::Backoff, clock, link::Setback};
+use crate::{
+    agent::{Agent, Wish},
+    backoff::Backoff,
+    clock,
+    link::Setback,
+};
 
 /// For the way there and back, beside the wait at the coordinator.
 const SPARE: Duration = Duration::from_secs(10);
@@ -46,17 +51,20 @@ struct Answer {
     poll_after_ms: u64,
 }
 
-/// One claim; `None` if the agent began to leave while it waited.
+/// One claim; `None` if it has to be made again, or the agent began to leave.
 async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
     let wait_ms = wait_ms(agent);
     let measures = agent.measure_if_due().await;
     let open = agent.attempts.open_claim(clock::now_ms());
-    let claim = Claim { claim: open.number, free_slots: agent.attempts.free_slots(), free_requests: 0 };
+    let wish = agent.wish();
+    let claim = Claim { claim: open.number, free_slots: wish.slots, free_requests: wish.requests };
     let request = ClaimRequest { protocol: PROTOCOL, claim, measures, wait_ms };
     let mut leaving = agent.leaving.subscribe();
     let reply: ClaimReply = tokio::select! {
         reply = agent.call("claim", &request, Duration::from_millis(wait_ms) + SPARE) => reply?,
         _ = leaving.wait_for(|leaving| *leaving) => return Ok(None),
+        // What waits at the coordinator would not be given it; the same number asks again.
+        () = until_more(agent, wish) => return Ok(None),
     };
     agent.settings.send_if_modified(|s| std::mem::replace(&mut s.parking, reply.parking) != reply.parking);
     let answer = Answer { found: !reply.leases.is_empty(), poll_after_ms: reply.poll_after_ms };
@@ -72,12 +80,24 @@ fn wait_ms(agent: &Agent) -> u64 {
     settings.max_wait_ms.min(limits::CLAIM_WAIT_MS).min(settings.lease_ttl_ms / 2)
 }
 
+/// Waits until the agent could begin a kind of work that it did not ask for.
+async fn until_more(agent: &Agent, asked: Wish) {
+    let (mut count, mut has_room) = (agent.attempts.count(), agent.has_room.subscribe());
+    while !agent.wish().has_more_kinds_than(asked) {
+        // The senders live as long as the agent, so neither fails.
+        tokio::select! {
+            _ = count.changed() => {}
+            _ = has_room.changed() => {}
+        }
+    }
+}
+
 /// Waits until agents park, this one wants work, and a slot is free.
 async fn until_wanted(agent: &Agent) {
     let (mut settings, mut draining) = (agent.settings.subscribe(), agent.draining.subscribe());
     let (mut leaving, mut count) = (agent.leaving.subscribe(), agent.attempts.count());
     let mut has_room = agent.has_room.subscribe();
-    while !(settings.borrow().parking && agent.wants_work() && agent.attempts.free_slots() > 0) {
+    while !(settings.borrow().parking && agent.wish().is_any()) {
         // The senders live as long as the agent, so none of these fails.
         tokio::select! {
             _ = settings.changed() => {}

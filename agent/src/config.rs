@@ -1,6 +1,7 @@
 //! What an operator sets: flags, the environment variables of the same meaning, a file, and how they are checked.
 
 mod accounts;
+mod backends;
 mod bounds;
 mod checked;
 mod file;
@@ -22,7 +23,8 @@ pub(crate) use file::read as read_file;
 pub(crate) use keys::Keys;
 pub(crate) use token::JoinToken;
 
-pub use crate::{hardware::Accelerator, logging::LogFormat};
+pub use crate::{backends::Kind, hardware::Accelerator, logging::LogFormat};
+pub use backends::BackendArg;
 
 /// What becomes of running jobs when the agent is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
@@ -72,6 +74,18 @@ pub struct RunArgs {
     /// How many process jobs to run at once, 1 to 64; the number of CPUs by default.
     #[arg(long, env = "TITAN_MAX_JOBS", value_name = "N")]
     pub max_jobs: Option<u32>,
+
+    /// A backend that serves models, as KIND=URL: `ollama`, `vllm`, `llamacpp` or `openai` (anything that speaks OpenAI's
+    /// interface) and where it is, for example `ollama=http://127.0.0.1:11434`. May be repeated. In the file a list of
+    /// such texts or of tables, which say more.
+    #[arg(long = "backend", env = "TITAN_BACKENDS", value_name = "KIND=URL", value_delimiter = ',')]
+    #[serde(rename = "backend", deserialize_with = "backends::read")]
+    pub backends: Vec<BackendArg>,
+
+    /// Look for backends at their usual ports of this box (Ollama 11434, vLLM 8000, llama.cpp 8080) and serve what is
+    /// there. On by default.
+    #[arg(long, env = "TITAN_PROBE_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub probe_backends: Option<bool>,
 
     /// What an hour of this box costs, in the currency of the pool; it counts where the pool's weights say so.
     #[arg(long, env = "TITAN_PRICE_PER_HOUR", value_name = "PRICE")]

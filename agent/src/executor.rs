@@ -41,6 +41,7 @@ pub(crate) use environment::SEARCH_PATH;
 #[cfg(test)]
 pub(crate) use frames::frame;
 pub(crate) use frames::{LogReader, Piece};
+pub(crate) use outcome::{failed, lease_lost, unstarted};
 pub(crate) use previous::Left;
 pub use shim::ShimArgs;
 pub(crate) use shim::run as shim;

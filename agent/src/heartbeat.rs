@@ -89,7 +89,7 @@ impl Heart {
             return Cargo { parcel: None, claim: None };
         }
         let parcel = agent.outbox.take_filled();
-        let claims = agent.wants_work() && (agent.attempts.free_slots() > 0 || agent.attempts.has_open_claim());
+        let claims = agent.wish().is_any() || (agent.is_open() && agent.attempts.has_open_claim());
         Cargo { parcel, claim: claims.then(|| agent.attempts.open_claim(clock::now_ms())) }
     }
 
@@ -97,6 +97,7 @@ impl Heart {
         // Before anything is read that must be of one moment.
         let measures = self.agent.measure().await;
         self.seq += 1;
+        let wish = self.agent.wish();
         let (last_claim, mut leases) = self.agent.attempts.snapshot();
         leases.truncate(limits::LEASES);
         HeartbeatRequest {
@@ -105,19 +106,22 @@ impl Heart {
             last_claim,
             measures,
             leases,
-            models: None,
+            models: self.agent.news_of_models(),
             leaving: *self.agent.leaving.borrow(),
             reports: cargo.parcel.as_ref().map(|parcel| parcel.reports().to_vec()).unwrap_or_default(),
             claim: cargo.claim.map(|open| Claim {
                 claim: open.number,
-                free_slots: self.agent.attempts.free_slots(),
-                free_requests: 0,
+                free_slots: wish.slots,
+                free_requests: wish.requests,
             }),
         }
     }
 
     fn heard(&self, request: &HeartbeatRequest, reply: HeartbeatReply, cargo: Cargo<'_>, sent_ms: u64) -> Duration {
         let agent = &self.agent;
+        if let Some(models) = &request.models {
+            agent.models_told(models.clone());
+        }
         agent.farewell.send_if_modified(|said| request.leaving && !std::mem::replace(said, true));
         let renewed = request.leases.iter().filter(|lease| !reply.stop.contains(lease));
         agent.attempts.renew(renewed, sent_ms.saturating_add(reply.settings.lease_ttl_ms));
@@ -134,7 +138,7 @@ impl Heart {
         if let Some(claim) = cargo.claim {
             agent.begin(claim, reply.leases);
         }
-        if self.carries() && !claimed && agent.wants_work() && agent.attempts.free_slots() > 0 {
+        if self.carries() && !claimed && agent.wish().is_any() {
             // There was no slot to claim for, and now there is.
             return Duration::ZERO;
         }

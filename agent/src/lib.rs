@@ -5,6 +5,7 @@
 
 mod agent;
 mod attempts;
+mod backends;
 mod backoff;
 mod cgroups;
 mod claim;
@@ -25,6 +26,7 @@ mod outbox;
 mod policy;
 mod reexec;
 mod register;
+mod relay;
 mod report;
 mod roster;
 mod run;
@@ -36,7 +38,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use reexec::Reexec;
 
-pub use config::{Accelerator, LogFormat, OnStop, RunArgs};
+pub use config::{Accelerator, BackendArg, Kind, LogFormat, OnStop, RunArgs};
 pub use executor::ShimArgs;
 
 /// What the agent's command line asks for.

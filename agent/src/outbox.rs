@@ -1,17 +1,19 @@
 //! Reports on their way to the coordinator. Those of one attempt stay in order, those of all attempts share calls.
 //!
-//! Output waits on disk, not here: what an attempt wrote is read when there is a call to put it in, so however much
+//! The output of jobs waits on disk, not here: what an attempt wrote is read when there is a call to put it in, so however much
 //! jobs write and however long nobody answers, memory holds one call's worth. What was put in a call is sent again as
-//! it was until it is answered.
+//! it was until it is answered. The answers to requests wait in memory, each within a bound.
 
 mod fill;
 mod parcel;
 mod queue;
+mod source;
+mod spool;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -27,6 +29,8 @@ use tokio::{
 
 pub(crate) use parcel::{Parcel, Settled};
 use queue::Queue;
+use source::Source;
+pub(crate) use spool::Spool;
 
 use crate::executor::LogReader;
 
@@ -79,13 +83,20 @@ impl Outbox {
 
     /// Reports on `lease` may follow; its log will be at `log`.
     pub(crate) fn open(&self, lease: HeldLease, log: &Path) {
-        self.lock().queues.insert(lease.lease_id.clone(), Queue::new(lease, log));
+        self.insert(lease, Source::Log(LogReader::new(log)));
+    }
+
+    /// Reports on `lease` may follow; its output is written to the spool.
+    pub(crate) fn open_in_memory(&self, lease: HeldLease) -> Arc<Spool> {
+        let spool = Arc::<Spool>::default();
+        self.insert(lease, Source::Memory { spool: Arc::clone(&spool), at: 0 });
+        spool
     }
 
     /// The same for an attempt of which an earlier run of the agent has reported, nobody knows how much. The last chunk of
     /// its log goes first: if the coordinator has less than that, it says from where on it wants the rest.
     pub(crate) fn reopen(&self, lease: HeldLease, log: &Path) {
-        let mut queue = Queue::new(lease.clone(), log);
+        let mut queue = Queue::new(lease.clone(), Source::Log(LogReader::new(log)));
         queue.begin_near_end();
         self.lock().queues.insert(lease.lease_id, queue);
     }
@@ -133,6 +144,11 @@ impl Outbox {
         self.until(|inner, now| inner.has_filled().then_some(now)).await;
     }
 
+    /// Waits until nothing is left to be told of any request.
+    pub(crate) async fn until_requests_are_told(&self) {
+        self.until(|inner, now| inner.queues.values().all(|queue| !queue.is_in_memory()).then_some(now)).await;
+    }
+
     /// The reports for the next call; `None` if nothing is due or a call is being made already.
     ///
     /// Not to be cancelled half-way: the logs being read would be forgotten.
@@ -146,7 +162,11 @@ impl Outbox {
     /// Not to be cancelled half-way: the logs being read would be forgotten.
     pub(crate) async fn fill(&self) {
         let Some(filling) = self.lock().begin_filling(Instant::now()) else { return };
-        let filled = tokio::task::spawn_blocking(move || filling.fill(CALL_BYTES)).await.unwrap_or_default();
+        let filled = if filling.is_slow() {
+            tokio::task::spawn_blocking(move || filling.fill(CALL_BYTES)).await.unwrap_or_default()
+        } else {
+            filling.fill(CALL_BYTES)
+        };
         self.lock().end_filling(filled);
         self.changed.send_replace(());
     }
@@ -172,7 +192,11 @@ impl Outbox {
         let under_way = if inner.calling { inner.calling_bytes } else { 0 };
         let read = inner.unanswered.iter().map(bytes_of).sum::<usize>() + under_way;
         drop(inner);
-        readers.iter().map(LogReader::unread_bytes).sum::<u64>() + read as u64
+        readers.iter().map(Source::unread_bytes).sum::<u64>() + read as u64
+    }
+
+    fn insert(&self, lease: HeldLease, log: Source) {
+        self.lock().queues.insert(lease.lease_id.clone(), Queue::new(lease, log));
     }
 
     async fn until(&self, when: impl Fn(&Inner, Instant) -> Option<Instant>) {

@@ -142,10 +142,12 @@ impl Agent {
             credential: credential.credential.clone(),
             proof: proof(self.identity.key(), credential, &registration.instance_id, registration.now_s()),
             instance_id: registration.instance_id.clone(),
-            facts: self.facts.clone(),
+            facts: self.facts(),
             running: self.attempts.snapshot().1,
         };
-        self.link.post("/api/v1/agents/register", None, &request, LIMIT).await
+        let reply = self.link.post("/api/v1/agents/register", None, &request, LIMIT).await?;
+        self.models_told(request.facts.models);
+        Ok(reply)
     }
 
     fn registered(&self, reply: RegisterReply) {

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     agent::Agent,
+    backends::{self, Backends},
     cgroups::{Cgroups, What},
     claim,
     config::{Config, RunArgs},
@@ -67,7 +68,7 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     // Before registering, which tells what is held.
     let taken = agent.take_over(left);
     tokio::select! {
-        registered = enter(&agent) => {
+        registered = async { backends::first_look(&agent).await; enter(&agent).await } => {
             agent.resume(taken);
             if registered.as_ref().is_err_and(anyhow::Error::is::<Fatal>) {
                 // An agent that is not wanted may not go on with anything.
@@ -80,6 +81,7 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     }
     space::look(&agent).await;
     loops.start("space", space::run(Arc::clone(&agent)));
+    loops.start("backends", backends::run(Arc::clone(&agent)));
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));
     loops.start("report", report::run(Arc::clone(&agent)));
@@ -103,7 +105,8 @@ fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     let facts = Facts { enforces: cgroups.enforces(), ..found.facts(&config) };
     tell_limits(&config, &cgroups);
     let executor = Executor::new(&config, reexec, devices, cgroups, roster)?;
-    Ok(Agent::new(config, identity, facts, link, executor, gpus))
+    let backends = Backends::new(&config)?;
+    Ok(Agent::new(config, identity, facts, link, executor, gpus, backends))
 }
 
 /// Says what jobs are not held to, louder where the operator counts on it.
@@ -228,6 +231,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let agent = idle_agent(&state);
         let (mut loops, ending) = (Loops::default(), Arc::clone(&agent));
+        loops.start("backends", backends::run(Arc::clone(&agent)));
         loops.start("heartbeat", async move {
             ending.fatal.send_replace(Some(Fatal::Removed));
         });

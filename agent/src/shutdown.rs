@@ -60,6 +60,7 @@ pub(crate) async fn leave(agent: &Arc<Agent>) {
         OnStop::Keep => {
             let jobs = agent.attempts.running();
             info!(jobs, "stopping: what runs goes on, and this agent's next start takes it over");
+            finish_requests(agent).await;
         }
     }
     let mut farewell = agent.farewell.subscribe();
@@ -81,6 +82,22 @@ async fn drain(agent: &Arc<Agent>) {
     if timeout(FLUSH, until_none_is_held(agent)).await.is_err() {
         warn!("the last reports could not be delivered; this agent's next start delivers them");
     }
+}
+
+/// Answers end with the agent, whatever becomes of jobs: they get the grace, and the rest is handed back.
+async fn finish_requests(agent: &Arc<Agent>) {
+    let mut count = agent.attempts.count();
+    let none_runs = async {
+        while agent.attempts.running_requests() > 0 {
+            // The sender lives as long as the agent, so this does not fail.
+            let _ = count.changed().await;
+        }
+    };
+    if timeout(agent.config.drain_grace, none_runs).await.is_err() {
+        agent.attempts.stop_requests(Stop::Release);
+    }
+    // Their last reports; jobs that go on are held all the while.
+    let _ = timeout(FLUSH, agent.outbox.until_requests_are_told()).await;
 }
 
 /// Ends everything without grace.

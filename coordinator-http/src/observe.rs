@@ -168,7 +168,7 @@ impl Line {
     /// What agents and probes send all day.
     fn is_chatter(&self) -> bool {
         let probe = matches!(self.route.as_str(), "/api/v1/health" | "/api/v1/ready" | "/metrics");
-        let talk = ["/heartbeat", "/claim", "/report"].iter().any(|verb| self.route.ends_with(verb));
+        let talk = ["/heartbeat", "/claim", "/report", "/stream", "/use"].iter().any(|verb| self.route.ends_with(verb));
         probe || talk
     }
 }

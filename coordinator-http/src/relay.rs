@@ -9,6 +9,8 @@ mod request;
 mod sse;
 mod streaming;
 
+pub(crate) use self::request::{AGENT, ATTEMPT, QUEUE_ESTIMATE, QUEUE_PLACE};
+
 use axum::response::Response;
 use http::HeaderMap;
 use titan_api::inference::InferenceRoute;

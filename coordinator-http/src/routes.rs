@@ -29,7 +29,7 @@ use utoipa_axum::{
 
 use crate::{
     error::ApiError,
-    load, observe, openapi, quotas,
+    load, observe, openapi, quotas, relay,
     state::AppState,
     strict::{self, KnownParameters},
 };
@@ -127,7 +127,19 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
 fn cors(state: &AppState) -> CorsLayer {
     let origins = &state.cors_allowed_origins;
     let allowed = if origins.iter().any(|o| o == "*") { Any.into() } else { AllowOrigin::list(origins.clone()) };
-    let headers = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id", "x-titan-pool"];
+    let headers = [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "last-event-id",
+        "x-request-id",
+        "x-titan-pool",
+        "x-titan-deadline-ms",
+        "x-titan-first-token-ms",
+        "x-titan-token-ms",
+        "x-titan-session",
+        "x-titan-failover",
+    ];
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
@@ -139,6 +151,10 @@ fn cors(state: &AppState) -> CorsLayer {
             quotas::POLICY,
             quotas::LEFT,
             observe::TIMING,
+            relay::AGENT,
+            relay::ATTEMPT,
+            relay::QUEUE_PLACE,
+            relay::QUEUE_ESTIMATE,
         ])
 }
 

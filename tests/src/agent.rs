@@ -115,6 +115,8 @@ fn spawn(options: &AgentOptions, folder: &Path, log: &Path) -> Process {
         .env("TITAN_ALLOW_ROOT_JOBS", "true")
         // One port for all of them would be taken.
         .env("TITAN_LISTEN", "off")
+        // What listens elsewhere on the machine is no part of a test.
+        .env("TITAN_PROBE_BACKENDS", "false")
         .env("LOG_FORMAT", "json")
         .envs(&options.settings);
     Process::spawn(&options.id, &mut command, log)

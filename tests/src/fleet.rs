@@ -172,6 +172,11 @@ impl Fleet {
 
     /// Starts one more agent; it may not have joined yet.
     pub async fn start_agent(&mut self, id: &str) -> &mut Agent {
+        self.start_agent_with(id, BTreeMap::new()).await
+    }
+
+    /// The same with more settings, by the names of their environment variables.
+    pub async fn start_agent_with(&mut self, id: &str, settings: BTreeMap<String, String>) -> &mut Agent {
         let direct = self.coordinators.iter().map(Coordinator::url);
         let coordinators = match &self.agent_proxy {
             Some(proxy) => vec![format!("http://{}", proxy.address())],
@@ -181,7 +186,7 @@ impl Fleet {
             id: id.to_owned(),
             coordinators,
             join_token: self.coordinators[0].join_token().await,
-            settings: self.plan.agent_settings.clone(),
+            settings: self.plan.agent_settings.clone().into_iter().chain(settings).collect(),
         };
         self.agents.push(Agent::start(self.folder.path(), options));
         self.agents.last_mut().expect("it was just added")

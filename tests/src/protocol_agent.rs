@@ -71,6 +71,21 @@ impl ProtocolAgent {
         reply.leases
     }
 
+    /// The next claim for requests to models, parked for so long.
+    pub async fn claim_requests(&mut self, free_requests: u32, wait_ms: u64) -> Vec<Lease> {
+        self.claims += 1;
+        let claim = Claim { claim: self.claims, free_slots: 0, free_requests };
+        let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
+        let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
+        reply.leases
+    }
+
+    /// What reports for it, while it does other things.
+    #[must_use]
+    pub fn speaker(&self) -> Speaker {
+        Speaker { id: self.id.clone(), client: self.client.clone() }
+    }
+
     /// Reports all of these as completed, in one call.
     pub async fn complete(&self, leases: &[Lease]) {
         let request = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(completed).collect() };
@@ -104,6 +119,29 @@ impl ProtocolAgent {
         };
         let _: HeartbeatReply =
             self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await.unwrap();
+    }
+}
+
+/// Reports for an agent.
+#[derive(Debug)]
+pub struct Speaker {
+    id: AgentId,
+    /// Calls the coordinator as the agent.
+    pub client: Client,
+}
+
+impl Speaker {
+    /// A heartbeat of an agent that holds these. It names no claim: one whose reply is on its way must not count as read.
+    pub async fn beat(&self, seq: u64, leases: Vec<HeldLease>) {
+        let request = HeartbeatRequest { protocol: PROTOCOL, seq, leases, ..HeartbeatRequest::default() };
+        let _: HeartbeatReply =
+            self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await.unwrap();
+    }
+
+    /// Reports one thing.
+    pub async fn report(&self, lease: &HeldLease, event: Happening) {
+        let request = ReportRequest { protocol: PROTOCOL, reports: vec![Report { lease: lease.clone(), event }] };
+        let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use nix::unistd::Uid;
 use titan_api::{ids::AgentId, limits};
 
-use super::{Accelerator, Accounts, JobUser, JoinToken, OnStop, RunArgs, bounds, labels};
+use super::{Accelerator, Accounts, BackendArg, JobUser, JoinToken, OnStop, RunArgs, backends, bounds, labels};
 use crate::{cgroups::Bounds, policy::Policy};
 
 const MIN_FREE_DISK_MB: u64 = 512;
@@ -31,6 +31,9 @@ pub(crate) struct Config {
     pub labels: BTreeMap<String, String>,
     /// 1 to 64.
     pub max_jobs: u32,
+    pub backends: Vec<BackendArg>,
+    /// Whether backends are looked for, too.
+    pub probe_backends: bool,
     pub price_per_hour: Option<f64>,
     /// Whether process jobs are taken at all.
     pub allow_jobs: bool,
@@ -70,6 +73,8 @@ impl Config {
             hostname: args.hostname.clone().filter(|name| !name.is_empty()),
             labels: labels::parse(&args.labels)?,
             max_jobs: max_jobs(args.max_jobs)?,
+            backends: backends::check(&args.backends)?,
+            probe_backends: args.probe_backends.unwrap_or(true),
             price_per_hour: price_per_hour(args.price_per_hour)?,
             allow_jobs: allows_jobs(args, policy.as_deref()),
             policy,

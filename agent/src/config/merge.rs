@@ -1,6 +1,6 @@
 //! Settings from several places made into one.
 
-use super::{RunArgs, file, keys::Keys};
+use super::{BackendArg, RunArgs, file, keys::Keys};
 use crate::hardware::Accelerator;
 
 impl RunArgs {
@@ -10,7 +10,8 @@ impl RunArgs {
     /// The file cannot be read or says something that makes no sense.
     pub(crate) fn with_file(self) -> anyhow::Result<Self> {
         let Some(path) = self.config.as_deref().filter(|path| !path.as_os_str().is_empty()) else { return Ok(self) };
-        let file = file::read(path, &Keys::of::<Self>().with::<Accelerator>("accelerator"))?;
+        let keys = Keys::of::<Self>().with::<Accelerator>("accelerator").with::<BackendArg>("backend");
+        let file = file::read(path, &keys)?;
         Ok(self.or(file))
     }
 
@@ -24,6 +25,8 @@ impl RunArgs {
             hostname,
             labels,
             max_jobs,
+            backends,
+            probe_backends,
             price_per_hour,
             allow_jobs,
             policy,
@@ -55,6 +58,8 @@ impl RunArgs {
             hostname: hostname.or(other.hostname),
             labels: first(labels, other.labels),
             max_jobs: max_jobs.or(other.max_jobs),
+            backends: first(backends, other.backends),
+            probe_backends: probe_backends.or(other.probe_backends),
             price_per_hour: price_per_hour.or(other.price_per_hour),
             allow_jobs: allow_jobs.or(other.allow_jobs),
             policy: policy.or(other.policy),

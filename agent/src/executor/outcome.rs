@@ -6,12 +6,12 @@ use super::exit::{EndedBy, Exit};
 use crate::{attempts::Stop, cgroups::Hit};
 
 /// A failure without an exit code.
-pub(super) fn failed(reason: Reason, message: impl Into<String>) -> Happening {
+pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Happening {
     Happening::Failed { reason, exit_code: None, signal: None, message: Some(cut(message.into())) }
 }
 
 /// The end of an attempt that was told to stop before its program began.
-pub(super) fn unstarted(stop: Stop) -> Option<Happening> {
+pub(crate) fn unstarted(stop: Stop) -> Option<Happening> {
     match stop {
         Stop::Release => Some(Happening::Released {}),
         Stop::Cancel => Some(Happening::Cancelled {}),
@@ -20,7 +20,7 @@ pub(super) fn unstarted(stop: Stop) -> Option<Happening> {
 }
 
 /// The end of an attempt that was ended because nobody renewed its lease.
-pub(super) fn lease_lost(stop: Option<Stop>) -> Option<Happening> {
+pub(crate) fn lease_lost(stop: Option<Stop>) -> Option<Happening> {
     match stop {
         Some(Stop::Revoke) => None,
         Some(Stop::Cancel) => Some(Happening::Cancelled {}),

@@ -1,7 +1,7 @@
 //! Filling one call: reads the logs, in turns, until the call is full. This touches the disk, so it happens on a
 //! thread where waiting harms nobody.
 
-mod chunk;
+pub(super) mod chunk;
 
 use titan_api::{
     limits,
@@ -9,7 +9,7 @@ use titan_api::{
 };
 use tracing::warn;
 
-use crate::executor::LogReader;
+use super::source::Source;
 
 /// What goes with a report besides its data, roughly.
 const REPORT_BYTES: usize = 256;
@@ -37,7 +37,7 @@ pub(super) struct Item {
     /// The start is to be reported; `false` once it is.
     pub start: bool,
     /// `None` once its output is given up.
-    pub log: Option<LogReader>,
+    pub log: Option<Source>,
     /// Where to read on, if not where it left off.
     pub from: Option<From>,
     /// How it ended, to be reported after all output.
@@ -58,6 +58,11 @@ pub(super) struct Filled {
 }
 
 impl Filling {
+    /// Whether filling may wait for a disk.
+    pub(super) fn is_slow(&self) -> bool {
+        self.items.iter().any(|item| item.log.as_ref().is_some_and(Source::is_slow))
+    }
+
     /// Takes what fits in a call of about `most_bytes`.
     pub(super) fn fill(mut self, most_bytes: usize) -> Filled {
         let mut call = Call { reports: Vec::new(), bytes: 0, most_bytes };

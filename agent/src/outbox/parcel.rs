@@ -7,7 +7,7 @@ use titan_api::{
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Inner, Outbox};
+use super::{Inner, Outbox, fill::chunk};
 
 /// Reports that are being sent. Dropped without an answer, they go back and are sent again as they are.
 #[derive(Debug)]
@@ -86,10 +86,9 @@ impl Inner {
     fn settle(&mut self, report: Report, answer: Answer, settled: &mut Settled) {
         let Report { lease, event } = report;
         let Some(queue) = self.queues.get_mut(&lease.lease_id) else { return };
-        let is_output = matches!(event, Happening::Output { .. });
-        let is_end = !is_output && event != Happening::Started {};
+        let output_end = chunk::end(&event);
+        let is_end = output_end.is_none() && event != Happening::Started {};
         match answer {
-            Answer::Accepted {} if is_output => queue.output_accepted(),
             Answer::OffsetMismatch { expected_offset } => {
                 let now = Instant::now();
                 queue.send_from(expected_offset, now);
@@ -108,7 +107,7 @@ impl Inner {
             Answer::Invalid {} => {
                 error!(job.id = %lease.job_id, attempt = lease.attempt, "the coordinator cannot make sense of a report");
             }
-            Answer::Accepted {} => {}
+            Answer::Accepted {} => output_end.into_iter().for_each(|end| queue.output_accepted(end)),
         }
         if is_end {
             self.forget(&lease);

@@ -1,12 +1,15 @@
 //! What is still to be reported about one attempt.
 
-use std::{path::Path, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use titan_api::work::{Happening, HeldLease};
 use tokio::time::Instant;
 
-use super::fill::{From, Item};
-use crate::executor::LogReader;
+use super::{
+    fill::{From, Item},
+    source::Source,
+    spool::Spool,
+};
 
 /// So often in a row may the coordinator ask for output from elsewhere; then its end alone is reported.
 const MISMATCHES: u32 = 8;
@@ -17,9 +20,11 @@ const END_WAITS: Duration = Duration::from_secs(5);
 pub(super) struct Queue {
     lease: HeldLease,
     /// Lent while a call is filled.
-    log: Option<LogReader>,
+    log: Option<Source>,
     /// Where it was when it was lent.
-    lent: Option<LogReader>,
+    lent: Option<Source>,
+    /// Where output waits until it is accepted, if it is in memory.
+    spool: Option<Arc<Spool>>,
     /// By when to report the start; `None` before it and once that is on its way.
     pub start: Option<Instant>,
     /// Whether the log may hold more than was read of it.
@@ -37,11 +42,16 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(lease: HeldLease, log: &Path) -> Self {
+    pub(super) fn new(lease: HeldLease, log: Source) -> Self {
+        let spool = match &log {
+            Source::Log(_) => None,
+            Source::Memory { spool, .. } => Some(Arc::clone(spool)),
+        };
         Self {
             lease,
-            log: Some(LogReader::new(log)),
+            log: Some(log),
             lent: None,
+            spool,
             start: None,
             has_output: false,
             output_at: None,
@@ -57,6 +67,11 @@ impl Queue {
     pub(super) fn begin_near_end(&mut self) {
         self.wanted_from = Some(From::NearEnd);
         self.has_output = true;
+    }
+
+    /// Whether its output is in memory.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.spool.is_some()
     }
 
     /// When the next report of this attempt should go; output after the first is gathered for `flush`.
@@ -98,12 +113,16 @@ impl Queue {
     }
 
     /// Reads what is still to be reported; `None` if nothing of it is sent any more.
-    pub(super) fn reader(&self) -> Option<LogReader> {
+    pub(super) fn reader(&self) -> Option<Source> {
         self.log.clone().or_else(|| self.lent.clone())
     }
 
-    pub(super) fn output_accepted(&mut self) {
+    /// The coordinator has the output before `offset`.
+    pub(super) fn output_accepted(&mut self, offset: u64) {
         self.mismatches = 0;
+        if let Some(spool) = &self.spool {
+            spool.release(offset);
+        }
     }
 
     /// The coordinator's output ends elsewhere: everything from there on is sent again, and the end after it. Of

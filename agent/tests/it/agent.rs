@@ -56,8 +56,11 @@ impl Start {
             .env("SECRET_OF_THE_AGENT", "hidden")
             .env("TITAN_MAX_JOBS", "4")
             .env("TITAN_LISTEN", "off")
+            .env("TITAN_ALLOW_JOBS", "true")
+            // What listens elsewhere on the machine is no part of a test.
+            .env("TITAN_PROBE_BACKENDS", "false")
             .env("LOG_LEVEL", "titan_agent=debug")
-            .args(["--coordinator", &coordinator.url, "--allow-jobs", "--allow-root-jobs"])
+            .args(["--coordinator", &coordinator.url, "--allow-root-jobs"])
             .arg("--state-dir")
             .arg(home.path().join("state"));
         Self { home, command }

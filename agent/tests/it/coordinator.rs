@@ -259,9 +259,7 @@ impl Shared {
     fn heartbeat(&self, body: &Value) -> Value {
         let mut state = self.state();
         let answers = state.report(&body["reports"]);
-        let leases = body["claim"]
-            .as_object()
-            .map(|claim| state.take(claim["claim"].as_u64().unwrap(), claim["free_slots"].as_u64().unwrap()));
+        let leases = body["claim"].as_object().map(|_| state.take(&body["claim"]));
         let stop: Vec<_> = body["leases"]
             .as_array()
             .unwrap()
@@ -277,11 +275,10 @@ impl Shared {
     }
 
     async fn claim(&self, body: &Value) -> Value {
-        let (number, free) = (body["claim"].as_u64().unwrap(), body["free_slots"].as_u64().unwrap());
         let end = Instant::now() + Duration::from_millis(body["wait_ms"].as_u64().unwrap());
         let mut changed = self.changed.subscribe();
         loop {
-            let leases = self.state().take(number, free);
+            let leases = self.state().take(body);
             if !leases.is_empty() || timeout_at(end, changed.changed()).await.is_err() {
                 let state = self.state();
                 return json!({
@@ -294,12 +291,23 @@ impl Shared {
 }
 
 impl State {
-    fn take(&mut self, number: u64, free: u64) -> Vec<Value> {
+    fn take(&mut self, claim: &Value) -> Vec<Value> {
+        let number = claim["claim"].as_u64().unwrap();
         if let Some(leases) = self.claims.get(&number) {
             return leases.clone();
         }
-        let most = self.queue.len().min(usize::try_from(free).unwrap());
-        let leases: Vec<_> = self.queue.drain(..most).collect();
+        let (mut slots, mut requests) =
+            (claim["free_slots"].as_u64().unwrap(), claim["free_requests"].as_u64().unwrap());
+        let mut leases = Vec::new();
+        self.queue.retain(|lease| {
+            let free = if lease["inference"].is_object() { &mut requests } else { &mut slots };
+            let takes = *free > 0;
+            if takes {
+                *free -= 1;
+                leases.push(lease.clone());
+            }
+            !takes
+        });
         if !leases.is_empty() {
             self.claims.insert(number, leases.clone());
         }

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test should stop where it breaks")]
 
 mod agent;
+#[path = "../../../tests/src/backend/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it belongs to the harness of the whole, which uses all of it")]
+mod backend;
+mod backends;
 mod coordinator;
 mod doctor;
 mod drain;
@@ -16,6 +20,7 @@ mod nvml;
 mod output;
 mod policy;
 mod processes;
+mod relay;
 mod settings;
 mod takeover;
 mod ways;

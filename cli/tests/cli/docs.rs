@@ -6,10 +6,11 @@ use clap::Parser;
 use titan_api::{jobs::SubmitJob, problem::ProblemType};
 use titan_cli::{args::Cli, failure::EXIT_CODES, manual::reference};
 
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", include_str!("../../../README.md")),
     ("docs/cli.md", include_str!("../../../docs/cli.md")),
     ("docs/operations.md", include_str!("../../../docs/operations.md")),
+    ("docs/inference.md", include_str!("../../../docs/inference.md")),
 ];
 
 /// The words of a line of shell, up to a comment; variables stay as they are.

@@ -129,8 +129,9 @@ impl Following {
         tokio::select! {
             biased;
             _ = self.memory.changed() => {
-                // An upload has brought something, has begun, or is over: then only Redis knows how.
-                self.look = !self.channel.is_open();
+                // An upload has brought something, has begun, or is over: then only Redis knows how. So it does of an
+                // attempt that is new here.
+                self.look = !self.channel.is_open() || self.channel.attempt() != self.attempt;
                 true
             }
             () = self.watch.changed(), if !is_live => {

@@ -88,6 +88,11 @@ impl Channel {
         self.lock().uploads > 0
     }
 
+    /// The attempt whose output is held.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.lock().attempt
+    }
+
     /// What an attempt has written from an offset on, as far as it is held here.
     pub(crate) fn after(&self, attempt: u32, offset: u64) -> Option<Bytes> {
         let held = self.lock();

@@ -16,10 +16,11 @@ use tokio::time::{Instant, sleep};
 use super::following::{Ending, Following, Step, Times};
 use crate::{error::ApiError, ids, notes, state::AppState, submission};
 
-const AGENT: HeaderName = HeaderName::from_static("x-titan-agent");
-const ATTEMPT: HeaderName = HeaderName::from_static("x-titan-attempt");
-const QUEUE_PLACE: HeaderName = HeaderName::from_static("x-titan-queue-place");
-const QUEUE_ESTIMATE: HeaderName = HeaderName::from_static("x-titan-queue-estimate-ms");
+/// Who answered, in which attempt, and where in line the request was, until when about.
+pub(crate) const AGENT: HeaderName = HeaderName::from_static("x-titan-agent");
+pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("x-titan-attempt");
+pub(crate) const QUEUE_PLACE: HeaderName = HeaderName::from_static("x-titan-queue-place");
+pub(crate) const QUEUE_ESTIMATE: HeaderName = HeaderName::from_static("x-titan-queue-estimate-ms");
 
 /// How long prompt and answer are kept after the end, milliseconds, for whoever comes again with the same key.
 const KEEP_MS: u64 = 60_000;
@@ -76,7 +77,9 @@ impl Relayed {
         let submit = Submit { jobs: &jobs, owner: what.owner, explain: false };
         let (outcome, following) =
             tokio::join!(submit.run(pool), Following::begin(&state.live, pool.clone(), id.clone(), asked));
-        let job = accepted(outcome?, what.spec)?;
+        let outcome = outcome?;
+        submission::count(&outcome, &state.metrics.submitted);
+        let job = accepted(outcome, what.spec)?;
         submission::log(&job, None);
         guard.job = job.id.clone();
         let mut following = following?;

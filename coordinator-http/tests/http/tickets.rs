@@ -30,8 +30,11 @@ fn wish() -> Value {
 #[tokio::test]
 async fn a_ticket_is_signed_for_one_request_to_one_model_on_one_agent() {
     let world = World::start().await;
-    let agent = reachable(&world, "box", 2).await;
+    let agent = reachable(&world, "box", 16).await;
     let key = world.key("default", &["inference"]).await;
+    let unnamed = world.post(&key, &format!("{REQUEST}?explain=true"), wish()).await.ok(200);
+    assert_eq!(unnamed["explanation"]["candidates"], json!([]));
+    let key = world.key("default", &["inference", "agents:read"]).await;
     let routed = world.post(&key, &format!("{REQUEST}?explain=true"), wish()).await.ok(200);
     assert_eq!(
         (&routed["mode"], &routed["agent_id"], &routed["endpoint"]),

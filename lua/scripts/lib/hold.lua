@@ -1,5 +1,6 @@
 -- hold: a job that was passed over for a minute holds an agent that could run it, which takes nothing else until the job
 -- fits, but for what is more urgent. So large jobs do not starve behind small ones. There is one hold for each priority.
+-- Requests to a model are all of one size, so none is passed over.
 local hold = {}
 
 local AFTER_MS = 60000
@@ -67,7 +68,7 @@ local function passed_over(by_prio)
           break
         end
         local is_first = not first[prio] or job.goes_before(j, first[prio])
-        if pool.now - j.waits >= AFTER_MS and is_first and agent_for(j) then
+        if pool.now - j.waits >= AFTER_MS and is_first and j.kind == 'process' and agent_for(j) then
           first[prio] = j
           break
         end

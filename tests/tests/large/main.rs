@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agents;
+mod clients;
 mod docs_page;
 mod helpers;
 mod outages;

@@ -6,7 +6,7 @@ use titan_api::{output::Encoding, work::Happening};
 use crate::executor::Piece;
 
 /// The report of a piece of output: as text where that is possible and not longer than base64.
-pub(super) fn output(piece: Piece) -> Happening {
+pub(in crate::outbox) fn output(piece: Piece) -> Happening {
     let Piece { offset, stream, bytes } = piece;
     let (data, encoding) = match String::from_utf8(bytes) {
         Ok(text) if escaped_bytes(&text) <= text.len().div_ceil(3) * 4 => (text, Encoding::Utf8),
@@ -14,6 +14,16 @@ pub(super) fn output(piece: Piece) -> Happening {
         Err(e) => (STANDARD.encode(e.as_bytes()), Encoding::Base64),
     };
     Happening::Output { offset, stream, data, encoding }
+}
+
+/// Where the output that `event` carries ends; `None` if it carries none.
+pub(in crate::outbox) fn end(event: &Happening) -> Option<u64> {
+    let Happening::Output { offset, data, encoding, .. } = event else { return None };
+    let bytes = match encoding {
+        Encoding::Utf8 => data.len(),
+        Encoding::Base64 => data.len() / 4 * 3 - data.bytes().rev().take_while(|b| *b == b'=').count(),
+    };
+    Some(offset + bytes as u64)
 }
 
 /// How long `text` is inside a JSON string: a control character takes six bytes.
@@ -44,6 +54,15 @@ mod tests {
         assert_eq!(encoded("grün\n".as_bytes()), ("grün\n".into(), Encoding::Utf8));
         assert_eq!(encoded(b"\xff\x00"), ("/wA=".into(), Encoding::Base64));
         assert_eq!(encoded(&[0; 6]), ("AAAAAAAA".into(), Encoding::Base64), "six escapes would be four times as long");
+    }
+
+    #[test]
+    fn the_end_of_a_chunk_counts_what_it_decodes_to() {
+        for bytes in [&b""[..], b"a", b"ab", b"abc", b"\xff", b"\xff\xff", b"\xff\xff\xff", b"\xff\xff\xff\xff"] {
+            let event = output(Piece { offset: 7, stream: Stream::Stdout, bytes: bytes.to_vec() });
+            assert_eq!(end(&event), Some(7 + bytes.len() as u64), "{event:?}");
+        }
+        assert_eq!(end(&Happening::Started {}), None);
     }
 
     #[test]

@@ -6,8 +6,10 @@ use axum::{Json, extract::State};
 use http::{HeaderMap, header, uri::Authority};
 use serde::Deserialize;
 use titan_api::{
+    ids::AgentId,
     inference::{InferenceMode, RequestInference, RoutedInference},
     limits,
+    scheduler::Explanation,
     time::Timestamp,
 };
 use titan_lua::tickets::{Issue, IssueOutcome, Issued};
@@ -70,13 +72,15 @@ pub(crate) async fn handler(
         most: UNUSED,
         explain: query.explain,
     };
-    let issued = match issue.run(&caller.pool).await? {
+    let outcome = issue.run(&caller.pool).await?;
+    let shown = |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { unnamed(e) });
+    let issued = match outcome {
         IssueOutcome::Issued(issued) if state.keys.has_rsa() => issued,
         IssueOutcome::Issued(Issued { agent, score, explanation, .. }) => {
-            return Ok(Json(relay(&headers, &id.to_string(), Some((agent, score)), explanation)));
+            return Ok(Json(relay(&headers, &id.to_string(), Some((agent, score)), shown(explanation))));
         }
         IssueOutcome::Relay { best, explanation } => {
-            return Ok(Json(relay(&headers, &id.to_string(), best, explanation)));
+            return Ok(Json(relay(&headers, &id.to_string(), best, shown(explanation))));
         }
         IssueOutcome::Unserved => {
             return Err(ApiError::ModelNotFound(format!("no agent of this pool has a model {:?}", wish.model)));
@@ -104,7 +108,7 @@ pub(crate) async fn handler(
         expires_at: Some(expires_at),
         kept_until: Some(Timestamp::from_ms(kept_ms)),
         score: Some(issued.score),
-        explanation: issued.explanation,
+        explanation: shown(issued.explanation),
     }))
 }
 
@@ -112,8 +116,8 @@ pub(crate) async fn handler(
 fn relay(
     headers: &HeaderMap,
     id: &str,
-    best: Option<(titan_api::ids::AgentId, f64)>,
-    explanation: Option<titan_api::scheduler::Explanation>,
+    best: Option<(AgentId, f64)>,
+    explanation: Option<Explanation>,
 ) -> RoutedInference {
     let (agent_id, score) = best.unzip();
     RoutedInference {
@@ -127,6 +131,13 @@ fn relay(
         score,
         explanation,
     }
+}
+
+/// An explanation without the names of agents.
+fn unnamed(mut explanation: Explanation) -> Explanation {
+    explanation.candidates.clear();
+    explanation.session_agent = None;
+    explanation
 }
 
 /// The coordinator as this client has called it; a path alone if it does not say how.

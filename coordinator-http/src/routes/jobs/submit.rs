@@ -88,6 +88,7 @@ pub(crate) async fn handler(
 fn shown(mut explanation: Explanation, sees_agents: bool) -> Explanation {
     if !sees_agents {
         explanation.candidates.clear();
+        explanation.session_agent = None;
     }
     explanation
 }

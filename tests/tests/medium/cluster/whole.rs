@@ -25,7 +25,7 @@ use crate::store::world::agent_id;
 /// The scripts of a pool, by their files.
 fn scripts() -> BTreeSet<String> {
     let folder = workspace().join("lua/scripts");
-    let nouns = ["agents", "events", "jobs", "output", "pool"];
+    let nouns = ["agents", "events", "jobs", "models", "output", "pool", "tickets", "usage"];
     let files = nouns.iter().flat_map(|noun| {
         let files = fs::read_dir(folder.join(noun)).unwrap();
         files.map(move |file| format!("{noun}/{}", file.unwrap().path().file_stem().unwrap().to_string_lossy()))

@@ -1,0 +1,184 @@
+//! What serves models on this box: backends that the operator named, and those found at their usual ports. Each is asked
+//! again and again what it serves; the pool sees one list of models, whoever serves them.
+
+mod backend;
+mod dialect;
+mod http;
+mod kind;
+mod llamacpp;
+mod ollama;
+mod openai;
+mod probe;
+mod vllm;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use titan_api::{agents::Model, limits};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
+use tracing::warn;
+
+pub(crate) use backend::{Backend, Target};
+pub(crate) use http::{NoAnswer, cause};
+pub use kind::Kind;
+
+use crate::{agent::Agent, config::Config};
+
+/// Requests at once for one model.
+const PARALLEL: u32 = 256;
+/// How often backends are asked, at least and at most.
+const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5);
+/// How often backends are looked for at their usual ports.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// How long the first look may keep the agent from registering.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// All backends of the box.
+#[derive(Debug)]
+pub(crate) struct Backends {
+    list: Mutex<Vec<Arc<Backend>>>,
+    probe: bool,
+    models: Mutex<Vec<Model>>,
+    /// One of them may serve other models than it did.
+    doubt: Notify,
+}
+
+impl Backends {
+    /// Those that the operator named.
+    ///
+    /// # Errors
+    /// A key cannot be read.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let named = config.backends.iter().map(|arg| Backend::new(arg).map(Arc::new));
+        let list = Mutex::new(named.collect::<Result<_, _>>()?);
+        Ok(Self { list, probe: config.probe_backends, models: Mutex::default(), doubt: Notify::new() })
+    }
+
+    /// All models, as the pool is to see them.
+    pub(crate) fn models(&self) -> Vec<Model> {
+        lock(&self.models).clone()
+    }
+
+    /// Who is to answer a request to `model`: where it is loaded, then where there is most room.
+    pub(crate) fn target(&self, model: &str) -> Option<Target> {
+        let mut best: Option<(bool, f64, Target)> = None;
+        for backend in self.list().iter() {
+            let Some(served) = backend.served().into_iter().find(|served| served.public == model) else { continue };
+            let (loaded, load) = (served.loaded, f64::from(backend.busy()) / f64::from(served.parallel));
+            if best.as_ref().is_none_or(|(l, b, _)| (loaded && !l) || (loaded == *l && load < *b)) {
+                best = Some((loaded, load, Target::new(Arc::clone(backend), served)));
+            }
+        }
+        best.map(|(_, _, target)| target)
+    }
+
+    /// Somebody has seen a backend fail: they are asked at once.
+    pub(crate) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Asks all of them what they serve; `true` if that is something else than before.
+    async fn look(&self) -> bool {
+        let mut asking = JoinSet::new();
+        for backend in self.list().iter().cloned() {
+            asking.spawn(async move { backend.refresh().await });
+        }
+        asking.join_all().await;
+        let merged = merge(&self.list());
+        let mut models = lock(&self.models);
+        let changed = *models != merged;
+        *models = merged;
+        changed
+    }
+
+    /// Looks for backends at the usual ports.
+    async fn probe(&self) {
+        if !self.probe {
+            return;
+        }
+        let known: Vec<_> = self.list().iter().map(|backend| backend.url().to_owned()).collect();
+        let found = probe::find(&known).await;
+        self.list().extend(found.into_iter().map(Arc::new));
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Backend>>> {
+        lock(&self.list)
+    }
+}
+
+/// One entry for each public name: several backends that serve it serve more at once.
+fn merge(backends: &[Arc<Backend>]) -> Vec<Model> {
+    let mut models = BTreeMap::<String, Model>::new();
+    for backend in backends {
+        for served in backend.served() {
+            let model = Model {
+                name: served.public.clone(),
+                vram_mb: served.vram_mb,
+                parallel: served.parallel,
+                loaded: served.loaded,
+                backend: backend.kind.as_str().to_owned(),
+                size_mb: served.size_mb,
+            };
+            models
+                .entry(served.public)
+                .and_modify(|other| {
+                    other.parallel = (other.parallel + model.parallel).min(PARALLEL);
+                    other.vram_mb = if other.loaded || model.loaded { 0 } else { other.vram_mb.min(model.vram_mb) };
+                    other.loaded |= model.loaded;
+                })
+                .or_insert(model);
+        }
+    }
+    if models.len() > limits::MODELS {
+        warn!("the backends serve {} models; the first {} by name are told", models.len(), limits::MODELS);
+    }
+    models.into_values().take(limits::MODELS).collect()
+}
+
+/// Whether a model can have that name.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=limits::LABEL_BYTES).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)
+}
+
+/// Looks for the first time, so that registering tells what is served.
+pub(crate) async fn first_look(agent: &Agent) {
+    let look = async {
+        agent.backends.probe().await;
+        look(agent).await;
+    };
+    // One that is slow is told with a heartbeat.
+    let _ = timeout(FIRST_LOOK, look).await;
+}
+
+/// Looks again and again until the agent stops; what has changed is told at once.
+pub(crate) async fn run(agent: Arc<Agent>) {
+    let backends = &agent.backends;
+    let mut probed = tokio::time::Instant::now();
+    loop {
+        let half = Duration::from_millis(agent.settings.borrow().heartbeat_interval_ms) / 2;
+        tokio::select! {
+            () = tokio::time::sleep(half.clamp(*EVERY.start(), *EVERY.end())) => {}
+            () = backends.doubt.notified() => {}
+        }
+        if probed.elapsed() >= PROBE_EVERY {
+            probed = tokio::time::Instant::now();
+            backends.probe().await;
+        }
+        look(&agent).await;
+    }
+}
+
+async fn look(agent: &Agent) {
+    if agent.backends.look().await {
+        let parallel = agent.backends.models().iter().map(|model| model.parallel).sum();
+        agent.attempts.take_requests(parallel);
+        agent.beat_now.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

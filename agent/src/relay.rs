@@ -1,0 +1,77 @@
+//! Answering a request to a model: asks the backend and gives its answer to the outbox as it comes.
+//!
+//! The answer is forgotten as soon as its attempt ends otherwise: dropping it drops the connection to the backend,
+//! which is how a backend learns that nobody waits any more.
+
+mod answer;
+mod body;
+mod ending;
+mod events;
+mod patience;
+
+use std::{sync::Arc, time::Duration};
+
+use titan_api::{
+    inference::InferenceSpec,
+    jobs::Reason,
+    work::{Happening, Lease},
+};
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::{
+    agent::Agent,
+    attempts::Orders,
+    clock,
+    executor::{failed, lease_lost, unstarted},
+    outbox::Spool,
+};
+use answer::Answer;
+
+/// The clock that counts sleep cannot be waited for, so it is looked at this often.
+const LOOK_MS: u64 = 1_000;
+
+/// Answers one request and gives what is to be reported of its end; `None` if it was disowned.
+///
+/// When this comes back, the backend was told that nobody waits for more.
+pub(crate) async fn run(
+    agent: &Agent,
+    lease: &Lease,
+    request: &InferenceSpec,
+    spool: &Arc<Spool>,
+    orders: watch::Receiver<Orders>,
+) -> Option<Happening> {
+    let answer = Answer { agent, lease_id: &lease.lease_id, request, spool };
+    tokio::select! {
+        // An order to stop goes before an answer that ends in the same moment: nobody wants that any more.
+        biased;
+        end = until_stopped(orders, lease) => end,
+        end = answer.give() => Some(end),
+    }
+}
+
+/// Waits until the attempt has to end, and gives how that is told.
+async fn until_stopped(mut orders: watch::Receiver<Orders>, lease: &Lease) -> Option<Happening> {
+    let ends_ms = lease.timeout_ms.map(|timeout_ms| clock::now_ms().saturating_add(timeout_ms));
+    let mut told = true;
+    loop {
+        let current = *orders.borrow_and_update();
+        let now_ms = clock::now_ms();
+        if let Some(stop) = current.stop {
+            return unstarted(stop);
+        }
+        if current.deadline_ms.is_some_and(|deadline_ms| now_ms >= deadline_ms) {
+            warn!(job.id = %lease.job_id, attempt = lease.attempt, "the lease was not renewed in time; the answer is ended");
+            return lease_lost(None);
+        }
+        if ends_ms.is_some_and(|ends_ms| now_ms >= ends_ms) {
+            return Some(failed(Reason::Timeout, "the answer took longer than the request allows"));
+        }
+        let next_ms = [current.deadline_ms, ends_ms].into_iter().flatten().min().unwrap_or(u64::MAX);
+        let pause = Duration::from_millis(next_ms.saturating_sub(now_ms).clamp(1, LOOK_MS));
+        tokio::select! {
+            changed = orders.changed(), if told => told = changed.is_ok(),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

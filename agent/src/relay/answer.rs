@@ -1,0 +1,209 @@
+//! One answer: its status and head, then a stream of events or a document. Whatever a backend sends is bounded, and only
+//! what is well-formed is given on.
+
+use std::sync::Arc;
+
+use reqwest::{
+    Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
+use serde_json::Value;
+use titan_api::{
+    ids::LeaseId,
+    inference::{InferenceSpec, Usage},
+    work::Happening,
+};
+use tokio::time::Instant;
+
+use super::{
+    body,
+    ending::Broken,
+    events::{self, Events},
+    patience::Patience,
+};
+use crate::{agent::Agent, backends::Target, clock::millis, outbox::Spool};
+
+/// Bytes of a streamed answer.
+const STREAM_BYTES: u64 = 64 * 1_024 * 1_024;
+/// Bytes of an answer that is one document, which is held in memory as a whole.
+const DOCUMENT_BYTES: usize = 8 * 1_024 * 1_024;
+/// Bytes of a refusal; the rest is cut.
+const REFUSAL_BYTES: usize = 64 * 1_024;
+
+/// What it takes to answer one request.
+pub(super) struct Answer<'a> {
+    pub agent: &'a Agent,
+    pub lease_id: &'a LeaseId,
+    pub request: &'a InferenceSpec,
+    pub spool: &'a Arc<Spool>,
+}
+
+impl Answer<'_> {
+    /// Gives the whole answer, and how it ended.
+    pub(super) async fn give(&self) -> Happening {
+        let Some(target) = self.agent.backends.target(&self.request.model) else {
+            return Broken::Backend("no backend of this agent serves the model any more".to_owned()).told();
+        };
+        let more = if self.request.continues { target.backend.dialect.to_continue() } else { &[] };
+        let Some(body) = body::for_backend(&self.request.body, &target.model.own, more) else {
+            return Broken::Backend("the request is no JSON object".to_owned()).told();
+        };
+        self.agent.outbox.started(self.lease_id);
+        let patience = Patience::new(self.request);
+        match self.relay(&target, &patience, body).await {
+            Ok(usage) => Happening::Completed { result: None, usage: Some(usage) },
+            Err(broken) => {
+                if matches!(broken, Broken::Backend(_)) {
+                    self.agent.backends.doubt();
+                }
+                broken.told()
+            }
+        }
+    }
+
+    async fn relay(&self, target: &Target, patience: &Patience<'_>, body: String) -> Result<Usage, Broken> {
+        let asking =
+            target.backend.http.post(self.request.route.path()).header(CONTENT_TYPE, "application/json").body(body);
+        let accept = if self.request.stream { "text/event-stream" } else { "application/json" };
+        let asking = async { Ok(asking.header("accept", accept).send().await?) };
+        let mut response = patience.for_first(target, asking).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(&mut response, patience).await);
+        }
+        check_type(&response, self.request.stream)?;
+        if self.request.stream {
+            self.stream(response, target, patience).await
+        } else {
+            self.document(response, target, patience).await
+        }
+    }
+
+    /// A status other than 2xx: the backend's words are given on if they are about the request.
+    async fn refusal(&self, response: &mut Response, patience: &Patience<'_>) -> Broken {
+        let status = response.status();
+        // The agent's key is the operator's business, and being busy passes.
+        let about_request = status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 407 | 408 | 429);
+        if !about_request {
+            return Broken::Backend(words(status));
+        }
+        let mut text = Vec::new();
+        while text.len() < REFUSAL_BYTES {
+            let next = patience.for_next(async { Ok(response.chunk().await?) }).await;
+            let Ok(Some(part)) = next else { break };
+            text.extend_from_slice(&part);
+        }
+        text.truncate(REFUSAL_BYTES);
+        self.write(&text).await;
+        Broken::Refused(status)
+    }
+
+    async fn stream(&self, mut response: Response, target: &Target, patience: &Patience<'_>) -> Result<Usage, Broken> {
+        let mut events = Events::default();
+        let (mut first, mut last, mut bytes) = (None, patience.asked, 0_u64);
+        while !events.seen.complete {
+            let next = next_events(&mut response, &mut events);
+            let (whole, good) = match first {
+                None => patience.for_first(target, next).await?,
+                Some(_) => patience.for_next(next).await?,
+            };
+            last = Instant::now();
+            first = first.or(Some(last));
+            bytes += whole.len() as u64;
+            // What has no event in it is no answer; as long as nothing was given on, another agent may be asked.
+            if events.seen.events > 0 {
+                self.write(&whole).await;
+            }
+            good?;
+            if bytes > STREAM_BYTES {
+                return Err(Broken::Backend("the backend's answer is longer than 64 MiB".to_owned()));
+            }
+        }
+        let first = first.unwrap_or(last);
+        let load_ms = patience.load_ms();
+        let seen = events.seen;
+        Ok(Usage {
+            prompt_tokens: seen.usage.prompt_tokens,
+            completion_tokens: seen.usage.completion_tokens.or(Some(seen.pieces)),
+            first_token_ms: Some(millis(first - patience.asked).saturating_sub(load_ms.unwrap_or(0))),
+            generation_ms: Some(millis(last - first)),
+            load_ms,
+        })
+    }
+
+    /// A document is given on as a whole, so that one that breaks off can be asked for elsewhere.
+    async fn document(
+        &self,
+        mut response: Response,
+        target: &Target,
+        patience: &Patience<'_>,
+    ) -> Result<Usage, Broken> {
+        let mut document = Vec::new();
+        let mut next = patience.for_first(target, async { Ok(response.chunk().await?) }).await?;
+        while let Some(part) = next {
+            if document.len() + part.len() > DOCUMENT_BYTES {
+                return Err(Broken::Backend("the backend's answer is longer than 8 MiB".to_owned()));
+            }
+            document.extend_from_slice(&part);
+            next = patience.for_next(async { Ok(response.chunk().await?) }).await?;
+        }
+        let Ok(value) = serde_json::from_slice::<Value>(&document) else {
+            return Err(Broken::Backend("the backend's answer is no JSON".to_owned()));
+        };
+        self.write(&document).await;
+        let load_ms = patience.load_ms();
+        let took_ms = millis(patience.asked.elapsed()).saturating_sub(load_ms.unwrap_or(0));
+        // When its first token was made nobody knows.
+        Ok(Usage { generation_ms: Some(took_ms), load_ms, ..events::usage(&value).unwrap_or_default() })
+    }
+
+    async fn write(&self, bytes: &[u8]) {
+        self.spool.write(bytes, || self.agent.outbox.output(self.lease_id)).await;
+    }
+}
+
+type Taken = (Vec<u8>, Result<(), events::Malformed>);
+
+/// The next whole events, once there is at least one that is no comment. Comments are held back until then, so that a
+/// backend cannot seem alive by them.
+async fn next_events(response: &mut Response, events: &mut Events) -> Result<Taken, Broken> {
+    let before = events.seen.events;
+    let mut whole = Vec::new();
+    loop {
+        let Some(bytes) = response.chunk().await? else {
+            return Err(Broken::Backend("the backend's answer ended in the middle".to_owned()));
+        };
+        let (more, good) = events.take(&bytes);
+        whole.extend(more);
+        if good.is_err() || events.seen.events > before {
+            return Ok((whole, good));
+        }
+        if whole.len() > REFUSAL_BYTES {
+            // Nothing but comments; they mean nothing to anybody.
+            whole.clear();
+        }
+    }
+}
+
+fn check_type(response: &Response, stream: bool) -> Result<(), Broken> {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let wanted = if stream { "text/event-stream" } else { "application/json" };
+    if kind != wanted {
+        return Err(Broken::Backend(format!("the backend answers with `{}` instead of {wanted}", kind.escape_debug())));
+    }
+    match header(CONTENT_ENCODING) {
+        "" | "identity" => Ok(()),
+        _ => Err(Broken::Backend("the backend's answer is compressed, which nobody asked for".to_owned())),
+    }
+}
+
+fn words(status: StatusCode) -> String {
+    match status.as_u16() {
+        401 | 403 | 407 => {
+            format!("the backend does not accept this agent ({status}); its operator names a key with api_key_file")
+        }
+        300..=399 => format!("the backend points elsewhere ({status}), where nothing is sent"),
+        _ => format!("the backend answers {status}"),
+    }
+}

@@ -1,0 +1,49 @@
+//! Ways in which an answer ends badly, and what the coordinator is told of each.
+
+use reqwest::StatusCode;
+use titan_api::{jobs::Reason, work::Happening};
+
+use super::events::Malformed;
+use crate::{backends::cause, executor::failed};
+
+/// Why there is no whole answer.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The backend failed; another may do better.
+    Backend(String),
+    /// It was silent for too long.
+    Silent(String),
+    /// It refused the request itself with this status.
+    Refused(StatusCode),
+}
+
+impl Broken {
+    pub(super) fn told(self) -> Happening {
+        match self {
+            Self::Backend(why) => failed(Reason::BackendFailed, why),
+            Self::Silent(why) => failed(Reason::Stalled, why),
+            Self::Refused(status) => Happening::Failed {
+                reason: Reason::BackendRejected,
+                exit_code: Some(i32::from(status.as_u16())),
+                signal: None,
+                message: Some(format!("the backend refused the request with {status}")),
+            },
+        }
+    }
+}
+
+impl From<reqwest::Error> for Broken {
+    fn from(error: reqwest::Error) -> Self {
+        let what = if error.is_connect() { "the backend cannot be reached" } else { "the backend broke off" };
+        Self::Backend(format!("{what}: {}", cause(&error)))
+    }
+}
+
+impl From<Malformed> for Broken {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Is(why) => Self::Backend(why.to_owned()),
+            Malformed::Error(words) => Self::Backend(format!("the backend says: {words}")),
+        }
+    }
+}
