@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod bench;
 pub mod binaries;
 pub mod browser;
 pub mod cluster;
