@@ -153,8 +153,12 @@ impl Bench {
         let (count, before) = (agents.len(), resident_bytes(self.pid));
         let (arrived, mut arrivals) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let tasks: Vec<_> =
-            agents.into_iter().map(|agent| tokio::spawn(wait(agent, arrived.clone(), Arc::clone(&waiting)))).collect();
+        let mut tasks = Vec::new();
+        for (number, agent) in agents.into_iter().enumerate() {
+            // Spread over the time of a wait, as agents are that did not all start at once.
+            let first_ms = WAIT_MS * (number as u64 + 1) / count as u64;
+            tasks.push(tokio::spawn(wait(agent, first_ms, arrived.clone(), Arc::clone(&waiting))));
+        }
         while waiting.load(Ordering::Relaxed) < count {
             sleep(Duration::from_millis(50)).await;
         }
@@ -186,10 +190,17 @@ impl Bench {
 }
 
 /// Waits for work again and again, and says when some came.
-async fn wait(mut agent: ProtocolAgent, arrived: mpsc::UnboundedSender<Instant>, waiting: Arc<AtomicUsize>) {
+async fn wait(
+    mut agent: ProtocolAgent,
+    first_ms: u64,
+    arrived: mpsc::UnboundedSender<Instant>,
+    waiting: Arc<AtomicUsize>,
+) {
     waiting.fetch_add(1, Ordering::Relaxed);
+    let mut wait_ms = first_ms;
     loop {
-        let leases = agent.claim(1, WAIT_MS).await;
+        let leases = agent.claim(1, wait_ms).await;
+        wait_ms = WAIT_MS;
         if !leases.is_empty() {
             let _ = arrived.send(Instant::now());
             agent.complete(&leases).await;

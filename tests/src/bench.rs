@@ -111,10 +111,10 @@ pub fn print_reference(us: f64) {
     println!("reference: a script of {WRITES} bare writes takes {us:.1} us of Redis' CPU");
 }
 
-/// The time below which this share (of 100) of the times lie; sorts them.
+/// The time below which this share (of 100) of the times lie, with 100 the longest; sorts them.
 pub fn percentile(times: &mut [f64], percent: usize) -> f64 {
     times.sort_by(f64::total_cmp);
-    times.get(times.len() * percent / 100).copied().unwrap_or_default()
+    times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// Bytes of memory that a process has to itself or shares; none where there is no `/proc`.
@@ -133,6 +133,13 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).map(str::parse::<u32>);
     let ticks = f64::from(fields.next()?.ok()?) + f64::from(fields.next()?.ok()?);
     Some(ticks / TICKS_A_SECOND)
+}
+
+/// Microseconds of CPU that the main thread of a process has used; none where there is no `/proc`.
+#[must_use]
+pub fn main_thread_us(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    Some(stat.split_whitespace().next()?.parse::<f64>().ok()? / 1e3)
 }
 
 /// Lets this process and those that it starts open as many files as the system allows; says how many.

@@ -142,13 +142,18 @@ function queue.retry(j, a, why, free)
   end
 end
 
+local function bind_waiting(j, a, devices)
+  bind_pending(j, a, devices)
+  pool.spent = pool.spent + 1
+end
+
 -- Binds the first pending jobs of a class to the best agents, for a class that has got new members.
 function queue.place_waiting(cid)
   for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, FILLED_AT_ONCE - 1)) do
     local j = job:load(id)
     local a, devices = place.find(j)
     if a then
-      bind_pending(j, a, devices)
+      bind_waiting(j, a, devices)
     end
   end
 end
@@ -232,14 +237,14 @@ local function fitting_held(a)
   return j, devices
 end
 
--- Binds pending jobs to an agent that has room and waits for work, at most `most` of them. Returns the bound jobs. What
--- would be too much for one script is done later.
-function queue.fill(a, most)
-  local bound = {}
+-- Binds pending jobs to an agent that has room and waits for work, as many as were asked for, or as this script has units
+-- left for. Returns the bound jobs. What would be too much for one script is done later.
+function queue.fill(a, asked)
+  local bound, most = {}, asked or math.max(0, FILLED_AT_ONCE - pool.spent)
   if not agent.takes_work(a) or redis.call('EXISTS', key('waiting')) == 0 then
     return bound
   end
-  while #bound < (most or FILLED_AT_ONCE) do
+  while #bound < most do
     local j, devices
     if a.held then
       j, devices = fitting_held(a)
@@ -249,10 +254,10 @@ function queue.fill(a, most)
     if not j then
       return bound
     end
-    bind_pending(j, a, devices)
+    bind_waiting(j, a, devices)
     bound[#bound + 1] = j
   end
-  if not most then
+  if not asked then
     redis.call('ZADD', key('due'), int(pool.now), 'room:' .. a.id)
   end
   return bound
