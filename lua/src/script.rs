@@ -94,23 +94,26 @@ fn joined(parts: &[Part], script: &str) -> String {
     }
     let names: Vec<_> = parts.iter().map(|part| part.name).collect();
     let late: Vec<_> = parts.iter().filter(|part| part.is_late).map(Part::if_asked_for).collect();
-    let mut text = format!("local {}\nreturn (function()\n", names.join(", "));
+    let mut text = vec![format!("local {}\nreturn (function()", names.join(", "))];
     if !late.is_empty() {
-        text += &format!("local function make(name)\n{}\nend\nend\n", late.join("\nelse"));
+        text.push(format!("local function make(name)\n{}\nend\nend", late.join("\nelse")));
     }
-    for part in parts {
-        text += &if part.is_late { format!("{0} = later(make, '{0}')\n", part.name) } else { part.made() };
-    }
-    text + script + "\nend)()\n"
+    text.extend(parts.iter().map(Part::in_its_place));
+    text.extend([script.to_owned(), "end)()".to_owned()]);
+    text.join("\n")
 }
 
 impl Part {
-    fn made(&self) -> String {
-        format!("{} = (function()\n{}\nend)()\n", self.name, self.body)
+    fn in_its_place(&self) -> String {
+        if self.is_late { format!("{0} = later(make, '{0}')", self.name) } else { self.made() }
     }
 
     fn if_asked_for(&self) -> String {
-        format!("if name == '{0}' then\n{1}return {0}", self.name, self.made())
+        format!("if name == '{0}' then\n{1}\nreturn {0}", self.name, self.made())
+    }
+
+    fn made(&self) -> String {
+        format!("{} = (function()\n{}\nend)()", self.name, self.body)
     }
 }
 

@@ -1,7 +1,9 @@
 //! How fast jobs are placed, through the typed wrapper and with the job written: at 10 and at 10,000 agents, with agents
 //! that stand in 1, 10 and 32 classes, one by one and in batches, and how fast heartbeats are taken beside it.
 //!
-//! Redis does the work on one core while this program asks from the other; the figures are what both reach together.
+//! Redis does the work on one core while this program asks from the other; the figures are what both reach together. What
+//! Redis' CPU takes is also told as a multiple of the reference (a script of 20 bare writes, on the same Redis), which
+//! can be compared between machines.
 #![expect(
     clippy::expect_used,
     clippy::cast_precision_loss,
@@ -12,16 +14,15 @@ use std::{collections::BTreeMap, time::Instant};
 
 use futures_util::{StreamExt, stream};
 use titan_api::{
-    agents::{Facts, Measures},
+    agents::Measures,
     ids::{AgentId, JobId, PoolName},
-    jobs::{JobKind, ProcessSpec, Requirements, SubmitJob},
-    work::Claim,
 };
-use titan_lua::{Pool, PoolSettings, Store, agents, jobs};
-use titan_tests::redis::RedisServer;
+use titan_lua::{Pool, PoolSettings, agents, jobs};
+use titan_tests::{
+    bench::{PARALLEL, enter, facts, job, print_reference, reference_us},
+    redis::{RedisServer, patient_store},
+};
 
-/// Calls under way at once.
-const PARALLEL: usize = 256;
 /// Agents are reachable for as long as the bench takes.
 const REACHABLE_MS: u64 = 3_600_000;
 
@@ -32,13 +33,22 @@ const BATCH: usize = 32;
 async fn main() {
     println!("placing, jobs a second (Redis and this program on the cores of one machine)");
     println!(
-        "{:>8} {:>8} {:>12} {:>14} {:>14} {:>14} {:>14}",
-        "agents", "classes", "one by one", "Redis CPU us", "in batches", "Redis CPU us", "heartbeats/s"
+        "{:>8} {:>8} {:>12} {:>14} {:>10} {:>14} {:>14} {:>10} {:>14}",
+        "agents",
+        "classes",
+        "one by one",
+        "Redis CPU us",
+        "references",
+        "in batches",
+        "Redis CPU us",
+        "references",
+        "heartbeats/s"
     );
-    let few = run(10, 1).await;
-    let many = run(10_000, 1).await;
+    let (few, _) = run(10, 1).await;
+    let (many, reference_us) = run(10_000, 1).await;
     run(10_000, 10).await;
     run(10_000, 32).await;
+    print_reference(reference_us);
     println!("10,000 agents to 10 agents: {:.2} (to be at least 0.7)", many / few);
 }
 
@@ -47,18 +57,14 @@ fn settings() -> PoolSettings {
     PoolSettings { claim_timeout_ms: REACHABLE_MS, heartbeat_timeout_ms: REACHABLE_MS, ..PoolSettings::default() }
 }
 
-async fn run(agents: usize, classes: usize) -> f64 {
+/// Jobs a second, one by one, and what the reference took.
+async fn run(agents: usize, classes: usize) -> (f64, f64) {
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
-    let pool = Store::new(&redis.url(), settings()).expect("a URL").pool(&PoolName::default());
+    let pool = patient_store(&redis.url(), settings()).pool(&PoolName::default());
     make_classes(&pool, classes).await;
-    let ids: Vec<_> = (0..agents).map(|i| AgentId::new(format!("agent-{i:05}")).expect("an id")).collect();
-    let epochs: BTreeMap<_, _> = stream::iter(&ids)
-        .map(|id| enter(&pool, id, classes))
-        .buffer_unordered(PARALLEL)
-        .collect::<Vec<_>>()
-        .await
-        .into_iter()
-        .collect();
+    let epochs = enter(&pool, agents, &facts((0..classes).map(label)), REACHABLE_MS).await;
+    let ids: Vec<_> = epochs.keys().cloned().collect();
+    let reference_us = reference_us(&redis).await;
     let (rate, each_us) = placings(&redis, &pool, agents, 1).await;
     let (batch_rate, batch_each_us) = placings(&redis, &pool, agents, BATCH).await;
     let begun = Instant::now();
@@ -67,9 +73,11 @@ async fn run(agents: usize, classes: usize) -> f64 {
     all.buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
     let heartbeats = beats as f64 / begun.elapsed().as_secs_f64();
     println!(
-        "{agents:>8} {classes:>8} {rate:>12.0} {each_us:>14.1} {batch_rate:>14.0} {batch_each_us:>14.1} {heartbeats:>14.0}"
+        "{agents:>8} {classes:>8} {rate:>12.0} {each_us:>14.1} {:>10.1} {batch_rate:>14.0} {batch_each_us:>14.1} {:>10.1} {heartbeats:>14.0}",
+        each_us / reference_us,
+        batch_each_us / reference_us,
     );
-    rate
+    (rate, reference_us)
 }
 
 /// Places jobs, `at_once` in a call, and takes them back: jobs a second, and microseconds of Redis for each.
@@ -104,21 +112,15 @@ async fn placings(redis: &RedisServer, pool: &Pool, agents: usize, at_once: usiz
     (placed as f64 / spent, redis_us / placed as f64)
 }
 
-fn job(class: usize) -> SubmitJob {
-    let zone = BTreeMap::from([(format!("class-{class}"), "yes".to_owned())]);
-    SubmitJob {
-        kind: JobKind::Process,
-        process: ProcessSpec { command: vec!["nvidia-smi".into(), "-L".into()], ..ProcessSpec::default() },
-        requirements: Requirements { gpus: 0, agent_labels: zone, ..Requirements::default() },
-        allow_unserved: true,
-        ..SubmitJob::default()
-    }
+/// What makes agents members of a class.
+fn label(class: usize) -> String {
+    format!("class-{class}")
 }
 
 async fn make_classes(pool: &Pool, classes: usize) {
     for class in 0..classes {
         let id = JobId::new(format!("first-of-{class}")).expect("an id");
-        jobs::Submit { jobs: &[jobs::NewJob::new(&id, &job(class))], owner: "bench", explain: false }
+        jobs::Submit { jobs: &[jobs::NewJob::new(&id, &job(&label(class)))], owner: "bench", explain: false }
             .run(pool)
             .await
             .expect("submitted");
@@ -126,40 +128,9 @@ async fn make_classes(pool: &Pool, classes: usize) {
     }
 }
 
-async fn enter(pool: &Pool, id: &AgentId, classes: usize) -> (AgentId, i64) {
-    let facts = Facts {
-        hostname: "box".into(),
-        os: "linux".into(),
-        arch: "x86_64".into(),
-        cpu_model: String::new(),
-        cpus: 64,
-        ram_mb: 262_144,
-        gpus: Vec::new(),
-        models: Vec::new(),
-        accepts_processes: true,
-        max_jobs: 64,
-        endpoint: None,
-        labels: (0..classes).map(|c| (format!("class-{c}"), "yes".to_owned())).collect(),
-        boot_id: String::new(),
-        version: "bench".into(),
-        versions: BTreeMap::new(),
-        enforces: Vec::new(),
-        price_per_hour: None,
-    };
-    let call =
-        agents::RegisterAgent { agent: id, public_key: id.as_str(), instance_id: "1", facts: &facts, running: &[] };
-    let agents::RegisterOutcome::Registered { epoch, .. } = call.run(pool).await.expect("registered") else {
-        panic!("{id} was turned away")
-    };
-    let claim = Claim { claim: 1, free_slots: 64, free_requests: 0 };
-    let call = agents::ClaimJobs { agent: id, epoch, claim, measures: None, reachable_ms: REACHABLE_MS };
-    call.run(pool).await.expect("parked");
-    (id.clone(), epoch)
-}
-
 /// Submits jobs in one call: all of them, and whether each was bound.
 async fn place(pool: &Pool, ids: Vec<JobId>) -> Vec<(JobId, bool)> {
-    let spec = job(0);
+    let spec = job(&label(0));
     let new: Vec<_> = ids.iter().map(|id| jobs::NewJob::new(id, &spec)).collect();
     let submit = jobs::Submit { jobs: &new, owner: "bench", explain: false };
     let jobs::SubmitOutcome::Submitted { jobs, .. } = submit.run(pool).await.expect("submitted") else {

@@ -13,9 +13,9 @@
 pub mod agent;
 pub mod audit;
 pub mod backend;
+pub mod bench;
 pub mod binaries;
 pub mod browser;
-pub mod clients;
 pub mod cluster;
 pub mod commands;
 pub mod coordinator;

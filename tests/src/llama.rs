@@ -29,7 +29,7 @@ impl LlamaServer {
         let python = python()?;
         let folder = TempDir::with_prefix("titan-llama-").unwrap();
         let mut command = Command::new(python);
-        command.arg(workspace().join("tests/clients/llama_server.py")).args(["--slots", &slots.to_string()]);
+        command.arg(workspace().join("scripts/llama_server.py")).args(["--slots", &slots.to_string()]);
         let process = Process::spawn("the llama.cpp server", clean(&mut command), &folder.path().join("log"));
         let url = eventually("the llama.cpp server to listen", async || {
             process.log().lines().find_map(|line| line.strip_prefix("listening ").map(str::to_owned))

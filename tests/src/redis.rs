@@ -84,6 +84,12 @@ impl RedisServer {
         self.port
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// A connection of its own.
     pub async fn connection(&self) -> MultiplexedConnection {
         let url = self.url();

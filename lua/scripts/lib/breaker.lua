@@ -21,6 +21,7 @@ local COOL_DOWN_MS = 10000
 local LONGEST_COOL_DOWN_MS = 300000
 local TRIAL_LASTS_MS = 30000
 local SUSPECTS = 8
+local UNITS_A_BOUND_JOB = 0.125
 
 local function keep_member(set, id, belongs)
   redis.call(belongs and 'SADD' or 'SREM', key('agents', set), id)
@@ -88,6 +89,7 @@ function breaker.send_away_bound(a)
       if j then
         job:put(j, 'bound_until', pool.now)
       end
+      pool.spent = pool.spent + UNITS_A_BOUND_JOB
     end
   end
 end

@@ -92,6 +92,7 @@ function dependencies.settle(id)
       tell(j, dependency)
     end
   end
+  pool.spent = pool.spent + #popped / 2
   if #popped < 2 * SLICE then
     redis.call('ZREM', key('due'), 'after:' .. id)
     if dependency then

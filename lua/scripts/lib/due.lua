@@ -36,13 +36,17 @@ local function settle_one(member)
   end
 end
 
--- Settles up to 16 things and returns how many. During an amnesty nothing is.
+-- Settles things worth up to 16 units, all that this script does for others together, and returns how many. A unit is a
+-- thing, or a job that was bound because of one. During an amnesty nothing is settled.
 function due.settle()
   if pool.now < pool.amnesty then
     return 0
   end
   local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', int(pool.now), 'LIMIT', '0', int(UNITS))
-  for _, member in ipairs(overdue) do
+  for n, member in ipairs(overdue) do
+    if n - 1 + pool.spent >= UNITS then
+      return n - 1
+    end
     settle_one(member)
   end
   return #overdue

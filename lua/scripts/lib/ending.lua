@@ -22,6 +22,9 @@ end
 
 -- Ends a job for good and sets when it is forgotten.
 function ending.finish(j, state)
+  if j.out > 0 then
+    segment.close(j, segment.of(j.out - 1))
+  end
   job.move(j, state)
   job:put(j, 'ended', pool.now)
   redis.call('ZADD', key('ended'), int(pool.now), j.id)

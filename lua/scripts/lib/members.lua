@@ -2,7 +2,9 @@
 -- registration, and let go in slices when no job has used the class for a while.
 local members = {}
 
-local SLICE = 128
+local SLICE = 64
+local AGENTS_A_UNIT = 8
+local EXAMINED = 128
 local DROPPED_AFTER_MS = 600000
 local CLASSES_OF_AN_AGENT = 32
 local CLASSES_TRIED = 128
@@ -117,6 +119,7 @@ local function make_slice(cid, spec, cursor)
     end
   end
   queue.place_waiting(cid)
+  pool.spent = pool.spent + math.floor(#ids / AGENTS_A_UNIT)
   if #ids < SLICE then
     redis.call('HDEL', key('class', cid), 'cursor')
     redis.call('ZADD', key('due'), int(pool.now + DROPPED_AFTER_MS), 'class:' .. cid)
@@ -138,6 +141,7 @@ local function drop_slice(cid)
       redis.call('ZREM', key('members', cid), id)
     end
   end
+  pool.spent = pool.spent + math.floor(#ids / AGENTS_A_UNIT)
   if #ids == SLICE then
     return redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   end
@@ -255,14 +259,14 @@ function members.could_serve(cid, need)
   end
   local c = class.decode(cid, found[1])
   local least = need.gpus > 0 and need.vram or need.ram
-  local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, SLICE)
+  local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do
     local a = agent:load(id)
     if a and not capable.lacks(a, c, need) then
       return true
     end
   end
-  if #ids == SLICE then
+  if #ids == EXAMINED then
     return nil
   end
   return false

@@ -18,6 +18,9 @@ local function append_piece(j, stream, piece)
   local last, length, position
   if j.out % segment.BYTES == 0 then
     position = 0
+    if number > 0 then
+      segment.close(j, number - 1)
+    end
     if segment.first_kept(j, number) > 1 then
       segment.drop(j, segment.first_kept(j, number) - 1)
     end

@@ -164,13 +164,18 @@ function queue.retry(j, a, why, free)
   end
 end
 
+local function bind_waiting(j, a, devices)
+  bind_pending(j, a, devices)
+  pool.spent = pool.spent + 1
+end
+
 -- Binds the first pending jobs of a class to the best agents, for a class that has got new members.
 function queue.place_waiting(cid)
   for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, FILLED_AT_ONCE - 1)) do
     local j = job:load(id)
     local a, devices = place.find(j)
     if a then
-      bind_pending(j, a, devices)
+      bind_waiting(j, a, devices)
     end
   end
 end
@@ -255,14 +260,14 @@ local function fitting_held(a, left)
   return j, devices
 end
 
--- Binds pending jobs to an agent that has room and waits for work, of each kind at most `left` has of it. Returns the bound
--- jobs. What would be too much for one script is done later.
+-- Binds pending jobs to an agent that has room and waits for work, of each kind at most `left` has of it, or as many as this
+-- script has units left for. Returns the bound jobs. What would be too much for one script is done later.
 function queue.fill(a, left)
-  local bound = {}
+  local bound, most = {}, left and CLAIMED_AT_ONCE or math.max(0, FILLED_AT_ONCE - pool.spent)
   if not agent.takes_work(a) or redis.call('EXISTS', key('waiting')) == 0 then
     return bound
   end
-  while #bound < (left and CLAIMED_AT_ONCE or FILLED_AT_ONCE) do
+  while #bound < most do
     local j, devices
     if a.held then
       j, devices = fitting_held(a, left)
@@ -272,7 +277,7 @@ function queue.fill(a, left)
     if not j then
       return bound
     end
-    bind_pending(j, a, devices)
+    bind_waiting(j, a, devices)
     bound[#bound + 1] = j
     if left then
       left[j.kind] = left[j.kind] - 1

@@ -23,6 +23,15 @@ function segment.first_kept(j, last)
   return math.max(1, last - (j.kind == 'process' and LATEST_KEPT or LATEST_OF_ANSWER) + 1)
 end
 
+-- Writes a segment anew that grows no more: Redis has left a string that grew piece by piece room for as much again.
+function segment.close(j, number)
+  local name = segment.key(j, number)
+  local bytes = redis.call('GET', name)
+  if bytes then
+    redis.call('SET', name, bytes)
+  end
+end
+
 -- Removes a segment, which may be gone.
 function segment.drop(j, number)
   local name = segment.key(j, number)

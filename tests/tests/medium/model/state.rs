@@ -37,6 +37,8 @@ pub(super) struct Model {
     pub(super) holds: BTreeMap<i32, JobName>,
     /// Agents that were held until this call.
     pub(super) freed: Vec<Name>,
+    /// Jobs that this call has given to agents because of room that they had.
+    pub(super) filled: usize,
     /// What the last call has told listeners.
     pub(super) told: Vec<String>,
     pub(super) choices: Choices,
@@ -223,6 +225,7 @@ impl Model {
             lines: BTreeMap::new(),
             holds: BTreeMap::new(),
             freed: Vec::new(),
+            filled: 0,
             told: Vec::new(),
             choices: Choices::default(),
         }

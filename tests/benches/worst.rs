@@ -1,0 +1,240 @@
+//! How long a single script holds Redis at most, at 10,000 agents, for what is large in itself: it is all done in slices,
+//! and the longest of them is what everybody else has to wait for.
+//!
+//! Scripts are run one after the other, and each is told by the CPU that Redis' one thread has used meanwhile, so that
+//! other programs on the machine do not count; where that can't be told, by the time until its reply.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a bench fails by panicking, and its figures are rounded anyway"
+)]
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use titan_api::{
+    agents::Measures,
+    ids::{AgentId, JobId, PoolName},
+    jobs::SubmitJob,
+    scheduler::{Profile, Strategy},
+    work::{Claim, Happening, HeldLease, Report},
+};
+use titan_lua::{Pool, PoolSettings, agents, jobs, pool};
+use titan_tests::{
+    bench::{enter, facts, job, main_thread_us, percentile, print_reference, reference_us},
+    redis::{RedisServer, patient_store},
+};
+
+const AGENTS: usize = 10_000;
+/// How many agents have all their slots taken when they die.
+const BUSY: usize = 16;
+const SLOTS: usize = 64;
+/// How many jobs of a batch one script accepts.
+const OF_A_SCRIPT: usize = 32;
+const DEPENDENTS: usize = 100_000;
+const REACHABLE_MS: u64 = 3_600_000;
+/// How long what was set off is worked on at most.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+struct Bench {
+    pool: Pool,
+    server: RedisServer,
+    /// What each script took since the last line was printed, microseconds.
+    times: RefCell<Vec<f64>>,
+    epochs: BTreeMap<AgentId, i64>,
+    reference_us: f64,
+    now_ms: i64,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
+    let store = patient_store(&server.url(), PoolSettings::default());
+    let pool = store.pool(&PoolName::default());
+    let mut bench = Bench {
+        epochs: populate(&pool).await,
+        reference_us: reference_us(&server).await,
+        now_ms: store.now_ms().await.unwrap(),
+        times: RefCell::default(),
+        pool,
+        server,
+    };
+    println!("the longest scripts at {AGENTS} agents (to be at most 5 ms)");
+    print_reference(bench.reference_us);
+    println!("{:<44} {:>8} {:>12} {:>12} {:>12}", "", "scripts", "median ms", "longest ms", "references");
+    bench.new_class().await;
+    bench.batch().await;
+    bench.new_weights().await;
+    bench.dependents().await;
+    let busy = bench.fill().await;
+    bench.deregistration(&busy[0]).await;
+    bench.deaths().await;
+}
+
+/// Agents in four classes, of which a few alone can take the jobs that fill them, and which could all be in one more.
+async fn populate(pool: &Pool) -> BTreeMap<AgentId, i64> {
+    let labels = (0..4).map(|class| format!("class-{class}"));
+    for (number, label) in labels.clone().enumerate() {
+        submit(pool, &[new_id("first", number)], &job(&label)).await;
+    }
+    let mut epochs = enter(pool, AGENTS, &facts(labels.chain(["new".to_owned()])), REACHABLE_MS).await;
+    let busy = facts(["busy".to_owned()]);
+    for number in 0..BUSY {
+        let id = AgentId::new(format!("busy-{number:02}")).unwrap();
+        let call =
+            agents::RegisterAgent { agent: &id, public_key: "key", instance_id: "1", facts: &busy, running: &[] };
+        let agents::RegisterOutcome::Registered { epoch, .. } = call.run(pool).await.unwrap() else {
+            panic!("{id} was turned away")
+        };
+        epochs.insert(id, epoch);
+    }
+    epochs
+}
+
+impl Bench {
+    async fn new_class(&self) {
+        self.timed(submit(&self.here(), &[new_id("of-a-new-class", 0)], &job("new"))).await;
+        self.sweep().await;
+        self.print("a new class");
+    }
+
+    async fn batch(&self) {
+        let ids: Vec<_> = (0..1_000).map(|i| new_id("in-a-batch", i)).collect();
+        for ids in ids.chunks(OF_A_SCRIPT) {
+            self.timed(submit(&self.here(), ids, &job("class-0"))).await;
+        }
+        self.print("a batch of 1,000 jobs");
+    }
+
+    async fn new_weights(&self) {
+        let weights = titan_api::scheduler::Weights { vram: 0.1, load: 0.2, rtt: 0.3, performance: 0.4, cost: 0.0 };
+        let call = pool::SetScheduler { profile: Profile::Custom, weights, strategy: Strategy::Score };
+        self.timed(call.run(&self.here())).await.unwrap();
+        self.sweep().await;
+        self.print("new weights");
+    }
+
+    async fn dependents(&self) {
+        let first = new_id("waited-for", 0);
+        let agent = submit(&self.here(), std::slice::from_ref(&first), &job("class-1")).await[0].agent.clone().unwrap();
+        let dependent = SubmitJob { depends_on: vec![first.to_string()], ..job("class-1") };
+        for batch in 0..DEPENDENTS / 1_000 {
+            let ids: Vec<_> = (0..1_000).map(|i| new_id("waiting", batch * 1_000 + i)).collect();
+            submit(&self.here(), &ids, &dependent).await;
+        }
+        self.times.take();
+        let lease = self.claim(&agent, 2).await.into_iter().find(|lease| lease.job_id == first).unwrap();
+        let held = HeldLease { job_id: lease.job_id, attempt: lease.attempt, lease_id: lease.lease_id };
+        let reports = [Report { lease: held, event: Happening::Completed { result: None, usage: None } }];
+        let call = agents::ReportBatch { agent: &agent, epoch: self.epochs[&agent], reports: &reports };
+        self.timed(call.run(&self.here())).await.unwrap();
+        self.sweep().await;
+        self.print(&format!("the end of a job that {DEPENDENTS} wait for"));
+    }
+
+    /// Gives a few agents all the jobs that they can take.
+    async fn fill(&self) -> Vec<AgentId> {
+        let ids: Vec<_> = (0..BUSY * SLOTS).map(|i| new_id("busy", i)).collect();
+        for ids in ids.chunks(1_000) {
+            submit(&self.here(), ids, &job("busy")).await;
+        }
+        let busy: Vec<_> = self.epochs.keys().filter(|id| id.as_str().starts_with("busy")).cloned().collect();
+        for agent in &busy {
+            let mut claims = 1;
+            while self.claim(agent, claims).await.len() < SLOTS && claims < 8 {
+                claims += 1;
+            }
+        }
+        self.print("a claim of 64 jobs");
+        busy
+    }
+
+    async fn deregistration(&self, agent: &AgentId) {
+        self.timed(agents::RemoveAgent { agent }.run(&self.here())).await.unwrap();
+        self.sweep().await;
+        self.print("the deregistration of an agent with 64 jobs");
+    }
+
+    /// All agents but one fall silent.
+    async fn deaths(&mut self) {
+        let (alive, epoch) = self.epochs.first_key_value().map(|(id, epoch)| (id.clone(), *epoch)).unwrap();
+        for beat in 1..12 {
+            self.now_ms += 10_000;
+            let call = agents::Heartbeat {
+                agent: &alive,
+                epoch,
+                seq: beat,
+                last_claim: 0,
+                measures: &Measures::default(),
+                leases: &[],
+                models: None,
+                leaving: false,
+            };
+            self.timed(call.run(&self.here())).await.unwrap();
+            self.sweep_until(PATIENCE / 11).await;
+        }
+        self.sweep().await;
+        self.print("dead agents, some with 64 jobs each");
+    }
+
+    fn here(&self) -> Pool {
+        self.pool.at(self.now_ms)
+    }
+
+    async fn claim(&self, agent: &AgentId, number: u64) -> Vec<titan_api::work::Lease> {
+        let claim = Claim { claim: number, free_slots: 64, free_requests: 0 };
+        let call =
+            agents::ClaimJobs { agent, epoch: self.epochs[agent], claim, measures: None, reachable_ms: REACHABLE_MS };
+        let agents::ClaimOutcome::Claimed(claimed) = self.timed(call.run(&self.here())).await.unwrap() else {
+            panic!("{agent} was turned away")
+        };
+        claimed.leases
+    }
+
+    /// Settles what is overdue.
+    async fn sweep(&self) {
+        self.sweep_until(PATIENCE).await;
+    }
+
+    async fn sweep_until(&self, patience: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < patience && self.timed(pool::Sweep.run(&self.here())).await.unwrap().more {}
+    }
+
+    /// Runs one script and notes what it took.
+    async fn timed<T>(&self, script: impl Future<Output = T>) -> T {
+        let (before, begun) = (main_thread_us(self.server.pid()), Instant::now());
+        let outcome = script.await;
+        let wall_us = begun.elapsed().as_secs_f64() * 1e6;
+        let cpu_us = main_thread_us(self.server.pid()).zip(before).map(|(now, then)| now - then);
+        self.times.borrow_mut().push(cpu_us.unwrap_or(wall_us));
+        outcome
+    }
+
+    /// Says what the scripts took since the last line, and forgets it.
+    fn print(&self, what: &str) {
+        let mut times = self.times.take();
+        let (half, longest) = (percentile(&mut times, 50), percentile(&mut times, 100));
+        println!(
+            "{what:<44} {:>8} {:>12.2} {:>12.2} {:>12.0}",
+            times.len(),
+            half / 1e3,
+            longest / 1e3,
+            longest / self.reference_us
+        );
+    }
+}
+
+fn new_id(what: &str, number: usize) -> JobId {
+    JobId::new(format!("{what}-{number}")).unwrap()
+}
+
+async fn submit(pool: &Pool, ids: &[JobId], spec: &SubmitJob) -> Vec<jobs::Submitted> {
+    let new: Vec<_> = ids.iter().map(|id| jobs::NewJob::new(id, spec)).collect();
+    let submit = jobs::Submit { jobs: &new, owner: "bench", explain: false };
+    let jobs::SubmitOutcome::Submitted { jobs, .. } = submit.run(pool).await.unwrap() else { panic!("not accepted") };
+    jobs
+}
