@@ -24,6 +24,7 @@ use crate::{
     link::{CallError, Fatal, Link, Setback},
     outbox::{Outbox, Settled},
     register::Registration,
+    trace::{Trace, Tracer},
 };
 
 /// One run of the agent.
@@ -37,6 +38,7 @@ pub(crate) struct Agent {
     pub attempts: Attempts,
     pub outbox: Outbox,
     pub executor: Executor,
+    pub tracer: Tracer,
     gpus: Gpus,
     meter: Mutex<Meter>,
     /// How the coordinator wants the agent to behave, as it said last.
@@ -68,6 +70,7 @@ impl Agent {
             attempts: Attempts::new(config.max_jobs),
             registration: Registration::new(),
             outbox: Outbox::new(),
+            tracer: Tracer::of(config.tracing.as_ref()),
             gpus,
             meter: Mutex::new(Meter::new()),
             settings: watch::Sender::new(until_told()),
@@ -158,19 +161,23 @@ impl Agent {
 
     /// Begins the attempts that `claim` has brought.
     pub(crate) fn begin(self: &Arc<Self>, claim: OpenClaim, leases: Vec<Lease>) {
-        for (lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
+        for (mut lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
+            let trace = self.tracer.of_attempt(&mut lease);
             // Before anything can happen to it.
             self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
-            tokio::spawn(Arc::clone(self).run_attempt(lease, orders));
+            tokio::spawn(Arc::clone(self).run_attempt(lease, orders, trace));
         }
     }
 
-    async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>) {
+    async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>, trace: Option<Trace>) {
         let held = held_lease(&lease);
         self.attempts.alone(&held).await;
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
         let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(&lease.lease_id, sign)).await;
+        if let Some(trace) = trace {
+            trace.end(&held, self.link.session().agent_id.as_ref(), end.as_ref());
+        }
         self.conclude(&held, !lease.devices.is_empty(), end);
     }
 

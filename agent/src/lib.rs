@@ -27,6 +27,7 @@ mod roster;
 mod run;
 mod shutdown;
 mod space;
+mod trace;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod clock;
 mod command;
+mod compress;
 mod config;
 mod cursor;
 mod error;
@@ -36,6 +37,7 @@ mod state;
 mod strict;
 mod submission;
 mod timer;
+mod trace;
 mod validate;
 mod waiters;
 

@@ -26,6 +26,7 @@ use utoipa_axum::{
 };
 
 use crate::{
+    compress,
     error::ApiError,
     load, observe, openapi, quotas,
     state::AppState,
@@ -46,22 +47,22 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(meta::ready::handler))
         .routes(routes!(meta::jwks::handler))
         .routes(routes!(meta::public_key::handler))
-        .routes(routes!(pool::status::handler))
+        .routes(compressed(routes!(pool::status::handler)))
         .routes(routes!(pool::scheduler::get, pool::scheduler::set))
         .routes(routes!(pool::sweep::handler))
         .routes(routes!(keys::create::handler, keys::list::handler))
         .routes(routes!(keys::delete::handler))
         .routes(routes!(join_tokens::create::handler, join_tokens::list::handler))
         .routes(routes!(join_tokens::delete::handler))
-        .routes(long(routes!(jobs::submit::handler, jobs::list::handler)))
+        .routes(compressed(long(routes!(jobs::submit::handler, jobs::list::handler))))
         .routes(routes!(jobs::get::handler))
-        .routes(routes!(jobs::output::handler))
+        .routes(compressed(routes!(jobs::output::handler)))
         .routes(routes!(jobs::cancel::handler))
         .routes(routes!(jobs::retry::handler))
         .routes(limited(routes!(jobs::batch::handler), limits::BATCH_BODY_BYTES))
-        .routes(routes!(events::publish::handler, events::read::handler))
-        .routes(routes!(agents::list::handler))
-        .routes(routes!(agents::get::handler, agents::remove::handler))
+        .routes(compressed(routes!(events::publish::handler, events::read::handler)))
+        .routes(compressed(routes!(agents::list::handler)))
+        .routes(compressed(routes!(agents::get::handler, agents::remove::handler)))
         .routes(routes!(agents::drain::handler))
         .routes(routes!(agents::resume::handler))
         .routes(limited(routes!(agents::join::handler), JOIN_BODY_BYTES))
@@ -69,16 +70,21 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(report(routes!(agents::heartbeat::handler)))
         .routes(long(routes!(agents::claim::handler)))
         .routes(report(routes!(agents::report::handler)))
-        .routes(routes!(meta::openapi::handler))
-        .routes(routes!(meta::metrics::handler))
-        .routes(routes!(meta::docs::page))
-        .routes(routes!(meta::docs::file))
+        .routes(compressed(routes!(meta::openapi::handler)))
+        .routes(compressed(routes!(meta::metrics::handler)))
+        .routes(compressed(routes!(meta::docs::page)))
+        .routes(compressed(routes!(meta::docs::file)))
         .split_for_parts();
     (router, openapi::completed(document))
 }
 
 fn limited(route: UtoipaMethodRouter<AppState>, bytes: usize) -> UtoipaMethodRouter<AppState> {
     route.layer(DefaultBodyLimit::max(bytes))
+}
+
+/// For replies that may be long and hold no secret; see [`compress`].
+fn compressed(route: UtoipaMethodRouter<AppState>) -> UtoipaMethodRouter<AppState> {
+    route.layer(compress::layer()).layer(middleware::map_request(compress::only_gzip))
 }
 
 /// The whole HTTP interface.
@@ -112,7 +118,16 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
 fn cors(state: &AppState) -> CorsLayer {
     let origins = &state.cors_allowed_origins;
     let allowed = if origins.iter().any(|o| o == "*") { Any.into() } else { AllowOrigin::list(origins.clone()) };
-    let headers = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id", "x-titan-pool"];
+    let headers = [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "last-event-id",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+        "x-titan-pool",
+    ];
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])

@@ -17,7 +17,7 @@ end
 -- What has one key a pool.
 local SINGLE = { due = true, jobs = true, broken = true, scheduled = true, running = true, blocked = true, delayed = true,
   ended = true, agents = true, identities = true, classes = true, waiting = true, holds = true,
-  events = true, event_keys = true }
+  events = true, event_keys = true, makers = true }
 -- What has one key a thing, and whose record that thing has.
 local OWNED = { job = 'jobs', agent = 'agents', class = 'classes', spec = 'job', failures = 'job', result = 'job',
   dependents = 'job', output = 'job', facts = 'agent', live = 'agent', members = 'class', pending = 'class',

@@ -16,6 +16,7 @@
 --   dependents:<id>  zset, see lib/dependencies                idem:<hash>    see lib/idempotency
 --   output:<id>:<attempt>:<segment>  string, see lib/output
 --   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
+--   makers         zset  API keys for which classes were made, by when they may have all of their share again
 --   holds          hash, see lib/held      tags:<class>   zset, see lib/fair
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --

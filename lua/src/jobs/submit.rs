@@ -1,6 +1,9 @@
 //! `jobs/submit`: accepts jobs and places each at once if an agent is at hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use titan_api::{
@@ -8,9 +11,11 @@ use titan_api::{
     jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
+    trace::Traceparent,
 };
 
 use super::{
+    afford::Afford,
     explanation::explanation,
     spec::{Need, Spec, class_of, kind_word, labels_text},
 };
@@ -28,6 +33,8 @@ script!(Writes, "jobs/submit", uses [
     later "members", later "breaker", later "settle", "due", later "explain",
 ]);
 
+/// The owner of what administrators submit.
+const ADMIN: &str = "admin";
 /// Jobs in one run of the script.
 const CHUNK: usize = 32;
 
@@ -40,13 +47,15 @@ pub struct NewJob<'a> {
     pub spec: &'a SubmitJob,
     /// What makes a repeat known as one.
     pub idempotency: Option<Idempotency>,
+    /// What submits it, if that is part of a trace.
+    pub traceparent: Option<Traceparent>,
 }
 
 impl<'a> NewJob<'a> {
     /// A job without an idempotency key.
     #[must_use]
     pub fn new(id: &JobId, spec: &'a SubmitJob) -> Self {
-        Self { id: id.clone(), spec, idempotency: None }
+        Self { id: id.clone(), spec, idempotency: None, traceparent: None }
     }
 }
 
@@ -96,6 +105,12 @@ pub enum SubmitOutcome {
     },
     /// The idempotency key was used with another body, and nothing was written.
     Reused,
+    /// The jobs are of kinds that are new to the pool, and their submitter has had as many made as it may for now; nothing
+    /// was written.
+    TooManyClasses {
+        /// When it may again.
+        wait: Duration,
+    },
 }
 
 /// One accepted job.
@@ -117,6 +132,9 @@ impl Submit<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
+        if let Some(wait) = self.unaffordable(pool).await? {
+            return Ok(SubmitOutcome::TooManyClasses { wait });
+        }
         if self.jobs.len() > 1
             && let Some((index, ruled_out)) = self.unserved(pool).await?
         {
@@ -132,6 +150,15 @@ impl Submit<'_> {
             explained = explanation;
         }
         Ok(SubmitOutcome::Submitted { jobs: accepted, explanation: explained })
+    }
+
+    /// How long its submitter has to wait before it may have the classes made that it asks for. Administrators never have to.
+    async fn unaffordable(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
+        if self.owner == ADMIN {
+            return Ok(None);
+        }
+        let classes = self.jobs.iter().map(|job| class_of(job.spec)).collect();
+        Afford { owner: self.owner, classes }.run(pool).await
     }
 
     /// The first job of a batch that no registered agent could ever run.
@@ -209,7 +236,7 @@ impl Submit<'_> {
         args.push(job.id.as_str()).push(class_of(spec)).push(kind_word(spec.kind)).push("");
         args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
         args.push(spec.priority).push(spec.max_attempts).push(title(&spec.process.command));
-        let stored = Spec { job: spec.clone(), owner: self.owner.to_owned() };
+        let stored = Spec { job: spec.clone(), owner: self.owner.to_owned(), traceparent: job.traceparent };
         args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
         args.push(spec.backoff_ms).push(options(job, meant));
         Ok(())

@@ -6,4 +6,5 @@ mod docs_page;
 mod helpers;
 mod outages;
 mod output;
+mod traces;
 mod work;

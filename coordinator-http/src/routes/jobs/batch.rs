@@ -11,7 +11,7 @@ use crate::{
     error::ApiError,
     extract::ApiJson,
     idempotency::KeyOfCall,
-    ids,
+    ids, notes,
     state::AppState,
     submission,
     validate::Validate,
@@ -44,6 +44,7 @@ pub(crate) async fn handler(
         id: ids[*index].clone(),
         spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(*index)),
+        traceparent: notes::traceparent(),
     });
     let jobs: Vec<_> = new.collect();
     let outcome = Submit { jobs: &jobs, owner: &caller.owner, explain: false }.run(&caller.pool).await;
