@@ -27,6 +27,7 @@ use crate::{
     outbox::{Outbox, Settled, Spool},
     register::Registration,
     relay,
+    trace::{Trace, Tracer},
     vitals::Vitals,
 };
 
@@ -45,6 +46,7 @@ pub(crate) struct Agent {
     pub outbox: Outbox,
     pub executor: Executor,
     pub vitals: Vitals,
+    pub tracer: Tracer,
     gpus: Gpus,
     meter: Mutex<Meter>,
     /// How the coordinator wants the agent to behave, as it said last.
@@ -98,6 +100,7 @@ impl Agent {
             registration: Registration::new(),
             outbox: Outbox::new(),
             vitals: Vitals::default(),
+            tracer: Tracer::of(config.tracing.as_ref()),
             gpus,
             meter: Mutex::new(Meter::new()),
             settings: watch::Sender::new(until_told()),
@@ -217,14 +220,15 @@ impl Agent {
 
     /// Begins the attempts that `claim` has brought.
     pub(crate) fn begin(self: &Arc<Self>, claim: OpenClaim, leases: Vec<Lease>) {
-        for (lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
+        for (mut lease, orders) in self.attempts.accept(claim, leases, clock::now_ms()) {
+            let trace = self.tracer.of_attempt(&mut lease);
             // Before anything can happen to it.
             if let Some(request) = lease.inference.clone() {
                 let spool = self.outbox.open_in_memory(held_lease(&lease));
-                tokio::spawn(Arc::clone(self).answer(lease, request, spool, orders));
+                tokio::spawn(Arc::clone(self).answer(lease, request, spool, orders, trace));
             } else {
                 self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
-                tokio::spawn(Arc::clone(self).run_attempt(lease, orders));
+                tokio::spawn(Arc::clone(self).run_attempt(lease, orders, trace));
             }
         }
     }
@@ -236,19 +240,26 @@ impl Agent {
         request: InferenceSpec,
         spool: Arc<Spool>,
         orders: watch::Receiver<Orders>,
+        trace: Option<Trace>,
     ) {
         let held = held_lease(&lease);
         debug!(job.id = %lease.job_id, attempt = lease.attempt, model = request.model, "request begins");
         let end = relay::run(&self, &lease, &request, &spool, orders).await;
+        if let Some(trace) = trace {
+            trace.end(&held, self.link.session().agent_id.as_ref(), end.as_ref());
+        }
         self.conclude(&held, false, end);
     }
 
-    async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>) {
+    async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>, trace: Option<Trace>) {
         let held = held_lease(&lease);
         self.attempts.alone(&held).await;
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
         let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(&lease.lease_id, sign)).await;
+        if let Some(trace) = trace {
+            trace.end(&held, self.link.session().agent_id.as_ref(), end.as_ref());
+        }
         self.conclude(&held, !lease.devices.is_empty(), end);
     }
 

@@ -175,6 +175,11 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_ON_STOP", value_name = "WHAT")]
     pub on_stop: Option<OnStop>,
 
+    /// URL of an OpenTelemetry collector that takes OTLP over HTTP, for example `http://127.0.0.1:4318`: spans of the attempts
+    /// of traced jobs are sent there. The variable `OTEL_EXPORTER_OTLP_HEADERS` may hold what it wants to be sent along.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+
     /// How log lines look; text on a terminal, else json.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

@@ -32,6 +32,7 @@ mod roster;
 mod run;
 mod shutdown;
 mod space;
+mod trace;
 mod vitals;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -121,6 +121,7 @@ mod tests {
             ram_mb: 0,
             cpus: 0.0,
             disconnect_grace_ms: 0,
+            traceparent: None,
         }
     }
 

@@ -87,7 +87,9 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     loops.start("report", report::run(Arc::clone(&agent)));
     loops.start("reading", report::fill(Arc::clone(&agent)));
     loops.start("sweep", sweep(Arc::clone(&agent)));
-    Ok(until_the_end(&agent, &mut signals, &mut loops).await)
+    let code = until_the_end(&agent, &mut signals, &mut loops).await;
+    agent.tracer.flush().await;
+    Ok(code)
 }
 
 fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {

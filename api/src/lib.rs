@@ -18,6 +18,7 @@ pub mod scheduler;
 pub mod secret;
 pub mod status;
 pub mod time;
+pub mod trace;
 pub mod work;
 
 /// Version of the protocol between agent and coordinator, carried in the body of every agent request.

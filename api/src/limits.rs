@@ -36,6 +36,11 @@ pub const CPUS: f64 = 4_096.0;
 pub const MAX_JOBS: u32 = 64;
 /// Jobs of a pool that have not ended; past that, submissions are refused.
 pub const UNENDED_JOBS: u64 = 200_000;
+/// Kinds of jobs new to a pool (by agent labels, number of GPUs and whether they share them) that an API key may submit in a
+/// window: each costs a look at every agent.
+pub const NEW_CLASSES: u32 = 64;
+/// That window, milliseconds.
+pub const NEW_CLASSES_WINDOW_MS: u64 = 60_000;
 /// Lowest and highest priority; higher goes first.
 pub const PRIORITY: std::ops::RangeInclusive<i32> = -1_000..=1_000;
 /// Attempts that a job may be given.

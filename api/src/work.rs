@@ -12,6 +12,7 @@ use crate::{
     inference::{InferenceSpec, Usage},
     jobs::{ProcessSpec, Reason},
     output::{Encoding, Stream},
+    trace::{self, Traceparent},
 };
 
 /// An attempt that an agent holds, named the way every report names it.
@@ -58,6 +59,10 @@ pub struct Lease {
     /// How much longer than its lease the attempt may run while the agent cannot reach a coordinator, milliseconds.
     #[serde(default)]
     pub disconnect_grace_ms: u64,
+    /// Of which trace the attempt is a part, as the header of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
+    #[schema(value_type = Option<String>)]
+    pub traceparent: Option<Traceparent>,
 }
 
 /// The body of `POST /api/v1/agents/{id}/heartbeat`.

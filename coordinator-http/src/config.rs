@@ -128,9 +128,23 @@ pub struct RunArgs {
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
 
+    /// URL of an OpenTelemetry collector that takes OTLP over HTTP, for example `http://127.0.0.1:4318`; spans of requests
+    /// are sent there
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+
+    /// The part of requests without a `traceparent` for which a trace is begun, 0 to 1; whoever sends one decides by its flag
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 1.0)]
+    pub otel_traces_sampler_arg: f64,
+
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
+
+    /// File for log lines, instead of the standard output: a file of its own for each copy. At 10 MiB it is renamed to
+    /// `FILE.1`, and the last five are kept
+    #[arg(long, env = "LOG_FILE")]
+    pub log_file: Option<PathBuf>,
 
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,titan_lua=debug`
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
@@ -140,7 +154,8 @@ pub struct RunArgs {
 const SECRETS_HELP: &str = "\
 Secrets (from the environment or a file, never a flag):
   ADMIN_TOKEN  the administrator's token, at least 16 characters
-  SIGNING_KEY  PEM blocks of the signing keys; `titan-coordinator keygen` makes some";
+  SIGNING_KEY  PEM blocks of the signing keys; `titan-coordinator keygen` makes some
+  OTEL_EXPORTER_OTLP_HEADERS  what a collector wants to be sent along: name=value,other=value";
 
 /// Whether agents hold a request open until there is work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -187,6 +202,8 @@ pub struct Settings {
     pub key_limits: KeyLimits,
     /// Requests that are worked on at once.
     pub concurrency_limit: usize,
+    /// Where spans are sent, if anywhere.
+    pub tracing: Option<titan_telemetry::Settings>,
     /// Origins whose web pages may call.
     pub cors_allowed_origins: Vec<HeaderValue>,
 }

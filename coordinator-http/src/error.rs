@@ -1,5 +1,7 @@
 //! Everything that a request can be refused for, and the one table from that to a problem document.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use titan_api::{
@@ -70,6 +72,9 @@ pub(crate) enum ApiError {
     /// An API key has used up one of its quotas.
     #[error("{}", .0.detail)]
     TooMany(Box<Exhausted>),
+    /// An API key has had as many classes made as it may for now.
+    #[error("too many new kinds of jobs")]
+    TooManyClasses { wait: Duration },
     #[error("{0}")]
     Overloaded(String),
     /// Redis did not answer a call that makes something new each time.
@@ -128,7 +133,9 @@ impl ApiError {
             Self::BackendStalled(_) => ProblemType::BackendStalled,
             Self::StaleAttempt => ProblemType::StaleAttempt,
             Self::TicketGone => ProblemType::TicketGone,
-            Self::TooMany(_) | Self::TooManyTickets { .. } | Self::NoPlace => ProblemType::TooManyRequests,
+            Self::TooMany(_) | Self::TooManyClasses { .. } | Self::TooManyTickets { .. } | Self::NoPlace => {
+                ProblemType::TooManyRequests
+            }
             Self::Overloaded(_) => ProblemType::Overloaded,
             Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 ProblemType::StoreUnavailable
@@ -161,6 +168,9 @@ impl ApiError {
             }
             Self::TicketGone => "a ticket is good once, on the agent that it names; ask for a new one",
             Self::StaleAttempt => "the job was cancelled, or another attempt has begun: end this one",
+            Self::TooManyClasses { .. } => {
+                "the job asks for agent labels or GPUs as no job of this pool did of late, and the API key may do that 64 times a minute; nothing was changed, and jobs of known kinds are accepted on"
+            }
             Self::ClockSkew { .. } => "make the proof again with the time in `server_time_ms`",
             Self::MethodNotAllowed => "the header `Allow` lists the methods of this route",
             Self::BodyTimeout => "send the whole body without pauses of more than 10 s, within a minute",
@@ -194,6 +204,7 @@ impl ApiError {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
             Self::Unserved { ruled_out, .. } => problem.ruled_out.clone_from(ruled_out),
             Self::TooMany(exhausted) => problem.violated_policies = vec![exhausted.policy.to_owned()],
+            Self::TooManyClasses { .. } => problem.violated_policies = vec!["new-classes".to_owned()],
             Self::EventsLost { first } => problem.next_after = Some(first.saturating_sub(1)),
             Self::ClockSkew { server_time_ms } => problem.server_time_ms = Some(*server_time_ms),
             _ => {}
@@ -241,6 +252,10 @@ impl IntoResponse for ApiError {
         if let Self::TooMany(exhausted) = &self {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(exhausted.retry_after_s));
             exhausted.standing.write_to(response.headers_mut());
+        }
+        if let Self::TooManyClasses { wait } = &self {
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(1).max(1);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self, Self::BodyTimeout) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

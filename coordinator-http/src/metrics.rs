@@ -66,6 +66,12 @@ pub(crate) async fn page(state: &AppState, pools: Pools<'_>) -> Page {
     state.metrics.requests.write(&mut page, state.waiters.waiting());
     load(&state.load, &mut page);
     tallies(&state.metrics, &mut page);
+    if let Some(exporter) = &state.exporter {
+        let (sent, lost) = exporter.counts();
+        page.family("titan_spans_total", Counter, "Spans for the collector, by what became of them.");
+        page.sample(&[("outcome", "sent")], sent);
+        page.sample(&[("outcome", "lost")], lost);
+    }
     let fleet = state.metrics.fleet.read(&state.store, pools).await;
     store(&state.store, fleet.is_some(), &mut page);
     if let Some(pools) = fleet {

@@ -4,6 +4,7 @@
 use std::{cell::RefCell, pin::pin, time::Duration};
 
 use http::{HeaderName, HeaderValue};
+use titan_api::trace::Traceparent;
 
 use crate::quotas::Standing;
 
@@ -16,6 +17,8 @@ tokio::task_local! {
 pub(crate) struct Notes {
     /// How the API key stands that the request was made with.
     pub(crate) standing: Option<Standing>,
+    /// Of which trace the request is a part.
+    pub(crate) traceparent: Option<Traceparent>,
     /// For how long the request waited for something to happen.
     pub(crate) waited: Duration,
     /// The id that the request goes by, if it became a job: that of the job.
@@ -26,9 +29,9 @@ pub(crate) struct Notes {
     pub(crate) timings: Vec<(&'static str, Duration)>,
 }
 
-/// Runs a request, and gives what was noted.
-pub(crate) async fn taken<T>(request: impl Future<Output = T>) -> (T, Notes) {
-    let mut scope = pin!(NOTES.scope(RefCell::default(), request));
+/// Runs a request with what is known of it before, and gives what was noted.
+pub(crate) async fn taken<T>(before: Notes, request: impl Future<Output = T>) -> (T, Notes) {
+    let mut scope = pin!(NOTES.scope(RefCell::new(before), request));
     let reply = scope.as_mut().await;
     (reply, scope.as_mut().take_value().map(RefCell::into_inner).unwrap_or_default())
 }
@@ -37,4 +40,9 @@ pub(crate) async fn taken<T>(request: impl Future<Output = T>) -> (T, Notes) {
 pub(crate) fn note(change: impl FnOnce(&mut Notes)) {
     // Outside of a request, in a test of a part, nobody reads them.
     let _ = NOTES.try_with(|notes| change(&mut notes.borrow_mut()));
+}
+
+/// Of which trace the request is a part that is being served.
+pub(crate) fn traceparent() -> Option<Traceparent> {
+    NOTES.try_with(|notes| notes.borrow().traceparent).ok().flatten()
 }

@@ -9,8 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, header::InvalidHeaderValue};
-use titan_api::problem::{CONTENT_TYPE, Problem};
-use titan_lua::latency::{Spent, measured};
+use titan_api::{
+    problem::{CONTENT_TYPE, Problem},
+    trace::Traceparent,
+};
+use titan_lua::latency::{Spent, measured, traced};
 use tracing::Instrument;
 
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     notes::{self, Notes},
     openai, quotas,
     state::AppState,
+    trace::{Outcome, Trace},
 };
 
 /// The header with a request's id, in requests and in replies.
@@ -36,7 +40,13 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
     let id = request_id(request.headers());
     let line = Line::of(&request);
     let span = tracing::info_span!("request", request.id = %id);
-    let ((response, notes), spent) = measured(notes::taken(next.run(request).instrument(span))).await;
+    let trace = Trace::of(request.headers(), state.exporter.as_ref(), line.is_chatter());
+    let before = Notes { traceparent: trace.as_ref().map(|trace| trace.place), ..Notes::default() };
+    let served = measured(notes::taken(before, next.run(request).instrument(span)));
+    let (((response, notes), spent), calls) = match &trace {
+        Some(trace) if trace.is_recorded() => traced(served).await,
+        _ => (served.await, Vec::new()),
+    };
     let id = notes.request_id.clone().unwrap_or(id);
     let (mut response, failure) = finish(response, &id, line.speaks_openai);
     let took = began.elapsed();
@@ -46,7 +56,10 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
         status: response.status(),
         took: took.saturating_sub(notes.waited),
     });
-    line.log(&id, &response, took, failure.as_ref());
+    line.log(&id, notes.traceparent, &response, took, failure.as_ref());
+    if let Some(trace) = trace {
+        trace.end(&line.outcome(&id, response.status(), failure.as_ref()), &calls);
+    }
     let headers = response.headers_mut();
     if !line.is_chatter()
         && let Ok(value) = timing(took, &notes, spent)
@@ -139,13 +152,34 @@ impl Line {
         }
     }
 
-    fn log(&self, request_id: &str, response: &Response, took: Duration, failure: Option<&Failure>) {
+    fn outcome<'a>(&'a self, request_id: &'a str, status: StatusCode, failure: Option<&'a Failure>) -> Outcome<'a> {
+        Outcome {
+            method: &self.method,
+            route: &self.route,
+            status,
+            request_id,
+            job: self.job.as_deref(),
+            agent: self.agent.as_deref(),
+            problem: failure.map(|f| f.problem.kind.as_str()),
+        }
+    }
+
+    fn log(
+        &self,
+        request_id: &str,
+        traceparent: Option<Traceparent>,
+        response: &Response,
+        took: Duration,
+        failure: Option<&Failure>,
+    ) {
         let status = response.status();
+        let trace_id = traceparent.map(|place| format!("{:032x}", place.trace_id));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     component = "http",
                     request.id = request_id,
+                    trace.id = trace_id,
                     method = %self.method,
                     route = self.route,
                     status = status.as_u16(),

@@ -28,6 +28,7 @@ use utoipa_axum::{
 };
 
 use crate::{
+    compress,
     error::ApiError,
     load, observe, openapi, quotas, relay,
     state::AppState,
@@ -49,22 +50,22 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(meta::ready::handler))
         .routes(routes!(meta::jwks::handler))
         .routes(routes!(meta::public_key::handler))
-        .routes(routes!(pool::status::handler))
+        .routes(compressed(routes!(pool::status::handler)))
         .routes(routes!(pool::scheduler::get, pool::scheduler::set))
         .routes(routes!(pool::sweep::handler))
         .routes(routes!(keys::create::handler, keys::list::handler))
         .routes(routes!(keys::delete::handler))
         .routes(routes!(join_tokens::create::handler, join_tokens::list::handler))
         .routes(routes!(join_tokens::delete::handler))
-        .routes(long(routes!(jobs::submit::handler, jobs::list::handler)))
+        .routes(compressed(long(routes!(jobs::submit::handler, jobs::list::handler))))
         .routes(routes!(jobs::get::handler))
-        .routes(routes!(jobs::output::handler))
+        .routes(compressed(routes!(jobs::output::handler)))
         .routes(routes!(jobs::cancel::handler))
         .routes(routes!(jobs::retry::handler))
         .routes(limited(routes!(jobs::batch::handler), limits::BATCH_BODY_BYTES))
-        .routes(routes!(events::publish::handler, events::read::handler))
-        .routes(routes!(agents::list::handler))
-        .routes(routes!(agents::get::handler, agents::remove::handler))
+        .routes(compressed(routes!(events::publish::handler, events::read::handler)))
+        .routes(compressed(routes!(agents::list::handler)))
+        .routes(compressed(routes!(agents::get::handler, agents::remove::handler)))
         .routes(routes!(agents::drain::handler))
         .routes(routes!(agents::resume::handler))
         .routes(limited(routes!(agents::join::handler), JOIN_BODY_BYTES))
@@ -84,16 +85,21 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(models::aliases::get, models::aliases::set))
         .routes(limited(routes!(inference::request::handler), limits::LONG_BODY_BYTES))
         .routes(routes!(inference::usage::handler))
-        .routes(routes!(meta::openapi::handler))
-        .routes(routes!(meta::metrics::handler))
-        .routes(routes!(meta::docs::page))
-        .routes(routes!(meta::docs::file))
+        .routes(compressed(routes!(meta::openapi::handler)))
+        .routes(compressed(routes!(meta::metrics::handler)))
+        .routes(compressed(routes!(meta::docs::page)))
+        .routes(compressed(routes!(meta::docs::file)))
         .split_for_parts();
     (router, openapi::completed(document))
 }
 
 fn limited(route: UtoipaMethodRouter<AppState>, bytes: usize) -> UtoipaMethodRouter<AppState> {
     route.layer(DefaultBodyLimit::max(bytes))
+}
+
+/// For replies that may be long and hold no secret; see [`compress`].
+fn compressed(route: UtoipaMethodRouter<AppState>) -> UtoipaMethodRouter<AppState> {
+    route.layer(compress::layer()).layer(middleware::map_request(compress::only_gzip))
 }
 
 /// The whole HTTP interface.
@@ -132,6 +138,8 @@ fn cors(state: &AppState) -> CorsLayer {
         "content-type",
         "idempotency-key",
         "last-event-id",
+        "traceparent",
+        "tracestate",
         "x-request-id",
         "x-titan-pool",
         "x-titan-deadline-ms",

@@ -46,6 +46,7 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
     server::serve(listener, router(state.clone()), limits, state.closing()).await;
     sweeping.await.context("the timer failed")?;
     metrics.await.context("the listener of METRICS_LISTEN failed")?;
+    state.flush_spans().await;
     tracing::info!(component = "coordinator", "stopped");
     Ok(())
 }

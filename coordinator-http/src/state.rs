@@ -1,10 +1,11 @@
 //! What every handler can reach. It holds connections, keys and caches, and nothing that another copy would miss.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use titan_api::{agents::AgentSettings, limits};
 use titan_lua::{PoolSettings, Store, StoreError};
+use titan_telemetry::{Exporter, Service};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
     timer::Alarm,
     waiters::Waiters,
 };
+
+/// How long a shutdown waits for the collector of spans.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// The state of one copy of the coordinator. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -46,6 +50,7 @@ pub struct Inner {
     pub(crate) live: Hub,
     /// How long a ticket is good, seconds.
     pub(crate) ticket_ttl_s: i64,
+    pub(crate) exporter: Option<Exporter>,
     /// When this copy began, seconds since the epoch.
     pub(crate) started_s: i64,
     pub(crate) cors_allowed_origins: Vec<HeaderValue>,
@@ -61,7 +66,7 @@ impl Deref for AppState {
 }
 
 impl AppState {
-    /// Prepares the state. Redis need not be there yet.
+    /// Prepares the state, on a runtime if spans are to be sent. Redis need not be there yet.
     ///
     /// # Errors
     /// [`StoreError`] if the URL of Redis is malformed.
@@ -82,6 +87,7 @@ impl AppState {
             alarm: Alarm::default(),
             live: Hub::default(),
             ticket_ttl_s: settings.ticket_ttl_s,
+            exporter: exporter(settings.tracing.as_ref()),
             started_s: Clock::default().now_s(),
             cors_allowed_origins: settings.cors_allowed_origins,
             pool_settings: settings.pool,
@@ -102,6 +108,13 @@ impl AppState {
         self.waiters.closing()
     }
 
+    /// Sends the spans that wait, for two seconds at most.
+    pub(crate) async fn flush_spans(&self) {
+        if let Some(exporter) = &self.exporter {
+            exporter.flush(LAST_SPANS).await;
+        }
+    }
+
     /// How many requests this copy works on now, waiting ones not counted.
     #[must_use]
     pub fn requests_working(&self) -> usize {
@@ -118,4 +131,12 @@ impl AppState {
             max_wait_ms: if self.pace.parking() { limits::CLAIM_WAIT_MS } else { 0 },
         }
     }
+}
+
+/// What tells a collector of requests, if there is one.
+fn exporter(settings: Option<&titan_telemetry::Settings>) -> Option<Exporter> {
+    let service = Service { name: "titan-coordinator", version: env!("CARGO_PKG_VERSION") };
+    Exporter::start(settings?, &service)
+        .inspect_err(|error| tracing::error!(component = "telemetry", %error, "no spans are sent"))
+        .ok()
 }

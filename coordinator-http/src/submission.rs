@@ -45,6 +45,7 @@ pub(crate) fn accepted(
             format!("names {job:?}, and there is no such job in this pool"),
         )),
         SubmitOutcome::Reused => Err(ApiError::KeyReused),
+        SubmitOutcome::TooManyClasses { wait } => Err(ApiError::TooManyClasses { wait }),
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn count(outcome: &SubmitOutcome, tally: &Tally<&'static str>) {
         SubmitOutcome::Unserved { .. } => tally.count("unserved"),
         SubmitOutcome::NoDependency { .. } => tally.count("no_dependency"),
         SubmitOutcome::Reused => tally.count("key_reused"),
+        SubmitOutcome::TooManyClasses { .. } => tally.count("too_many_classes"),
     }
 }
 

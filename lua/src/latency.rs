@@ -1,14 +1,48 @@
 //! How long Redis takes: for the whole process as a histogram, and for one request as a sum.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 tokio::task_local! {
     static SPENT: Cell<Spent>;
+    static CALLS: RefCell<Vec<Call>>;
+}
+
+/// How many calls of one request are told one by one.
+const CALLS_TOLD: usize = 64;
+
+/// One run of a script.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// Its name, such as `jobs/submit`.
+    pub script: &'static str,
+    /// When it was sent.
+    pub begun: Instant,
+    /// The time until its reply.
+    pub took: Duration,
+    /// Whether there was none, or an error.
+    pub failed: bool,
+}
+
+/// Runs something, and tells the scripts that it ran, one by one; of many, the first.
+pub async fn traced<T>(work: impl Future<Output = T>) -> (T, Vec<Call>) {
+    let mut scope = pin!(CALLS.scope(RefCell::default(), work));
+    let outcome = scope.as_mut().await;
+    (outcome, scope.as_mut().take_value().map(RefCell::into_inner).unwrap_or_default())
+}
+
+/// Notes a run of a script for the request that it was for, if somebody wants to know.
+pub(crate) fn note_call(call: Call) {
+    let _ = CALLS.try_with(|calls| {
+        let mut calls = calls.borrow_mut();
+        if calls.len() < CALLS_TOLD {
+            calls.push(call);
+        }
+    });
 }
 
 /// What a request has spent on Redis.

@@ -1,8 +1,13 @@
 //! Scripts: put together from their parts, hashed once, sent by hash and whole only when Redis does not know them.
 
+use std::time::Instant;
+
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 
-use crate::connection::Connection;
+use crate::{
+    connection::Connection,
+    latency::{self, Call},
+};
 
 /// What a script is allowed when Redis has no memory left, and whether it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +23,14 @@ pub(crate) enum Mode {
 /// One script, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Script {
+    name: &'static str,
     body: String,
     hash: String,
 }
 
 impl Script {
     /// Joins the parts and the script under the flags of `mode`.
-    pub(crate) fn new(mode: Mode, parts: &[Part], script: &str) -> Self {
+    pub(crate) fn new(name: &'static str, mode: Mode, parts: &[Part], script: &str) -> Self {
         let flags = match mode {
             Mode::Reads => "#!lua flags=no-writes,allow-oom\n",
             Mode::Writes => "#!lua\n",
@@ -32,17 +38,20 @@ impl Script {
         };
         let body = format!("{flags}{}", joined(parts, script));
         let hash = redis::Script::new(&body).get_hash().to_owned();
-        Self { body, hash }
+        Self { name, body, hash }
     }
 
     /// Runs the script on two keys.
     pub(crate) async fn run(&self, on: &Connection, keys: [&str; 2], args: &Args) -> Result<Value, RedisError> {
-        match on.send(&Self::command("EVALSHA", &self.hash, keys, args)).await {
+        let begun = Instant::now();
+        let reply = match on.send(&Self::command("EVALSHA", &self.hash, keys, args)).await {
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 on.send(&Self::command("EVAL", &self.body, keys, args)).await
             }
             other => other,
-        }
+        };
+        latency::note_call(Call { script: self.name, begun, took: begun.elapsed(), failed: reply.is_err() });
+        reply
     }
 
     fn command(verb: &str, script: &str, keys: [&str; 2], args: &Args) -> Cmd {
@@ -129,6 +138,7 @@ macro_rules! script {
     ($mode:ident, $name:literal, uses [$($($later:ident)? $lib:literal),* $(,)?]) => {
         static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
             crate::script::Script::new(
+                $name,
                 crate::script::Mode::$mode,
                 &[
                     $(

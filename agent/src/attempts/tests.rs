@@ -15,6 +15,7 @@ fn lease(job: &str, lease: &str) -> Lease {
         ram_mb: 0,
         cpus: 0.0,
         disconnect_grace_ms: 0,
+        traceparent: None,
     }
 }
 

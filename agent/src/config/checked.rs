@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub heartbeat_interval: Option<Duration>,
     pub drain_grace: Duration,
     pub on_stop: OnStop,
+    /// Where spans are sent, if anywhere.
+    pub tracing: Option<titan_telemetry::Settings>,
 }
 
 impl Config {
@@ -89,6 +91,7 @@ impl Config {
             ca_file: named(args.ca_file.as_ref()),
             heartbeat_interval: heartbeat_interval(args.heartbeat_interval)?,
             on_stop: args.on_stop.unwrap_or_default(),
+            tracing: tracing(args.otel_exporter_otlp_endpoint.as_deref())?,
             drain_grace: args.drain_grace.unwrap_or(DRAIN_GRACE),
         };
         config.check_rights(accounts)?;
@@ -97,6 +100,13 @@ impl Config {
 }
 
 /// An empty variable names nothing.
+/// Traces are begun where jobs are submitted, so there is nothing to choose here.
+fn tracing(endpoint: Option<&str>) -> anyhow::Result<Option<titan_telemetry::Settings>> {
+    let Some(endpoint) = endpoint.filter(|url| !url.trim().is_empty()) else { return Ok(None) };
+    let headers = env::var("OTEL_EXPORTER_OTLP_HEADERS").ok();
+    Ok(Some(titan_telemetry::Settings::new(endpoint, headers.as_deref(), 0.0)?))
+}
+
 fn named(path: Option<&PathBuf>) -> Option<PathBuf> {
     path.filter(|path| !path.as_os_str().is_empty()).cloned()
 }

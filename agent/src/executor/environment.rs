@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, env, path::Path};
 
-use titan_api::work::Lease;
+use titan_api::{trace::TRACEPARENT, work::Lease};
 
 /// Where programs are looked for, whatever the agent's own PATH is.
 pub(crate) const SEARCH_PATH: &str = if cfg!(target_os = "macos") {
@@ -33,6 +33,7 @@ pub(super) fn of(
     visible: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let mut all = defaults(folder, account);
+    all.extend(lease.traceparent.map(|place| (TRACEPARENT.to_uppercase(), place.to_string())));
     all.extend(lease.process.env.clone());
     all.extend(lease.process.secret_env.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     all.insert("TITAN_JOB_ID".into(), lease.job_id.to_string());
@@ -81,6 +82,7 @@ mod tests {
             ram_mb: 0,
             cpus: 0.0,
             disconnect_grace_ms: 0,
+            traceparent: None,
         }
     }
 

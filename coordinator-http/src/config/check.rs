@@ -106,6 +106,9 @@ pub enum ConfigError {
     /// The idle pause is out of bounds.
     #[error("IDLE_POLL_MS is {0}: it must be between 1000 and 3600000")]
     IdlePoll(u64),
+    /// Spans can't be sent as it says.
+    #[error(transparent)]
+    Tracing(titan_telemetry::WrongSetting),
     /// An origin that no browser sends.
     #[error("CORS_ALLOWED_ORIGINS holds {0:?}: write origins such as https://example.org, without a path, or * alone")]
     Origin(String),
@@ -136,8 +139,20 @@ impl RunArgs {
             ticket_ttl_s: i64::try_from(self.token_ttl.as_secs()).unwrap_or(i64::MAX),
             key_limits: KeyLimits { requests: self.rate_limit_requests.0, body_bytes: self.rate_limit_bytes.0 },
             concurrency_limit: usize::try_from(self.concurrency_limit).unwrap_or(usize::MAX),
+            tracing: self.tracing(&environment)?,
             cors_allowed_origins: self.origins()?,
         })
+    }
+
+    fn tracing(
+        &self,
+        environment: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<titan_telemetry::Settings>, ConfigError> {
+        let endpoint = self.otel_exporter_otlp_endpoint.as_deref().filter(|url| !url.trim().is_empty());
+        let Some(endpoint) = endpoint else { return Ok(None) };
+        let headers = environment("OTEL_EXPORTER_OTLP_HEADERS");
+        let settings = titan_telemetry::Settings::new(endpoint, headers.as_deref(), self.otel_traces_sampler_arg);
+        settings.map(Some).map_err(ConfigError::Tracing)
     }
 
     fn redis_url(&self, environment: &impl Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {

@@ -72,7 +72,13 @@ impl Relayed {
             session: what.session,
             avoid: what.avoid,
         };
-        let new = NewJob { id: id.clone(), spec: what.spec, idempotency: what.idempotency, terms: Some(terms) };
+        let new = NewJob {
+            id: id.clone(),
+            spec: what.spec,
+            idempotency: what.idempotency,
+            terms: Some(terms),
+            traceparent: notes::traceparent(),
+        };
         let jobs = [new];
         let submit = Submit { jobs: &jobs, owner: what.owner, explain: false };
         let (outcome, following) =

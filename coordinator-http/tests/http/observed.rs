@@ -45,6 +45,32 @@ async fn pages_of_the_allowed_origins_may_call_and_others_may_not() {
 }
 
 #[tokio::test]
+async fn pages_may_send_and_read_every_header_of_the_interface_but_no_cookie() {
+    for origins in ["https://a.example", "*"] {
+        let world = World::with(&["--cors-allowed-origins", origins]).await;
+        let mut preflight = request("OPTIONS", "", "/api/v1/events", None);
+        preflight.headers_mut().insert(header::ORIGIN, "https://a.example".parse().unwrap());
+        preflight.headers_mut().insert(header::ACCESS_CONTROL_REQUEST_METHOD, "POST".parse().unwrap());
+        let told = world.send(preflight).await;
+        assert_eq!(told.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], origins);
+        assert!(!told.headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), "keys are sent, never cookies");
+        let allowed = told.headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
+        for name in ["authorization", "content-type", "idempotency-key", "last-event-id", "traceparent", "x-titan-pool"]
+        {
+            assert!(allowed.contains(name), "{name}: {allowed}");
+        }
+        let mut call = request("GET", ADMIN, "/api/v1/jobs", None);
+        call.headers_mut().insert(header::ORIGIN, "https://a.example".parse().unwrap());
+        let reply = world.send(call).await;
+        assert_eq!(reply.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], origins);
+        let exposed = reply.headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap();
+        for name in ["location", "retry-after", "x-request-id", "ratelimit", "ratelimit-policy", "server-timing"] {
+            assert!(exposed.contains(name), "{name}: {exposed}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_document_is_openapi_3_1_and_every_reference_in_it_leads_somewhere() {
     let world = World::start().await;
     let document = world.get("", "/openapi.json").await.ok(200);

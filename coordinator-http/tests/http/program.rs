@@ -105,6 +105,38 @@ async fn the_program_serves_logs_without_secrets_and_stops_on_sigterm() {
     }
 }
 
+#[tokio::test]
+async fn log_lines_go_into_a_file_for_its_owner_alone_and_what_is_no_file_is_refused() {
+    let redis = RedisServer::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("coordinator.log");
+    let program = |file: &Path| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--bind", "127.0.0.1", "--port", "0", "--port-file"]).arg(dir.path().join("port"));
+        command.env("REDIS_URL", redis.url()).env("ADMIN_TOKEN", ADMIN).env("SIGNING_KEY", signing_keys());
+        command.env("LOG_FILE", file).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut running = program(&file).spawn().unwrap();
+    let address = address(dir.path()).await;
+    let health = ask(&address, "GET /api/v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert!(wait(&mut running).success());
+    let output = running.wait_with_output().unwrap();
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    let log = std::fs::read_to_string(&file).unwrap();
+    let messages: Vec<_> =
+        log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].clone()).collect();
+    assert_eq!((&messages[0], &messages[messages.len() - 1]), (&"listening".into(), &"stopped".into()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    let refused = program(Path::new("/dev/full")).output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && message.contains("LOG_FILE /dev/full"), "{message}");
+}
+
 #[test]
 fn the_program_refuses_wrong_settings_with_a_message() {
     let refused = run(&[]);

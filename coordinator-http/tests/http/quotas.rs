@@ -101,15 +101,11 @@ async fn bodies_are_weighed_whether_or_not_their_length_is_told_before() {
         };
         submit().await.ok(202);
         submit().await.ok(202);
-        let before = world.redis.dump().await;
+        let before = world.pool_dump().await;
         let reply = submit().await;
         assert_eq!(reply.problem(ProblemType::TooManyRequests).violated_policies, ["body-bytes"]);
         assert_eq!(left(&reply.headers, "body-bytes").0, 0);
-        let mut after = world.redis.dump().await;
-        after.retain(|name, _| !name.starts_with("titan:api-key-spent:"));
-        let mut before = before;
-        before.retain(|name, _| !name.starts_with("titan:api-key-spent:"));
-        assert_eq!(before, after, "a refused submission changed something");
+        assert_eq!(before, world.pool_dump().await, "a refused submission changed something");
         world.get(&key, JOBS).await.ok(200);
     }
 }
@@ -152,4 +148,39 @@ async fn scripts_run(world: &World) -> u64 {
     let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
     let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
     line.split(',').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_key_that_has_ever_new_kinds_of_jobs_made_is_slowed_down_and_known_kinds_go_on() {
+    let world = World::start().await;
+    let key = world.key("default", &["jobs:write"]).await;
+    let labelled = |n: usize| {
+        let mut job = job(&["true"]);
+        job["requirements"] = json!({"agent_labels": {"n": n.to_string()}});
+        job
+    };
+    let mut made = 0;
+    let refused = loop {
+        let reply = world.post(&key, "/api/v1/jobs", labelled(made)).await;
+        if reply.status != 202 {
+            break reply;
+        }
+        made += 1;
+        assert!(made < 200, "nothing slows it down");
+    };
+    assert!(made >= 64, "{made}");
+    let problem = refused.problem(ProblemType::TooManyRequests);
+    assert_eq!(problem.violated_policies, ["new-classes"]);
+    assert_eq!(refused.headers["retry-after"], "1");
+    let before = world.pool_dump().await;
+    let batch: Vec<_> = (1_000..1_100).map(labelled).collect();
+    world.post(&key, "/api/v1/jobs/batch", json!({"jobs": batch})).await.problem(ProblemType::TooManyRequests);
+    assert_eq!(world.pool_dump().await, before, "nothing was changed");
+    for known in [0, 1, made - 1] {
+        world.post(&key, "/api/v1/jobs", labelled(known)).await.ok(202);
+    }
+    let other = world.key("default", &["jobs:write"]).await;
+    world.post(&other, "/api/v1/jobs", labelled(500)).await.ok(202);
+    world.post(ADMIN, "/api/v1/jobs/batch", json!({"jobs": batch})).await.ok(202);
+    world.post(&key, "/api/v1/jobs", labelled(1_005)).await.ok(202);
 }

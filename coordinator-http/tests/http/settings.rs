@@ -81,3 +81,15 @@ fn secrets_are_not_shown_when_settings_are() {
     let shown = format!("{args:?} {settings:?}");
     assert!(!shown.contains("hunter2") && !shown.contains(ADMIN) && !shown.contains("PRIVATE"), "{shown}");
 }
+
+#[test]
+fn every_setting_stands_in_the_table_of_operations() {
+    use clap::CommandFactory;
+    let text = include_str!("../../../docs/operations.md");
+    let command = crate::world::Flags::command();
+    let names = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str());
+    for name in names.chain(["ADMIN_TOKEN", "SIGNING_KEY", "OTEL_EXPORTER_OTLP_HEADERS"]) {
+        let row = text.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+        assert!(row.is_some(), "docs/operations.md says nothing of {name}");
+    }
+}

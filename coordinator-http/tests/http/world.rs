@@ -71,6 +71,11 @@ impl World {
         send(&self.router, request).await
     }
 
+    /// All that the pool `default` holds, without what is counted of keys.
+    pub(crate) async fn pool_dump(&self) -> Vec<(String, Vec<u8>)> {
+        self.redis.dump().await.into_iter().filter(|(key, _)| key.starts_with("titan:{default}")).collect()
+    }
+
     pub(crate) async fn get(&self, bearer: &str, path: &str) -> Reply {
         self.call("GET", bearer, path, None).await
     }

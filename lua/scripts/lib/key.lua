@@ -20,6 +20,7 @@
 --   models:<id>    JSON: the models of an agent as it told them last, if that was after it registered
 --   sessions, session_agents   see lib/session  usage:<owner>  see lib/meter
 --   tickets:<owner>  zset: the unused tickets of an API key, by the time until which places are kept for them
+--   makers         zset  API keys for which classes were made, by when they may have all of their share again
 --   holds          hash, see lib/held      tags:<class>   zset, see lib/fair
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --

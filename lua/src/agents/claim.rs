@@ -111,6 +111,7 @@ fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
         ram_mb: spec.job.requirements.ram_mb,
         cpus: spec.job.requirements.cpus,
         disconnect_grace_ms: 0,
+        traceparent: spec.traceparent,
     })
 }
 

@@ -78,7 +78,7 @@ impl Fields {
 
 fn view(
     id: JobId,
-    Spec { job: spec, owner }: Spec,
+    Spec { job: spec, owner, .. }: Spec,
     f: &Fields,
     failures: Vec<AttemptFailure>,
 ) -> Result<Job, StoreError> {

@@ -1,5 +1,6 @@
 //! Jobs, from submission to their end.
 
+mod afford;
 mod cancel;
 mod explanation;
 mod get;
@@ -9,6 +10,7 @@ mod spec;
 mod submit;
 mod why;
 
+pub(crate) use afford::KnownClasses;
 pub use cancel::{CancelJob, CancelOutcome};
 pub(crate) use explanation::explanation;
 pub use get::GetJob;

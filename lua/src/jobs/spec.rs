@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::json;
-use titan_api::jobs::{JobKind, SubmitJob};
+use titan_api::{
+    jobs::{JobKind, SubmitJob},
+    trace::Traceparent,
+};
 
 use crate::StoreError;
 
@@ -15,6 +18,9 @@ pub(crate) struct Spec {
     pub(crate) job: SubmitJob,
     #[serde(rename = "submitted_by")]
     pub(crate) owner: String,
+    /// What submitted it, in its trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<Traceparent>,
 }
 
 impl Spec {
@@ -22,9 +28,10 @@ impl Spec {
         // `SubmitJob` refuses unknown fields, and serde does not look inside a flattened type that does.
         let corrupt = |e: serde_json::Error| StoreError::Corrupt(format!("a job's spec: {e}"));
         let mut value: serde_json::Value = serde_json::from_slice(json).map_err(corrupt)?;
-        let owner = value.as_object_mut().and_then(|o| o.remove("submitted_by"));
-        let owner = owner.and_then(|o| o.as_str().map(str::to_owned)).unwrap_or_default();
-        Ok(Self { job: serde_json::from_value(value).map_err(corrupt)?, owner })
+        let mut take = |name| value.as_object_mut()?.remove(name)?.as_str().map(str::to_owned);
+        let owner = take("submitted_by").unwrap_or_default();
+        let traceparent = take("traceparent").and_then(|text| text.parse().ok());
+        Ok(Self { job: serde_json::from_value(value).map_err(corrupt)?, owner, traceparent })
     }
 }
 

@@ -1,6 +1,9 @@
 //! `jobs/submit`: accepts jobs and places each at once if an agent is at hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use titan_api::{
@@ -9,9 +12,11 @@ use titan_api::{
     jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
+    trace::Traceparent,
 };
 
 use super::{
+    afford::Afford,
     explanation::explanation,
     spec::{Need, Spec, class_of, kind_word, labels_text, model_of},
 };
@@ -32,6 +37,8 @@ script!(Writes, "jobs/submit", uses [
 
 /// How long after its end the prompt and the answer are kept of a request that nobody waits for, milliseconds.
 const ASYNC_CONTENT_MS: u64 = 600_000;
+/// The owner of what administrators submit.
+const ADMIN: &str = "admin";
 /// Jobs in one run of the script.
 const CHUNK: usize = 32;
 
@@ -46,6 +53,8 @@ pub struct NewJob<'a> {
     pub idempotency: Option<Idempotency>,
     /// For a request to a model that somebody waits for.
     pub terms: Option<Terms>,
+    /// What submits it, if that is part of a trace.
+    pub traceparent: Option<Traceparent>,
 }
 
 /// What is special about a request to a model that somebody waits for.
@@ -65,7 +74,7 @@ impl<'a> NewJob<'a> {
     /// A job without an idempotency key.
     #[must_use]
     pub fn new(id: &JobId, spec: &'a SubmitJob) -> Self {
-        Self { id: id.clone(), spec, idempotency: None, terms: None }
+        Self { id: id.clone(), spec, idempotency: None, terms: None, traceparent: None }
     }
 }
 
@@ -115,6 +124,12 @@ pub enum SubmitOutcome {
     },
     /// The idempotency key was used with another body, and nothing was written.
     Reused,
+    /// The jobs are of kinds that are new to the pool, and their submitter has had as many made as it may for now; nothing
+    /// was written.
+    TooManyClasses {
+        /// When it may again.
+        wait: Duration,
+    },
 }
 
 /// One accepted job.
@@ -136,6 +151,9 @@ impl Submit<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
+        if let Some(wait) = self.unaffordable(pool).await? {
+            return Ok(SubmitOutcome::TooManyClasses { wait });
+        }
         if self.jobs.len() > 1
             && let Some((index, ruled_out)) = self.unserved(pool).await?
         {
@@ -151,6 +169,15 @@ impl Submit<'_> {
             explained = explanation;
         }
         Ok(SubmitOutcome::Submitted { jobs: accepted, explanation: explained })
+    }
+
+    /// How long its submitter has to wait before it may have the classes made that it asks for. Administrators never have to.
+    async fn unaffordable(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
+        if self.owner == ADMIN {
+            return Ok(None);
+        }
+        let classes = self.jobs.iter().map(|job| class_of(job.spec)).collect();
+        Afford { owner: self.owner, classes }.run(pool).await
     }
 
     /// The first job of a batch that no registered agent could ever run.
@@ -230,7 +257,11 @@ impl Submit<'_> {
         args.push(spec.priority).push(spec.max_attempts).push(title(spec));
         // What a model is asked is kept apart, since it is forgotten before the rest.
         let inference = spec.inference.as_ref().map(InferenceSpec::without_body);
-        let stored = Spec { job: SubmitJob { inference, ..spec.clone() }, owner: self.owner.to_owned() };
+        let stored = Spec {
+            job: SubmitJob { inference, ..spec.clone() },
+            owner: self.owner.to_owned(),
+            traceparent: job.traceparent,
+        };
         args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
         args.push(spec.backoff_ms).push(options(job, meant));
         args.push(spec.inference.as_ref().map(|asked| asked.body.as_str()).unwrap_or_default());

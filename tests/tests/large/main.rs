@@ -8,5 +8,6 @@ mod helpers;
 mod outages;
 mod output;
 mod sharing;
+mod traces;
 mod walk;
 mod work;

@@ -11,7 +11,7 @@ use crate::{
     error::ApiError,
     extract::ApiJson,
     idempotency::KeyOfCall,
-    ids,
+    ids, notes,
     state::AppState,
     submission,
     validate::Validate,
@@ -46,6 +46,7 @@ pub(crate) async fn handler(
         spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(*index)),
         terms: None,
+        traceparent: notes::traceparent(),
     });
     let jobs: Vec<_> = new.collect();
     let outcome = Submit { jobs: &jobs, owner: &caller.owner, explain: false }.run(&caller.pool).await;

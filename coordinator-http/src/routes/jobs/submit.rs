@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     extract::{ApiJson, ApiQuery},
     idempotency::KeyOfCall,
-    ids,
+    ids, notes,
     state::AppState,
     submission::{self, SCHEDULER},
     validate::Validate,
@@ -64,6 +64,7 @@ pub(crate) async fn handler(
         spec: &spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(0)),
         terms: None,
+        traceparent: notes::traceparent(),
     };
     let id = new.id.clone();
     let explain = query.explain || tracing::enabled!(target: SCHEDULER, tracing::Level::DEBUG);

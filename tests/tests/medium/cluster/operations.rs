@@ -70,6 +70,7 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("agents/survey", Box::pin(submit_unserved(scene))),
         ("events/publish", Box::pin(publish(scene))),
         ("events/read", Box::pin(read_events(scene))),
+        ("jobs/afford", Box::pin(submit_unserved(scene))),
         ("jobs/cancel", Box::pin(cancel(scene))),
         ("jobs/get", Box::pin(get_job(scene))),
         ("jobs/list", Box::pin(list_jobs(scene))),

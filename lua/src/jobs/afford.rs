@@ -1,0 +1,77 @@
+//! `jobs/afford`: whether an API key may have new classes made.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use titan_api::{ids::PoolName, limits};
+
+use crate::{
+    Pool, StoreError,
+    reply::unknown_word,
+    script::{Args, script},
+};
+
+script!(Writes, "jobs/afford", uses ["key", "int", "clock", "pool", "class"]);
+
+/// How long a class that is there is taken to stay: it does so for ten minutes after its last use.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
+/// How many classes a process knows at once.
+const KNOWN: usize = 10_000;
+
+/// The classes that are known to be there, so that most submissions need not ask. Losing them costs a question each.
+#[derive(Debug, Default)]
+pub(crate) struct KnownClasses(Mutex<HashMap<(PoolName, String), Instant>>);
+
+impl KnownClasses {
+    fn has(&self, pool: &Pool, class: &str) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(pool.name().clone(), class.to_owned())).is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
+    }
+
+    fn learn<'a>(&self, pool: &Pool, classes: impl Iterator<Item = &'a str>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN {
+            known.clear();
+        }
+        known.extend(classes.map(|class| ((pool.name().clone(), class.to_owned()), Instant::now())));
+    }
+}
+
+/// Takes from what a key may have made.
+#[derive(Debug)]
+pub(crate) struct Afford<'a> {
+    /// The key.
+    pub(crate) owner: &'a str,
+    /// The classes of its jobs.
+    pub(crate) classes: BTreeSet<String>,
+}
+
+impl Afford<'_> {
+    /// Runs the script, if not all classes are known; gives how long to wait until there is enough.
+    pub(crate) async fn run(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
+        let known = pool.store().classes();
+        let unknown: Vec<&str> =
+            self.classes.iter().map(String::as_str).filter(|class| !known.has(pool, class)).collect();
+        if unknown.is_empty() {
+            return Ok(None);
+        }
+        let mut args = Args::new();
+        args.push(self.owner).push(limits::NEW_CLASSES).push(limits::NEW_CLASSES_WINDOW_MS).push(pool.now());
+        for class in &unknown {
+            args.push(*class);
+        }
+        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        match word.as_str() {
+            "affordable" => {
+                let there: Vec<usize> = reply.list()?.rest(|r| r.parse())?;
+                known.learn(pool, there.iter().filter_map(|index| unknown.get(*index).copied()));
+                Ok(None)
+            }
+            "too_many" => Ok(Some(Duration::from_millis(reply.parse()?))),
+            other => Err(unknown_word("jobs/afford", other)),
+        }
+    }
+}
