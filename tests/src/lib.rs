@@ -23,6 +23,7 @@ pub mod process;
 pub mod protocol_agent;
 pub mod proxy;
 pub mod redis;
+pub mod replicas;
 pub mod rewriter;
 pub mod skip;
 pub mod snapshot;
