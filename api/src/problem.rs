@@ -32,6 +32,9 @@ pub struct Problem {
     /// For `too-many-requests`: the limits that were reached, as `RateLimit-Policy` names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violated_policies: Vec<String>,
+    /// For `not-replicated`: the jobs that were accepted, in the order in which they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub job_ids: Vec<crate::ids::JobId>,
     /// The coordinator's time in milliseconds since the epoch, where the caller's clock was the trouble.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time_ms: Option<i64>,
@@ -142,6 +145,8 @@ problem_types! {
     StoreUnavailable = ("store-unavailable", 503, "The store is unavailable"),
     /// Redis has no memory left for new work.
     StoreFull = ("store-full", 503, "The store is full"),
+    /// It is done, but no replica of Redis had it in time, so a failover may undo it; a repeat waits again.
+    NotReplicated = ("not-replicated", 503, "No replica of the store has it yet"),
     /// The coordinator has more to do than it takes on at once.
     Overloaded = ("overloaded", 503, "The coordinator is overloaded"),
 }
@@ -167,6 +172,7 @@ impl Problem {
             errors: Vec::new(),
             ruled_out: Vec::new(),
             violated_policies: Vec::new(),
+            job_ids: Vec::new(),
             server_time_ms: None,
             next_after: None,
         }

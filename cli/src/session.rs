@@ -192,6 +192,9 @@ impl Session {
             ProblemType::Unserved => "register an agent that has it, or submit with --allow-unserved to wait for one",
             ProblemType::StoreFull => "submit again when jobs have ended or the store has more memory",
             ProblemType::StoreUnavailable | ProblemType::Overloaded | ProblemType::TooManyRequests => "try again later",
+            ProblemType::NotReplicated => {
+                "a replica of Redis must come back; the work is accepted, unless Redis fails before"
+            }
             ProblemType::Internal => "the coordinator's log has the cause under the request id",
             _ => return None,
         };

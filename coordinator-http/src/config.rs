@@ -11,7 +11,7 @@ use std::{
 
 use http::HeaderValue;
 use titan_api::credentials::KeyLimits;
-use titan_lua::PoolSettings;
+use titan_lua::{PoolSettings, StoreOptions};
 
 pub use self::{check::ConfigError, quota::QuotaSetting};
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = SECRETS_HELP)]
 pub struct RunArgs {
-    /// Redis: `redis://`, `rediss://`, or `redis+cluster://host:port,host:port` (`rediss+cluster://` with TLS); with a
-    /// password only from the environment or a file [default: `redis://127.0.0.1:6379`]
+    /// Redis: `redis://`, `redis+sentinel://host:port,host:port/service`, or `redis+cluster://host:port,host:port`, each
+    /// with TLS as `rediss…`; with a password only from the environment or a file [default: `redis://127.0.0.1:6379`]
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
     pub redis_url: Option<Secret>,
 
@@ -94,6 +94,11 @@ pub struct RunArgs {
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "700ms", value_parser = duration)]
     pub redis_timeout: Duration,
 
+    /// What an acknowledgement of work waits for: that Redis has it, or that a replica has it too (within the time of
+    /// `REDIS_TIMEOUT`, else the answer is 503 `not-replicated`)
+    #[arg(long, env = "DURABILITY", default_value = "local")]
+    pub durability: DurabilityWord,
+
     /// Whether agents hold a request open until there is work (`off` where a held request costs money)
     #[arg(long, env = "PARKING", default_value = "on")]
     pub parking: Parking,
@@ -157,6 +162,15 @@ Secrets (from the environment or a file, never a flag):
   SIGNING_KEY  PEM blocks of the signing keys; `titan-coordinator keygen` makes some
   OTEL_EXPORTER_OTLP_HEADERS  what a collector wants to be sent along: name=value,other=value";
 
+/// What an acknowledgement of work waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DurabilityWord {
+    /// Redis has it.
+    Local,
+    /// A replica has it too.
+    Replicated,
+}
+
 /// Whether agents hold a request open until there is work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Parking {
@@ -180,8 +194,8 @@ pub enum LogFormat {
 pub struct Settings {
     /// Redis.
     pub redis_url: Secret,
-    /// How long an answer of it may take.
-    pub redis_timeout: Duration,
+    /// How long an answer of it may take, and what acknowledgements wait for.
+    pub store: StoreOptions,
     /// What scripts need.
     pub pool: PoolSettings,
     /// How often agents that park are told to heartbeat, milliseconds.

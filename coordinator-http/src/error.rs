@@ -12,6 +12,9 @@ use titan_lua::{StoreError, agents::TurnedAway};
 
 use crate::{jitter, quotas::Exhausted};
 
+const NOT_REPLICATED: &str = "it is done, but a failover of Redis may undo it yet: repeat the call to wait again";
+const JOBS_NOT_REPLICATED: &str = "the jobs in `job_ids` are accepted, but a failover of Redis may undo it yet: repeat the \
+    call with the same Idempotency-Key to wait again, or, if it had none, look for the jobs";
 const UNSERVED: &str = "change `requirements`, or set `allow_unserved` if a fitting agent will come";
 
 /// A refused request. Texts go to the caller; the inside of `Store` and `Internal` goes to the log only.
@@ -103,6 +106,7 @@ impl ApiError {
     pub(crate) fn unsure(cause: StoreError, advice: impl FnOnce() -> String) -> Self {
         match cause {
             StoreError::Unavailable(_) => Self::Unsure { advice: advice(), cause },
+            StoreError::NotReplicated { ref jobs } if jobs.is_empty() => Self::Unsure { advice: advice(), cause },
             other => Self::Store(other),
         }
     }
@@ -137,6 +141,8 @@ impl ApiError {
                 ProblemType::TooManyRequests
             }
             Self::Overloaded(_) => ProblemType::Overloaded,
+            Self::Unsure { cause: StoreError::NotReplicated { .. }, .. }
+            | Self::Store(StoreError::NotReplicated { .. }) => ProblemType::NotReplicated,
             Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 ProblemType::StoreUnavailable
             }
@@ -189,6 +195,8 @@ impl ApiError {
             Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
                 "nothing was changed, or a repeat of the request is harmless; try again"
             }
+            Self::Store(StoreError::NotReplicated { jobs }) if jobs.is_empty() => NOT_REPLICATED,
+            Self::Store(StoreError::NotReplicated { .. }) => JOBS_NOT_REPLICATED,
             Self::Store(StoreError::Full(_)) => "nothing was changed; what runs goes on, new work must wait for memory",
             Self::Store(StoreError::Corrupt(_)) | Self::Internal(_) => "the log has the cause, under the request's id",
             Self::Invalid(_) => return None,
@@ -203,6 +211,7 @@ impl ApiError {
         match self {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
             Self::Unserved { ruled_out, .. } => problem.ruled_out.clone_from(ruled_out),
+            Self::Store(StoreError::NotReplicated { jobs }) => problem.job_ids.clone_from(jobs),
             Self::TooMany(exhausted) => problem.violated_policies = vec![exhausted.policy.to_owned()],
             Self::TooManyClasses { .. } => problem.violated_policies = vec!["new-classes".to_owned()],
             Self::EventsLost { first } => problem.next_after = Some(first.saturating_sub(1)),

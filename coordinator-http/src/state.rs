@@ -72,7 +72,7 @@ impl AppState {
     /// [`StoreError`] if the URL of Redis is malformed.
     pub fn new(settings: Settings) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Inner {
-            store: Store::with_timeout(settings.redis_url.reveal(), settings.pool, settings.redis_timeout)?,
+            store: Store::with(settings.redis_url.reveal(), settings.pool, settings.store)?,
             pace: Pace::new(&settings),
             keys: settings.keys,
             admin: settings.admin,

@@ -15,14 +15,15 @@ const PROBE_KEY: &str = "titan:probe";
 /// Runs all checks beside each other.
 pub(crate) async fn run(on: &Connection) -> Vec<Check> {
     let bound = on.target().response_timeout() + SPARE;
-    let (reachable, writable, eviction, persistence, scripts) = tokio::join!(
+    let (reachable, writable, eviction, persistence, scripts, replicas) = tokio::join!(
         timed(bound, "reachable", reachable(on)),
         timed(bound, "writable", writable(on)),
         timed(bound, "eviction_policy", eviction_policy(on)),
         timed(bound, "persistence", persistence(on)),
         timed(bound, "scripts", scripts(on)),
+        timed(bound, "replicas", replicas(on)),
     );
-    vec![reachable, writable, eviction, persistence, scripts]
+    vec![reachable, writable, eviction, persistence, scripts, replicas]
 }
 
 type Finding = Result<(Verdict, String), StoreError>;
@@ -100,6 +101,56 @@ fn what_is_lost(appendfsync: Option<&str>) -> (Verdict, String) {
     (verdict, format!("the append-only file is on{synced}: {consequence}"))
 }
 
+/// How many replicas there are. Too few fail no check: what runs goes on without them, and other copies of the coordinator
+/// would fare no better.
+async fn replicas(on: &Connection) -> Finding {
+    let mut cmd = Cmd::new();
+    cmd.arg("INFO").arg("replication");
+    let count = allowed(on, &cmd).await?.and_then(|value| fewest_replicas(&texts(&value)));
+    let least = setting(on, "min-replicas-to-write").await?;
+    Ok(what_a_failover_loses(on.waits_for_replicas(), count, least.as_deref()))
+}
+
+/// How many replicas the master with the fewest has, by what each node says of itself.
+fn fewest_replicas(nodes: &[String]) -> Option<u64> {
+    let field = |text: &str, name: &str| {
+        text.lines().find_map(|line| line.split_once(':').filter(|(n, _)| *n == name).map(|(_, v)| v.trim().to_owned()))
+    };
+    let masters = nodes.iter().filter(|text| field(text, "role").as_deref() == Some("master"));
+    masters.filter_map(|text| field(text, "connected_slaves")?.parse().ok()).min()
+}
+
+fn what_a_failover_loses(waits: bool, replicas: Option<u64>, least: Option<&str>) -> (Verdict, String) {
+    let connected = match replicas {
+        None => "INFO does not tell how many replicas are connected".to_owned(),
+        Some(1) => "1 replica is connected".to_owned(),
+        Some(count) => format!("{count} replicas are connected"),
+    };
+    let (verdict, consequence) = match (waits, replicas, least) {
+        (false, Some(0), _) => (Verdict::Ok, "DURABILITY is local, so nothing waits for any".to_owned()),
+        (false, _, _) => (
+            Verdict::Ok,
+            "DURABILITY is local, so a failover loses what was acknowledged and not yet sent to them".to_owned(),
+        ),
+        (true, Some(0), _) => {
+            (Verdict::Warning, "DURABILITY is replicated, so no new work is acknowledged until one is".to_owned())
+        }
+        (true, _, Some("0")) => (
+            Verdict::Warning,
+            "min-replicas-to-write is 0, so a master that was cut off goes on taking writes, and loses them; set 1"
+                .to_owned(),
+        ),
+        (true, None, _) | (true, _, None) => {
+            (Verdict::Unknown, "CONFIG GET does not tell min-replicas-to-write, which should be 1 or more".to_owned())
+        }
+        (true, Some(_), Some(least)) => (
+            Verdict::Ok,
+            format!("min-replicas-to-write is {least}: what was acknowledged is lost only if its replica is lost too"),
+        ),
+    };
+    (verdict, format!("{connected}; {consequence}"))
+}
+
 /// One field of INFO; none where the service hides it.
 async fn info(on: &Connection, section: &str, field: &str) -> Result<Option<String>, StoreError> {
     let mut cmd = Cmd::new();
@@ -137,5 +188,28 @@ fn texts(value: &Value) -> Vec<String> {
         Value::Array(all) => all.iter().flat_map(texts).collect(),
         Value::Map(all) => all.iter().flat_map(|(_, v)| texts(v)).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_master_with_the_fewest_replicas_counts() {
+        let node = |role: &str, count: u32| format!("# Replication\r\nrole:{role}\r\nconnected_slaves:{count}\r\n");
+        assert_eq!(fewest_replicas(&[node("master", 2), node("slave", 0), node("master", 1)]), Some(1));
+        assert_eq!(fewest_replicas(&[node("slave", 0)]), None);
+        assert_eq!(fewest_replicas(&["nothing".to_owned()]), None);
+    }
+
+    #[test]
+    fn only_who_waits_for_replicas_is_warned_of_too_few() {
+        let verdict = |waits, count, least| what_a_failover_loses(waits, count, least).0;
+        assert_eq!(verdict(false, Some(0), Some("0")), Verdict::Ok);
+        assert_eq!(verdict(true, Some(0), Some("1")), Verdict::Warning);
+        assert_eq!(verdict(true, Some(1), Some("0")), Verdict::Warning);
+        assert_eq!(verdict(true, Some(1), None), Verdict::Unknown);
+        assert_eq!(verdict(true, Some(2), Some("1")), Verdict::Ok);
     }
 }

@@ -1,4 +1,9 @@
-//! The connection that carries all commands of a process: multiplexed, lazily made, re-made when it breaks.
+//! The connection that carries all commands of a process: multiplexed, lazily made, re-made when it breaks. What must
+//! wait for a replica has connections of its own.
+
+mod replicated;
+mod sentinel;
+mod target;
 
 use std::{
     sync::{
@@ -9,111 +14,33 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, IntoConnectionInfo, ProtocolVersion, RedisError, Value,
+    Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
-    cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use tokio::sync::OnceCell;
 
+use self::replicated::Replicated;
+pub(crate) use self::{
+    replicated::Work,
+    target::{Place, Target},
+};
 use crate::{
-    StoreError,
+    Durability, StoreError,
     latency::{self, Histogram},
 };
 
 /// A command that takes longer is usually given up, so that a request is answered within a second.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(700);
-/// A peer that acknowledges nothing for this long is taken for gone by the system.
-const SILENCE: Duration = Duration::from_secs(5);
 /// After so many time-outs in a row the connection is replaced: its other end may be gone without a word, and then
 /// nothing else ends it while commands go on being written to it.
 const TIMEOUTS_IN_A_ROW: u32 = 3;
-
-/// Where Redis is, and how long to wait for it.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    place: Place,
-    response_timeout: Duration,
-}
-
-/// Where Redis is.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// One node.
-    Node(Box<Client>),
-    /// A cluster, by some of its nodes.
-    Cluster(Vec<String>),
-}
-
-impl Target {
-    /// Reads `redis://`, `rediss://`, or `redis+cluster://[user:password@]host:port[,host:port…]`, which is
-    /// `rediss+cluster://` with TLS.
-    pub(crate) fn parse(url: &str, response_timeout: Duration) -> Result<Self, StoreError> {
-        Ok(Self { place: Place::parse(url)?, response_timeout })
-    }
-
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// A command that takes longer is given up.
-    pub(crate) fn response_timeout(&self) -> Duration {
-        self.response_timeout
-    }
-
-    /// A connection that is not made by then is given up: 300 ms of the usual 700, so that both fit into a second.
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.response_timeout * 3 / 7
-    }
-
-    /// Whether it is a cluster.
-    pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.place, Place::Cluster(_))
-    }
-
-    /// How every connection to a cluster is set up.
-    pub(crate) fn cluster_builder(&self, nodes: &[String]) -> ClusterClientBuilder {
-        ClusterClientBuilder::new(nodes.iter().map(String::as_str))
-            .use_protocol(ProtocolVersion::RESP3)
-            .retries(2)
-            .min_retry_wait(20)
-            .max_retry_wait(100)
-            .connection_timeout(self.connect_timeout())
-            .response_timeout(self.response_timeout)
-            .tcp_settings(tcp_settings())
-    }
-}
-
-impl Place {
-    fn parse(url: &str) -> Result<Self, StoreError> {
-        let malformed = |e: RedisError| StoreError::Unavailable(format!("the Redis URL is malformed: {e}"));
-        for (prefix, scheme) in [("redis+cluster://", "redis"), ("rediss+cluster://", "rediss")] {
-            if let Some(rest) = url.strip_prefix(prefix) {
-                let nodes = cluster_nodes(scheme, rest);
-                ClusterClient::new(nodes.clone()).map_err(malformed)?;
-                return Ok(Self::Cluster(nodes));
-            }
-        }
-        let info = url.into_connection_info().map_err(malformed)?.set_tcp_settings(tcp_settings());
-        Client::open(info).map(|client| Self::Node(Box::new(client))).map_err(malformed)
-    }
-}
-
-fn cluster_nodes(scheme: &str, rest: &str) -> Vec<String> {
-    let (auth, hosts) = rest.rsplit_once('@').map_or((String::new(), rest), |(a, h)| (format!("{a}@"), h));
-    hosts.trim_end_matches('/').split(',').map(|host| format!("{scheme}://{auth}{host}")).collect()
-}
-
-/// An idle connection whose other end is gone is found by probes, a busy one by what stays unacknowledged.
-fn tcp_settings() -> TcpSettings {
-    let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 5);
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(SILENCE);
-    settings
-}
+/// A master that has too few replicas may be one that the others have left behind. The sentinels are asked again, but a
+/// connection is kept for so long, since more often a replica is away.
+const LONELY: Duration = Duration::from_secs(2);
+/// A connection to a node that takes no writes is kept for so long at least: until then nobody may know its successor.
+const DEMOTED: Duration = Duration::from_millis(250);
 
 /// The shared connection. Cloning is cheap.
 #[derive(Clone)]
@@ -121,6 +48,8 @@ pub(crate) struct Connection {
     target: Target,
     link: Arc<Mutex<Arc<Link>>>,
     told: Arc<Told>,
+    /// What waits for a replica goes this way, if anything does.
+    replicated: Option<Arc<Replicated>>,
 }
 
 /// What is told of the commands of this process.
@@ -133,11 +62,18 @@ pub(crate) struct Told {
 }
 
 /// A connection until it is replaced by another.
-#[derive(Default)]
 struct Link {
     node: OnceCell<ConnectionManager>,
     cluster: OnceCell<ClusterConnection>,
     timeouts: AtomicU32,
+    born: Instant,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        let (node, cluster) = (OnceCell::new(), OnceCell::new());
+        Self { node, cluster, timeouts: AtomicU32::new(0), born: Instant::now() }
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -147,8 +83,14 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(target: Target) -> Self {
-        Self { target, link: Arc::default(), told: Arc::default() }
+    pub(crate) fn new(target: Target, durability: Durability) -> Self {
+        let replicated = (durability == Durability::Replicated).then(|| Arc::new(Replicated::new(target.clone())));
+        Self { target, link: Arc::default(), told: Arc::default(), replicated }
+    }
+
+    /// Whether something may have to wait for a replica.
+    pub(crate) fn waits_for_replicas(&self) -> bool {
+        self.replicated.is_some()
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -160,47 +102,80 @@ impl Connection {
         &self.told
     }
 
-    /// Sends a command. One that met a connection which had broken while idle is sent once more: every operation of
-    /// this crate may be repeated.
+    /// Sends a command. One that met a connection which had broken while idle, or a node that is master no more, is sent
+    /// once more: every operation of this crate may be repeated.
     pub(crate) async fn send(&self, cmd: &Cmd) -> Result<Value, RedisError> {
         match self.send_once(cmd).await {
-            Err(e) if e.is_connection_dropped() => self.send_once(cmd).await,
+            Err(e) if e.is_connection_dropped() || is_read_only(&e) => self.send_once(cmd).await,
             other => other,
         }
     }
 
     async fn send_once(&self, cmd: &Cmd) -> Result<Value, RedisError> {
-        let link = Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner));
+        let link = self.link();
+        let reply = self.timed(link.send(&self.target, cmd)).await;
+        match &reply {
+            Err(e) if e.is_timeout() => {
+                if link.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_IN_A_ROW {
+                    tracing::warn!(component = "store", "Redis does not answer on its connection: trying a new one");
+                    self.replace(&link);
+                }
+            }
+            Err(e) if self.is_doubtful(e, link.born.elapsed()) => self.replace(&link),
+            _ => link.timeouts.store(0, Ordering::Relaxed),
+        }
+        reply
+    }
+
+    /// Does `work` where `key` is. If the store waits for replicas and `counts` says of the reply that this is worth it,
+    /// tells whether one has it; else it is as good as had.
+    pub(crate) async fn send_replicated(
+        &self,
+        key: &str,
+        work: Work<'_>,
+        counts: impl Fn(&Value) -> bool,
+    ) -> Result<(Value, bool), RedisError> {
+        match (&self.replicated, work) {
+            (Some(replicated), work) => self.timed(Box::pin(replicated.run(key, work, counts))).await,
+            (None, Work::Script(script, keys, args)) => Ok((script.run(self, keys, args).await?, true)),
+            (None, Work::Command(cmd)) => Ok((self.send(cmd).await?, true)),
+        }
+    }
+
+    async fn timed<T>(&self, sending: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
         let begun = Instant::now();
-        let reply = link.send(&self.target, cmd).await;
+        let reply = sending.await;
         let took = begun.elapsed();
         self.told.latency.add(took);
         latency::note(took);
         if reply.as_ref().is_err_and(|e| e.code().is_none()) {
             self.told.unanswered.fetch_add(1, Ordering::Relaxed);
         }
-        match &reply {
-            Err(e) if e.is_timeout() => self.count_timeout(&link),
-            _ => link.timeouts.store(0, Ordering::Relaxed),
-        }
         reply
     }
 
-    fn count_timeout(&self, link: &Arc<Link>) {
-        if link.timeouts.fetch_add(1, Ordering::Relaxed) + 1 < TIMEOUTS_IN_A_ROW {
-            return;
-        }
+    /// Whether a failure is reason to look anew where Redis is.
+    fn is_doubtful(&self, e: &RedisError, age: Duration) -> bool {
+        let by_sentinels = matches!(self.target.place(), Place::Sentinel(_));
+        (is_read_only(e) && age > DEMOTED)
+            || by_sentinels && (e.kind() == ErrorKind::Io || e.code() == Some("NOREPLICAS") && age > LONELY)
+    }
+
+    fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next command gets a new connection, if no other has it already.
+    fn replace(&self, link: &Arc<Link>) {
         let mut current = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, link) {
-            tracing::warn!(component = "store", "Redis does not answer on its connection: trying a new one");
             *current = Arc::default();
         }
     }
 
     /// Sends a command to the node of a cluster that holds a key, and reads its reply.
     pub(crate) async fn query_at<T: redis::FromRedisValue>(&self, key: &str, cmd: &Cmd) -> Result<T, StoreError> {
-        let link = Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner));
-        let value = link.send_to(&self.target, key, cmd).await?;
+        let value = self.link().send_to(&self.target, key, cmd).await?;
         redis::from_redis_value(value).map_err(|e| StoreError::Corrupt(e.to_string()))
     }
 
@@ -218,6 +193,13 @@ impl Link {
                 let connection = self.node.get_or_try_init(|| async { manager(target, client) }).await?;
                 cmd.query_async(&mut connection.clone()).await
             }
+            Place::Sentinel(sentinels) => {
+                let connect = Box::pin(self.node.get_or_try_init(|| async {
+                    let master = sentinels.master(target.connect_timeout()).await?;
+                    manager(target, &Client::open(master)?)
+                }));
+                cmd.query_async(&mut in_time(target, connect).await?.clone()).await
+            }
             Place::Cluster(nodes) => cmd.query_async(&mut self.cluster(target, nodes).await?).await,
         }
     }
@@ -230,10 +212,18 @@ impl Link {
     }
 
     async fn cluster(&self, target: &Target, nodes: &[String]) -> Result<ClusterConnection, RedisError> {
-        let connect = self.cluster.get_or_try_init(|| cluster(target, nodes));
-        let bounded = tokio::time::timeout(target.response_timeout(), connect).await;
-        Ok(bounded.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??.clone())
+        in_time(target, Box::pin(self.cluster.get_or_try_init(|| cluster(target, nodes)))).await.cloned()
     }
+}
+
+async fn in_time<T>(target: &Target, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    let bounded = tokio::time::timeout(target.response_timeout(), work).await;
+    bounded.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+/// Whether the node takes no writes, as a master does that was demoted.
+fn is_read_only(e: &RedisError) -> bool {
+    e.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 fn manager(target: &Target, client: &Client) -> Result<ConnectionManager, RedisError> {
@@ -248,20 +238,4 @@ fn manager(target: &Target, client: &Client) -> Result<ConnectionManager, RedisE
 
 async fn cluster(target: &Target, nodes: &[String]) -> Result<ClusterConnection, RedisError> {
     target.cluster_builder(nodes).build()?.get_async_connection().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_node_of_a_cluster_gets_the_scheme_and_the_credential_of_the_url() {
-        let nodes = |url: &str| match Place::parse(url).unwrap_or_else(|e| panic!("{url}: {e}")) {
-            Place::Cluster(nodes) => nodes,
-            Place::Node(_) => Vec::new(),
-        };
-        assert_eq!(nodes("redis+cluster://a:1,b:2/"), ["redis://a:1", "redis://b:2"]);
-        assert_eq!(nodes("rediss+cluster://u:p@a:1,b:2"), ["rediss://u:p@a:1", "rediss://u:p@b:2"]);
-        assert!(nodes("rediss://a:1").is_empty());
-    }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong between a wrapper and Redis.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
+use titan_api::ids::JobId;
 
 /// An operation that did not run, or whose outcome is unknown. Every operation may be repeated with the same arguments.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +15,23 @@ pub enum StoreError {
     /// Redis has no memory left for new work; nothing was changed.
     #[error("Redis is out of memory: {0}")]
     Full(String),
+    /// It is done, but no replica of Redis had it in time, so a failover may undo it. A repeat waits again.
+    #[error("no replica of Redis has it yet")]
+    NotReplicated {
+        /// The jobs that were accepted.
+        jobs: Vec<JobId>,
+    },
     /// A key or a reply holds what no version of this program writes.
     #[error("Redis holds something unexpected: {0}")]
     Corrupt(String),
 }
 
 impl StoreError {
+    /// Of something that makes no jobs.
+    pub(crate) fn not_replicated() -> Self {
+        Self::NotReplicated { jobs: Vec::new() }
+    }
+
     /// The pool holds as many unended jobs as it may.
     pub(crate) fn full_of_jobs() -> Self {
         Self::Full(format!("the pool holds {} jobs that have not ended", titan_api::limits::UNENDED_JOBS))

@@ -26,4 +26,4 @@ pub mod watch;
 
 pub use error::StoreError;
 pub use pool::PoolSettings;
-pub use store::{Pool, Store};
+pub use store::{Durability, Pool, Store, StoreOptions};

@@ -44,14 +44,27 @@ impl Script {
     /// Runs the script on two keys.
     pub(crate) async fn run(&self, on: &Connection, keys: [&str; 2], args: &Args) -> Result<Value, RedisError> {
         let begun = Instant::now();
-        let reply = match on.send(&Self::command("EVALSHA", &self.hash, keys, args)).await {
-            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                on.send(&Self::command("EVAL", &self.body, keys, args)).await
-            }
+        let reply = match on.send(&self.by_hash(keys, args)).await {
+            Err(e) if Self::is_unknown(&e) => on.send(&self.whole(keys, args)).await,
             other => other,
         };
         latency::note_call(Call { script: self.name, begun, took: begun.elapsed(), failed: reply.is_err() });
         reply
+    }
+
+    /// The command that runs it where it is known.
+    pub(crate) fn by_hash(&self, keys: [&str; 2], args: &Args) -> Cmd {
+        Self::command("EVALSHA", &self.hash, keys, args)
+    }
+
+    /// The command that runs it anywhere.
+    pub(crate) fn whole(&self, keys: [&str; 2], args: &Args) -> Cmd {
+        Self::command("EVAL", &self.body, keys, args)
+    }
+
+    /// Whether Redis does not know the script.
+    pub(crate) fn is_unknown(e: &RedisError) -> bool {
+        e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
     }
 
     fn command(verb: &str, script: &str, keys: [&str; 2], args: &Args) -> Cmd {

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use redis::Value;
+use redis::{Cmd, Value};
 use titan_api::{health::Check, ids::PoolName};
 
 use crate::{
     PoolSettings, StoreError, checks,
-    connection::{Connection, RESPONSE_TIMEOUT, Target},
+    connection::{Connection, RESPONSE_TIMEOUT, Target, Work},
     jobs::KnownClasses,
     keys,
     latency::Distribution,
@@ -34,27 +34,53 @@ struct Shared {
     classes: KnownClasses,
 }
 
+/// When an acknowledgement of what makes or ends work may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When Redis has it.
+    #[default]
+    Local,
+    /// When a replica of Redis has it too; [`StoreError::NotReplicated`] if none has it in time.
+    Replicated,
+}
+
+/// How a store deals with its Redis.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// How long an answer may take. A replica is waited for within the same time.
+    pub response_timeout: Duration,
+    /// When work is acknowledged.
+    pub durability: Durability,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { response_timeout: RESPONSE_TIMEOUT, durability: Durability::Local }
+    }
+}
+
 impl Store {
-    /// Prepares the connections to `url` (`redis://`, `rediss://`, or `redis+cluster://host:port,host:port`). Nothing is
-    /// sent before the first operation, and a Redis that is away now may come later. An operation fails if Redis does
-    /// not answer within 700 ms. Must be called inside a Tokio runtime.
+    /// Prepares the connections to `url` (`redis://`, `redis+sentinel://host:port,host:port/service` or
+    /// `redis+cluster://host:port,host:port`; `rediss` for TLS). Nothing is sent before the first operation, and a Redis
+    /// that is away now may come later. An operation fails if Redis does not answer within 700 ms. Must be called inside a
+    /// Tokio runtime.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the URL is malformed.
     pub fn new(url: &str, settings: PoolSettings) -> Result<Self, StoreError> {
-        Self::with_timeout(url, settings, RESPONSE_TIMEOUT)
+        Self::with(url, settings, StoreOptions::default())
     }
 
-    /// The same with another time that an answer of Redis may take.
+    /// The same with other options.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the URL is malformed.
-    pub fn with_timeout(url: &str, settings: PoolSettings, timeout: Duration) -> Result<Self, StoreError> {
+    pub fn with(url: &str, settings: PoolSettings, options: StoreOptions) -> Result<Self, StoreError> {
         // Without a provider rustls panics at the first `rediss://` connection; a second installation is refused.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let target = Target::parse(url, timeout)?;
+        let target = Target::parse(url, options.response_timeout)?;
         let watches = Watches::new(target.clone());
-        let connection = Connection::new(target);
+        let connection = Connection::new(target, options.durability);
         Ok(Self(Arc::new(Shared {
             connection,
             settings,
@@ -132,6 +158,26 @@ impl Store {
         &self.0.classes
     }
 
+    /// Runs a command that writes to `key`, and waits for a replica if the store is to.
+    pub(crate) async fn write_replicated(&self, key: &str, cmd: &Cmd) -> Result<Value, StoreError> {
+        let (value, has) = self.connection().send_replicated(key, Work::Command(cmd), |_| true).await?;
+        if has { Ok(value) } else { Err(StoreError::not_replicated()) }
+    }
+
+    /// Runs a script on one key that belongs to no pool, and waits for a replica if the store is to and the script answers
+    /// with one of `words`.
+    pub(crate) async fn run_replicated(
+        &self,
+        script: &Script,
+        key: &str,
+        args: &Args,
+        words: &[&str],
+    ) -> Result<Reply, StoreError> {
+        let work = Work::Script(script, [key, key], args);
+        let (value, has) = self.connection().send_replicated(key, work, |value| has_word(value, words)).await?;
+        if has { Reply::new(value) } else { Err(StoreError::not_replicated()) }
+    }
+
     fn is_opened(&self, name: &PoolName) -> bool {
         self.0.opened.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
@@ -181,15 +227,36 @@ impl Pool {
     /// Runs a script and reads the word of its reply. A pool that this process has not opened yet, or that Redis has
     /// lost, is opened first.
     pub(crate) async fn call(&self, script: &Script, args: &Args) -> Result<(String, Reply), StoreError> {
+        self.call_as(script, args, &[]).await.map(|(word, reply, _)| (word, reply))
+    }
+
+    /// The same for what is acknowledged by one of `words`: it waits for a replica if the store is to.
+    pub(crate) async fn call_replicated(
+        &self,
+        script: &Script,
+        args: &Args,
+        words: &[&str],
+    ) -> Result<(String, Reply), StoreError> {
+        let (word, reply, has) = self.call_as(script, args, words).await?;
+        if has { Ok((word, reply)) } else { Err(StoreError::not_replicated()) }
+    }
+
+    /// The same, and says whether a replica has it, if one was waited for.
+    pub(crate) async fn call_as(
+        &self,
+        script: &Script,
+        args: &Args,
+        words: &[&str],
+    ) -> Result<(String, Reply, bool), StoreError> {
         if !self.store.is_opened(&self.name) {
             self.open().await?;
         }
-        let (word, reply) = self.call_once(script, args).await?;
-        if word != "no_pool" {
-            return Ok((word, reply));
+        let told = self.call_once_as(script, args, words).await?;
+        if told.0 != "no_pool" {
+            return Ok(told);
         }
         self.open().await?;
-        self.call_once(script, args).await
+        self.call_once_as(script, args, words).await
     }
 
     async fn open(&self) -> Result<(), StoreError> {
@@ -200,7 +267,22 @@ impl Pool {
 
     /// Runs a script without opening the pool.
     pub(crate) async fn call_once(&self, script: &Script, args: &Args) -> Result<(String, Reply), StoreError> {
-        let value: Value = script.run(self.store.connection(), [&self.key, &self.absent], args).await?;
+        self.call_once_as(script, args, &[]).await.map(|(word, reply, _)| (word, reply))
+    }
+
+    async fn call_once_as(
+        &self,
+        script: &Script,
+        args: &Args,
+        words: &[&str],
+    ) -> Result<(String, Reply, bool), StoreError> {
+        let (connection, keys) = (self.store.connection(), [self.key.as_str(), &self.absent]);
+        let (value, has) = if words.is_empty() {
+            (script.run(connection, keys, args).await?, true)
+        } else {
+            let work = Work::Script(script, keys, args);
+            connection.send_replicated(&self.key, work, |value| has_word(value, words)).await?
+        };
         let mut reply = Reply::new(value)?;
         let word = reply.text()?;
         if word == "newer_schema" {
@@ -208,6 +290,16 @@ impl Pool {
                 "the pool was written by a newer version of TitanCompute; upgrade this coordinator".to_owned(),
             ));
         }
-        Ok((word, reply))
+        Ok((word, reply, has))
+    }
+}
+
+/// Whether a script's reply begins with one of the words.
+fn has_word(reply: &Value, words: &[&str]) -> bool {
+    let Value::Array(values) = reply else { return false };
+    match values.first() {
+        Some(Value::BulkString(word)) => words.iter().any(|known| known.as_bytes() == word),
+        Some(Value::SimpleString(word)) => words.contains(&word.as_str()),
+        _ => false,
     }
 }

@@ -71,6 +71,23 @@ impl Cluster {
         all
     }
 
+    /// Gives a master a replica, and waits until that keeps up.
+    pub async fn add_replica(&mut self, of: usize) {
+        let number = self.nodes.len();
+        self.nodes.push(start_node().await);
+        self.meet(number).await;
+        let master = &self.ids[of];
+        eventually(format!("node {number} to be a replica of master {of}"), async || {
+            self.ask::<String>(number, "CLUSTER", &["REPLICATE", master]).await.ok()
+        })
+        .await;
+        eventually(format!("the replica of master {of} to keep up"), async || {
+            let info: String = self.ask(of, "INFO", &["replication"]).await.ok()?;
+            info.contains("state=online").then_some(())
+        })
+        .await;
+    }
+
     /// Begins to move a slot to the master `to`: from now on its keys may be at either.
     pub async fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
         let from = self.owner_of(slot).await;

@@ -28,6 +28,7 @@ pub mod protocol_agent;
 pub mod proxy;
 pub mod redis;
 pub mod relaying_agent;
+pub mod replicas;
 pub mod rewriter;
 pub mod skip;
 pub mod snapshot;

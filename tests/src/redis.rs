@@ -9,7 +9,7 @@ use std::{
 
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tempfile::TempDir;
-use titan_lua::{PoolSettings, Store};
+use titan_lua::{PoolSettings, Store, StoreOptions};
 
 use crate::{
     binaries::workspace, commands::CommandCounts, ports::free_port, process::Process, snapshot::Snapshot,
@@ -22,7 +22,8 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A store that waits for a Redis on a busy machine. One of the usual patience is for tests in which Redis is away.
 #[must_use]
 pub fn patient_store(url: &str, settings: PoolSettings) -> Store {
-    Store::with_timeout(url, settings, RESPONSE_TIMEOUT).unwrap()
+    let options = StoreOptions { response_timeout: RESPONSE_TIMEOUT, ..StoreOptions::default() };
+    Store::with(url, settings, options).unwrap()
 }
 
 /// A server. Dropping it kills it and removes its files.
@@ -167,7 +168,7 @@ fn spawn(port: u16, folder: &Path, options: &[String]) -> Process {
 }
 
 /// The server's program, looked up as `titan dev` does.
-static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
     let named = std::env::var_os("TITAN_REDIS_BIN").map(PathBuf::from);
     let fetched = workspace().join(".tools/valkey-server");
     let candidates = named.into_iter().chain(["valkey-server".into(), "redis-server".into(), fetched]);

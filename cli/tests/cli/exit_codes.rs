@@ -22,6 +22,7 @@ fn the_exit_code_says_what_kind_of_failure_it_was() {
         (ProblemType::Internal, 1),
         (ProblemType::StoreUnavailable, 7),
         (ProblemType::StoreFull, 7),
+        (ProblemType::NotReplicated, 7),
         (ProblemType::Overloaded, 7),
     ];
     for (kind, expected) in cases {

@@ -4,9 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use http::HeaderValue;
 use titan_api::credentials::KeyLimits;
-use titan_lua::PoolSettings;
+use titan_lua::{Durability, PoolSettings, StoreOptions};
 
-use super::{Parking, RunArgs, Settings};
+use super::{DurabilityWord, Parking, RunArgs, Settings};
 use crate::{
     auth::{
         admin::AdminToken,
@@ -128,7 +128,7 @@ impl RunArgs {
             .ok_or(ConfigError::NoSigningKey)?;
         Ok(Settings {
             redis_url: self.redis_url(&environment)?,
-            redis_timeout: self.redis_timeout,
+            store: StoreOptions { response_timeout: self.redis_timeout, durability: self.durability.into() },
             pool: self.pool_settings(),
             heartbeat_interval_ms: ms(self.heartbeat_interval),
             parking: self.parking == Parking::On,
@@ -239,10 +239,19 @@ impl RunArgs {
     }
 }
 
-/// Whether there is a `:` in what comes before the host.
+impl From<DurabilityWord> for Durability {
+    fn from(word: DurabilityWord) -> Self {
+        match word {
+            DurabilityWord::Local => Self::Local,
+            DurabilityWord::Replicated => Self::Replicated,
+        }
+    }
+}
+
+/// Whether there is a `:` in what comes before the host, or a password of sentinels behind it.
 fn has_password(url: &Secret) -> bool {
     let rest = url.reveal().split_once("://").map_or(url.reveal(), |(_, rest)| rest);
-    rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
+    rest.contains("password=") || rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
 }
 
 fn is_origin(text: &str) -> bool {

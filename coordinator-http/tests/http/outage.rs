@@ -118,3 +118,25 @@ async fn a_redis_that_hangs_is_told_within_a_second_too() {
         assert!(Instant::now() < give_up, "it does not come back");
     }
 }
+
+#[tokio::test]
+async fn work_that_no_replica_has_is_told_with_the_ids_of_its_jobs() {
+    // This Redis has no replica.
+    let world = World::with(&["--durability", "replicated", REDIS_TIMEOUT, "700ms"]).await;
+    let submit = async || {
+        let mut request = request("POST", ADMIN, "/api/v1/jobs", Some(job(&["true"])));
+        request.headers_mut().insert("idempotency-key", "order-1".parse().unwrap());
+        world.send(request).await.problem(ProblemType::NotReplicated).job_ids
+    };
+    let began = Instant::now();
+    let first = submit().await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(submit().await, first);
+    let batch = json!({"jobs": [job(&["true"]), job(&["false"])]});
+    let batch = world.post(ADMIN, "/api/v1/jobs/batch", batch).await.problem(ProblemType::NotReplicated);
+    let listed = world.get(ADMIN, "/api/v1/jobs").await.ok(200);
+    assert_eq!((first.len(), batch.job_ids.len(), listed["jobs"].as_array().unwrap().len()), (1, 2, 3));
+    let key = world.post(ADMIN, "/api/v1/keys", json!({"name": "k", "scopes": ["jobs:read"]})).await;
+    let told = key.problem(ProblemType::NotReplicated);
+    assert!(told.job_ids.is_empty() && told.detail.unwrap().contains("delete it"), "the key may be there");
+}

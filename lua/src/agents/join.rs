@@ -38,7 +38,7 @@ impl JoinAgent<'_> {
     pub async fn run(&self, pool: &Pool) -> Result<JoinOutcome, StoreError> {
         let mut args = Args::new();
         args.push(self.agent.as_str()).push(self.public_key).push(pool.now());
-        match pool.call(&SCRIPT, &args).await?.0.as_str() {
+        match pool.call_replicated(&SCRIPT, &args, &["joined"]).await?.0.as_str() {
             "joined" => Ok(JoinOutcome::Joined),
             "taken" => Ok(JoinOutcome::Taken),
             "removed" => Ok(JoinOutcome::Removed),

@@ -39,7 +39,7 @@ impl RemoveAgent<'_> {
     pub async fn run(&self, pool: &Pool) -> Result<RemoveOutcome, StoreError> {
         let mut args = Args::new();
         args.push(self.agent.as_str()).push(pool.now());
-        match pool.call(&SCRIPT, &args).await?.0.as_str() {
+        match pool.call_replicated(&SCRIPT, &args, &["removed"]).await?.0.as_str() {
             "removed" => Ok(RemoveOutcome::Removed),
             "not_found" => Ok(RemoveOutcome::NotFound),
             other => Err(unknown_word("agents/remove", other)),

@@ -65,7 +65,8 @@ impl ReportBatch<'_> {
     /// Runs the script, in as many chunks as its bounds need.
     ///
     /// # Errors
-    /// [`StoreError`], as for every operation. Chunks that ran before the error stay; a repeat is harmless.
+    /// [`StoreError`], as for every operation. Chunks that ran before the error stay; a repeat is harmless. With
+    /// [`StoreError::NotReplicated`] an end was taken in, and no replica has it yet.
     pub async fn run(&self, pool: &Pool) -> Result<ReportOutcome, StoreError> {
         let mut all = Reported::default();
         for chunk in self.reports.chunks(CHUNK) {
@@ -84,7 +85,9 @@ impl ReportBatch<'_> {
         let mut args = Args::new();
         args.push(self.agent.as_str()).push(self.epoch).push(pool.now());
         let sent: Vec<bool> = reports.iter().map(|report| push(&mut args, report)).collect();
-        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        // Output and starts may be lost with a failover: the job then runs anew.
+        let words: &[&str] = if reports.iter().any(|report| is_end(&report.event)) { &["reported"] } else { &[] };
+        let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, words).await?;
         if let Some(turned_away) = TurnedAway::from_word(&word) {
             return Ok(ReportOutcome::TurnedAway(turned_away));
         }
@@ -108,6 +111,11 @@ fn push(args: &mut Args, report: &Report) -> bool {
         args.push(value);
     }
     true
+}
+
+/// Whether it ends an attempt.
+fn is_end(event: &Happening) -> bool {
+    !matches!(event, Happening::Started {} | Happening::Output { .. })
 }
 
 /// The script's word for what happened, with its four values.

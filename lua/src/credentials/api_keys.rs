@@ -25,8 +25,9 @@ pub struct StoredKey {
 pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
     let json = serde_json::to_string(key).map_err(|e| StoreError::Corrupt(e.to_string()))?;
     let mut set = redis::Cmd::new();
-    set.arg("SET").arg(keys::api_key(&key.record.id)).arg(json);
-    store.connection().query::<String>(&set).await?;
+    let name = keys::api_key(&key.record.id);
+    set.arg("SET").arg(&name).arg(json);
+    store.write_replicated(&name, &set).await?;
     index::enter::<StoredKey>(store, &key.record.pool, &key.record.id).await
 }
 

@@ -3,7 +3,7 @@
 use super::join_tokens::StoredJoinToken;
 use crate::{
     Store, StoreError, keys,
-    reply::{Reply, unknown_word},
+    reply::unknown_word,
     script::{Args, script},
 };
 
@@ -15,7 +15,7 @@ pub(super) async fn write(store: &Store, token: &StoredJoinToken) -> Result<(), 
     let mut args = Args::new();
     args.push(&token.secret_sha256).push(record.pool.as_str()).push(record.uses);
     args.push(record.created_at.as_ms()).push(record.expires_at.as_ms());
-    let mut reply = Reply::new(SCRIPT.run(store.connection(), [&key, &key], &args).await?)?;
+    let mut reply = store.run_replicated(&SCRIPT, &key, &args, &["created"]).await?;
     match reply.text()?.as_str() {
         "created" => Ok(()),
         other => Err(unknown_word("credentials/create_join_token", other)),

@@ -58,9 +58,9 @@ pub(super) async fn delete<R: Record>(store: &Store, pool: &PoolName, id: &Crede
 
 /// Enters an id.
 pub(super) async fn enter<R: Record>(store: &Store, pool: &PoolName, id: &CredentialId) -> Result<(), StoreError> {
-    let mut cmd = redis::Cmd::new();
-    cmd.arg("ZADD").arg(R::index(pool)).arg(0).arg(id.as_str());
-    store.connection().query::<i64>(&cmd).await.map(drop)
+    let (mut cmd, index) = (redis::Cmd::new(), R::index(pool));
+    cmd.arg("ZADD").arg(&index).arg(0).arg(id.as_str());
+    store.write_replicated(&index, &cmd).await.map(drop)
 }
 
 async fn page(
@@ -82,11 +82,11 @@ async fn holds(store: &Store, index: &str, id: &CredentialId) -> Result<bool, St
     Ok(store.connection().query::<Option<String>>(&cmd).await?.is_some())
 }
 
-/// Removes a record, and then its id.
+/// Removes a record, and then its id. If no replica learns of the first, the id stays, so that a repeat waits again.
 async fn remove<R: Record>(store: &Store, pool: &PoolName, id: &CredentialId) -> Result<(), StoreError> {
-    let mut del = redis::Cmd::new();
-    del.arg("DEL").arg(R::key(id));
-    store.connection().query::<i64>(&del).await?;
+    let (mut del, key) = (redis::Cmd::new(), R::key(id));
+    del.arg("DEL").arg(&key);
+    store.write_replicated(&key, &del).await?;
     let mut rem = redis::Cmd::new();
     rem.arg("ZREM").arg(R::index(pool)).arg(id.as_str());
     store.connection().query::<i64>(&rem).await.map(drop)

@@ -4,7 +4,7 @@ use titan_api::ids::{AgentId, CredentialId, PoolName};
 
 use crate::{
     Store, StoreError, keys,
-    reply::{Reply, unknown_word},
+    reply::unknown_word,
     script::{Args, script},
 };
 
@@ -42,7 +42,7 @@ pub async fn use_once(
     let key = keys::join_token(id);
     let mut args = Args::new();
     args.push(secret_sha256).push(public_key).push(agent.as_str()).push(use_id).push("");
-    let mut reply = Reply::new(SCRIPT.run(store.connection(), [&key, &key], &args).await?)?;
+    let mut reply = store.run_replicated(&SCRIPT, &key, &args, &["used"]).await?;
     match reply.text()?.as_str() {
         "used" => Ok(UseOutcome::Used { pool: reply.parse()?, agent: reply.parse()? }),
         "invalid" => Ok(UseOutcome::Invalid),

@@ -44,7 +44,7 @@ impl CancelJob<'_> {
     pub async fn run(&self, pool: &Pool) -> Result<CancelOutcome, StoreError> {
         let mut args = Args::new();
         args.push(self.job.as_str()).push(pool.now());
-        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, &["done"]).await?;
         match word.as_str() {
             "done" => {
                 let state = reply.text()?;

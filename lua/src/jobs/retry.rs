@@ -45,7 +45,7 @@ impl RetryJob<'_> {
     pub async fn run(&self, pool: &Pool) -> Result<RetryOutcome, StoreError> {
         let mut args = Args::new();
         args.push(self.job.as_str()).push(UNENDED_JOBS).push(pool.now());
-        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, &["done"]).await?;
         match word.as_str() {
             "done" => {
                 let state = reply.text()?;

@@ -149,7 +149,8 @@ impl Submit<'_> {
     /// Runs the script, once for 32 jobs: it then holds Redis for less than 5 ms. If the call ends in between, a repeat with the same idempotency keys does the rest.
     ///
     /// # Errors
-    /// [`StoreError`], as for every operation.
+    /// [`StoreError`], as for every operation. With [`StoreError::NotReplicated`] all of them are accepted, and no replica
+    /// has all of them yet; a repeat with the same idempotency keys waits again.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
         if let Some(wait) = self.unaffordable(pool).await? {
             return Ok(SubmitOutcome::TooManyClasses { wait });
@@ -160,13 +161,19 @@ impl Submit<'_> {
             return Ok(SubmitOutcome::Unserved { index, ruled_out });
         }
         let (mut accepted, mut explained) = (Vec::with_capacity(self.jobs.len()), None);
+        // Once no replica answers, the rest is accepted without waiting for one: the call is to be repeated as a whole.
+        let mut is_replicated = true;
         for chunk in self.jobs.chunks(CHUNK) {
-            let outcome = self.run_chunk(pool, chunk, accepted.as_slice()).await?;
+            let (outcome, has) = self.run_chunk(pool, chunk, accepted.as_slice(), is_replicated).await?;
+            is_replicated &= has;
             let SubmitOutcome::Submitted { jobs, explanation } = outcome else {
                 return Ok(outcome);
             };
             accepted.extend(jobs);
             explained = explanation;
+        }
+        if !is_replicated {
+            return Err(StoreError::NotReplicated { jobs: accepted.into_iter().map(|job| job.id).collect() });
         }
         Ok(SubmitOutcome::Submitted { jobs: accepted, explanation: explained })
     }
@@ -199,29 +206,32 @@ impl Submit<'_> {
         pool: &Pool,
         chunk: &[NewJob<'_>],
         before: &[Submitted],
-    ) -> Result<SubmitOutcome, StoreError> {
+        waits: bool,
+    ) -> Result<(SubmitOutcome, bool), StoreError> {
         let is_known = self.jobs.len() > 1 || chunk.iter().all(|job| job.spec.allow_unserved);
-        if let Some(outcome) = self.run_once(pool, chunk, before, is_known).await? {
+        if let Some(outcome) = self.run_once(pool, chunk, before, is_known, waits).await? {
             return Ok(outcome);
         }
         for job in chunk {
             let (class, need) = (class_of(job.spec), Need::of(job.spec));
             if let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await? {
-                return Ok(SubmitOutcome::Unserved { index: before.len(), ruled_out });
+                return Ok((SubmitOutcome::Unserved { index: before.len(), ruled_out }, true));
             }
         }
-        let second = self.run_once(pool, chunk, before, true).await?;
+        let second = self.run_once(pool, chunk, before, true, waits).await?;
         second.ok_or_else(|| unknown_word("jobs/submit", "survey"))
     }
 
-    /// None if it first has to be found out whether any agent could ever run the job.
+    /// None if it first has to be found out whether any agent could ever run the job. With the outcome comes whether a
+    /// replica has it, where one is waited for.
     async fn run_once(
         &self,
         pool: &Pool,
         chunk: &[NewJob<'_>],
         before: &[Submitted],
         served: bool,
-    ) -> Result<Option<SubmitOutcome>, StoreError> {
+        waits: bool,
+    ) -> Result<Option<(SubmitOutcome, bool)>, StoreError> {
         let flag = |on: bool| if on { "1" } else { "" };
         // The ids that the jobs before got, where this call is a repeat.
         let meant: BTreeMap<&str, &str> =
@@ -233,21 +243,23 @@ impl Submit<'_> {
         for job in chunk {
             self.push(&mut args, job, &meant)?;
         }
-        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
-        match word.as_str() {
+        let words: &[&str] = if waits { &["submitted"] } else { &[] };
+        let (word, mut reply, has) = pool.call_as(&SCRIPT, &args, words).await?;
+        let outcome = match word.as_str() {
             "submitted" => {
                 let jobs = reply.list()?.rest(|r| submitted(r.list()?))?;
-                Ok(Some(SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }))
+                SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }
             }
-            "full" => Err(StoreError::full_of_jobs()),
+            "full" => return Err(StoreError::full_of_jobs()),
             "no_dependency" => {
                 let index = before.len() + reply.parse::<usize>()?;
-                Ok(Some(SubmitOutcome::NoDependency { index, job: reply.text()? }))
+                SubmitOutcome::NoDependency { index, job: reply.text()? }
             }
-            "reused" => Ok(Some(SubmitOutcome::Reused)),
-            "survey" => Ok(None),
-            other => Err(unknown_word("jobs/submit", other)),
-        }
+            "reused" => SubmitOutcome::Reused,
+            "survey" => return Ok(None),
+            other => return Err(unknown_word("jobs/submit", other)),
+        };
+        Ok(Some((outcome, has)))
     }
 
     fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
+    aio::MultiplexedConnection,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -37,22 +40,19 @@ impl Subscribe {
 }
 
 enum Link {
-    Node(redis::aio::MultiplexedConnection),
+    Node(MultiplexedConnection),
+    /// The master that sentinels named. It may be demoted with its connections left as they are.
+    Master(MultiplexedConnection),
     Cluster(redis::cluster_async::ClusterConnection),
 }
 
 impl Link {
     async fn connect(target: &Target, pushes: mpsc::UnboundedSender<PushInfo>) -> RedisResult<Self> {
         match target.place() {
-            Place::Node(client) => {
-                let info = client.get_connection_info().clone();
-                let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-                let client = redis::Client::open(info.set_redis_settings(settings))?;
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(target.connect_timeout()))
-                    .set_response_timeout(Some(target.response_timeout()))
-                    .set_push_sender(pushes);
-                Ok(Self::Node(client.get_multiplexed_async_connection_with_config(&config).await?))
+            Place::Node(client) => node(target, client.get_connection_info().clone(), pushes).await.map(Self::Node),
+            Place::Sentinel(sentinels) => {
+                let master = sentinels.master(target.connect_timeout()).await?;
+                node(target, master, pushes).await.map(Self::Master)
             }
             Place::Cluster(nodes) => {
                 let client = target.cluster_builder(nodes).push_sender(pushes).build()?;
@@ -63,7 +63,7 @@ impl Link {
 
     async fn subscribe(&mut self, channels: &[String]) -> RedisResult<()> {
         match self {
-            Self::Node(connection) => connection.subscribe(channels).await,
+            Self::Node(connection) | Self::Master(connection) => connection.subscribe(channels).await,
             Self::Cluster(connection) => {
                 for same_slot in channels.chunk_by(|a, b| pool_of(a) == pool_of(b)) {
                     connection.ssubscribe(same_slot).await?;
@@ -73,14 +73,16 @@ impl Link {
         }
     }
 
-    /// Whether the connection answers. A cluster mends the connections that it sees break by itself.
+    /// Whether the connection answers, and is one to a master. A cluster mends the connections that it sees break by itself.
     async fn lives(&mut self, pong_timeout: Duration) -> bool {
-        let ping = redis::cmd("PING");
+        let (ping, role) = (redis::cmd("PING"), redis::cmd("ROLE"));
         let answer = match self {
             Self::Node(connection) => timeout(pong_timeout, ping.query_async::<Value>(connection)).await,
+            Self::Master(connection) => timeout(pong_timeout, role.query_async::<Value>(connection)).await,
             Self::Cluster(connection) => timeout(pong_timeout, ping.query_async::<Value>(connection)).await,
         };
         match (answer, self) {
+            (Ok(Ok(role)), Self::Master(_)) => is_master(&role),
             (Ok(Ok(_)), _) => true,
             (Ok(Err(error)), Self::Cluster(_)) => !error.is_timeout(),
             _ => false,
@@ -89,7 +91,7 @@ impl Link {
 
     async fn unsubscribe(&mut self, channels: &[String]) -> RedisResult<()> {
         match self {
-            Self::Node(connection) => connection.unsubscribe(channels).await,
+            Self::Node(connection) | Self::Master(connection) => connection.unsubscribe(channels).await,
             Self::Cluster(connection) => {
                 for same_slot in channels.chunk_by(|a, b| pool_of(a) == pool_of(b)) {
                     connection.sunsubscribe(same_slot).await?;
@@ -98,6 +100,26 @@ impl Link {
             }
         }
     }
+}
+
+async fn node(
+    target: &Target,
+    info: ConnectionInfo,
+    pushes: mpsc::UnboundedSender<PushInfo>,
+) -> RedisResult<MultiplexedConnection> {
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let client = redis::Client::open(info.set_redis_settings(settings))?;
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(target.connect_timeout()))
+        .set_response_timeout(Some(target.response_timeout()))
+        .set_push_sender(pushes);
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// What ROLE says first.
+fn is_master(role: &Value) -> bool {
+    let Value::Array(told) = role else { return false };
+    matches!(told.first(), Some(Value::BulkString(word)) if word == b"master")
 }
 
 /// The part of a channel's name up to its hash tag's end: channels with the same one share a slot.

@@ -5,4 +5,5 @@ mod cluster;
 mod connection;
 mod harness;
 mod model;
+mod replicas;
 mod store;

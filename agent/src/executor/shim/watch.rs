@@ -82,17 +82,20 @@ impl Watch {
         while !self.state.is_over() {
             let reads = self.log.has_room();
             let (stdout, stderr) = (&self.program.stdout, &self.program.stderr);
+            // In this order: a quick program has written something before anybody learned that it runs, and its start must
+            // be told before its output. Output comes last, so that whoever writes without end holds nothing else up.
             tokio::select! {
+                biased;
                 command = commands.next() => self.obey(command),
+                _ = listening.terminate.recv() => self.state.end(EndedBy::Signal, None),
+                _ = listening.interrupt.recv() => self.state.end(EndedBy::Signal, None),
+                _ = listening.child.recv() => self.state.reap(),
                 said = self.program.status.read_buf(&mut self.start_error), if self.starting => {
                     self.heard_of_start(matches!(said, Ok(n) if n > 0));
                 }
+                () = tokio::time::sleep(self.state.pause()) => self.state.reap(),
                 () = stdout.readable(), if reads && stdout.is_open() => { self.read(Output::read_into); }
                 () = stderr.readable(), if reads && stderr.is_open() => { self.read(Output::read_into); }
-                _ = listening.child.recv() => self.state.reap(),
-                _ = listening.terminate.recv() => self.state.end(EndedBy::Signal, None),
-                _ = listening.interrupt.recv() => self.state.end(EndedBy::Signal, None),
-                () = tokio::time::sleep(self.state.pause()) => self.state.reap(),
             }
             self.log.retry();
             self.state.heed_clocks();

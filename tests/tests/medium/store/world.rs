@@ -140,7 +140,8 @@ impl World<Cluster> {
 }
 
 impl<R> World<R> {
-    fn on(redis: R, store: &Store) -> Self {
+    /// A world on another installation of Redis.
+    pub(crate) fn on(redis: R, store: &Store) -> Self {
         Self { redis, pool: store.pool(&PoolName::default()), now_ms: Cell::new(START_MS), jobs: Cell::new(0) }
     }
 

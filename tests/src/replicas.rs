@@ -1,0 +1,157 @@
+//! A Redis with a replica, watched by three sentinels, on loopback: for failovers that are planned, and those that are not.
+
+use std::{collections::HashMap, path::Path, process::Command, time::Duration};
+
+use futures_util::future::join_all;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
+use tempfile::TempDir;
+
+use crate::{
+    ports::free_port,
+    process::Process,
+    redis::{RedisServer, SERVER},
+    wait::eventually,
+};
+
+/// What the sentinels call it.
+const SERVICE: &str = "main";
+const SENTINELS: usize = 3;
+/// How long a master may be silent before a sentinel takes it for down: more than a busy machine is.
+const DOWN_AFTER: Duration = Duration::from_secs(2);
+/// For asking sentinels, which a busy machine may hold up.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A master and its replica. A master without a replica takes no writes.
+#[derive(Debug)]
+pub struct Replicas {
+    nodes: Vec<RedisServer>,
+    sentinels: Vec<Sentinel>,
+}
+
+#[derive(Debug)]
+struct Sentinel {
+    port: u16,
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Replicas {
+    /// Starts the two alone; returns when the replica is in step. The first is the master, and takes writes however far
+    /// the replica is behind, so that a test can freeze that.
+    pub async fn start() -> Self {
+        Self::start_with_lag("600").await
+    }
+
+    async fn start_with_lag(seconds: &str) -> Self {
+        let lag = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", seconds];
+        let options = [&lag[..], &["--repl-diskless-sync-delay", "0"]].concat();
+        let master = RedisServer::start_with(&options).await;
+        let of = format!("127.0.0.1 {}", master.port());
+        let replica = RedisServer::start_with(&[&options[..], &["--replicaof", &of]].concat()).await;
+        let replicas = Self { nodes: vec![master, replica], sentinels: Vec::new() };
+        replicas.in_step(0).await;
+        replicas
+    }
+
+    /// Starts the two with their sentinels; returns when all of them know each other. The master takes no writes if its
+    /// replica is more than 3 s behind.
+    pub async fn with_sentinels() -> Self {
+        let mut replicas = Self::start_with_lag("3").await;
+        let master = replicas.nodes[0].port();
+        replicas.sentinels = (0..SENTINELS).map(|_| Sentinel::start(master)).collect();
+        let known = replicas.sentinels.iter_mut().map(Sentinel::knows_all);
+        join_all(known).await;
+        replicas
+    }
+
+    /// Its URL, `redis+sentinel://host:port,host:port,host:port/main`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let addresses: Vec<_> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+        format!("redis+sentinel://{}/{SERVICE}", addresses.join(","))
+    }
+
+    /// The node with that number, 0 or 1.
+    #[must_use]
+    pub fn node(&self, number: usize) -> &RedisServer {
+        &self.nodes[number]
+    }
+
+    /// The same, to kill or freeze it.
+    pub fn node_mut(&mut self, number: usize) -> &mut RedisServer {
+        &mut self.nodes[number]
+    }
+
+    /// Has the sentinels make the replica the master, as an operator would; returns when they have.
+    pub async fn fail_over(&self) {
+        eventually("the sentinels to begin a failover", async || {
+            let begun: RedisResult<String> = self.sentinels[0].ask("FAILOVER").await;
+            begun.ok()
+        })
+        .await;
+        self.becomes_master(1).await;
+    }
+
+    /// Waits until all sentinels call this node the master.
+    pub async fn becomes_master(&self, number: usize) {
+        let port = self.nodes[number].port();
+        for sentinel in &self.sentinels {
+            eventually(format!("sentinel {} to name node {number}", sentinel.port), async || {
+                let address: (String, u16) = sentinel.ask("GET-MASTER-ADDR-BY-NAME").await.ok()?;
+                (address.1 == port).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Waits until the other node is a replica of this one, and keeps up with it.
+    pub async fn in_step(&self, master: usize) {
+        eventually(format!("node {master} to have a replica that keeps up"), async || {
+            let mut info = redis::cmd("INFO");
+            let text: String =
+                info.arg("replication").query_async(&mut self.nodes[master].connection().await).await.ok()?;
+            let has = |line: &str| text.lines().any(|told| told.trim() == line);
+            (has("role:master") && has("min_slaves_good_slaves:1") && text.contains("state=online")).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Sentinel {
+    fn start(master: u16) -> Self {
+        let (port, folder) = (free_port(), TempDir::with_prefix("titan-sentinel-").unwrap());
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, settings(port, master, folder.path())).unwrap();
+        let mut command = Command::new(&*SERVER);
+        command.arg(&file).arg("--sentinel");
+        let process = Process::spawn("sentinel", &mut command, &folder.path().join("sentinel.log"));
+        Self { port, process, _folder: folder }
+    }
+
+    /// Waits until it knows the replica and the other sentinels.
+    async fn knows_all(&mut self) {
+        eventually(format!("sentinel {} to know all others", self.port), async || {
+            assert!(self.process.is_running(), "it ended by itself:\n{}", self.process.log());
+            let about: HashMap<String, String> = self.ask("MASTER").await.ok()?;
+            let is = |name: &str, value: usize| about.get(name).is_some_and(|told| *told == value.to_string());
+            (is("num-slaves", 1) && is("num-other-sentinels", SENTINELS - 1)).then_some(())
+        })
+        .await;
+    }
+
+    async fn ask<T: FromRedisValue>(&self, what: &str) -> RedisResult<T> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER));
+        let client = Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        redis::cmd("SENTINEL").arg(what).arg(SERVICE).query_async(&mut connection).await
+    }
+}
+
+/// The settings of a sentinel, which it rewrites as it learns.
+fn settings(port: u16, master: u16, folder: &Path) -> String {
+    let (down_ms, folder) = (DOWN_AFTER.as_millis(), folder.display());
+    format!(
+        "port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
+         sentinel down-after-milliseconds {SERVICE} {down_ms}\nsentinel failover-timeout {SERVICE} 10000\n"
+    )
+}
