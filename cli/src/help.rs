@@ -11,8 +11,9 @@ use clap::{
 use crate::args::Cli;
 
 /// The commands by what they are for; each that is shown stands in one group.
-pub const GROUPS: [(&str, &[&str]); 5] = [
+pub const GROUPS: [(&str, &[&str]); 6] = [
     ("Work", &["submit", "jobs"]),
+    ("Models", &["models", "chat", "infer", "route"]),
     ("The pool", &["status", "agents", "doctor", "audit"]),
     ("Access", &["login", "context", "keys", "join-tokens"]),
     ("Servers", &["dev", "coordinator", "agent"]),
@@ -20,7 +21,7 @@ pub const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 /// What people who know other tools type first, and what it is called here.
-const MEANT: [(&[&str], &str); 9] = [
+const MEANT: [(&[&str], &str); 11] = [
     (&["ls", "list", "ps", "queue"], "jobs ls"),
     (&["logs", "log", "tail", "output"], "jobs logs"),
     (&["show", "get", "describe", "inspect"], "jobs show"),
@@ -28,6 +29,8 @@ const MEANT: [(&[&str], &str); 9] = [
     (&["cancel", "stop", "kill", "delete", "rm"], "jobs cancel"),
     (&["run", "exec", "start", "create", "batch"], "submit"),
     (&["nodes", "node", "workers", "worker", "machines", "hosts"], "agents"),
+    (&["model"], "models ls"),
+    (&["ask", "prompt", "generate"], "infer"),
     (&["logout"], "context rm"),
     (&["server", "serve", "up"], "dev"),
 ];

@@ -168,7 +168,9 @@ pub(crate) fn job_without_body(model: &str) -> SubmitJob {
 /// A conversation's hash: of one key and one model.
 pub(crate) fn session(owner: &str, model: &str, conversation: &str) -> String {
     let text = format!("{owner}\n{model}\n{conversation}");
-    digest(&SHA256, text.as_bytes()).as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+    format!("{:032x}", u128::from_be_bytes(first))
 }
 
 impl Validate for (InferenceRoute, &Body) {
