@@ -21,7 +21,7 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// What people who know other tools type first, and what it is called here.
-const MEANT: [(&[&str], &str); 12] = [
+const MEANT: [(&[&str], &str); 14] = [
     (&["ls", "list", "ps", "queue"], "jobs ls"),
     (&["logs", "log", "tail", "output"], "jobs logs"),
     (&["show", "get", "describe", "inspect"], "jobs show"),
@@ -32,6 +32,8 @@ const MEANT: [(&[&str], &str); 12] = [
     (&["run", "exec", "start", "create"], "submit"),
     (&["batch"], "submit --batch FILE"),
     (&["nodes", "node", "workers", "worker", "machines", "hosts"], "agents"),
+    (&["model"], "models ls"),
+    (&["ask", "prompt", "generate"], "infer"),
     (&["logout"], "context rm"),
     (&["server", "serve", "up"], "dev"),
 ];

@@ -88,7 +88,8 @@ fn timing(took: Duration, notes: &Notes, spent: Spent) -> Result<HeaderValue, In
     let (total, store, wait) = (ms(took), ms(spent.time), ms(notes.waited));
     let commands = spent.commands;
     let waited = if notes.waited.is_zero() { String::new() } else { format!(", wait;dur={wait:.1}") };
-    let more: String = notes.timings.iter().map(|(name, time)| format!(", {name};dur={:.1}", ms(*time))).collect();
+    let more = notes.timings.iter().map(|(name, time)| format!(", {name};dur={:.1}", ms(*time)));
+    let more = more.collect::<Vec<_>>().concat();
     HeaderValue::try_from(format!(
         r#"total;dur={total:.1}, store;dur={store:.1};desc="{commands} commands"{waited}{more}"#
     ))

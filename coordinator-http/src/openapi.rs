@@ -58,7 +58,8 @@ pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::opena
                 .description("What went wrong")
                 .content(titan_api::problem::CONTENT_TYPE, content);
             operation.responses.responses.insert("default".to_owned(), problem.build().into());
-            if matches!(operation.tags.as_deref(), Some([tag, ..]) if tag == "clients" || tag == "administrators") {
+            if matches!(operation.tags.as_deref(), Some([tag, ..]) if ["clients", "administrators", "inference"].contains(&tag.as_str()))
+            {
                 operation.parameters.get_or_insert_default().push(pool_parameter().into());
             }
         }

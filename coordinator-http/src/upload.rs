@@ -86,19 +86,21 @@ impl Uploading {
                     self.appended(outcome?, &data).await?;
                     next = if self.reader.is_some() && !ended { Instant::now() + GATHERED_FOR } else { Instant::now() };
                 }
-                chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk {
-                    Some(chunk) => {
-                        let chunk = chunk.map_err(|_| ApiError::BadRequest("the upload broke off".to_owned()))?;
-                        if let Some(reader) = &self.reader {
-                            reader.push(&chunk);
-                        }
-                        self.waiting.extend_from_slice(&chunk);
-                    }
-                    None => (ended, next) = (true, Instant::now()),
+                chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {
+                    Ok(Some(chunk)) => self.came(&chunk),
+                    Ok(None) => (ended, next) = (true, Instant::now()),
+                    Err(_) => return Err(ApiError::BadRequest("the upload broke off".to_owned())),
                 },
                 () = sleep_until(next), if is_due => append = Some(self.append()),
             }
         }
+    }
+
+    fn came(&mut self, chunk: &[u8]) {
+        if let Some(reader) = &self.reader {
+            reader.push(chunk);
+        }
+        self.waiting.extend_from_slice(chunk);
     }
 
     fn append(&mut self) -> Append {

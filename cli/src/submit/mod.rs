@@ -191,9 +191,10 @@ pub fn explain(explanation: &Explanation) -> String {
         table.row([vec![format!("{}{halved}", candidate.agent_id).into()], numbers].concat());
     }
     text += &table.render(Style::PLAIN);
-    if let Some(agent) = &explanation.session_agent {
-        text += &format!("the conversation was on {agent}, which goes before if it is well and at most 0.15 worse\n");
-    }
+    let session = explanation.session_agent.iter();
+    text += &lines(session.map(|agent| {
+        format!("the conversation was on {agent}, which goes before if it is well and at most 0.15 worse")
+    }));
     let ruled_out = explanation.ruled_out.iter();
     text + &lines(ruled_out.map(|r| format!("ruled out by {}: {}", clean(&r.reason), r.agents)))
 }

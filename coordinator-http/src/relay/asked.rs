@@ -38,11 +38,37 @@ pub(crate) struct Body {
     n: Option<serde_json::Value>,
     #[serde(default)]
     logprobs: Option<serde_json::Value>,
-    #[serde(default, alias = "functions", alias = "tool_choice")]
+    // What binds an answer, so that nobody could go on with one that broke off.
+    #[serde(default)]
     tools: Option<IgnoredAny>,
-    #[serde(default, alias = "structured_outputs", alias = "guided_json", alias = "guided_regex")]
-    #[serde(alias = "guided_choice", alias = "guided_grammar", alias = "grammar", alias = "json_schema")]
+    #[serde(default)]
+    functions: Option<IgnoredAny>,
+    #[serde(default)]
     response_format: Option<IgnoredAny>,
+    #[serde(default)]
+    structured_outputs: Option<IgnoredAny>,
+    #[serde(default)]
+    guided_json: Option<IgnoredAny>,
+    #[serde(default)]
+    guided_regex: Option<IgnoredAny>,
+    #[serde(default)]
+    guided_choice: Option<IgnoredAny>,
+    #[serde(default)]
+    guided_grammar: Option<IgnoredAny>,
+    #[serde(default)]
+    grammar: Option<IgnoredAny>,
+    #[serde(default)]
+    json_schema: Option<IgnoredAny>,
+}
+
+impl Body {
+    /// Whether anything binds the answer.
+    fn is_bound(&self) -> bool {
+        let guided = [&self.guided_json, &self.guided_regex, &self.guided_choice, &self.guided_grammar];
+        let shaped = [&self.response_format, &self.structured_outputs, &self.grammar, &self.json_schema];
+        let called = [&self.tools, &self.functions];
+        [&guided[..], &shaped, &called].concat().iter().any(|field| field.is_some())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,7 +168,9 @@ pub(crate) fn job_without_body(model: &str) -> SubmitJob {
 /// A conversation's hash: of one key and one model.
 pub(crate) fn session(owner: &str, model: &str, conversation: &str) -> String {
     let text = format!("{owner}\n{model}\n{conversation}");
-    digest(&SHA256, text.as_bytes()).as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+    format!("{:032x}", u128::from_be_bytes(first))
 }
 
 impl Validate for (InferenceRoute, &Body) {
@@ -169,7 +197,7 @@ fn goes_on(headers: &HeaderMap, route: InferenceRoute, body: &Body) -> Result<bo
         wrong("is the only thing that this header can say")
     } else if route != InferenceRoute::ChatCompletions || !body.stream.unwrap_or(false) {
         wrong("is for chat completions that are streamed")
-    } else if body.tools.is_some() || body.response_format.is_some() || several || logprobs {
+    } else if body.is_bound() || several || logprobs {
         wrong("can't be had with tools, a response format, guided decoding, logprobs or n > 1")
     } else {
         Ok(true)
@@ -239,6 +267,7 @@ mod tests {
             ("stream", json!(false)),
             ("tools", json!([])),
             ("functions", json!([])),
+            ("grammar", json!("")),
             ("response_format", json!({"type": "json_object"})),
             ("guided_json", json!({})),
             ("logprobs", json!(true)),
@@ -246,6 +275,7 @@ mod tests {
         ] {
             let mut body = chat();
             body[field] = value;
+            body["tool_choice"] = json!("auto");
             assert!(read(&body, &wish).is_err(), "{field}");
             assert!(read(&body, &[]).is_ok(), "{field}");
         }

@@ -164,7 +164,7 @@ mod tests {
         let channel = hub.join(&pool, &job);
         let upload = Arc::clone(&channel).open(1, 0);
         for _ in 0..20 {
-            upload.push(&[b'x'; 65_536]);
+            upload.push(&vec![b'x'; 65_536]);
         }
         assert_eq!(channel.after(1, 0), None);
         assert_eq!(channel.after(1, 20 * 65_536 - 5).unwrap(), "xxxxx");

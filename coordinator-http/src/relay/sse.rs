@@ -3,6 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Cuts bytes into events.
 #[derive(Debug, Default)]
@@ -64,17 +65,21 @@ struct Choice {
     #[serde(default)]
     index: u64,
     #[serde(default)]
-    delta: Delta,
+    delta: Map<String, Value>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-struct Delta {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default, alias = "function_call", alias = "reasoning_content", alias = "reasoning", alias = "refusal")]
-    tool_calls: Option<serde_json::Value>,
+/// What a piece may hold that is no text of the answer. Backends send those that they know, empty, all the same.
+const MORE_THAN_TEXT: [&str; 5] = ["tool_calls", "function_call", "reasoning_content", "reasoning", "refusal"];
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
+    }
 }
 
 impl Said {
@@ -97,10 +102,13 @@ impl Said {
             return;
         };
         for choice in chunk.choices {
-            self.is_more_than_text |= choice.index > 0 || choice.delta.tool_calls.is_some_and(|it| !it.is_null());
+            let has_more =
+                MORE_THAN_TEXT.iter().filter_map(|name| choice.delta.get(*name)).any(|value| !is_empty(value));
+            self.is_more_than_text |= choice.index > 0 || has_more;
             self.is_finished |= choice.finish_reason.is_some();
-            if let Some(content) = choice.delta.content.filter(|content| !content.is_empty()) {
-                self.text.push_str(&content);
+            let content = choice.delta.get("content").and_then(Value::as_str).unwrap_or_default();
+            if !content.is_empty() {
+                self.text.push_str(content);
                 self.pieces += 1;
             }
         }
@@ -135,7 +143,7 @@ mod tests {
     #[test]
     fn the_text_so_far_is_gathered_from_the_pieces() {
         let mut said = Said::default();
-        said.hear(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
+        said.hear(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[],\"refusal\":null}}]}\n\n");
         said.hear(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n: x\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n");
         assert_eq!(
             (said.text.as_str(), said.pieces, said.is_finished, said.is_more_than_text),

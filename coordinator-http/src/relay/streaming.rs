@@ -84,14 +84,14 @@ impl Streaming {
                 }
                 Ok(Step::Nothing) => {
                     if let Err(refusal) = self.relayed.keep_deadline() {
-                        return Some(self.fail(refusal));
+                        return Some(self.fail(&refusal));
                     }
                 }
                 Err(_) if failures < RETRIES => {
                     failures += 1;
                     sleep(RETRY_EVERY).await;
                 }
-                Err(error) => return Some(self.fail(error.into())),
+                Err(error) => return Some(self.fail(&error.into())),
             }
             if self.sent.elapsed() >= KEEP_ALIVE {
                 return Some(Bytes::from_static(b": waiting\n\n"));
@@ -125,8 +125,8 @@ impl Streaming {
         }
         match self.take_over(ending).await {
             Ok(true) => None,
-            Ok(false) => Some(self.fail(refusal(ending))),
-            Err(error) => Some(self.fail(error)),
+            Ok(false) => Some(self.fail(&refusal(ending))),
+            Err(error) => Some(self.fail(&error)),
         }
     }
 
@@ -157,10 +157,10 @@ impl Streaming {
         Ok(true)
     }
 
-    fn fail(&mut self, error: ApiError) -> Bytes {
+    fn fail(&mut self, error: &ApiError) -> Bytes {
         self.over = true;
         tracing::info!(component = "relay", job.id = %self.relayed.id(), error = %error, "a stream broke off");
-        event(&error)
+        event(error)
     }
 }
 

@@ -238,6 +238,32 @@ mod tests {
     }
 
     #[test]
+    fn a_job_is_a_process_or_a_request_to_a_model_and_never_both() {
+        let asked = || {
+            json!({
+                "model": "m", "route": "chat_completions", "body": "{}", "first_token_timeout_ms": 1, "token_timeout_ms": 1,
+                "load_timeout_ms": 1,
+            })
+        };
+        let request = |change: fn(&mut Value)| {
+            let mut body = json!({"kind": "inference", "inference": asked()});
+            change(&mut body);
+            let mut findings = Findings::default();
+            serde_json::from_value::<SubmitJob>(body).unwrap().check(&mut findings);
+            findings.errors.into_iter().map(|e| e.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(request(|_| {}), [""; 0]);
+        assert_eq!(request(|b| b["requirements"] = json!({"agent_labels": {"a": "b"}})), [""; 0]);
+        assert_eq!(request(|b| b["requirements"] = json!({"gpus": 1})), ["/requirements"]);
+        assert_eq!(request(|b| b["process"] = json!({"command": ["true"]})), ["/process"]);
+        assert_eq!(request(|b| b["inference"] = json!(null)), ["/inference"]);
+        assert_eq!(request(|b| b["inference"]["body"] = json!("[]")), ["/inference/body"]);
+        assert_eq!(request(|b| b["inference"]["model"] = json!("")), ["/inference/model"]);
+        assert_eq!(request(|b| b["inference"]["token_timeout_ms"] = json!(0)), ["/inference/token_timeout_ms"]);
+        assert_eq!(pointers(|b| b["inference"] = asked()), ["/inference"]);
+    }
+
+    #[test]
     fn weights_belong_to_the_custom_profile_and_sum_to_one() {
         let find = |body: Value| {
             let mut findings = Findings::default();

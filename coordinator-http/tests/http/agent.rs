@@ -124,8 +124,8 @@ impl TestAgent {
         // It is at hand once it would be chosen.
         let model = self.facts["models"][0]["name"].clone();
         let wish = json!({"model": model, "client_id": "nobody"});
-        let routed = async || world.post(ADMIN, "/api/v1/inference/request", wish.clone()).await.ok(200);
-        while routed().await["agent_id"].is_null() {
+        let chosen = async || world.post(ADMIN, "/api/v1/inference/request", wish.clone()).await.ok(200);
+        while chosen().await["agent_id"].is_null() {
             tokio::task::yield_now().await;
         }
     }

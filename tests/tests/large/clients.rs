@@ -122,7 +122,7 @@ async fn titan_lists_models_asks_them_and_talks_with_them() {
     let fleet = fleet(&[&format!("openai={}", backend.url())], "small").await;
     let (_, models) = titan(&fleet, &["models", "ls"], "").await;
     assert!(models.contains("small") && models.contains("AGENTS"), "{models}");
-    assert_eq!(titan(&fleet, &["infer", "small", "hi"], "").await, (true, "w0 w1 w2 w3 w4\n".to_owned()));
+    assert_eq!(titan(&fleet, &["infer", "small", "hi"], "").await, (true, "w0 w1 w2 w3 w4 \n".to_owned()));
     let (good, said) = titan(&fleet, &["chat", "small", "--system", "be brief"], "one\n\ntwo\n").await;
     assert!(good && said.matches("w0 w1 w2 w3 w4").count() == 2, "{said}");
     let last = backend.asked().pop().unwrap().json();

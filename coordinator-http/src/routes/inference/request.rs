@@ -77,10 +77,10 @@ pub(crate) async fn handler(
     let issued = match outcome {
         IssueOutcome::Issued(issued) if state.keys.has_rsa() => issued,
         IssueOutcome::Issued(Issued { agent, score, explanation, .. }) => {
-            return Ok(Json(relay(&headers, &id.to_string(), Some((agent, score)), shown(explanation))));
+            return Ok(Json(relay(&headers, id.as_str(), Some((agent, score)), shown(explanation))));
         }
         IssueOutcome::Relay { best, explanation } => {
-            return Ok(Json(relay(&headers, &id.to_string(), best, shown(explanation))));
+            return Ok(Json(relay(&headers, id.as_str(), best, shown(explanation))));
         }
         IssueOutcome::Unserved => {
             return Err(ApiError::ModelNotFound(format!("no agent of this pool has a model {:?}", wish.model)));
