@@ -1,7 +1,10 @@
 //! What the loops share, and what happens to an attempt whichever loop hears of it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -59,6 +62,8 @@ pub(crate) struct Agent {
     pub farewell: watch::Sender<bool>,
     /// Asks for a heartbeat before its time.
     pub beat_now: Notify,
+    /// Until when no uploads are tried, on the box's clock.
+    no_uploads_ms: AtomicU64,
 }
 
 /// How much work an agent could begin.
@@ -104,6 +109,7 @@ impl Agent {
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
             beat_now: Notify::new(),
+            no_uploads_ms: AtomicU64::new(0),
             config,
             identity,
             facts,
@@ -191,6 +197,16 @@ impl Agent {
     /// The coordinator was told these models.
     pub(crate) fn models_told(&self, models: Vec<Model>) {
         *lock(&self.told_models) = models;
+    }
+
+    /// Whether answers can be uploaded, as far as is known.
+    pub(crate) fn uploads_are_served(&self) -> bool {
+        clock::now_ms() >= self.no_uploads_ms.load(Ordering::Relaxed)
+    }
+
+    /// A coordinator takes no uploads; another that is asked later may.
+    pub(crate) fn no_uploads_for(&self, pause: Duration) {
+        self.no_uploads_ms.store(clock::now_ms().saturating_add(clock::millis(pause)), Ordering::Relaxed);
     }
 
     /// How the coordinator wants the agent to behave.

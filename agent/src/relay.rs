@@ -8,6 +8,8 @@ mod body;
 mod ending;
 mod events;
 mod patience;
+mod upload;
+mod way;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +23,7 @@ use tracing::warn;
 
 use crate::{
     agent::Agent,
-    attempts::Orders,
+    attempts::{Orders, held_lease},
     clock,
     executor::{failed, lease_lost, unstarted},
     outbox::Spool,
@@ -35,13 +37,14 @@ const LOOK_MS: u64 = 1_000;
 ///
 /// When this comes back, the backend was told that nobody waits for more.
 pub(crate) async fn run(
-    agent: &Agent,
+    agent: &Arc<Agent>,
     lease: &Lease,
     request: &InferenceSpec,
     spool: &Arc<Spool>,
     orders: watch::Receiver<Orders>,
 ) -> Option<Happening> {
-    let answer = Answer { agent, lease_id: &lease.lease_id, request, spool };
+    let held = held_lease(lease);
+    let answer = Answer { agent, lease: &held, request, spool };
     tokio::select! {
         // An order to stop goes before an answer that ends in the same moment: nobody wants that any more.
         biased;

@@ -13,6 +13,8 @@ pub(super) enum Broken {
     Backend(String),
     /// It was silent for too long.
     Silent(String),
+    /// It did not load the model in time.
+    NotLoaded,
     /// It refused the request itself with this status.
     Refused(StatusCode),
 }
@@ -22,6 +24,7 @@ impl Broken {
         match self {
             Self::Backend(why) => failed(Reason::BackendFailed, why),
             Self::Silent(why) => failed(Reason::Stalled, why),
+            Self::NotLoaded => failed(Reason::LoadTimeout, "the model was not loaded in time"),
             Self::Refused(status) => Happening::Failed {
                 reason: Reason::BackendRejected,
                 exit_code: Some(i32::from(status.as_u16())),

@@ -4,6 +4,7 @@
 mod agents;
 mod docs_page;
 mod helpers;
+mod inference;
 mod outages;
 mod output;
 mod work;
