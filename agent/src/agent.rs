@@ -250,7 +250,7 @@ impl Agent {
     ) {
         let held = held_lease(&lease);
         debug!(job.id = %lease.job_id, attempt = lease.attempt, model = request.model, "request begins");
-        let end = relay::run(&self, &lease, &request, &spool, orders).await;
+        let end = relay::run(&self, &held, lease.timeout_ms, &request, &spool, orders, None).await;
         self.conclude(&held, false, end);
     }
 
@@ -286,7 +286,7 @@ impl Agent {
     }
 
     /// Nothing of the attempt runs any more.
-    fn conclude(&self, lease: &HeldLease, has_devices: bool, end: Option<Happening>) {
+    pub(crate) fn conclude(&self, lease: &HeldLease, has_devices: bool, end: Option<Happening>) {
         let id = &lease.lease_id;
         if has_devices {
             // Until the memory that it used is measured as free, nobody else gets it.

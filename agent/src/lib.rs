@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod executor;
 mod files;
+mod gateway;
 mod hardware;
 mod heartbeat;
 mod identity;

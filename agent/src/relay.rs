@@ -16,19 +16,21 @@ use std::{sync::Arc, time::Duration};
 use titan_api::{
     inference::InferenceSpec,
     jobs::Reason,
-    work::{Happening, Lease},
+    work::{Happening, HeldLease},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::{
     agent::Agent,
-    attempts::{Orders, held_lease},
+    attempts::Orders,
     clock,
     executor::{failed, lease_lost, unstarted},
     outbox::Spool,
 };
 use answer::Answer;
+use ending::Broken;
+pub(crate) use way::Piece;
 
 /// The clock that counts sleep cannot be waited for, so it is looked at this often.
 const LOOK_MS: u64 = 1_000;
@@ -38,24 +40,38 @@ const LOOK_MS: u64 = 1_000;
 /// When this comes back, the backend was told that nobody waits for more.
 pub(crate) async fn run(
     agent: &Arc<Agent>,
-    lease: &Lease,
+    lease: &HeldLease,
+    timeout_ms: Option<u64>,
     request: &InferenceSpec,
     spool: &Arc<Spool>,
     orders: watch::Receiver<Orders>,
+    client: Option<mpsc::Sender<Piece>>,
 ) -> Option<Happening> {
-    let held = held_lease(lease);
-    let answer = Answer { agent, lease: &held, request, spool };
+    let answer = Answer { agent, lease, request, spool, client: client.clone() };
     tokio::select! {
         // An order to stop goes before an answer that ends in the same moment: nobody wants that any more.
         biased;
-        end = until_stopped(orders, lease) => end,
+        end = until_stopped(orders, lease, timeout_ms) => end,
+        () = until_alone(client) => Some(Broken::ClientGone.told()),
         end = answer.give() => Some(end),
     }
 }
 
+/// Waits until a client that called directly has gone.
+async fn until_alone(client: Option<mpsc::Sender<Piece>>) {
+    match client {
+        Some(client) => client.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until the attempt has to end, and gives how that is told.
-async fn until_stopped(mut orders: watch::Receiver<Orders>, lease: &Lease) -> Option<Happening> {
-    let ends_ms = lease.timeout_ms.map(|timeout_ms| clock::now_ms().saturating_add(timeout_ms));
+async fn until_stopped(
+    mut orders: watch::Receiver<Orders>,
+    lease: &HeldLease,
+    timeout_ms: Option<u64>,
+) -> Option<Happening> {
+    let ends_ms = timeout_ms.map(|timeout_ms| clock::now_ms().saturating_add(timeout_ms));
     let mut told = true;
     loop {
         let current = *orders.borrow_and_update();

@@ -12,14 +12,14 @@ use titan_api::{
     inference::{InferenceSpec, Usage},
     work::{Happening, HeldLease},
 };
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     body,
     ending::Broken,
     events::{self, Events},
     patience::Patience,
-    way::Way,
+    way::{Piece, Way},
 };
 use crate::{agent::Agent, backends::Target, clock::millis, outbox::Spool};
 
@@ -36,6 +36,8 @@ pub(super) struct Answer<'a> {
     pub lease: &'a HeldLease,
     pub request: &'a InferenceSpec,
     pub spool: &'a Arc<Spool>,
+    /// Who gets the answer, if not the coordinator.
+    pub client: Option<mpsc::Sender<Piece>>,
 }
 
 impl Answer<'_> {
@@ -48,9 +50,11 @@ impl Answer<'_> {
         let Some(body) = body::for_backend(&self.request.body, &target.model.own, more) else {
             return Broken::Backend("the request is no JSON object".to_owned()).told();
         };
-        self.agent.outbox.started(&self.lease.lease_id);
+        if self.client.is_none() {
+            self.agent.outbox.started(&self.lease.lease_id);
+        }
         let patience = Patience::new(self.request);
-        let mut way = Way::new(self.agent, self.lease, self.spool);
+        let mut way = Way::new(self.agent, self.lease, self.spool, self.client.clone());
         let relayed = self.relay(&target, &patience, body, &mut way).await;
         way.end().await;
         match relayed {
@@ -107,6 +111,7 @@ async fn refusal(response: &mut Response, patience: &Patience<'_>, way: &mut Way
         text.extend_from_slice(&part);
     }
     text.truncate(REFUSAL_BYTES);
+    way.refused(status).await;
     way.write(&text).await;
     Broken::Refused(status)
 }

@@ -1,17 +1,31 @@
-//! The way of an answer to the coordinator: by upload as long as that goes, else by reports.
+//! The way of an answer: to a client that called directly; else to the coordinator, by upload as long as that goes, and
+//! by reports where it does not.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use reqwest::StatusCode;
 use titan_api::work::HeldLease;
+use tokio::sync::mpsc;
 
 use super::upload::{Over, Upload};
 use crate::{agent::Agent, outbox::Spool};
+
+/// What a client that called directly gets.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// The backend refused the request with this status; its words follow.
+    Refused(StatusCode),
+    /// Bytes of the answer.
+    Bytes(Bytes),
+}
 
 /// Where the bytes of one answer go.
 pub(super) struct Way<'a> {
     agent: &'a Arc<Agent>,
     lease: &'a HeldLease,
     spool: &'a Spool,
+    client: Option<mpsc::Sender<Piece>>,
     upload: Option<Upload>,
     /// Bytes of the answer so far.
     written: u64,
@@ -20,18 +34,39 @@ pub(super) struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// A way by reports.
-    pub(super) fn new(agent: &'a Arc<Agent>, lease: &'a HeldLease, spool: &'a Spool) -> Self {
-        Self { agent, lease, spool, upload: None, written: 0, accepted: 0 }
+    /// A way to the client, if there is one, or by reports.
+    pub(super) fn new(
+        agent: &'a Arc<Agent>,
+        lease: &'a HeldLease,
+        spool: &'a Spool,
+        client: Option<mpsc::Sender<Piece>>,
+    ) -> Self {
+        Self { agent, lease, spool, client, upload: None, written: 0, accepted: 0 }
     }
 
     /// Uploads from now on, where that is served.
     pub(super) fn upload(&mut self) {
-        self.upload = Upload::begin(self.agent, self.lease, self.written);
+        if self.client.is_none() {
+            self.upload = Upload::begin(self.agent, self.lease, self.written);
+        }
+    }
+
+    /// What follows are words of a refusal.
+    pub(super) async fn refused(&self, status: StatusCode) {
+        if let Some(client) = &self.client {
+            // One that has gone ends the request by that.
+            let _ = client.send(Piece::Refused(status)).await;
+        }
     }
 
     /// Sends bytes of the answer; waits while too many are on their way.
     pub(super) async fn write(&mut self, bytes: &[u8]) {
+        if let Some(client) = &self.client {
+            if !bytes.is_empty() {
+                let _ = client.send(Piece::Bytes(Bytes::copy_from_slice(bytes))).await;
+            }
+            return;
+        }
         self.written += bytes.len() as u64;
         let Some(upload) = &mut self.upload else {
             let told = || self.agent.outbox.output(&self.lease.lease_id);

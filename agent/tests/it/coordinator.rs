@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) stale: Vec<String>,
     /// Whether heartbeats are told of leases whose end has come in, in the same call even, as of stale ones.
     pub(crate) ended_is_stale: bool,
+    /// The keys that tickets are checked with.
+    pub(crate) key_set: Value,
     /// Whether output can be uploaded.
     pub(crate) uploads: bool,
     /// Jobs to cancel.
@@ -288,6 +290,11 @@ impl Shared {
             "report" => {
                 let mut state = self.state();
                 json!({ "answers": state.report(&body["reports"]), "cancel": state.cancel, "flush_ms": state.flush_ms })
+            }
+            "jwks.json" => self.state().key_set.clone(),
+            "use" => {
+                let uses = self.state().calls_of("use").len();
+                json!({ "attempt": 1, "lease_id": format!("direct-{uses}"), "lease_ttl_ms": 20_000 })
             }
             other => panic!("no agent calls {other}"),
         };

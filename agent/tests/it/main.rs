@@ -10,6 +10,7 @@ mod coordinator;
 mod drain;
 mod ends;
 mod fencing;
+mod gateway;
 mod gpus;
 mod identity;
 mod loops;
