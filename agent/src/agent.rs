@@ -1,7 +1,10 @@
 //! What the loops share, and what happens to an attempt whichever loop hears of it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,8 @@ pub(crate) struct Agent {
     pub farewell: watch::Sender<bool>,
     /// Asks for a heartbeat before its time.
     pub beat_now: Notify,
+    /// Until when no uploads are tried, on the box's clock.
+    no_uploads_ms: AtomicU64,
 }
 
 /// How much work an agent could begin.
@@ -110,6 +115,7 @@ impl Agent {
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
             beat_now: Notify::new(),
+            no_uploads_ms: AtomicU64::new(0),
             config,
             identity,
             facts,
@@ -201,6 +207,16 @@ impl Agent {
         *lock(&self.told_models) = models;
     }
 
+    /// Whether answers can be uploaded, as far as is known.
+    pub(crate) fn uploads_are_served(&self) -> bool {
+        clock::now_ms() >= self.no_uploads_ms.load(Ordering::Relaxed)
+    }
+
+    /// A coordinator takes no uploads; another that is asked later may.
+    pub(crate) fn no_uploads_for(&self, pause: Duration) {
+        self.no_uploads_ms.store(clock::now_ms().saturating_add(clock::millis(pause)), Ordering::Relaxed);
+    }
+
     /// How the coordinator wants the agent to behave.
     pub(crate) fn apply(&self, settings: AgentSettings) {
         self.settings.send_if_modified(|current| {
@@ -244,7 +260,7 @@ impl Agent {
     ) {
         let held = held_lease(&lease);
         debug!(job.id = %lease.job_id, attempt = lease.attempt, model = request.model, "request begins");
-        let end = relay::run(&self, &lease, &request, &spool, orders).await;
+        let end = relay::run(&self, &held, lease.timeout_ms, &request, &spool, orders, None).await;
         if let Some(trace) = trace {
             trace.end(&held, self.link.session().agent_id.as_ref(), end.as_ref());
         }
@@ -286,7 +302,7 @@ impl Agent {
     }
 
     /// Nothing of the attempt runs any more.
-    fn conclude(&self, lease: &HeldLease, has_devices: bool, end: Option<Happening>) {
+    pub(crate) fn conclude(&self, lease: &HeldLease, has_devices: bool, end: Option<Happening>) {
         let id = &lease.lease_id;
         self.vitals.ended(end.as_ref());
         if has_devices {

@@ -153,6 +153,14 @@ impl Attempts {
         orders
     }
 
+    /// Holds a request that a client has brought here itself.
+    pub(crate) fn adopt_request(&self, lease: HeldLease, deadline_ms: u64) -> watch::Receiver<Orders> {
+        let mut inner = self.lock();
+        let orders = inner.hold(lease, 0, Some(deadline_ms), true);
+        self.counted(inner);
+        orders
+    }
+
     /// The open claim's answer will not be read any more: whatever it brought goes back with the next heartbeat.
     pub(crate) fn abandon_claim(&self) {
         let mut inner = self.lock();

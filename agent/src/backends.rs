@@ -28,7 +28,7 @@ pub use kind::Kind;
 use crate::{agent::Agent, config::Config};
 
 /// Requests at once for one model.
-const PARALLEL: u32 = 256;
+const PARALLEL: u32 = limits::REQUESTS;
 /// How often backends are asked, at least and at most.
 const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5);
 /// How often backends are looked for at their usual ports.
@@ -140,7 +140,7 @@ fn merge(backends: &[Arc<Backend>]) -> Vec<Model> {
 
 /// Whether a model can have that name.
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=limits::LABEL_BYTES).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)
+    (1..=limits::MODEL_BYTES).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)
 }
 
 /// Looks for the first time, so that registering tells what is served.

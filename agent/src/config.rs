@@ -87,6 +87,15 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_PROBE_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub probe_backends: Option<bool>,
 
+    /// Where clients with a ticket of the coordinator are answered directly, for example 0.0.0.0:7071. Nowhere by default.
+    #[arg(long, env = "TITAN_GATEWAY_LISTEN", value_name = "ADDRESS")]
+    pub gateway_listen: Option<std::net::SocketAddr>,
+
+    /// The URL at which clients reach --gateway-listen, for example `https://box.example.org`. Without it nobody is sent
+    /// here.
+    #[arg(long, env = "TITAN_ADVERTISE_URL", value_name = "URL")]
+    pub advertise_url: Option<String>,
+
     /// What an hour of this box costs, in the currency of the pool; it counts where the pool's weights say so.
     #[arg(long, env = "TITAN_PRICE_PER_HOUR", value_name = "PRICE")]
     pub price_per_hour: Option<f64>,

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use titan_api::agents::JoinReply;
 
 pub(crate) use key::Key;
-pub(crate) use proof::proof;
+pub(crate) use proof::{proof, signed};
 
 use crate::files;
 

@@ -14,6 +14,7 @@ mod config;
 mod doctor;
 mod executor;
 mod files;
+mod gateway;
 mod hardware;
 mod heartbeat;
 mod identity;

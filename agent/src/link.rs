@@ -79,6 +79,12 @@ impl Link {
         lock(&self.session).clone()
     }
 
+    /// A client of the coordinator that answered last, as whom the agent calls now.
+    pub(crate) fn client(&self) -> Client {
+        let at = self.current.load(Ordering::Relaxed) % self.clients.len();
+        self.clients[at].clone().with_bearer(self.session().token)
+    }
+
     /// The agent has registered.
     pub(crate) fn begin_session(&self, agent_id: AgentId, token: String) {
         let mut session = lock(&self.session);

@@ -111,6 +111,11 @@ impl Outbox {
         self.change(lease, |queue| queue.has_output = true);
     }
 
+    /// Output that went another way goes by reports from `offset` on.
+    pub(crate) fn output_from(&self, lease: &LeaseId, offset: u64) {
+        self.change(lease, |queue| queue.read_from(offset));
+    }
+
     /// The attempt has ended like this, and its log is complete.
     pub(crate) fn end(&self, lease: &LeaseId, how: Happening) {
         self.change(lease, |queue| queue.end = Some(how));

@@ -47,7 +47,7 @@ impl Registration {
     }
 
     /// Seconds since the epoch on the coordinator's clock, as far as it is known.
-    fn now_s(&self) -> i64 {
+    pub(crate) fn now_s(&self) -> i64 {
         own_time_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)).div_euclid(1_000)
     }
 

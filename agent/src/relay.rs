@@ -8,15 +8,17 @@ mod body;
 mod ending;
 mod events;
 mod patience;
+mod upload;
+mod way;
 
 use std::{sync::Arc, time::Duration};
 
 use titan_api::{
     inference::InferenceSpec,
     jobs::Reason,
-    work::{Happening, Lease},
+    work::{Happening, HeldLease},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::{
@@ -27,6 +29,8 @@ use crate::{
     outbox::Spool,
 };
 use answer::Answer;
+use ending::Broken;
+pub(crate) use way::Piece;
 
 /// The clock that counts sleep cannot be waited for, so it is looked at this often.
 const LOOK_MS: u64 = 1_000;
@@ -35,24 +39,39 @@ const LOOK_MS: u64 = 1_000;
 ///
 /// When this comes back, the backend was told that nobody waits for more.
 pub(crate) async fn run(
-    agent: &Agent,
-    lease: &Lease,
+    agent: &Arc<Agent>,
+    lease: &HeldLease,
+    timeout_ms: Option<u64>,
     request: &InferenceSpec,
     spool: &Arc<Spool>,
     orders: watch::Receiver<Orders>,
+    client: Option<mpsc::Sender<Piece>>,
 ) -> Option<Happening> {
-    let answer = Answer { agent, lease_id: &lease.lease_id, request, spool };
+    let answer = Answer { agent, lease, request, spool, client: client.clone() };
     tokio::select! {
         // An order to stop goes before an answer that ends in the same moment: nobody wants that any more.
         biased;
-        end = until_stopped(orders, lease) => end,
+        end = until_stopped(orders, lease, timeout_ms) => end,
+        () = until_alone(client) => Some(Broken::ClientGone.told()),
         end = answer.give() => Some(end),
     }
 }
 
+/// Waits until a client that called directly has gone.
+async fn until_alone(client: Option<mpsc::Sender<Piece>>) {
+    match client {
+        Some(client) => client.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until the attempt has to end, and gives how that is told.
-async fn until_stopped(mut orders: watch::Receiver<Orders>, lease: &Lease) -> Option<Happening> {
-    let ends_ms = lease.timeout_ms.map(|timeout_ms| clock::now_ms().saturating_add(timeout_ms));
+async fn until_stopped(
+    mut orders: watch::Receiver<Orders>,
+    lease: &HeldLease,
+    timeout_ms: Option<u64>,
+) -> Option<Happening> {
+    let ends_ms = timeout_ms.map(|timeout_ms| clock::now_ms().saturating_add(timeout_ms));
     let mut told = true;
     loop {
         let current = *orders.borrow_and_update();

@@ -13,6 +13,7 @@ use crate::{
     claim,
     config::{Config, RunArgs},
     executor::Executor,
+    gateway,
     hardware::{Detected, Devices, Gpus},
     heartbeat,
     identity::Identity,
@@ -59,6 +60,7 @@ pub(crate) fn run(args: &RunArgs, reexec: Reexec) -> anyhow::Result<ExitCode> {
 
 async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
+    let listener = gateway::listen(config.gateway_listen).await?;
     let agent = Arc::new(assemble(config, reexec)?);
     let looking = Arc::clone(&agent);
     let left = tokio::task::spawn_blocking(move || looking.executor.left()).await?;
@@ -81,6 +83,7 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     }
     space::look(&agent).await;
     loops.start("space", space::run(Arc::clone(&agent)));
+    loops.start("gateway", gateway::run(Arc::clone(&agent), listener));
     loops.start("backends", backends::run(Arc::clone(&agent)));
     loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
     loops.start("claim", claim::run(Arc::clone(&agent)));
@@ -233,7 +236,6 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let agent = idle_agent(&state);
         let (mut loops, ending) = (Loops::default(), Arc::clone(&agent));
-        loops.start("backends", backends::run(Arc::clone(&agent)));
         loops.start("heartbeat", async move {
             ending.fatal.send_replace(Some(Fatal::Removed));
         });

@@ -108,14 +108,15 @@ fn url(text: &str) -> anyhow::Result<String> {
 
 fn check_one(backend: &BackendArg) -> anyhow::Result<()> {
     let parallel = backend.parallel.unwrap_or(1);
-    ensure!((1..=256).contains(&parallel), "has a `parallel` of {parallel}; it must be from 1 to 256");
+    let most = limits::REQUESTS;
+    ensure!((1..=most).contains(&parallel), "has a `parallel` of {parallel}; it must be from 1 to {most}");
     let most = limits::MEMORY_MB;
     ensure!(backend.vram_mb.values().all(|&mb| mb <= most), "has a `vram_mb` of more than {most}");
     for alias in backend.aliases.keys() {
         ensure!(
             crate::backends::is_name(alias),
             "has the alias `{alias}`, which must be printable and at most {} bytes long",
-            limits::LABEL_BYTES
+            limits::MODEL_BYTES
         );
     }
     Ok(())

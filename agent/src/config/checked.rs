@@ -34,6 +34,9 @@ pub(crate) struct Config {
     pub backends: Vec<BackendArg>,
     /// Whether backends are looked for, too.
     pub probe_backends: bool,
+    pub gateway_listen: Option<SocketAddr>,
+    /// Where clients reach that.
+    pub endpoint: Option<String>,
     pub price_per_hour: Option<f64>,
     /// Whether process jobs are taken at all.
     pub allow_jobs: bool,
@@ -77,6 +80,8 @@ impl Config {
             max_jobs: max_jobs(args.max_jobs)?,
             backends: backends::check(&args.backends)?,
             probe_backends: args.probe_backends.unwrap_or(true),
+            gateway_listen: args.gateway_listen,
+            endpoint: endpoint(args)?,
             price_per_hour: price_per_hour(args.price_per_hour)?,
             allow_jobs: allows_jobs(args, policy.as_deref()),
             policy,
@@ -134,6 +139,20 @@ fn coordinator(text: &str) -> anyhow::Result<String> {
     );
     ensure!(url.query().is_none() && url.fragment().is_none(), "--coordinator `{text}` must end before `?` and `#`");
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn endpoint(args: &RunArgs) -> anyhow::Result<Option<String>> {
+    let Some(text) = args.advertise_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+    ensure!(
+        args.gateway_listen.is_some(),
+        "--advertise-url names where clients reach --gateway-listen, which is not set"
+    );
+    let url = reqwest::Url::parse(text).context("--advertise-url is no URL; an example is https://box.example.org")?;
+    let is_plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    ensure!(is_plain, "--advertise-url must hold neither a user name nor a password, and end before `?` and `#`");
+    ensure!(matches!(url.scheme(), "http" | "https"), "--advertise-url must begin with https:// or http://");
+    Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
 }
 
 fn max_jobs(wish: Option<u32>) -> anyhow::Result<u32> {

@@ -61,7 +61,7 @@ impl Detected {
             models: Vec::new(),
             accepts_processes: config.allow_jobs,
             max_jobs: config.max_jobs,
-            endpoint: None,
+            endpoint: config.endpoint.clone(),
             labels: config.labels.clone(),
             boot_id: self.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

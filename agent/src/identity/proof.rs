@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 use titan_api::agents::JoinReply;
 
 use super::Key;
@@ -10,13 +10,17 @@ use super::Key;
 /// A proof for this credential and this run, made at `issued_at_s` (seconds since the epoch, on the coordinator's clock).
 /// No other credential of the same key can be shown with it.
 pub(crate) fn proof(key: &Key, credential: &JoinReply, instance_id: &str, issued_at_s: i64) -> String {
-    let header = json!({ "alg": "EdDSA", "typ": "titan-proof+jwt" });
     let claims = json!({
         "sub": credential.agent_id, "aud": "titan-coordinator/register", "jti": instance_id, "iat": issued_at_s,
         "credential_sha256": URL_SAFE_NO_PAD.encode(digest(&SHA256, credential.credential.as_bytes())),
     });
-    let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(header), part(claims));
+    signed(key, "titan-proof+jwt", &claims)
+}
+
+/// A JWT of that type with these claims, signed with the key.
+pub(crate) fn signed(key: &Key, typ: &str, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&json!({ "alg": "EdDSA", "typ": typ })), part(claims));
     let signature = key.sign(signed.as_bytes());
     format!("{signed}.{signature}")
 }

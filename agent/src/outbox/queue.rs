@@ -69,6 +69,12 @@ impl Queue {
         self.has_output = true;
     }
 
+    /// Reads the output from `offset` on.
+    pub(super) fn read_from(&mut self, offset: u64) {
+        self.wanted_from = Some(From::Offset(offset));
+        self.has_output = true;
+    }
+
     /// Whether its output is in memory.
     pub(super) fn is_in_memory(&self) -> bool {
         self.spool.is_some()

@@ -41,6 +41,11 @@ impl Spool {
         }
     }
 
+    /// Adds bytes that somebody else sends, who sees to a bound.
+    pub(crate) fn keep(&self, bytes: &[u8]) {
+        self.lock().held.extend_from_slice(bytes);
+    }
+
     /// Bytes of the answer so far.
     pub(crate) fn end(&self) -> u64 {
         self.lock().end()

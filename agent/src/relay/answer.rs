@@ -9,17 +9,17 @@ use reqwest::{
 };
 use serde_json::Value;
 use titan_api::{
-    ids::LeaseId,
     inference::{InferenceSpec, Usage},
-    work::Happening,
+    work::{Happening, HeldLease},
 };
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     body,
     ending::Broken,
     events::{self, Events},
     patience::Patience,
+    way::{Piece, Way},
 };
 use crate::{agent::Agent, backends::Target, clock::millis, outbox::Spool};
 
@@ -32,10 +32,12 @@ const REFUSAL_BYTES: usize = 64 * 1_024;
 
 /// What it takes to answer one request.
 pub(super) struct Answer<'a> {
-    pub agent: &'a Agent,
-    pub lease_id: &'a LeaseId,
+    pub agent: &'a Arc<Agent>,
+    pub lease: &'a HeldLease,
     pub request: &'a InferenceSpec,
     pub spool: &'a Arc<Spool>,
+    /// Who gets the answer, if not the coordinator.
+    pub client: Option<mpsc::Sender<Piece>>,
 }
 
 impl Answer<'_> {
@@ -48,9 +50,14 @@ impl Answer<'_> {
         let Some(body) = body::for_backend(&self.request.body, &target.model.own, more) else {
             return Broken::Backend("the request is no JSON object".to_owned()).told();
         };
-        self.agent.outbox.started(self.lease_id);
+        if self.client.is_none() {
+            self.agent.outbox.started(&self.lease.lease_id);
+        }
         let patience = Patience::new(self.request);
-        match self.relay(&target, &patience, body).await {
+        let mut way = Way::new(self.agent, self.lease, self.spool, self.client.clone());
+        let relayed = self.relay(&target, &patience, body, &mut way).await;
+        way.end().await;
+        match relayed {
             Ok(usage) => Happening::Completed { result: None, usage: Some(usage) },
             Err(broken) => {
                 if matches!(broken, Broken::Backend(_)) {
@@ -61,105 +68,116 @@ impl Answer<'_> {
         }
     }
 
-    async fn relay(&self, target: &Target, patience: &Patience<'_>, body: String) -> Result<Usage, Broken> {
+    async fn relay(
+        &self,
+        target: &Target,
+        patience: &Patience<'_>,
+        body: String,
+        way: &mut Way<'_>,
+    ) -> Result<Usage, Broken> {
         let asking =
             target.backend.http.post(self.request.route.path()).header(CONTENT_TYPE, "application/json").body(body);
         let accept = if self.request.stream { "text/event-stream" } else { "application/json" };
         let asking = async { Ok(asking.header("accept", accept).send().await?) };
+        if self.request.stream {
+            way.upload();
+        }
         let mut response = patience.for_first(target, asking).await?;
         let status = response.status();
         if !status.is_success() {
-            return Err(self.refusal(&mut response, patience).await);
+            return Err(refusal(&mut response, patience, way).await);
         }
         check_type(&response, self.request.stream)?;
         if self.request.stream {
-            self.stream(response, target, patience).await
+            stream(response, target, patience, way).await
         } else {
-            self.document(response, target, patience).await
+            document(response, target, patience, way).await
         }
     }
+}
 
-    /// A status other than 2xx: the backend's words are given on if they are about the request.
-    async fn refusal(&self, response: &mut Response, patience: &Patience<'_>) -> Broken {
-        let status = response.status();
-        // The agent's key is the operator's business, and being busy passes.
-        let about_request = status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 407 | 408 | 429);
-        if !about_request {
-            return Broken::Backend(words(status));
-        }
-        let mut text = Vec::new();
-        while text.len() < REFUSAL_BYTES {
-            let next = patience.for_next(async { Ok(response.chunk().await?) }).await;
-            let Ok(Some(part)) = next else { break };
-            text.extend_from_slice(&part);
-        }
-        text.truncate(REFUSAL_BYTES);
-        self.write(&text).await;
-        Broken::Refused(status)
+/// A status other than 2xx: the backend's words are given on if they are about the request.
+async fn refusal(response: &mut Response, patience: &Patience<'_>, way: &mut Way<'_>) -> Broken {
+    let status = response.status();
+    // The agent's key is the operator's business, and being busy passes.
+    let about_request = status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 407 | 408 | 429);
+    if !about_request {
+        return Broken::Backend(words(status));
     }
-
-    async fn stream(&self, mut response: Response, target: &Target, patience: &Patience<'_>) -> Result<Usage, Broken> {
-        let mut events = Events::default();
-        let (mut first, mut last, mut bytes) = (None, patience.asked, 0_u64);
-        while !events.seen.complete {
-            let next = next_events(&mut response, &mut events);
-            let (whole, good) = match first {
-                None => patience.for_first(target, next).await?,
-                Some(_) => patience.for_next(next).await?,
-            };
-            last = Instant::now();
-            first = first.or(Some(last));
-            bytes += whole.len() as u64;
-            // What has no event in it is no answer; as long as nothing was given on, another agent may be asked.
-            if events.seen.events > 0 {
-                self.write(&whole).await;
-            }
-            good?;
-            if bytes > STREAM_BYTES {
-                return Err(Broken::Backend("the backend's answer is longer than 64 MiB".to_owned()));
-            }
-        }
-        let first = first.unwrap_or(last);
-        let load_ms = patience.load_ms();
-        let seen = events.seen;
-        Ok(Usage {
-            prompt_tokens: seen.usage.prompt_tokens,
-            completion_tokens: seen.usage.completion_tokens.or(Some(seen.pieces)),
-            first_token_ms: Some(millis(first - patience.asked).saturating_sub(load_ms.unwrap_or(0))),
-            generation_ms: Some(millis(last - first)),
-            load_ms,
-        })
+    let mut text = Vec::new();
+    while text.len() < REFUSAL_BYTES {
+        let next = patience.for_next(async { Ok(response.chunk().await?) }).await;
+        let Ok(Some(part)) = next else { break };
+        text.extend_from_slice(&part);
     }
+    text.truncate(REFUSAL_BYTES);
+    way.refused(status).await;
+    way.write(&text).await;
+    Broken::Refused(status)
+}
 
-    /// A document is given on as a whole, so that one that breaks off can be asked for elsewhere.
-    async fn document(
-        &self,
-        mut response: Response,
-        target: &Target,
-        patience: &Patience<'_>,
-    ) -> Result<Usage, Broken> {
-        let mut document = Vec::new();
-        let mut next = patience.for_first(target, async { Ok(response.chunk().await?) }).await?;
-        while let Some(part) = next {
-            if document.len() + part.len() > DOCUMENT_BYTES {
-                return Err(Broken::Backend("the backend's answer is longer than 8 MiB".to_owned()));
-            }
-            document.extend_from_slice(&part);
-            next = patience.for_next(async { Ok(response.chunk().await?) }).await?;
-        }
-        let Ok(value) = serde_json::from_slice::<Value>(&document) else {
-            return Err(Broken::Backend("the backend's answer is no JSON".to_owned()));
+async fn stream(
+    mut response: Response,
+    target: &Target,
+    patience: &Patience<'_>,
+    way: &mut Way<'_>,
+) -> Result<Usage, Broken> {
+    let mut events = Events::default();
+    let (mut first, mut last, mut bytes) = (None, patience.asked, 0_u64);
+    while !events.seen.complete {
+        let next = next_events(&mut response, &mut events);
+        let (whole, good) = match first {
+            None => patience.for_first(target, next).await?,
+            Some(_) => patience.for_next(next).await?,
         };
-        self.write(&document).await;
-        let load_ms = patience.load_ms();
-        let took_ms = millis(patience.asked.elapsed()).saturating_sub(load_ms.unwrap_or(0));
-        // When its first token was made nobody knows.
-        Ok(Usage { generation_ms: Some(took_ms), load_ms, ..events::usage(&value).unwrap_or_default() })
+        last = Instant::now();
+        first = first.or(Some(last));
+        bytes += whole.len() as u64;
+        // What has no event in it is no answer; as long as nothing was given on, another agent may be asked.
+        if events.seen.events > 0 {
+            way.write(&whole).await;
+        }
+        good?;
+        if bytes > STREAM_BYTES {
+            return Err(Broken::Backend("the backend's answer is longer than 64 MiB".to_owned()));
+        }
     }
+    let first = first.unwrap_or(last);
+    let load_ms = patience.load_ms();
+    let seen = events.seen;
+    Ok(Usage {
+        prompt_tokens: seen.usage.prompt_tokens,
+        completion_tokens: seen.usage.completion_tokens.or(Some(seen.pieces)),
+        first_token_ms: Some(millis(first - patience.asked).saturating_sub(load_ms.unwrap_or(0))),
+        generation_ms: Some(millis(last - first)),
+        load_ms,
+    })
+}
 
-    async fn write(&self, bytes: &[u8]) {
-        self.spool.write(bytes, || self.agent.outbox.output(self.lease_id)).await;
+/// A document is given on as a whole, so that one that breaks off can be asked for elsewhere.
+async fn document(
+    mut response: Response,
+    target: &Target,
+    patience: &Patience<'_>,
+    way: &mut Way<'_>,
+) -> Result<Usage, Broken> {
+    let mut document = Vec::new();
+    let mut next = patience.for_first(target, async { Ok(response.chunk().await?) }).await?;
+    while let Some(part) = next {
+        if document.len() + part.len() > DOCUMENT_BYTES {
+            return Err(Broken::Backend("the backend's answer is longer than 8 MiB".to_owned()));
+        }
+        document.extend_from_slice(&part);
+        next = patience.for_next(async { Ok(response.chunk().await?) }).await?;
     }
+    let Ok(value) = serde_json::from_slice::<Value>(&document) else {
+        return Err(Broken::Backend("the backend's answer is no JSON".to_owned()));
+    };
+    way.write(&document).await;
+    let load_ms = patience.load_ms();
+    let took_ms = millis(patience.asked.elapsed()).saturating_sub(load_ms.unwrap_or(0));
+    // When its first token was made nobody knows.
+    Ok(Usage { generation_ms: Some(took_ms), load_ms, ..events::usage(&value).unwrap_or_default() })
 }
 
 type Taken = (Vec<u8>, Result<(), events::Malformed>);

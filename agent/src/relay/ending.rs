@@ -6,6 +6,9 @@ use titan_api::{jobs::Reason, work::Happening};
 use super::events::Malformed;
 use crate::{backends::cause, executor::failed};
 
+/// What servers write into their logs as the status of an answer that nobody waited for.
+const CLIENT_GONE: i32 = 499;
+
 /// Why there is no whole answer.
 #[derive(Debug)]
 pub(super) enum Broken {
@@ -13,6 +16,10 @@ pub(super) enum Broken {
     Backend(String),
     /// It was silent for too long.
     Silent(String),
+    /// It did not load the model in time.
+    NotLoaded,
+    /// A client that called directly went away: nobody is to try again, and nobody has failed.
+    ClientGone,
     /// It refused the request itself with this status.
     Refused(StatusCode),
 }
@@ -22,6 +29,13 @@ impl Broken {
         match self {
             Self::Backend(why) => failed(Reason::BackendFailed, why),
             Self::Silent(why) => failed(Reason::Stalled, why),
+            Self::NotLoaded => failed(Reason::LoadTimeout, "the model was not loaded in time"),
+            Self::ClientGone => Happening::Failed {
+                reason: Reason::BackendRejected,
+                exit_code: Some(CLIENT_GONE),
+                signal: None,
+                message: Some("the client went away".to_owned()),
+            },
             Self::Refused(status) => Happening::Failed {
                 reason: Reason::BackendRejected,
                 exit_code: Some(i32::from(status.as_u16())),

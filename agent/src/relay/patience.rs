@@ -51,7 +51,7 @@ impl<'a> Patience<'a> {
             None => {
                 let limit = self.asked + Duration::from_millis(self.request.load_timeout_ms);
                 if timeout_at(limit, self.until_loaded(target)).await.is_err() {
-                    return Broken::Silent("the model was not loaded in time".to_owned());
+                    return Broken::NotLoaded;
                 }
                 *self.loaded.get_or_init(Instant::now)
             }

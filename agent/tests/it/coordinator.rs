@@ -68,6 +68,10 @@ pub(crate) struct State {
     pub(crate) stale: Vec<String>,
     /// Whether heartbeats are told of leases whose end has come in, in the same call even, as of stale ones.
     pub(crate) ended_is_stale: bool,
+    /// The keys that tickets are checked with.
+    pub(crate) key_set: Value,
+    /// Whether output can be uploaded.
+    pub(crate) uploads: bool,
     /// Jobs to cancel.
     pub(crate) cancel: Vec<String>,
     /// What came of each lease, in order.
@@ -202,6 +206,9 @@ impl Shared {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
         let verb = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        if verb == "stream" {
+            return self.upload(request).await;
+        }
         let bearer = request.headers().get("authorization").map(|v| v.to_str().unwrap().replace("Bearer ", ""));
         let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -220,6 +227,44 @@ impl Shared {
                 self.perform(&verb, &body).await;
                 Err(std::io::Error::other("the reply is lost"))
             }
+        }
+    }
+
+    /// Takes an attempt's output as one upload, if uploads are served.
+    async fn upload(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let (lease, offset) = (header("x-titan-lease"), header("x-titan-offset"));
+        let how = {
+            let mut state = self.state();
+            let body = json!({ "lease": lease, "offset": offset });
+            state.calls.push(Call { verb: "stream".to_owned(), bearer: None, body });
+            if !state.uploads {
+                return Ok(refusal("not-found", 404, &json!({})));
+            }
+            state.misbehave.get_mut("stream").and_then(VecDeque::pop_front)
+        };
+        let mut body = request.into_body();
+        let mut taken = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.map_err(std::io::Error::other)?.into_data() else { continue };
+            {
+                let mut state = self.state();
+                let attempt = state.attempts.entry(lease.clone()).or_default();
+                attempt.output.extend(&bytes);
+                attempt.stdout.extend(&bytes);
+            }
+            self.changed.send_replace(());
+            taken += 1;
+            match &how {
+                Some(Misbehave::HangUp) if taken == 3 => return Err(std::io::Error::other("hung up")),
+                Some(Misbehave::Refuse(kind, status, more)) if taken == 3 => return Ok(refusal(kind, *status, more)),
+                _ => {}
+            }
+        }
+        let accepted = self.state().attempt(&lease).output.len();
+        match how {
+            Some(Misbehave::LoseReply) => Err(std::io::Error::other("the reply is lost")),
+            _ => Ok(reply(StatusCode::OK, &json!({ "accepted_offset": accepted }))),
         }
     }
 
@@ -249,6 +294,11 @@ impl Shared {
             "report" => {
                 let mut state = self.state();
                 json!({ "answers": state.report(&body["reports"]), "cancel": state.cancel, "flush_ms": state.flush_ms })
+            }
+            "jwks.json" => self.state().key_set.clone(),
+            "use" => {
+                let uses = self.state().calls_of("use").len();
+                json!({ "attempt": 1, "lease_id": format!("direct-{uses}"), "lease_ttl_ms": 20_000 })
             }
             other => panic!("no agent calls {other}"),
         };

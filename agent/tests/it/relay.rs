@@ -242,7 +242,7 @@ async fn loading_a_model_has_its_own_limit_and_is_told_apart() {
     let attempt = coordinator.ended(&id).await;
     assert_eq!(
         (&end(&attempt)["reason"], &end(&attempt)["message"]),
-        (&json!("stalled"), &json!("the model was not loaded in time"))
+        (&json!("load_timeout"), &json!("the model was not loaded in time"))
     );
 }
 
@@ -288,4 +288,46 @@ async fn where_nobody_parks_heartbeats_carry_requests_and_answers() {
     let attempt = outcome(&coordinator, &backend, true, Manner::words(50)).await;
     assert!(text(&attempt).contains("w49 ") && end(&attempt)["type"] == "completed", "{attempt:?}");
     assert_eq!(coordinator.with(|s| s.calls_of("claim").len() + s.calls_of("report").len()), 0);
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_uploaded_in_parts_where_that_is_served() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    coordinator.with(|s| s.uploads = true);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    let attempt = outcome(&coordinator, &backend, true, Manner::words(10_000)).await;
+    assert_eq!(text(&attempt).matches("\"content\"").count(), 10_000);
+    assert!(text(&attempt).contains("w9999 ") && end(&attempt)["type"] == "completed");
+    let (uploads, reports) = coordinator.with(|s| {
+        (
+            s.calls_of("stream").len(),
+            s.calls_of("report")[..]
+                .iter()
+                .flat_map(|c| c.body["reports"].as_array().unwrap().clone())
+                .collect::<Vec<_>>(),
+        )
+    });
+    let kinds: Vec<_> = reports.iter().map(|report| report["type"].as_str().unwrap()).collect();
+    assert!(uploads > 2 && kinds == ["started", "completed"], "{uploads} uploads, {kinds:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_or_lost_is_made_good_by_reports() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    coordinator.with(|s| s.uploads = true);
+    let refuse = |kind, status| Misbehave::Refuse(kind, status, json!({}));
+    for how in [Misbehave::HangUp, Misbehave::LoseReply, refuse("unavailable", 503), refuse("stale-attempt", 409)] {
+        coordinator.with(|s| s.misbehave("stream", how.clone()));
+        let attempt = outcome(&coordinator, &backend, true, Manner::slow_words(20, 5)).await;
+        let answer = text(&attempt);
+        assert!(answer.ends_with("data: [DONE]\n\n") && end(&attempt)["type"] == "completed", "{how:?}: {attempt:?}");
+        assert_eq!(answer.matches("\"content\"").count(), 20, "{how:?}");
+    }
+    coordinator.with(|s| s.uploads = false);
+    for _ in 0..2 {
+        let attempt = outcome(&coordinator, &backend, true, Manner::words(20)).await;
+        assert_eq!(text(&attempt).matches("\"content\"").count(), 20);
+    }
+    assert_eq!(coordinator.with(|s| s.calls_of("stream").len()), 5, "it is not tried again soon");
 }

@@ -5,6 +5,7 @@ mod agents;
 mod clients;
 mod docs_page;
 mod helpers;
+mod inference;
 mod outages;
 mod output;
 mod sharing;

@@ -1,0 +1,183 @@
+//! One call of a client: its ticket is checked, used once, and the answer relayed.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{Method, Request, StatusCode, body::Incoming, header::AUTHORIZATION};
+use serde::Deserialize;
+use serde_json::json;
+use titan_api::{
+    inference::{InferenceRoute, InferenceSpec, UsedTicket},
+    limits,
+    problem::ProblemType,
+    work::{Happening, HeldLease},
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::{
+    Gateway,
+    reply::{self, Ended, Reply, error},
+    ticket::{Ticket, Unfit},
+};
+use crate::{clock, identity, link::CallError, relay, relay::Piece};
+
+/// How long the body of a request may take.
+const BODY: Duration = Duration::from_secs(30);
+const USE: Duration = Duration::from_secs(10);
+/// How long a backend may be silent, and loading a model may take; the coordinator has no say in these.
+const TOKEN_MS: u64 = 60_000;
+const DOCUMENT_MS: u64 = 10 * 60_000;
+const LOAD_MS: u64 = 300_000;
+/// Pieces of an answer that may wait for the client.
+const PIECES: usize = 16;
+
+/// What of a request's body matters here.
+#[derive(Deserialize)]
+struct Asked {
+    model: String,
+    #[serde(default)]
+    stream: bool,
+    #[serde(default)]
+    messages: Option<serde::de::IgnoredAny>,
+}
+
+pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Reply {
+    match admit(&gateway, request).await {
+        Ok((ticket, request)) => relay_to_client(&gateway, &ticket, request).await,
+        Err(refused) => *refused,
+    }
+}
+
+/// Everything that is checked before the ticket counts as used.
+async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<(Ticket, InferenceSpec), Box<Reply>> {
+    let path = request.uri().path().to_owned();
+    let route = InferenceRoute::ALL.into_iter().find(|route| route.path() == path);
+    if route.is_none() && path != "/inference" {
+        return Err(refusal(StatusCode::NOT_FOUND, "not_found", "there is no such route; see /v1/chat/completions"));
+    }
+    if request.method() != Method::POST {
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the method must be POST"));
+    }
+    let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    let ticket = gateway.check(&token).await.map_err(|unfit| unauthorized(&unfit))?;
+    let body = Limited::new(request.into_body(), limits::PROMPT_BYTES);
+    let body = tokio::time::timeout(BODY, body.collect()).await.ok().and_then(Result::ok);
+    let too_long = "the body must come in 30 s and be at most 8 MiB";
+    let body = body.ok_or_else(|| refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", too_long))?;
+    let malformed =
+        || refusal(StatusCode::BAD_REQUEST, "invalid_body", "the body must be a JSON object with a `model`");
+    let body = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| malformed())?;
+    let asked: Asked = serde_json::from_str(&body).map_err(|_| malformed())?;
+    if asked.model != ticket.model {
+        return Err(refusal(StatusCode::FORBIDDEN, "wrong_model", "the ticket is for another model"));
+    }
+    let plain = if asked.messages.is_some() { InferenceRoute::ChatCompletions } else { InferenceRoute::Completions };
+    let request = InferenceSpec {
+        model: asked.model,
+        route: route.unwrap_or(plain),
+        body,
+        stream: asked.stream,
+        continues: false,
+        first_token_timeout_ms: if asked.stream { TOKEN_MS } else { DOCUMENT_MS },
+        token_timeout_ms: TOKEN_MS,
+        load_timeout_ms: LOAD_MS,
+    };
+    Ok((ticket, request))
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Box<Reply> {
+    Box::new(error(status, code, message))
+}
+
+/// Why it is refused is for the operator: whoever forges tickets learns nothing.
+fn unauthorized(unfit: &Unfit) -> Box<Reply> {
+    debug!("a ticket is refused: {unfit:?}");
+    refusal(StatusCode::UNAUTHORIZED, "invalid_ticket", "the bearer must be a ticket for this agent that is good now")
+}
+
+async fn relay_to_client(gateway: &Gateway, ticket: &Ticket, request: InferenceSpec) -> Reply {
+    let gone = || error(StatusCode::GONE, "ticket_gone", "a ticket is good once; ask the coordinator for a new one");
+    if !gateway.take(ticket) {
+        return gone();
+    }
+    let sent_ms = clock::now_ms();
+    let used = match use_ticket(gateway, ticket).await {
+        Ok(used) => used,
+        Err(CallError::Refused { problem, .. }) if problem.problem_type() == Some(ProblemType::TicketGone) => {
+            return gone();
+        }
+        Err(why) => {
+            gateway.give_back(ticket);
+            warn!(job.id = %ticket.request, "a ticket could not be used: {why}");
+            let is_full = matches!(&why, CallError::Refused { problem, .. } if problem.status == 429);
+            return if is_full {
+                error(StatusCode::TOO_MANY_REQUESTS, "no_place", "there is no place for the request now")
+            } else {
+                error(StatusCode::SERVICE_UNAVAILABLE, "no_coordinator", "the coordinator does not answer; try again")
+            };
+        }
+    };
+    let deadline_ms = sent_ms.saturating_add(used.lease_ttl_ms);
+    let held = HeldLease { job_id: ticket.request.clone(), attempt: used.attempt, lease_id: used.lease_id };
+    begin(gateway, held, deadline_ms, request).await
+}
+
+async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, CallError> {
+    let session = gateway.agent.link.session();
+    let agent = session.agent_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
+    let path = format!("/api/v1/agents/{agent}/tickets/{}/use", ticket.request);
+    gateway.agent.link.post(&path, Some(&session.token), &json!({}), USE).await
+}
+
+/// Begins the attempt, and gives the client what comes of it.
+async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, request: InferenceSpec) -> Reply {
+    let agent = Arc::clone(&gateway.agent);
+    let spool = agent.outbox.open_in_memory(held.clone());
+    let orders = agent.attempts.adopt_request(held.clone(), deadline_ms);
+    let (pieces, mut rest) = mpsc::channel(PIECES);
+    let (telling, ended) = oneshot::channel();
+    let is_stream = request.stream;
+    // A task of its own: a client that goes away does not take the report with it.
+    tokio::spawn(async move {
+        let end = relay::run(&agent, &held, None, &request, &spool, orders, Some(pieces)).await;
+        let told = match &end {
+            Some(Happening::Completed { usage, .. }) => {
+                let claims = json!({ "sub": held.job_id, "model": request.model, "usage": usage });
+                Ended::Well(identity::signed(agent.identity.key(), "titan-receipt+jwt", &claims))
+            }
+            Some(Happening::Failed { message, .. }) => Ended::Badly(message.clone().unwrap_or_default()),
+            _ => Ended::Badly("the request was ended".to_owned()),
+        };
+        // The client may be gone.
+        let _ = telling.send(told);
+        agent.conclude(&held, false, end);
+    });
+    let failed = |ended: Result<Ended, _>| match ended {
+        Ok(Ended::Badly(why)) => error(StatusCode::BAD_GATEWAY, "backend_failed", &why),
+        Ok(Ended::Well(_)) | Err(_) => {
+            error(StatusCode::BAD_GATEWAY, "backend_failed", "the backend answered with nothing")
+        }
+    };
+    match rest.recv().await {
+        None => failed(ended.await),
+        Some(Piece::Refused(status)) => reply::document(status, collect(Vec::new(), &mut rest).await),
+        Some(Piece::Bytes(first)) if is_stream => reply::stream(first, rest, ended),
+        Some(Piece::Bytes(first)) => {
+            let body = collect(first.to_vec(), &mut rest).await;
+            match ended.await {
+                Ok(Ended::Well(receipt)) => reply::with_receipt(reply::document(StatusCode::OK, body), &receipt),
+                ended => failed(ended),
+            }
+        }
+    }
+}
+
+async fn collect(mut body: Vec<u8>, rest: &mut mpsc::Receiver<Piece>) -> Bytes {
+    while let Some(Piece::Bytes(bytes)) = rest.recv().await {
+        body.extend_from_slice(&bytes);
+    }
+    body.into()
+}

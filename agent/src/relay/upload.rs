@@ -1,0 +1,132 @@
+//! A streamed answer as one chunked upload to the coordinator, so that a token is on its way as soon as it is there. What
+//! was sent is kept until the coordinator says that it has it; if it takes no uploads or one is lost, the rest goes by
+//! reports.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use reqwest::{Method, header::CONTENT_TYPE};
+use titan_api::{client::ClientError, inference::StreamedOutput, work::HeldLease};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tracing::debug;
+
+use crate::agent::Agent;
+
+/// Chunks that may wait for the network; whoever writes more waits.
+const CHUNKS: usize = 16;
+/// After so many bytes an upload ends and the next begins, so that no more than that has to be kept.
+const BYTES: u64 = 256 * 1_024;
+/// How long a coordinator may take to say what it has, after the last byte.
+const REPLY: Duration = Duration::from_secs(10);
+/// For how long no upload is tried after a coordinator said that it takes none.
+const NOT_SERVED: Duration = Duration::from_mins(5);
+
+/// An upload under way.
+#[derive(Debug)]
+pub(super) struct Upload {
+    chunks: mpsc::Sender<Bytes>,
+    reply: JoinHandle<Option<u64>>,
+    sent: u64,
+}
+
+/// The upload is over, by whoever's will: where the coordinator's output ends, if it said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Over(pub Option<u64>);
+
+impl Upload {
+    /// Begins one at `offset`; `None` where none is served.
+    pub(super) fn begin(agent: &Arc<Agent>, lease: &HeldLease, offset: u64) -> Option<Self> {
+        if !agent.settings.borrow().parking || !agent.uploads_are_served() {
+            return None;
+        }
+        let (chunks, body) = mpsc::channel(CHUNKS);
+        let sending = send(Arc::clone(agent), lease.clone(), offset, Chunks(body));
+        Some(Self { chunks, reply: tokio::spawn(sending), sent: 0 })
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// Nobody takes them any more.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let chunk = Bytes::copy_from_slice(bytes);
+        self.sent += chunk.len() as u64;
+        tokio::select! {
+            biased;
+            ended = &mut self.reply => Err(Over(ended.ok().flatten())),
+            // The body is dropped with the call; then the reply is there.
+            _ = self.chunks.send(chunk) => Ok(()),
+        }
+    }
+
+    /// Whether it is long enough.
+    pub(super) fn is_full(&self) -> bool {
+        self.sent >= BYTES
+    }
+
+    /// Ends it.
+    pub(super) async fn end(mut self) -> Over {
+        // Its end is the end of the body.
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.chunks, closed));
+        let reply = timeout(REPLY, &mut self.reply).await;
+        Over(reply.ok().and_then(Result::ok).flatten())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.reply.abort();
+    }
+}
+
+/// One call. Gives where the output ends, if the coordinator says so.
+async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks) -> Option<u64> {
+    let client = agent.link.client();
+    let path = format!("/api/v1/jobs/{}/attempts/{}/stream", lease.job_id, lease.attempt);
+    let request = client
+        .request(Method::POST, &path)
+        .header(CONTENT_TYPE, "application/octet-stream")
+        .header("x-titan-lease", lease.lease_id.as_str())
+        .header("x-titan-offset", offset)
+        .body(reqwest::Body::wrap(chunks));
+    match client.send(request).await {
+        Ok(reply) => Some(reply.json::<StreamedOutput>().await.ok()?.accepted_offset),
+        Err(error) => {
+            debug!(job.id = %lease.job_id, "the upload of an answer ended: {error}");
+            match status(&error) {
+                Some(404 | 405 | 501) => agent.no_uploads_for(NOT_SERVED),
+                // It may be cancelled or another's; a heartbeat tells which.
+                Some(409) => agent.beat_now.notify_one(),
+                _ => {}
+            }
+            None
+        }
+    }
+}
+
+fn status(error: &ClientError) -> Option<u16> {
+    match error {
+        ClientError::Refused { problem, .. } => Some(problem.status),
+        ClientError::Unexpected { status, .. } => status.get(..3)?.parse().ok(),
+        ClientError::Unreachable { .. } => None,
+    }
+}
+
+/// The body of an upload: what is put in at the other end.
+struct Chunks(mpsc::Receiver<Bytes>);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
