@@ -101,11 +101,7 @@ async fn bodies_are_weighed_whether_or_not_their_length_is_told_before() {
         };
         submit().await.ok(202);
         submit().await.ok(202);
-        let pool = async || {
-            let all = world.redis.dump().await.into_iter();
-            all.filter(|(key, _)| key.starts_with("titan:{default}")).collect::<Vec<_>>()
-        };
-        let before = pool().await;
+        let before = world.redis.dump().await;
         let reply = submit().await;
         assert_eq!(reply.problem(ProblemType::TooManyRequests).violated_policies, ["body-bytes"]);
         assert_eq!(left(&reply.headers, "body-bytes").0, 0);
@@ -180,7 +176,11 @@ async fn a_key_that_has_ever_new_kinds_of_jobs_made_is_slowed_down_and_known_kin
     let problem = refused.problem(ProblemType::TooManyRequests);
     assert_eq!(problem.violated_policies, ["new-classes"]);
     assert_eq!(refused.headers["retry-after"], "1");
-    let before = world.redis.dump().await;
+    let pool = async || {
+        let all = world.redis.dump().await.into_iter();
+        all.filter(|(key, _)| key.starts_with("titan:{default}")).collect::<Vec<_>>()
+    };
+    let before = pool().await;
     let batch: Vec<_> = (1_000..1_100).map(labelled).collect();
     world.post(&key, "/api/v1/jobs/batch", json!({"jobs": batch})).await.problem(ProblemType::TooManyRequests);
     assert_eq!(pool().await, before, "nothing was changed");
