@@ -307,6 +307,30 @@ async fn logs_of_jobs_that_have_ended_make_room_for_jobs_that_wait() {
     assert_eq!(coordinator.ended(&second).await.output.len(), 4_500_000);
 }
 
+#[tokio::test]
+async fn a_job_that_has_filled_the_disk_is_ended_and_told_at_once() {
+    let coordinator = Coordinator::start().await;
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let Some(_disk) = SmallDisk::at(&state) else {
+        eprintln!("skipped: this account cannot make a small disk");
+        return;
+    };
+    let agent = Start::in_home(&coordinator, Arc::clone(&home)).args(&["--min-free-disk-mb", "0"]).spawn();
+    let id = coordinator.give(sh("cat /dev/zero"));
+    let full = || nix::sys::statvfs::statvfs(&state).unwrap().blocks_available() == 0;
+    until("the disk is full", full).await;
+    let refused = coordinator.give(sh("echo never"));
+    let end = coordinator.ended(&refused).await.end.unwrap();
+    assert!(end["message"].as_str().unwrap().contains("No space left on device"), "{end}");
+    let told = Instant::now();
+    coordinator.with(|s| s.cancel.push(format!("job-of-{id}")));
+    assert_eq!(coordinator.ended(&id).await.end.unwrap()["type"], "cancelled");
+    assert!(told.elapsed().as_secs() < 30, "{:?}", told.elapsed());
+    until("the end is on the disk", || agent.folder(&id).join("exit.json").exists()).await;
+}
+
 /// A disk of 6 MiB in memory, until it is dropped.
 struct SmallDisk(PathBuf);
 
