@@ -7,6 +7,9 @@ use std::{
     path::Path,
 };
 
+/// Bytes that are reserved: a block of most disks.
+const RESERVED: usize = 4_096;
+
 /// Writes a file that only this user may read (0600), so that a crash leaves the old one or the new one, never half.
 ///
 /// # Errors
@@ -27,8 +30,21 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// As for every write.
 pub(crate) fn write_scratch(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?.write_all(bytes)?;
+    // Not truncated first: a full disk would not give back what was reserved.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
     fs::rename(&new, path)
+}
+
+/// Takes room for the next [`write_scratch`] of a short text to `path`, should the disk be full by then. It holds on
+/// disks that write in place, as most do.
+///
+/// # Errors
+/// As for every write.
+pub(crate) fn reserve(path: &Path) -> io::Result<()> {
+    let new = path.with_extension("new");
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(new)?.write_all(&[b' '; RESERVED])
 }
 
 /// Makes a folder with `mode`, and what is missing above it; one that exists is left as it is.

@@ -48,7 +48,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
                 "nobody can ask this agent for its health and metrics: {address} cannot be listened at ({e}). Name \
                  another address with --listen, or say --listen off"
             );
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -143,9 +143,8 @@ pub(crate) async fn ask(address: SocketAddr) -> Result<Health, String> {
     let asked = async { http?.get(format!("http://{address}/health")).send().await?.json::<Health>().await };
     match asked.await {
         Ok(health) if health.service == health::SERVICE => Ok(health),
-        Ok(_) => Err("something else answers there".to_owned()),
         Err(e) if e.is_connect() => Err("nothing listens there".to_owned()),
-        Err(_) => Err("something else answers there".to_owned()),
+        Ok(_) | Err(_) => Err("something else answers there".to_owned()),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
 /// Looks whether there is room for jobs.
 pub(crate) async fn look(agent: &Arc<Agent>) {
     let looking = Arc::clone(agent);
-    let Ok(free) = tokio::task::spawn_blocking(move || least_free_mb(&looking)).await else { return };
+    let Ok(free) = tokio::task::spawn_blocking(move || free_after_making_room(&looking)).await else { return };
     let floor_mb = agent.config.min_free_disk_mb;
     let (has_room, folder) = match &free {
         Ok((free_mb, folder)) => (*free_mb >= u128::from(floor_mb), folder.as_path()),
@@ -43,6 +43,20 @@ pub(crate) async fn look(agent: &Arc<Agent>) {
         }
         _ => {}
     }
+}
+
+/// The same as [`least_free_mb`], after old logs have made room where that helps.
+fn free_after_making_room(agent: &Agent) -> io::Result<(u128, std::path::PathBuf)> {
+    let (least_mb, folder) = least_free_mb(agent)?;
+    let floor_mb = u128::from(agent.config.min_free_disk_mb);
+    let is_short = || free_mb(&agent.config.state_dir).is_ok_and(|free_mb| free_mb < floor_mb);
+    // Where only the disk of the working folders is short, logs are not what fills it.
+    let gone = if least_mb < floor_mb { agent.executor.make_room(|| !is_short()) } else { 0 };
+    if gone == 0 {
+        return Ok((least_mb, folder));
+    }
+    warn!("the disk of {} was short, so the logs of {gone} old attempts were removed", folder.display());
+    least_free_mb(agent)
 }
 
 /// The MiB left where jobs work or where their logs are kept, whichever has less.

@@ -215,7 +215,9 @@ mod tests {
 
     fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Group) {
         let folder = tempfile::tempdir().unwrap();
-        files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
         let group = Group(vec![folder.path().to_owned()]);
         (folder, group)
     }

@@ -54,19 +54,18 @@ impl Findings {
     /// One a line, with what to do below it.
     pub(super) fn text(&self) -> String {
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
-        let mut text = String::new();
-        for finding in &self.0 {
+        let lines = |finding: &Finding| -> String {
             let word = match finding.verdict {
                 Verdict::Ok => "ok",
                 Verdict::Warning => "warning",
                 Verdict::Failed => "failed",
             };
-            text += &format!("{word:<7}  {:<width$}  {}\n", finding.check, clean(&finding.detail));
-            if let Some(advice) = &finding.advice {
-                text += &format!("{:>7}  {:<width$}  → {}\n", "", "", clean(advice));
-            }
-        }
-        text
+            let detail = format!("{word:<7}  {:<width$}  {}\n", finding.check, clean(&finding.detail));
+            let advice =
+                finding.advice.iter().map(|advice| format!("{:>7}  {:<width$}  → {}\n", "", "", clean(advice)));
+            std::iter::once(detail).chain(advice).collect()
+        };
+        self.0.iter().map(lines).collect()
     }
 }
 

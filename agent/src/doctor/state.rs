@@ -90,19 +90,20 @@ fn credential(config: &Config, findings: &mut Findings) {
     let advice =
         "an administrator makes a token by `titan agents add`; give it in TITAN_JOIN_TOKEN or with --join-token-file";
     match (fs::read(&path), &config.join_token) {
-        (Ok(bytes), _) => match serde_json::from_slice::<JoinReply>(&bytes) {
-            Ok(joined) => findings.ok("credential", format!("joined as {} in pool {}", joined.agent_id, joined.pool)),
-            Err(_) => {
+        (Ok(bytes), _) => {
+            if let Ok(joined) = serde_json::from_slice::<JoinReply>(&bytes) {
+                findings.ok("credential", format!("joined as {} in pool {}", joined.agent_id, joined.pool));
+            } else {
                 let advice = "remove it and join again with a new join token";
                 findings.failed("credential", format!("{} is damaged", path.display()), advice);
             }
-        },
+        }
         (Err(e), _) if e.kind() != io::ErrorKind::NotFound => {
             let advice = "run this as the agent's account";
             findings.failed("credential", format!("{} cannot be read: {e}", path.display()), advice);
         }
         (Err(_), JoinToken::None) => {
-            findings.failed("credential", "not joined yet, and there is no join token", advice)
+            findings.failed("credential", "not joined yet, and there is no join token", advice);
         }
         (Err(_), JoinToken::Given(_)) => findings.ok("credential", "not joined yet; TITAN_JOIN_TOKEN holds a token"),
         (Err(_), JoinToken::Stdin) => findings.ok("credential", "not joined yet; a token is asked for at the start"),

@@ -5,6 +5,7 @@
 //! dies, nobody moves it any more until the next one goes on with it.
 
 mod commands;
+mod complain;
 mod end;
 mod launch;
 mod log;
@@ -22,7 +23,7 @@ use super::{
     process::{Journal, ProcessName},
     spec::Spec,
 };
-use crate::reexec::Reexec;
+use crate::{files, reexec::Reexec};
 
 /// What a shim is told on its command line: nothing that others may not read.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,8 +45,7 @@ pub(crate) fn run(args: &ShimArgs, reexec: &Reexec) -> ExitCode {
     match watch_over(&folder, reexec) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            // Standard error is a file in the attempt's folder, and the agent reads it.
-            eprintln!("{e:#}");
+            complain::complain(format_args!("{e:#}"));
             ExitCode::FAILURE
         }
     }
@@ -58,6 +58,10 @@ fn watch_over(folder: &Folder, reexec: &Reexec) -> anyhow::Result<()> {
     let journal = Journal { shim, main: None };
     // Before anything runs, so that whatever runs can be found.
     journal.write(folder).context("shim.json cannot be written")?;
+    // For what is written once the program may have filled the disk.
+    for path in [folder.journal(), folder.exit()] {
+        files::reserve(&path).context("there is no room on the disk")?;
+    }
     let spec = Spec::read(folder).context("spec.json cannot be read")?.context("the attempt is over already")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(watch::watch(folder, &spec, journal, reexec))?;

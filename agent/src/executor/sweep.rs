@@ -1,4 +1,5 @@
-//! What is kept about attempts that have ended goes: after a week, and sooner if it becomes too much for the disk.
+//! What is kept about attempts that have ended goes: after a week, and sooner if it becomes too much, or
+//! if the disk has no room left for jobs.
 
 use std::{
     fs,
@@ -36,9 +37,21 @@ impl Executor {
         self.sweep_beyond(KEPT);
     }
 
-    fn sweep_beyond(&self, kept: Kept) {
+    /// Removes what is kept, the oldest first, until there is enough room. Gives of how many attempts.
+    pub(crate) fn make_room(&self, is_enough: impl Fn() -> bool) -> usize {
+        let oldest_first = self.ended().into_iter().rev();
+        oldest_first.take_while(|_| !is_enough()).map(|ended| remove(&ended.folder)).count()
+    }
+
+    /// The newest first.
+    fn ended(&self) -> Vec<Ended> {
         let mut ended: Vec<_> = self.folders().filter_map(ended).collect();
         ended.sort_by_key(|ended| std::cmp::Reverse(ended.at));
+        ended
+    }
+
+    fn sweep_beyond(&self, kept: Kept) {
+        let ended = self.ended();
         let now = SystemTime::now();
         let mut bytes = 0_u64;
         for (newer, ended) in ended.iter().enumerate() {
@@ -113,6 +126,15 @@ mod tests {
         assert_eq!(left(&executor), 2, "neither is a week old");
         executor.sweep_beyond(Kept { age: Duration::ZERO, ..KEPT });
         assert!(left(&executor) == 1 && unfinished.exists());
+    }
+
+    #[test]
+    fn as_many_logs_go_as_it_takes_to_make_room() {
+        let state = tempfile::tempdir().unwrap();
+        let executor = executor(&state, &["a", "b", "c", "d"]);
+        assert_eq!(executor.make_room(|| left(&executor) <= 3), 1);
+        assert_eq!(executor.make_room(|| true), 0);
+        assert_eq!(left(&executor), 3);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(super) const SERVICE: &str = "titancompute-agent";
 /// The reply. Its status is always 200: an agent that cannot reach a coordinator is not helped by being restarted, and
 /// one that cannot go on ends by itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(crate) struct Health {
     /// `healthy`, or `waiting` while it is not registered or its last heartbeats were not answered.
     pub status: String,

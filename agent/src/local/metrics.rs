@@ -83,15 +83,15 @@ fn gpus(page: &mut Page, gpus: &[Gpu], measures: &[GpuMeasure]) {
         return;
     }
     page.gauge("titan_agent_gpu_memory_bytes", "Memory of each GPU.");
-    gpus.iter().for_each(|gpu| {
+    for gpu in gpus {
         page.sample(&[("gpu", &gpu.uuid), ("name", &gpu.name)], gpu.vram_mb.saturating_mul(MB));
-    });
+    }
     let mut family = |name, help, value: &dyn Fn(&GpuMeasure) -> Option<f64>| {
         page.gauge(name, help);
         for gpu in measures {
-            value(gpu).into_iter().for_each(|value| {
+            if let Some(value) = value(gpu) {
                 page.sample(&[("gpu", &gpu.uuid)], value);
-            });
+            }
         }
     };
     family("titan_agent_gpu_free_bytes", "Free memory; 0 while a GPU does not answer.", &|gpu| {

@@ -1,6 +1,11 @@
 //! The loops against a coordinator that loses replies, answers late, or wants something else.
 
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
 
 use serde_json::json;
 
@@ -281,6 +286,65 @@ async fn no_job_is_claimed_while_the_disk_has_too_little_room() {
         }
         assert_eq!(coordinator.with(|s| s.calls_of("claim").len()), 0);
         assert!(agent.log().contains("no jobs are taken below"), "{}", agent.log());
+    }
+}
+
+#[tokio::test]
+async fn logs_of_jobs_that_have_ended_make_room_for_jobs_that_wait() {
+    let coordinator = Coordinator::start().await;
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let Some(_disk) = SmallDisk::at(&state) else {
+        eprintln!("skipped: this account cannot make a small disk");
+        return;
+    };
+    let agent = Start::in_home(&coordinator, Arc::clone(&home)).args(&["--min-free-disk-mb", "2"]).spawn();
+    let first = coordinator.give(sh("head -c 4500000 /dev/zero"));
+    assert_eq!(coordinator.ended(&first).await.output.len(), 4_500_000);
+    until("its log is let go of", || agent.log().contains("the logs of 1 old attempts were removed")).await;
+    let second = coordinator.give(sh("head -c 4500000 /dev/zero"));
+    assert_eq!(coordinator.ended(&second).await.output.len(), 4_500_000);
+}
+
+#[tokio::test]
+async fn a_job_that_has_filled_the_disk_is_ended_and_told_at_once() {
+    let coordinator = Coordinator::start().await;
+    let home = Arc::new(tempfile::tempdir().unwrap());
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let Some(_disk) = SmallDisk::at(&state) else {
+        eprintln!("skipped: this account cannot make a small disk");
+        return;
+    };
+    let agent = Start::in_home(&coordinator, Arc::clone(&home)).args(&["--min-free-disk-mb", "0"]).spawn();
+    let id = coordinator.give(sh("cat /dev/zero"));
+    let full = || nix::sys::statvfs::statvfs(&state).unwrap().blocks_available() == 0;
+    until("the disk is full", full).await;
+    let refused = coordinator.give(sh("echo never"));
+    let end = coordinator.ended(&refused).await.end.unwrap();
+    assert!(end["message"].as_str().unwrap().contains("No space left on device"), "{end}");
+    let told = Instant::now();
+    coordinator.with(|s| s.cancel.push(format!("job-of-{id}")));
+    assert_eq!(coordinator.ended(&id).await.end.unwrap()["type"], "cancelled");
+    assert!(told.elapsed().as_secs() < 30, "{:?}", told.elapsed());
+    until("the end is on the disk", || agent.folder(&id).join("exit.json").exists()).await;
+}
+
+/// A disk of 6 MiB in memory, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn at(folder: &Path) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=6m,mode=711", "none"]).arg(folder);
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::{
     net::unix::pipe,
 };
 
+use super::complain::complain;
 use crate::executor::{channels, folder::Folder};
 
 /// An agent that started a shim says at once until when the lease lasts; longer than this it only takes if it is dead.
@@ -67,7 +68,7 @@ impl Commands {
             match self.0.next_line().await {
                 Ok(Some(line)) => match Command::parse(&line) {
                     Some(command) => return command,
-                    None => eprintln!("the line `{line}` makes no sense"),
+                    None => complain(format_args!("the line `{line}` makes no sense")),
                 },
                 // Not text, perhaps; it cannot end.
                 Ok(None) | Err(_) => tokio::time::sleep(LOOK).await,

@@ -2,6 +2,7 @@
 
 use std::{thread, time::Duration};
 
+use super::complain::complain;
 use crate::executor::{exit::Exit, folder::Folder, prepare::words};
 
 const TRIES: u32 = 60;
@@ -14,7 +15,7 @@ pub(super) fn record(folder: &Folder, exit: &Exit) {
             Ok(()) => return,
             // The folder is gone when a later agent has tidied up; nobody is interested any more.
             Err(_) if !folder.path().exists() => return,
-            Err(e) => eprintln!("exit.json cannot be written: {}", words(&e)),
+            Err(e) => complain(format_args!("exit.json cannot be written: {}", words(&e))),
         }
         thread::sleep(PAUSE);
     }

@@ -10,6 +10,7 @@ use std::{
 
 use titan_api::output::Stream;
 
+use super::complain::complain;
 use crate::executor::{folder::Folder, frames::frame, prepare::words};
 
 /// Bytes that are kept of one attempt.
@@ -24,12 +25,14 @@ pub(super) struct Log {
     /// Bytes that it may still grow by.
     left_bytes: u64,
     is_full: bool,
+    /// Whether the last try to write failed.
+    is_stuck: bool,
 }
 
 impl Log {
     pub(super) fn create(folder: &Folder) -> io::Result<Self> {
         let file = File::options().create(true).append(true).mode(0o600).open(folder.log())?;
-        Ok(Self { file, waiting: Vec::new(), left_bytes: MOST_BYTES, is_full: false })
+        Ok(Self { file, waiting: Vec::new(), left_bytes: MOST_BYTES, is_full: false, is_stuck: false })
     }
 
     /// Whether the last bytes are on disk, so that more may come.
@@ -66,11 +69,15 @@ impl Log {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) => return false,
                 Err(e) => {
-                    eprintln!("the log cannot be written: {}", words(&e));
+                    // Once, however often it is tried.
+                    if !std::mem::replace(&mut self.is_stuck, true) {
+                        complain(format_args!("the log cannot be written: {}", words(&e)));
+                    }
                     return false;
                 }
             }
         }
+        self.is_stuck = false;
         true
     }
 }

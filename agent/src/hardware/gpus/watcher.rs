@@ -126,7 +126,9 @@ fn work(
         }
     };
     let (gpus, silent) = library.list();
-    silent.iter().for_each(|why| warn!("{why}"));
+    for why in &silent {
+        warn!("{why}");
+    }
     let versions = library.versions();
     if gpus.is_empty() || found.send(Some(Found { gpus: gpus.clone(), versions })).is_err() {
         let _ = found.try_send(None);
