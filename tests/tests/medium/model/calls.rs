@@ -6,13 +6,14 @@ use titan_api::{
     agents::{AgentState, Facts},
     ids::{AgentId, JobId, LeaseId},
     jobs::{JobState, Reason, SubmitJob},
+    time::Timestamp,
     work::HeldLease,
 };
-use titan_lua::agents::TurnedAway;
+use titan_lua::{agents::TurnedAway, jobs::RetryOutcome};
 
 use super::{
     room::could_ever,
-    state::{Agent, Job, Model, Outcome, Phase},
+    state::{Agent, Job, Model, Outcome, Phase, Thing},
     words::{Call, From, Given, Reply},
 };
 
@@ -24,14 +25,13 @@ impl Model {
     pub(super) fn call(&mut self, call: &Call, now_ms: i64) -> Reply {
         let before = self.clock;
         self.told.clear();
-        let is_repeat = matches!(call, Call::Submit { job, .. } if self.jobs.contains_key(job.as_str()));
         self.open(now_ms);
         let reply = self.dispatch(call);
-        if matches!(reply, Reply::TurnedAway(_) | Reply::Taken | Reply::NotFound)
+        if matches!(reply, Reply::TurnedAway(_) | Reply::Taken | Reply::NotFound | Reply::Reused)
+            || matches!(reply, Reply::Retried(RetryOutcome::Completed | RetryOutcome::Ending))
             || reply == Reply::Removed && matches!(call, Call::Register { .. })
-            || is_repeat
         {
-            // A call that is turned away, and a job that is there already: nothing is written, not even the time.
+            // A call that is turned away: nothing is written, not even the time.
             self.clock = before;
             return reply;
         }
@@ -59,7 +59,8 @@ impl Model {
             }
             Call::Drain { agent, draining } => self.drain(agent.as_str(), *draining),
             Call::Remove { agent } => self.remove(agent.as_str()),
-            Call::Submit { job, spec, owner } => self.submit(job.as_str(), spec, owner),
+            Call::Submit { job, spec, owner, idem } => self.submit(job.as_str(), spec, owner, idem.as_ref()),
+            Call::Retry { job } => self.retry(job.as_str()),
             Call::Cancel { job } => self.cancelled(job.as_str()),
             Call::Sweep => Reply::Swept,
         }
@@ -211,14 +212,24 @@ impl Model {
         Reply::Removed
     }
 
-    fn submit(&mut self, id: &str, spec: &SubmitJob, owner: &str) -> Reply {
+    /// A key that is known stands for its job, if the body is the same.
+    fn submit(&mut self, id: &str, spec: &SubmitJob, owner: &str, idem: Option<&(String, String)>) -> Reply {
+        let known = idem.and_then(|(key, body)| self.keys.get(key).map(|(job, known)| (job.clone(), known == body)));
+        let id = match &known {
+            Some((_, false)) => return Reply::Reused,
+            Some((job, true)) => job,
+            None => id,
+        };
         if !self.jobs.contains_key(id) {
             if !spec.allow_unserved && !self.agents.values().any(|a| could_ever(&a.facts, spec)) {
                 return Reply::Unserved;
             }
             let job = self.new_job(spec, owner);
             self.jobs.insert(id.to_owned(), job);
-            self.place(id);
+            if let Some((key, body)) = idem {
+                self.keys.insert(key.clone(), (id.to_owned(), body.clone()));
+            }
+            self.start(id);
         }
         match &self.jobs[id].agent {
             Some(name) => Reply::Scheduled { agent: AgentId::new(name.clone()).unwrap() },
@@ -254,6 +265,37 @@ impl Model {
             suspects: Vec::new(),
             is_probe: false,
         }
+    }
+
+    /// Places a job, or lets it wait for its time.
+    pub(super) fn start(&mut self, id: &str) {
+        match self.jobs[id].spec.not_before.map(Timestamp::as_ms).filter(|at| self.now() < *at) {
+            Some(at) => {
+                self.job(id).state = JobState::Delayed;
+                self.wake(Thing::Job(id.to_owned()), at);
+            }
+            None => self.place(id),
+        }
+    }
+
+    /// A job that failed or was cancelled begins anew, with a new budget of attempts and nothing held against anybody.
+    fn retry(&mut self, id: &str) -> Reply {
+        let Some(job) = self.jobs.get_mut(id) else { return Reply::NotFound };
+        if job.state == JobState::Completed {
+            return Reply::Retried(RetryOutcome::Completed);
+        }
+        if job.cancelling {
+            return Reply::Retried(RetryOutcome::Ending);
+        }
+        if job.state.is_ended() {
+            job.free = job.attempt;
+            (job.ended_ms, job.outcome) = (None, Outcome::default());
+            (job.order, job.waits_ms, job.is_probe) = (None, None, false);
+            (job.avoid, job.refused, job.suspects) = (Vec::new(), Vec::new(), Vec::new());
+            self.tell_of_job("retried", id);
+            self.place(id);
+        }
+        Reply::Retried(RetryOutcome::Done(self.jobs[id].state))
     }
 
     fn cancelled(&mut self, id: &str) -> Reply {

@@ -56,6 +56,11 @@ impl History {
         }
     }
 
+    /// A job that had ended is tried again.
+    pub(super) fn reopen(&mut self, id: &str) {
+        self.ended.remove(id);
+    }
+
     /// What is broken after a call.
     pub(super) fn check(&mut self, model: &Model, seen: &Seen, is_swept: bool) -> Vec<String> {
         let mut broken = Vec::new();
@@ -121,8 +126,9 @@ impl History {
 fn one_place_each(seen: &Seen, broken: &mut Vec<String>) {
     let count = |is: fn(JobState) -> bool| seen.summaries.values().filter(|j| is(j.state)).count() as u64;
     let c = seen.job_counts;
-    let counted = [c.pending, c.scheduled, c.running, c.ended];
+    let counted = [c.delayed, c.pending, c.scheduled, c.running, c.ended];
     let listed = [
+        count(|s| s == JobState::Delayed),
         count(|s| s == JobState::Pending),
         count(|s| s == JobState::Scheduled),
         count(|s| s == JobState::Running),
@@ -130,7 +136,7 @@ fn one_place_each(seen: &Seen, broken: &mut Vec<String>) {
     ];
     if counted != listed {
         broken.push(format!(
-            "jobs pending, scheduled, running, ended: {listed:?} by the list, {counted:?} by the counts"
+            "jobs delayed, pending, scheduled, running, ended: {listed:?} by the list, {counted:?} by the counts"
         ));
     }
 }
@@ -176,6 +182,7 @@ fn nothing_is_overdue(model: &Model, broken: &mut Vec<String>) {
     for (id, job) in &model.jobs {
         let is_overdue = match job.state {
             JobState::Pending => false,
+            JobState::Delayed => job.spec.not_before.is_none_or(|time| now >= time.as_ms()),
             JobState::Scheduled => now >= job.bound_until_ms,
             JobState::Running => now >= job.lease_until_ms + grace,
             _ if job.cancelling => now >= job.lease_until_ms + grace,

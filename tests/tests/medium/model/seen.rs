@@ -158,7 +158,7 @@ impl Model {
         let count = |is: fn(JobState) -> bool| self.jobs.values().filter(|j| is(j.state)).count() as u64;
         JobCounts {
             blocked: 0,
-            delayed: 0,
+            delayed: count(|s| s == JobState::Delayed),
             pending: count(|s| s == JobState::Pending),
             scheduled: count(|s| s == JobState::Scheduled),
             running: count(|s| s == JobState::Running),

@@ -139,6 +139,7 @@ impl Model {
                 self.due.remove(&Thing::Job(id.to_owned()));
                 return;
             }
+            JobState::Delayed => job.spec.not_before.expect("it waits for its time").as_ms(),
             JobState::Scheduled => job.bound_until_ms,
             JobState::Running => after_lease,
             _ if job.cancelling => after_lease,
@@ -148,6 +149,7 @@ impl Model {
             return self.wake(Thing::Job(id.to_owned()), deadline);
         }
         match job.state {
+            JobState::Delayed => self.start(id),
             JobState::Scheduled => self.unclaimed(id),
             JobState::Running => self.lease_lost(id),
             _ => self.ended_is_due(id),
@@ -194,6 +196,7 @@ impl Model {
         let until = self.jobs[id].ended_ms.unwrap() + Self::ms(self.settings.job_retention_ms);
         if self.now() >= until {
             self.jobs.remove(id);
+            self.keys.retain(|_, (job, _)| job != id);
             self.due.remove(&Thing::Job(id.to_owned()));
         } else {
             self.wake(Thing::Job(id.to_owned()), until);

@@ -29,6 +29,8 @@ pub(super) struct Model {
     pub(super) identities: BTreeMap<Name, Option<String>>,
     pub(super) agents: BTreeMap<Name, Agent>,
     pub(super) jobs: BTreeMap<JobName, Job>,
+    /// The job that each idempotency key stands for, and the body that it was sent with.
+    pub(super) keys: BTreeMap<String, (JobName, String)>,
     /// When things are next looked at.
     pub(super) due: BTreeMap<Thing, i64>,
     /// Whose turn it is among the waiting jobs of a class, by priority.
@@ -221,6 +223,7 @@ impl Model {
             identities: BTreeMap::new(),
             agents: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            keys: BTreeMap::new(),
             due: BTreeMap::new(),
             lines: BTreeMap::new(),
             holds: BTreeMap::new(),

@@ -35,6 +35,16 @@ pub(super) enum Step {
     SubmitAgain {
         job: usize,
     },
+    /// A job under an idempotency key, which may be known already, and with another body; it may be for later.
+    Order {
+        key: usize,
+        body: usize,
+        need: usize,
+        delay_ms: i64,
+    },
+    Retry {
+        job: usize,
+    },
     Cancel {
         job: usize,
     },
@@ -161,7 +171,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (times, round, any::<u8>(), any::<u8>())
             .prop_map(|(times, ms, a, b)| Step::Rounds { times, ms, silent: a & b }),
         14 => submit(),
-        1 => (0..40_usize).prop_map(|job| Step::SubmitAgain { job }),
+        2 => (0..40_usize).prop_map(|job| Step::SubmitAgain { job }),
+        5 => order(),
+        4 => (0..40_usize).prop_map(|job| Step::Retry { job }),
         4 => (0..40_usize).prop_map(|job| Step::Cancel { job }),
         3 => (0..BOXES, run()).prop_map(|(agent, run)| Step::Register { agent, run }),
         6 => beat().prop_map(Step::Beat),
@@ -186,6 +198,16 @@ fn submit() -> impl Strategy<Value = Step> {
             owner,
         },
     )
+}
+
+fn order() -> impl Strategy<Value = Step> {
+    let delay = select(vec![0, 0, -1_000, 1, 5_000, 40_000]);
+    (0..6_usize, 0..6_usize, 0..super::boxes::NEEDS, delay).prop_map(|(key, other, need, delay_ms)| Step::Order {
+        key,
+        body: usize::from(other == 0),
+        need,
+        delay_ms,
+    })
 }
 
 fn run() -> impl Strategy<Value = Run> {

@@ -7,7 +7,7 @@ use titan_lua::{
         ClaimJobs, ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, RegisterAgent,
         RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining, TurnedAway,
     },
-    jobs::{CancelJob, CancelOutcome, NewJob, Submit, SubmitOutcome},
+    jobs::{CancelJob, CancelOutcome, Idempotency, NewJob, RetryJob, RetryOutcome, Submit, SubmitOutcome},
     pool::Sweep,
 };
 
@@ -41,18 +41,25 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
             RemoveOutcome::Removed => Reply::Removed,
             RemoveOutcome::NotFound => Reply::NotFound,
         }),
-        Call::Submit { job, spec, owner } => {
-            Ok(match (Submit { jobs: &[NewJob::new(job, spec)], owner, explain: false }).run(pool).await? {
+        Call::Submit { job, spec, owner, idem } => {
+            let idempotency = idem.clone().map(|(key, body)| Idempotency { key, body });
+            let new = NewJob { id: job.clone(), spec, idempotency };
+            Ok(match (Submit { jobs: &[new], owner, explain: false }).run(pool).await? {
                 SubmitOutcome::Submitted { mut jobs, .. } => match jobs.remove(0).agent {
                     Some(agent) => Reply::Scheduled { agent },
                     None => Reply::Pending,
                 },
                 SubmitOutcome::Unserved { .. } => Reply::Unserved,
-                other @ (SubmitOutcome::NoDependency { .. }
-                | SubmitOutcome::Reused
-                | SubmitOutcome::TooManyClasses { .. }) => panic!("{other:?}"),
+                SubmitOutcome::Reused => Reply::Reused,
+                other @ (SubmitOutcome::NoDependency { .. } | SubmitOutcome::TooManyClasses { .. }) => {
+                    panic!("{other:?}")
+                }
             })
         }
+        Call::Retry { job } => Ok(match (RetryJob { job }).run(pool).await? {
+            RetryOutcome::NotFound => Reply::NotFound,
+            other => Reply::Retried(other),
+        }),
         Call::Cancel { job } => Ok(match (CancelJob { job }).run(pool).await? {
             CancelOutcome::Done { state, cancelling } => Reply::Cancelled { state, cancelling },
             CancelOutcome::NotFound => Reply::NotFound,

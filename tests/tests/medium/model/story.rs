@@ -100,6 +100,9 @@ impl Story {
         let seen = seen.map_err(|e| self.wrong(&[format!("the store can't be read: {e}")]))?;
         self.explain(&call, &real, &seen)?;
         self.history.note_reached(&real, &seen);
+        if let (Call::Retry { job }, Reply::Retried(_)) = (&call, &real) {
+            self.history.reopen(job.as_str());
+        }
         let broken = self.history.check(&self.model, &seen, matches!(call, Call::Sweep));
         if !broken.is_empty() {
             return Err(self.wrong(&broken));
@@ -146,7 +149,7 @@ impl Story {
 /// The jobs that a call is about.
 fn named_jobs(call: &Call) -> Vec<JobId> {
     match call {
-        Call::Submit { job, .. } | Call::Cancel { job } => vec![job.clone()],
+        Call::Submit { job, .. } | Call::Cancel { job } | Call::Retry { job } => vec![job.clone()],
         Call::Report { reports, .. } => {
             let ids: BTreeSet<_> = reports.iter().map(|r| r.lease.job_id.clone()).collect();
             ids.into_iter().collect()

@@ -4,6 +4,7 @@ use titan_api::{
     ids::{JobId, LeaseId},
     jobs::{Reason, SubmitJob},
     output::{Encoding, Stream},
+    time::Timestamp,
     work::{Happening, HeldLease, Report},
 };
 
@@ -52,8 +53,17 @@ impl Story {
                 Some(job) => {
                     let before = &self.model.jobs[job.as_str()];
                     let (spec, owner) = (before.spec.clone(), before.owner.clone());
-                    self.call(Call::Submit { job, spec, owner }).await.map(drop)
+                    self.call(Call::Submit { job, spec, owner, idem: None }).await.map(drop)
                 }
+                None => Ok(()),
+            },
+            Step::Order { key, body, need: number, delay_ms } => {
+                let not_before = (*delay_ms != 0).then(|| Timestamp::from_ms(self.now_ms + delay_ms));
+                let spec = SubmitJob { allow_unserved: true, max_attempts: 2, not_before, ..need(*number) };
+                self.submit_as(spec, 0, Some((format!("order{key}"), format!("body{body}")))).await
+            }
+            Step::Retry { job } => match self.nth_job(*job) {
+                Some(job) => self.call(Call::Retry { job }).await.map(drop),
                 None => Ok(()),
             },
             Step::Cancel { job } => match self.nth_job(*job) {
@@ -78,9 +88,13 @@ impl Story {
     }
 
     async fn submit(&mut self, spec: SubmitJob, owner: usize) -> Result<(), String> {
+        self.submit_as(spec, owner, None).await
+    }
+
+    async fn submit_as(&mut self, spec: SubmitJob, owner: usize, idem: Option<(String, String)>) -> Result<(), String> {
         self.submitted += 1;
         let job = JobId::new(format!("job-{:03}", self.submitted)).unwrap();
-        self.call(Call::Submit { job, spec, owner: format!("key-{owner}") }).await.map(drop)
+        self.call(Call::Submit { job, spec, owner: format!("key-{owner}"), idem }).await.map(drop)
     }
 
     fn nth_job(&self, number: usize) -> Option<JobId> {

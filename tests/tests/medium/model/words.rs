@@ -8,7 +8,7 @@ use titan_api::{
     jobs::{JobState, SubmitJob},
     work::{Answer, HeldLease, Report},
 };
-use titan_lua::agents::TurnedAway;
+use titan_lua::{agents::TurnedAway, jobs::RetryOutcome};
 
 /// One call.
 #[derive(Debug, Clone)]
@@ -52,6 +52,11 @@ pub(super) enum Call {
         job: JobId,
         spec: SubmitJob,
         owner: String,
+        /// The idempotency key and what its body is known by.
+        idem: Option<(String, String)>,
+    },
+    Retry {
+        job: JobId,
     },
     Cancel {
         job: JobId,
@@ -67,10 +72,11 @@ impl Call {
             Self::Register { agent, instance, facts, running } => {
                 format!("register {agent} {instance} max_jobs {} taking over {running:?}", facts.max_jobs)
             }
-            Self::Submit { job, spec, owner } => {
-                let SubmitJob { requirements: r, priority, max_attempts, allow_unserved, .. } = spec;
+            Self::Submit { job, spec, owner, idem } => {
+                let SubmitJob { requirements: r, priority, max_attempts, allow_unserved, not_before, .. } = spec;
                 format!(
-                    "submit {job} of {owner} {r:?} priority {priority} attempts {max_attempts} unserved {allow_unserved}"
+                    "submit {job} of {owner} {r:?} priority {priority} attempts {max_attempts} unserved {allow_unserved} \
+                     not before {not_before:?} as {idem:?}"
                 )
             }
             other => format!("{other:?}"),
@@ -89,19 +95,40 @@ pub(super) struct From {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Reply {
     Joined,
-    Registered { epoch: i64, stop: Vec<HeldLease> },
+    Registered {
+        epoch: i64,
+        stop: Vec<HeldLease>,
+    },
     Taken,
     Removed,
     NotFound,
     TurnedAway(TurnedAway),
-    Heard { stop: Vec<HeldLease>, cancel: BTreeSet<JobId>, draining: bool },
-    Claimed { leases: BTreeSet<Given>, cancel: BTreeSet<JobId> },
-    Reported { answers: Vec<Answer>, cancel: BTreeSet<JobId> },
+    Heard {
+        stop: Vec<HeldLease>,
+        cancel: BTreeSet<JobId>,
+        draining: bool,
+    },
+    Claimed {
+        leases: BTreeSet<Given>,
+        cancel: BTreeSet<JobId>,
+    },
+    Reported {
+        answers: Vec<Answer>,
+        cancel: BTreeSet<JobId>,
+    },
     Done,
-    Scheduled { agent: AgentId },
+    Scheduled {
+        agent: AgentId,
+    },
     Pending,
     Unserved,
-    Cancelled { state: JobState, cancelling: bool },
+    /// The idempotency key is another body's.
+    Reused,
+    Retried(RetryOutcome),
+    Cancelled {
+        state: JobState,
+        cancelling: bool,
+    },
     Swept,
 }
 
