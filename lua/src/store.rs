@@ -12,6 +12,7 @@ use titan_api::{health::Check, ids::PoolName};
 use crate::{
     PoolSettings, StoreError, checks,
     connection::{Connection, RESPONSE_TIMEOUT, Target},
+    jobs::Together,
     keys,
     latency::Distribution,
     pool,
@@ -30,6 +31,7 @@ struct Shared {
     settings: PoolSettings,
     opened: Mutex<HashSet<PoolName>>,
     watches: Watches,
+    together: Together,
 }
 
 impl Store {
@@ -53,7 +55,13 @@ impl Store {
         let target = Target::parse(url, timeout)?;
         let watches = Watches::new(target.clone());
         let connection = Connection::new(target);
-        Ok(Self(Arc::new(Shared { connection, settings, opened: Mutex::default(), watches })))
+        Ok(Self(Arc::new(Shared {
+            connection,
+            settings,
+            opened: Mutex::default(),
+            watches,
+            together: Together::default(),
+        })))
     }
 
     /// The settings that this process opens pools with.
@@ -118,6 +126,10 @@ impl Store {
 
     pub(crate) fn watches(&self) -> &Watches {
         &self.0.watches
+    }
+
+    pub(crate) fn together(&self) -> &Together {
+        &self.0.together
     }
 
     fn is_opened(&self, name: &PoolName) -> bool {

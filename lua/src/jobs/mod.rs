@@ -7,6 +7,7 @@ mod list;
 mod retry;
 mod spec;
 mod submit;
+mod together;
 mod why;
 
 pub use cancel::{CancelJob, CancelOutcome};
@@ -15,4 +16,5 @@ pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted};
+pub(crate) use together::Together;
 pub use why::WhyWaiting;

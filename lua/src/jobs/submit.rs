@@ -1,6 +1,9 @@
 //! `jobs/submit`: accepts jobs and places each at once if an agent is at hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use serde_json::json;
 use titan_api::{
@@ -13,10 +16,12 @@ use titan_api::{
 use super::{
     explanation::explanation,
     spec::{Need, Spec, class_of, kind_word, labels_text},
+    together::{Common, Together, Turn},
 };
 use crate::{
     Pool, StoreError,
     agents::{Survey, Surveyed},
+    latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
 };
@@ -29,7 +34,7 @@ script!(Writes, "jobs/submit", uses [
 ]);
 
 /// Jobs in one run of the script.
-const CHUNK: usize = 32;
+pub(super) const CHUNK: usize = 32;
 
 /// A job to be accepted.
 #[derive(Debug, Clone)]
@@ -117,6 +122,28 @@ impl Submit<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
+        let [job] = self.jobs else { return self.run_by_itself(pool).await };
+        if self.explain || !options(job, &BTreeMap::new()).is_empty() {
+            return self.run_by_itself(pool).await;
+        }
+        let (owner, allow_unserved) = (self.owner.to_owned(), job.spec.allow_unserved);
+        let common = Common { owner, allow_unserved, now: pool.now() };
+        let mut args = Args::new();
+        self.push(&mut args, job, &BTreeMap::new())?;
+        let begun = Instant::now();
+        match Together::enter(pool, common, args) {
+            Turn::Run(_running) => self.run_by_itself(pool).await,
+            Turn::Wait(told) => match told.await {
+                Ok(submitted) => {
+                    latency::note(begun.elapsed());
+                    Ok(SubmitOutcome::Submitted { jobs: vec![submitted], explanation: None })
+                }
+                Err(_) => self.run_by_itself(pool).await,
+            },
+        }
+    }
+
+    async fn run_by_itself(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
         if self.jobs.len() > 1
             && let Some((index, ruled_out)) = self.unserved(pool).await?
         {
@@ -213,6 +240,21 @@ impl Submit<'_> {
         args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
         args.push(spec.backoff_ms).push(options(job, meant));
         Ok(())
+    }
+}
+
+/// Runs the script once for single jobs without options, at most as many as it takes; what came of each if all were accepted.
+pub(super) async fn run_together(pool: &Pool, jobs: Vec<(Common, Args)>) -> Option<Vec<Submitted>> {
+    let common = jobs.first()?.0.clone();
+    let mut args = Args::new();
+    args.push(common.owner).push(jobs.len()).push(UNENDED_JOBS).push(if common.allow_unserved { "1" } else { "" });
+    args.push("").push(common.now);
+    for (_, job) in jobs {
+        args.append(job);
+    }
+    match pool.call(&SCRIPT, &args).await {
+        Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.list()?)).ok(),
+        _ => None,
     }
 }
 

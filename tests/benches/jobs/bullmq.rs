@@ -8,7 +8,7 @@ use titan_tests::binaries::workspace;
 use crate::{Bench, JOBS};
 
 /// Runs it singly and in batches, and prints how much faster we are: `single` and `batched` are our jobs a second.
-pub(crate) fn compare(bench: &Bench, single: f64, batched: f64) {
+pub(crate) async fn compare(bench: &Bench, single: f64, batched: f64) {
     let modules = workspace().join(".tools/bullmq/node_modules");
     if !modules.join("bullmq").is_dir() {
         return println!("no comparison with BullMQ: run `scripts/setup.sh --benches` where node and npm are");
@@ -20,6 +20,7 @@ pub(crate) fn compare(bench: &Bench, single: f64, batched: f64) {
         let mut command = Command::new("node");
         command.arg(workspace().join("tests/benches/bullmq/bench.mjs")).arg(&modules);
         let numbers = [usize::from(bench.redis.port()), JOBS, at_once, concurrency];
+        let before = bench.redis.cpu_seconds().await;
         let output = command.args(numbers.map(|number| number.to_string())).output();
         let rate = output.ok().and_then(|out| String::from_utf8(out.stdout).ok()?.trim().parse::<f64>().ok());
         match rate {

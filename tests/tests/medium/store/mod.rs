@@ -12,5 +12,6 @@ mod placing;
 mod quotas;
 mod races;
 mod readiness;
+mod together;
 mod turns;
 pub(crate) mod world;
