@@ -91,6 +91,11 @@ impl Args {
         self.0.extend(arg.to_redis_args());
         self
     }
+
+    /// Adds others behind these.
+    pub(crate) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
 }
 
 /// A part of `lib/`, as the script of one file uses it.

@@ -12,7 +12,7 @@ use titan_api::{health::Check, ids::PoolName};
 use crate::{
     PoolSettings, StoreError, checks,
     connection::{Connection, RESPONSE_TIMEOUT, Target, Work},
-    jobs::KnownClasses,
+    jobs::{KnownClasses, Together},
     keys,
     latency::Distribution,
     pool,
@@ -32,6 +32,7 @@ struct Shared {
     opened: Mutex<HashSet<PoolName>>,
     watches: Watches,
     classes: KnownClasses,
+    together: Together,
 }
 
 /// When an acknowledgement of what makes or ends work may be given.
@@ -87,6 +88,7 @@ impl Store {
             opened: Mutex::default(),
             watches,
             classes: KnownClasses::default(),
+            together: Together::default(),
         })))
     }
 
@@ -176,6 +178,10 @@ impl Store {
         let work = Work::Script(script, [key, key], args);
         let (value, has) = self.connection().send_replicated(key, work, |value| has_word(value, words)).await?;
         if has { Reply::new(value) } else { Err(StoreError::not_replicated()) }
+    }
+
+    pub(crate) fn together(&self) -> &Together {
+        &self.0.together
     }
 
     fn is_opened(&self, name: &PoolName) -> bool {

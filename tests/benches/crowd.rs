@@ -75,8 +75,8 @@ async fn start() -> Bench {
         admin_token: "admin-token-for-benches".into(),
         settings: limits.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     };
-    let mut coordinator = Coordinator::start("coordinator", folder.path(), options).await;
-    let (pid, client) = (coordinator.process().pid(), coordinator.client().await);
+    let coordinator = Coordinator::start("coordinator", folder.path(), options).await;
+    let (pid, client) = (coordinator.pid(), coordinator.client().await);
     Bench { redis, coordinator, pid, client, _folder: folder }
 }
 

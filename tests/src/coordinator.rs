@@ -104,6 +104,12 @@ impl Coordinator {
         created.token
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// The process, to freeze it or look at its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

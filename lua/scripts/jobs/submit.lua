@@ -49,7 +49,7 @@ end
 local jobs, meant = {}, {}
 for at = 7, #ARGV, FIELDS do
   local j, options = read(at)
-  local there = options and idempotency.find(options) or job:load(j.id)
+  local there = options and idempotency.find(options) or meant[j.id] or job:load(j.id)
   local missing = options and not there and dependencies.missing(options, meant)
   if there == 'reused' then
     return { 'reused', #jobs }
@@ -83,9 +83,18 @@ local function is_served(new)
     or redis.call('EXISTS', key('class', j.class)) == 1 and members.could_serve(j.class, j) ~= false
 end
 
+-- Whether it is known that jobs of the same needs could be run: looked at once.
+local known = {}
+local function is_known_to_be_served(new)
+  local j = new.j
+  local needs = table.concat({ j.class, j.vram, j.ram, j.cpus }, ':')
+  known[needs] = known[needs] or is_served(new)
+  return known[needs]
+end
+
 if ARGV[4] ~= '1' then
   for _, new in ipairs(jobs) do
-    if not new.is_there and not is_served(new) then
+    if not new.is_there and not is_known_to_be_served(new) then
       return due.write({ 'survey' })
     end
   end

@@ -8,6 +8,7 @@ mod list;
 mod retry;
 mod spec;
 mod submit;
+mod together;
 mod why;
 
 pub(crate) use afford::KnownClasses;
@@ -18,4 +19,5 @@ pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec, class_of, kind_word, model_of};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
+pub(crate) use together::Together;
 pub use why::WhyWaiting;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -19,10 +19,12 @@ use super::{
     afford::Afford,
     explanation::explanation,
     spec::{Need, Spec, class_of, kind_word, labels_text, model_of},
+    together::{Common, Together, Turn},
 };
 use crate::{
     Pool, StoreError,
     agents::{Survey, Surveyed},
+    latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
 };
@@ -40,7 +42,7 @@ const ASYNC_CONTENT_MS: u64 = 600_000;
 /// The owner of what administrators submit.
 const ADMIN: &str = "admin";
 /// Jobs in one run of the script.
-const CHUNK: usize = 32;
+pub(super) const CHUNK: usize = 32;
 
 /// A job to be accepted.
 #[derive(Debug, Clone)]
@@ -155,6 +157,28 @@ impl Submit<'_> {
         if let Some(wait) = self.unaffordable(pool).await? {
             return Ok(SubmitOutcome::TooManyClasses { wait });
         }
+        let [job] = self.jobs else { return self.run_by_itself(pool).await };
+        if self.explain || !options(job, &BTreeMap::new()).is_empty() {
+            return self.run_by_itself(pool).await;
+        }
+        let (owner, allow_unserved) = (self.owner.to_owned(), job.spec.allow_unserved);
+        let common = Common { owner, allow_unserved, now: pool.now() };
+        let mut args = Args::new();
+        self.push(&mut args, job, &BTreeMap::new())?;
+        let begun = Instant::now();
+        match Together::enter(pool, common, args) {
+            Turn::Run(_running) => self.run_by_itself(pool).await,
+            Turn::Wait(told) => match told.await {
+                Ok(submitted) => {
+                    latency::note(begun.elapsed());
+                    Ok(SubmitOutcome::Submitted { jobs: vec![submitted], explanation: None })
+                }
+                Err(_) => self.run_by_itself(pool).await,
+            },
+        }
+    }
+
+    async fn run_by_itself(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
         if self.jobs.len() > 1
             && let Some((index, ruled_out)) = self.unserved(pool).await?
         {
@@ -278,6 +302,21 @@ impl Submit<'_> {
         args.push(spec.backoff_ms).push(options(job, meant));
         args.push(spec.inference.as_ref().map(|asked| asked.body.as_str()).unwrap_or_default());
         Ok(())
+    }
+}
+
+/// Runs the script once for single jobs without options, at most as many as it takes; what came of each if all were accepted.
+pub(super) async fn run_together(pool: &Pool, jobs: Vec<(Common, Args)>) -> Option<Vec<Submitted>> {
+    let common = jobs.first()?.0.clone();
+    let mut args = Args::new();
+    args.push(common.owner).push(jobs.len()).push(UNENDED_JOBS).push(if common.allow_unserved { "1" } else { "" });
+    args.push("").push(common.now);
+    for (_, job) in jobs {
+        args.append(job);
+    }
+    match pool.call(&SCRIPT, &args).await {
+        Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.list()?)).ok(),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use titan_tests::binaries::workspace;
 use crate::{Bench, JOBS};
 
 /// Runs it singly and in batches, and prints how much faster we are: `single` and `batched` are our jobs a second.
-pub(crate) fn compare(bench: &Bench, single: f64, batched: f64) {
+pub(crate) async fn compare(bench: &Bench, single: f64, batched: f64) {
     let modules = workspace().join(".tools/bullmq/node_modules");
     if !modules.join("bullmq").is_dir() {
         return println!("no comparison with BullMQ: run `scripts/setup.sh --benches` where node and npm are");

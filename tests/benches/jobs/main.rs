@@ -26,6 +26,7 @@ use titan_api::{
     jobs::{JobKind, ProcessSpec, Requirements, SubmitJob, SubmittedJob},
 };
 use titan_tests::{
+    bench::cpu_seconds,
     commands::CommandCounts,
     coordinator::{Coordinator, CoordinatorOptions},
     protocol_agent::ProtocolAgent,
@@ -47,11 +48,11 @@ pub(crate) struct Bench {
 async fn main() {
     let bench = start("on").await;
     println!("jobs over HTTP, no-op body (Redis, coordinator and this program on the cores of one machine)");
-    println!("{:<28} {:>10} {:>22}", "", "jobs/s", "Redis commands a job");
+    println!("{:<28} {:>10}", "", "jobs/s");
     let single = throughput(&bench, "single", 1).await;
     let batched = throughput(&bench, "batch", 64).await;
     println!("batches to singly: {:.2}", batched / single);
-    bullmq::compare(&bench, single, batched);
+    bullmq::compare(&bench, single, batched).await;
     latency(&bench).await;
     idle(&bench).await;
     drop(bench);
@@ -74,6 +75,12 @@ impl Bench {
     async fn agent(&self, name: &str) -> ProtocolAgent {
         let token = self.coordinator.join_token().await;
         ProtocolAgent::enter(&self.coordinator.anyone(), &token, name, &facts(name)).await
+    }
+
+    /// Microseconds of CPU that Redis, the coordinator and this program have used.
+    async fn cpu_us(&self) -> [f64; 3] {
+        let of = |pid| cpu_seconds(pid).unwrap_or_default() * 1e6;
+        [self.redis.cpu_seconds().await * 1e6, of(self.coordinator.pid()), of(std::process::id())]
     }
 
     /// How many scripts and how many commands in all Redis has run since.
@@ -138,7 +145,7 @@ async fn throughput(bench: &Bench, group: &'static str, at_once: usize) -> f64 {
         }));
     }
     let client = bench.coordinator.client().await;
-    let before = bench.redis.command_counts().await;
+    let (before, cpu_before) = (bench.redis.command_counts().await, bench.cpu_us().await);
     let begun = Instant::now();
     stream::iter(0..JOBS).for_each_concurrent(SUBMITTERS, |_| submit(&client, group)).await;
     while done.load(Ordering::Relaxed) < JOBS {
@@ -147,7 +154,12 @@ async fn throughput(bench: &Bench, group: &'static str, at_once: usize) -> f64 {
     let rate = JOBS as f64 / begun.elapsed().as_secs_f64();
     let (scripts, all) = bench.commands_since(&before).await;
     let (scripts, all) = (scripts as f64 / JOBS as f64, all as f64 / JOBS as f64);
-    println!("{group:<28} {rate:>10.0} {scripts:>8.2} scripts, {all:>5.1} in all");
+    let cpu_us = bench.cpu_us().await;
+    let [redis, coordinator, own] = std::array::from_fn(|i| (cpu_us[i] - cpu_before[i]) / JOBS as f64);
+    println!(
+        "{group:<28} {rate:>10.0}   each {scripts:.2} scripts, {all:.1} Redis commands in all; \
+         CPU us: Redis {redis:.0}, coordinator {coordinator:.0}, this program {own:.0}"
+    );
     for worker in workers {
         worker.await.unwrap();
     }

@@ -13,5 +13,6 @@ mod placing;
 mod quotas;
 mod races;
 mod readiness;
+mod together;
 mod turns;
 pub(crate) mod world;
