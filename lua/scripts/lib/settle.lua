@@ -11,8 +11,12 @@ local function bound(j)
   local a = agent:load(j.agent)
   if a and j.ticket then
     binding.unbind(j, a)
+    queue.put(j)
     rank.update(a)
-  elseif a then
+    queue.fill(a)
+    return
+  end
+  if a then
     if not a.draining and not a.leaving then
       breaker.failed(a, j.id)
     end
