@@ -216,8 +216,6 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let agent = idle_agent(&state);
         let (mut loops, ending) = (Loops::default(), Arc::clone(&agent));
-        loops.start("gateway", gateway::run(Arc::clone(&agent), listener));
-        loops.start("backends", backends::run(Arc::clone(&agent)));
         loops.start("heartbeat", async move {
             ending.fatal.send_replace(Some(Fatal::Removed));
         });
