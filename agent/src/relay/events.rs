@@ -128,7 +128,7 @@ fn has_piece(event: &Value, kind: &str) -> bool {
             || delta["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty())
     };
     event["choices"].as_array().is_some_and(|choices| choices.iter().any(choice))
-        || (kind.ends_with(".delta") && text(&event["delta"]))
+        || (kind.rsplit('.').next() == Some("delta") && text(&event["delta"]))
 }
 
 /// What a document or an event says of the tokens that it took, in either of OpenAI's ways.
