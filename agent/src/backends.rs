@@ -83,7 +83,8 @@ impl Backends {
     /// Asks all of them what they serve; `true` if that is something else than before.
     async fn look(&self) -> bool {
         let mut asking = JoinSet::new();
-        for backend in self.list().iter().cloned() {
+        for backend in self.list().iter() {
+            let backend = Arc::clone(backend);
             asking.spawn(async move { backend.refresh().await });
         }
         asking.join_all().await;

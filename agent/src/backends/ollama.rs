@@ -66,7 +66,7 @@ impl Dialect for Ollama {
         })
     }
 
-    /// What Ollama does unless OLLAMA_NUM_PARALLEL says otherwise.
+    /// What Ollama does unless `OLLAMA_NUM_PARALLEL` says otherwise.
     fn usual_parallel(&self) -> u32 {
         1
     }

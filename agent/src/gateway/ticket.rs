@@ -236,9 +236,9 @@ mod tests {
         }
         // The public key as the secret of an HMAC.
         for secret in [signer.der.as_slice(), signer.n.as_bytes()] {
-            let signed = format!("{}.{}", part(&with("alg", json!("HS256"))), part(&claims()));
-            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
-            let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag));
+            let content = format!("{}.{}", part(&with("alg", json!("HS256"))), part(&claims()));
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), content.as_bytes());
+            let forged = format!("{content}.{}", URL_SAFE_NO_PAD.encode(tag));
             assert!(check(&forged, &keys, HERE).is_err());
         }
         for (name, value) in [("typ", json!("JWT")), ("crit", json!(["x"])), ("kid", json!("k2"))] {

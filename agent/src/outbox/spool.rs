@@ -21,6 +21,8 @@ struct Inner {
     /// Bytes of the answer before those that are held.
     base: u64,
     held: Vec<u8>,
+    /// Whether they go another way, so that there is nothing to read.
+    held_back: bool,
 }
 
 impl Spool {
@@ -46,6 +48,11 @@ impl Spool {
         self.lock().held.extend_from_slice(bytes);
     }
 
+    /// Whether there is nothing to read for now, whatever is held.
+    pub(crate) fn hold_back(&self, held_back: bool) {
+        self.lock().held_back = held_back;
+    }
+
     /// Bytes of the answer so far.
     pub(crate) fn end(&self) -> u64 {
         self.lock().end()
@@ -54,7 +61,7 @@ impl Spool {
     /// At most `most` bytes from `offset` on; nothing at the end, and nothing of what was let go.
     pub(crate) fn read(&self, offset: u64, most: usize) -> Vec<u8> {
         let inner = self.lock();
-        let Some(from) = inner.index(offset) else { return Vec::new() };
+        let Some(from) = inner.index(offset).filter(|_| !inner.held_back) else { return Vec::new() };
         let rest = &inner.held[from..];
         rest[..rest.len().min(most)].to_vec()
     }
@@ -105,6 +112,9 @@ mod tests {
         spool.release(4);
         assert!(!spool.reaches(3) && spool.reaches(4) && spool.reaches(6) && !spool.reaches(7));
         assert_eq!(spool.read(4, 100), b"ef");
+        spool.hold_back(true);
+        assert_eq!((spool.read(4, 100), spool.reaches(5)), (Vec::new(), true));
+        spool.hold_back(false);
         spool.release(2);
         spool.release(1_000);
         assert_eq!((spool.end(), spool.reaches(6), spool.read(6, 1)), (6, true, Vec::new()));

@@ -128,7 +128,7 @@ fn has_piece(event: &Value, kind: &str) -> bool {
             || delta["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty())
     };
     event["choices"].as_array().is_some_and(|choices| choices.iter().any(choice))
-        || (kind.ends_with(".delta") && text(&event["delta"]))
+        || (kind.rsplit('.').next() == Some("delta") && text(&event["delta"]))
 }
 
 /// What a document or an event says of the tokens that it took, in either of OpenAI's ways.
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(said(b"data: {]\n\n"), is("an event of the backend's answer holds no JSON"));
         assert_eq!(said(b"garbage\n\n"), is("the backend's answer holds no events"));
         assert_eq!(said(b"data: \"\xff\"\n\n"), is("the backend's answer is not UTF-8"));
-        assert_eq!(said(&[b'x'; EVENT_BYTES + 1]), is("an event of the backend's answer is longer than 1 MiB"));
+        assert_eq!(said(&vec![b'x'; EVENT_BYTES + 1]), is("an event of the backend's answer is longer than 1 MiB"));
         let error = |text: &str| Err(Malformed::Error(text.to_owned()));
         assert_eq!(said(b"data: {\"error\":{\"message\":\"full\"}}\n\n"), error("full"));
         assert_eq!(said(b"data: {\"error\":\"full\"}\n\n"), error("full"));

@@ -48,6 +48,8 @@ impl<'a> Way<'a> {
     pub(super) fn upload(&mut self) {
         if self.client.is_none() {
             self.upload = Upload::begin(self.agent, self.lease, self.written);
+            // What an upload brings there is not reported as well.
+            self.spool.hold_back(self.upload.is_some());
         }
     }
 
@@ -100,8 +102,7 @@ impl<'a> Way<'a> {
     fn go_on_after(&mut self, Over(accepted): Over) {
         self.accepted = accepted.filter(|to| (self.accepted..=self.written).contains(to)).unwrap_or(self.accepted);
         self.spool.release(self.accepted);
-        if self.accepted < self.written {
-            self.agent.outbox.output_from(&self.lease.lease_id, self.accepted);
-        }
+        self.spool.hold_back(false);
+        self.agent.outbox.output_from(&self.lease.lease_id, self.accepted);
     }
 }
