@@ -37,6 +37,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(10);
 const BEATS_OF_AN_AGENT: usize = 2;
 /// As long as an agent may wait in one call.
 const WAIT_MS: u64 = 20_000;
+/// How long until the last agent waits a second time.
+const SETTLING: Duration = Duration::from_secs(5);
 const JOBS: usize = 300;
 /// Jobs come at this distance, so that they do not wait for each other.
 const APART: Duration = Duration::from_millis(40);
@@ -162,8 +164,8 @@ impl Bench {
         while waiting.load(Ordering::Relaxed) < count {
             sleep(Duration::from_millis(50)).await;
         }
-        // The last of them are on their way.
-        sleep(Duration::from_secs(5)).await;
+        // All came at once; from the second time on they are spread.
+        sleep(Duration::from_millis(WAIT_MS) + SETTLING).await;
         let grown = resident_bytes(self.pid).unwrap_or_default().saturating_sub(before.unwrap_or_default());
         println!(
             "{:<56} {:>8.1} KiB each (to be at most 10)",

@@ -68,7 +68,7 @@ async fn run(agents: usize, classes: usize) -> (f64, f64) {
     let (rate, each_us) = placings(&redis, &pool, agents, 1).await;
     let (batch_rate, batch_each_us) = placings(&redis, &pool, agents, BATCH).await;
     let begun = Instant::now();
-    let beats = 20_000;
+    let beats = 10_000;
     let all = stream::iter(0..beats).map(|i| beat(&pool, &ids[i % ids.len()], &epochs, (i / ids.len() + 1) as u64));
     all.buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
     let heartbeats = beats as f64 / begun.elapsed().as_secs_f64();
@@ -82,8 +82,8 @@ async fn run(agents: usize, classes: usize) -> (f64, f64) {
 
 /// Places jobs, `at_once` in a call, and takes them back: jobs a second, and microseconds of Redis for each.
 async fn placings(redis: &RedisServer, pool: &Pool, agents: usize, at_once: usize) -> (f64, f64) {
-    let rounds = if agents < 100 { 20 } else { 1 };
-    let in_round = if agents < 100 { agents * 60 } else { 40_000 };
+    let rounds = if agents < 100 { 10 } else { 1 };
+    let in_round = if agents < 100 { agents * 60 } else { 10_000 };
     let (mut spent, mut placed, mut redis_us) = (0.0, 0, 0.0);
     for round in 0..rounds {
         let (before, cpu_before) = (redis.command_counts().await, redis.cpu_seconds().await);

@@ -272,7 +272,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a submission that is repeated is another job",
-        find: "idempotency.find(options) or job:load(j.id)",
+        find: "idempotency.find(options) or meant[j.id] or job:load(j.id)",
         times: 1,
         replace: "idempotency.find(options) or nil",
         told: Told::Story(|| after(running(), [Step::Wait { ms: 1_000 }, Step::SubmitAgain { job: 0 }])),
