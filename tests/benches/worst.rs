@@ -3,11 +3,7 @@
 //!
 //! Scripts are run one after the other, and each is told by the CPU that Redis' one thread has used meanwhile, so that
 //! other programs on the machine do not count; where that can't be told, by the time until its reply.
-#![expect(
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    reason = "a bench fails by panicking, and its figures are rounded anyway"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking, and its figures are rounded anyway")]
 
 use std::{
     cell::RefCell,

@@ -91,7 +91,7 @@ impl EventStream {
     pub async fn next(&mut self) -> Result<Option<EventNews>, ClientError> {
         while let Some(event) = self.stream.next().await? {
             self.after = event.id.as_deref().and_then(|id| id.parse().ok()).or(self.after);
-            if let Some(news) = self.read(event)? {
+            if let Some(news) = self.read(&event)? {
                 return Ok(Some(news));
             }
         }
@@ -105,7 +105,7 @@ impl EventStream {
         self.stream.last_id().and_then(|id| id.parse().ok()).or(self.after)
     }
 
-    fn read(&self, event: sse::Event) -> Result<Option<EventNews>, ClientError> {
+    fn read(&self, event: &sse::Event) -> Result<Option<EventNews>, ClientError> {
         let data = event.data.as_str();
         let read = match event.name.as_str() {
             "event" => {

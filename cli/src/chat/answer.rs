@@ -71,11 +71,8 @@ async fn write(
     while let Some(part) = answer.next().await.map_err(session.failed(doing()))? {
         if let AnswerPart::Text(piece) = part {
             text.push_str(&piece);
-            if on_terminal {
-                session.print(&clean_text(&piece))?
-            } else {
-                session.print(&piece)?
-            };
+            let shown = if on_terminal { clean_text(&piece) } else { piece };
+            session.print(&shown)?;
         }
     }
     Ok(())

@@ -104,16 +104,14 @@ impl Chat {
         loop {
             self.prompt(if text.is_empty() { PROMPT } else { MORE })?;
             tokio::select! {
-                line = self.lines.recv() => match line {
-                    Some(line) => match line.strip_suffix('\\') {
-                        Some(begun) => text = text + begun + "\n",
-                        None => return Ok(Some(text + &line)),
-                    },
-                    None => {
+                line = self.lines.recv() => {
+                    let Some(line) = line else {
                         self.prompt("\n")?;
                         return Ok(Some(text).filter(|text| !text.is_empty()));
-                    }
-                },
+                    };
+                    let Some(begun) = line.strip_suffix('\\') else { return Ok(Some(text + &line)) };
+                    text = text + begun + "\n";
+                }
                 _ = self.interrupt.recv() => {
                     if !self.is_at_terminal {
                         return Err(Failure::Interrupted);

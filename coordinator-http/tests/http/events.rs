@@ -164,10 +164,10 @@ async fn a_waiting_reader_is_answered_when_something_happens_on_its_topic_and_no
         publish(&world, "b.x", json!(1)).await;
         publish(&world, "a.x", json!(2)).await
     };
-    let (list, last) = tokio::join!(waits, happens);
-    let list = list.ok(200);
-    assert_eq!((topics(&list), &list["next_after"]), (vec!["a.x"], &json!(last)));
-    let nothing = page(&world, &format!("topic=c.&after={last}&wait_ms=50")).await.ok(200);
+    let (reply, newest) = tokio::join!(waits, happens);
+    let list = reply.ok(200);
+    assert_eq!((topics(&list), &list["next_after"]), (vec!["a.x"], &json!(newest)));
+    let nothing = page(&world, &format!("topic=c.&after={newest}&wait_ms=50")).await.ok(200);
     assert_eq!(nothing, json!({"events": [], "next_after": last, "more": false}));
 }
 

@@ -73,7 +73,7 @@ impl Sent {
         (reply[9..12].parse().unwrap(), reply)
     }
 
-    async fn is_refused(mut self) {
+    async fn refused(mut self) {
         let (status, reply) = self.status().await;
         let (head, body) = reply.split_once("\r\n\r\n").unwrap();
         let problem: Problem = serde_json::from_str(body).unwrap();
@@ -105,7 +105,7 @@ async fn lists_give_way_to_submissions_these_to_claims_and_heartbeats_and_all_to
         }
         until_working(&served, places).await;
         for _ in 0..5 {
-            served.send(method, bearer, &path, body.clone()).await.is_refused().await;
+            served.send(method, bearer, &path, body.clone()).await.refused().await;
         }
     }
     served.world.get("", "/api/v1/health").await.ok(200);

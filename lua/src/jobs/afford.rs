@@ -10,7 +10,7 @@ use titan_api::{ids::PoolName, limits};
 
 use crate::{
     Pool, StoreError,
-    reply::unknown_word,
+    reply::{Reply, unknown_word},
     script::{Args, script},
 };
 
@@ -66,7 +66,7 @@ impl Afford<'_> {
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "affordable" => {
-                let there: Vec<usize> = reply.list()?.rest(|r| r.parse())?;
+                let there: Vec<usize> = reply.list()?.rest(Reply::parse)?;
                 known.learn(pool, there.iter().filter_map(|index| unknown.get(*index).copied()));
                 Ok(None)
             }

@@ -314,7 +314,7 @@ pub(super) async fn run_together(pool: &Pool, jobs: Vec<(Common, Args)>) -> Opti
     for (_, job) in jobs {
         args.append(job);
     }
-    match pool.call(&SCRIPT, &args).await {
+    match pool.call_replicated(&SCRIPT, &args, &["submitted"]).await {
         Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.list()?)).ok(),
         _ => None,
     }

@@ -8,7 +8,7 @@ use titan_tests::binaries::workspace;
 use crate::{Bench, JOBS};
 
 /// Runs it singly and in batches, and prints how much faster we are: `single` and `batched` are our jobs a second.
-pub(crate) async fn compare(bench: &Bench, single: f64, batched: f64) {
+pub(crate) fn compare(bench: &Bench, single: f64, batched: f64) {
     let modules = workspace().join(".tools/bullmq/node_modules");
     if !modules.join("bullmq").is_dir() {
         return println!("no comparison with BullMQ: run `scripts/setup.sh --benches` where node and npm are");
@@ -24,7 +24,7 @@ pub(crate) async fn compare(bench: &Bench, single: f64, batched: f64) {
         let rate = output.ok().and_then(|out| String::from_utf8(out.stdout).ok()?.trim().parse::<f64>().ok());
         match rate {
             Some(theirs) => {
-                println!("{what:<28} {theirs:>10.0}   we do {:.2} of it (to be at least {least})", ours / theirs)
+                println!("{what:<28} {theirs:>10.0}   we do {:.2} of it (to be at least {least})", ours / theirs);
             }
             None => println!("{what:<28} failed"),
         }

@@ -52,7 +52,7 @@ async fn main() {
     let single = throughput(&bench, "single", 1).await;
     let batched = throughput(&bench, "batch", 64).await;
     println!("batches to singly: {:.2}", batched / single);
-    bullmq::compare(&bench, single, batched).await;
+    bullmq::compare(&bench, single, batched);
     latency(&bench).await;
     idle(&bench).await;
     drop(bench);
