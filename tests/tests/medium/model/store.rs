@@ -48,7 +48,9 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
                     None => Reply::Pending,
                 },
                 SubmitOutcome::Unserved { .. } => Reply::Unserved,
-                other @ (SubmitOutcome::NoDependency { .. } | SubmitOutcome::Reused) => panic!("{other:?}"),
+                other @ (SubmitOutcome::NoDependency { .. }
+                | SubmitOutcome::Reused
+                | SubmitOutcome::TooManyClasses { .. }) => panic!("{other:?}"),
             })
         }
         Call::Cancel { job } => Ok(match (CancelJob { job }).run(pool).await? {
