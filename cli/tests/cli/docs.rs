@@ -131,7 +131,8 @@ fn every_route_of_clients_has_a_line_to_try_it() {
         .collect();
     for row in ["GET ", "POST ", "PUT ", "DELETE "].into_iter().flat_map(rows) {
         let path = row[0].split(' ').nth(1).unwrap();
-        let is_for_agents = ["join", "register", "heartbeat", "claim", "report"].iter().any(|end| path.ends_with(end));
+        let is_for_agents =
+            ["join", "register", "heartbeat", "claim", "report", "stream", "use"].iter().any(|end| path.ends_with(end));
         let wanted: Vec<&str> =
             path.split('/').skip(1).map(|part| if part.starts_with('{') { "{}" } else { part }).collect();
         let is_tried = tried.contains(&wanted) || path == "/docs/{file}" && tried.contains(&vec!["docs", "style.css"]);

@@ -26,6 +26,8 @@ pub(crate) const QUEUE_ESTIMATE: HeaderName = HeaderName::from_static("x-titan-q
 const KEEP_MS: u64 = 60_000;
 /// By how much the store's own deadline is later than the one that is kept here.
 const SPARE_MS: u64 = 1_000;
+/// How long an agent may take to report the end of an answer that has come whole. Cancelling what has ended changes nothing.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How often a cancellation is tried that the store did not hear.
 const CANCEL_TRIES: u32 = 10;
 const CANCEL_PAUSE: Duration = Duration::from_millis(200);
@@ -65,7 +67,7 @@ impl Relayed {
         let asked = Instant::now();
         let is_kept = what.idempotency.is_some();
         // From here on it may be there, whether or not anybody hears of it.
-        let mut guard = Guard { pool: pool.clone(), job: id.clone(), is_armed: !is_kept };
+        let mut guard = Guard { pool: pool.clone(), job: id.clone(), is_armed: !is_kept, patience: Duration::ZERO };
         let terms = Terms {
             begin_within_ms: Some(what.deadline_ms + SPARE_MS),
             keep_ms: KEEP_MS,
@@ -128,6 +130,11 @@ impl Relayed {
     /// Nobody has to cancel it: it is over.
     pub(crate) fn is_over(&mut self) {
         self.guard.is_armed = false;
+    }
+
+    /// All of the answer has come. Clients leave now, and the agent has yet to say how it ended and what it took.
+    pub(crate) fn is_answered(&mut self) {
+        self.guard.patience = ENDS_WITHIN;
     }
 
     /// Fails if no agent has begun it in time; it is then cancelled with this value.
@@ -222,6 +229,8 @@ struct Guard {
     pool: Pool,
     job: JobId,
     is_armed: bool,
+    /// How long it may still take to end by itself.
+    patience: Duration,
 }
 
 impl Drop for Guard {
@@ -230,8 +239,9 @@ impl Drop for Guard {
         if !self.is_armed {
             return;
         }
-        let (pool, job) = (self.pool.clone(), self.job.clone());
+        let (pool, job, patience) = (self.pool.clone(), self.job.clone(), self.patience);
         runtime.spawn(async move {
+            sleep(patience).await;
             for _ in 0..CANCEL_TRIES {
                 match (CancelJob { job: &job }).run(&pool).await {
                     Ok(_) => return,

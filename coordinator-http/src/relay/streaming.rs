@@ -102,6 +102,9 @@ impl Streaming {
 
     fn whole_events(&mut self, bytes: &[u8]) -> Option<Bytes> {
         let events = self.events.feed(bytes)?;
+        if events.trim_ascii_end().ends_with(b"data: [DONE]") {
+            self.relayed.is_answered();
+        }
         if self.going.asked.goes_on {
             self.said.hear(&events);
         }

@@ -99,3 +99,8 @@ pub(crate) fn kind_word(kind: JobKind) -> &'static str {
         JobKind::Inference => "inference",
     }
 }
+
+/// The kind of that word.
+pub(crate) fn kind_of(word: &str) -> Option<JobKind> {
+    [JobKind::Process, JobKind::Inference].into_iter().find(|kind| kind_word(*kind) == word)
+}

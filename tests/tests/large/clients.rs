@@ -128,6 +128,14 @@ async fn titan_lists_models_asks_them_and_talks_with_them() {
     let last = backend.asked().pop().unwrap().json();
     let roles: Vec<&str> = last["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "user"]);
+    // Whoever has heard all of an answer leaves, and that must not look as if nobody had wanted it.
+    let jobs = eventually("all answers to have ended", async || {
+        let (good, jobs) = titan(&fleet, &["jobs", "ls"], "").await;
+        assert!(good, "{jobs}");
+        (!jobs.contains("running")).then_some(jobs)
+    })
+    .await;
+    assert_eq!((jobs.matches("completed").count(), jobs.matches("cancelled").count()), (3, 0), "{jobs}");
     let (good, route) = titan(&fleet, &["route", "small", "--explain"], "").await;
     assert!(good && route.contains("relay") && route.contains("LOADED"), "{route}");
     let (good, why) = titan(&fleet, &["infer", "large", "hi"], "").await;
