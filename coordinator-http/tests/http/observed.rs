@@ -101,7 +101,7 @@ async fn a_ready_coordinator_says_what_it_checked() {
     let world = World::start().await;
     let ready = world.get("", "/api/v1/ready").await.ok(200);
     let names: Vec<_> = ready["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["reachable", "writable", "eviction_policy", "persistence", "scripts"]);
+    assert_eq!(names, ["reachable", "writable", "eviction_policy", "persistence", "scripts", "replicas"]);
 }
 
 #[tokio::test]

@@ -9,8 +9,7 @@
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[5…] classes  JSON, each as jobs/submit has it; at most 1,000
 
-  Returns  {"affordable", {number of a class that is there…}} | {"too_many", milliseconds until there is enough}
-           | {"no_pool"} | {"newer_schema"}
+  Returns  {"affordable"} | {"too_many", milliseconds until there is enough} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/clock lib/pool lib/class
   Cost     O(classes + 100 log N), N keys that had classes made of late
 ]]
@@ -20,16 +19,12 @@ local refused = pool.enter(ARGV[4])
 if refused then
   return refused
 end
-local known, count = {}, 0
+local count = 0
 for at = 5, #ARGV do
-  if redis.call('EXISTS', key('class', class.id_of(ARGV[at]))) == 1 then
-    known[#known + 1] = at - 5
-  else
-    count = count + 1
-  end
+  count = count + 1 - redis.call('EXISTS', key('class', class.id_of(ARGV[at])))
 end
 if count == 0 then
-  return { 'affordable', known }
+  return { 'affordable' }
 end
 
 -- What was taken comes back evenly, so all that has to be kept is when it is whole again.
@@ -44,4 +39,4 @@ if old[1] then
   redis.call('ZREM', key('makers'), unpack(old))
 end
 redis.call('ZADD', key('makers'), int(whole_at), ARGV[1])
-return pool.finish({ 'affordable', known })
+return pool.finish({ 'affordable' })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use titan_api::{ids::PoolName, limits};
 
 use crate::{
     Pool, StoreError,
-    reply::{Reply, unknown_word},
+    reply::unknown_word,
     script::{Args, script},
 };
 
@@ -21,18 +22,39 @@ const KNOWN_FOR: Duration = Duration::from_secs(30);
 /// How many classes a process knows at once.
 const KNOWN: usize = 10_000;
 
-/// The classes that are known to be there, so that most submissions need not ask. Losing them costs a question each.
-#[derive(Debug, Default)]
-pub(crate) struct KnownClasses(Mutex<HashMap<(PoolName, String), Instant>>);
+/// So many classes may be asked for at once; those that share a turn ask one after the other.
+const TURNS: usize = 64;
+
+/// The classes that are there or were paid for, so that most submissions need not ask. Losing them costs a question each.
+#[derive(Debug)]
+pub(crate) struct KnownClasses {
+    known: Mutex<HashMap<(PoolName, String), Instant>>,
+    /// Submissions of one class that come at once wait for the first: they need one class, not one each.
+    turns: [tokio::sync::Mutex<()>; TURNS],
+}
+
+impl Default for KnownClasses {
+    fn default() -> Self {
+        Self { known: Mutex::default(), turns: std::array::from_fn(|_| tokio::sync::Mutex::default()) }
+    }
+}
 
 impl KnownClasses {
+    /// Whose turn it is to ask for a class.
+    async fn turn(&self, class: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        class.hash(&mut hasher);
+        let number = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
+        self.turns[number].lock().await
+    }
+
     fn has(&self, pool: &Pool, class: &str) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(pool.name().clone(), class.to_owned())).is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
     }
 
     fn learn<'a>(&self, pool: &Pool, classes: impl Iterator<Item = &'a str>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN {
             known.clear();
         }
@@ -53,8 +75,9 @@ impl Afford<'_> {
     /// Runs the script, if not all classes are known; gives how long to wait until there is enough.
     pub(crate) async fn run(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
         let known = pool.store().classes();
-        let unknown: Vec<&str> =
-            self.classes.iter().map(String::as_str).filter(|class| !known.has(pool, class)).collect();
+        let Some(first) = self.unknown(pool).first().copied() else { return Ok(None) };
+        let _turn = known.turn(first).await;
+        let unknown = self.unknown(pool);
         if unknown.is_empty() {
             return Ok(None);
         }
@@ -66,12 +89,16 @@ impl Afford<'_> {
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "affordable" => {
-                let there: Vec<usize> = reply.list()?.rest(Reply::parse)?;
-                known.learn(pool, there.iter().filter_map(|index| unknown.get(*index).copied()));
+                known.learn(pool, unknown.into_iter());
                 Ok(None)
             }
             "too_many" => Ok(Some(Duration::from_millis(reply.parse()?))),
             other => Err(unknown_word("jobs/afford", other)),
         }
+    }
+
+    fn unknown(&self, pool: &Pool) -> Vec<&str> {
+        let known = pool.store().classes();
+        self.classes.iter().map(String::as_str).filter(|class| !known.has(pool, class)).collect()
     }
 }
