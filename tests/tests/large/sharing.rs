@@ -144,7 +144,9 @@ fn check(all: &[Event]) {
                     since_own[*person]
                 );
                 most.1 = since_own[*person].max(most.1);
-                since_own.iter_mut().for_each(|count| *count += 1);
+                for count in &mut since_own {
+                    *count += 1;
+                }
                 since_own[*person] = 0;
             }
         }
