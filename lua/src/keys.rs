@@ -52,3 +52,9 @@ pub(crate) fn join_token(id: &CredentialId) -> String {
 pub(crate) fn join_tokens(pool: &PoolName) -> String {
     format!("titan:join-tokens:{pool}")
 }
+
+/// A key that holds nothing, in the slot of another one.
+pub(crate) fn mark(key: &str) -> String {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or(key, |(tag, _)| tag);
+    format!("titan:mark:{{{tag}}}")
+}

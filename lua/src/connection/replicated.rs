@@ -15,7 +15,10 @@ use redis::{
 use tokio::time::{Instant, timeout_at};
 
 use super::target::{Place, Target, connection_info};
-use crate::script::{Args, Script};
+use crate::{
+    keys,
+    script::{Args, Script},
+};
 
 /// Connections to one node at once.
 const CONNECTIONS: usize = 16;
@@ -23,6 +26,8 @@ const CONNECTIONS: usize = 16;
 const MOST_PLACES: usize = 4_096;
 /// How often a command may be sent on: to another node of the cluster, or over a new connection.
 const TRIES: usize = 6;
+/// How long a mark stays that was written to have something to wait for, milliseconds.
+const MARK_MS: u32 = 1_000;
 /// `WAIT` is given so much less than it may take, so that its answer arrives in time.
 const MARGIN: Duration = Duration::from_millis(20);
 /// The least that a replica is waited for, however long the command took.
@@ -90,7 +95,7 @@ impl Replicated {
             let reply = timeout_at(deadline, work.run(&mut connection)).await.unwrap_or_else(|_| Err(timed_out()));
             match reply {
                 Ok(value) => {
-                    let has = !counts(&value) || self.wait(connection, begun).await;
+                    let has = !counts(&value) || self.wait(key, connection, begun).await;
                     return Ok((value, has));
                 }
                 Err(e) => self.learn(key, &node, connection, e).map(|e| failure = Some(e))?,
@@ -100,8 +105,13 @@ impl Replicated {
     }
 
     /// Whether a replica has, within the time of an answer, all that was sent over the connection before.
-    async fn wait(&self, mut connection: Connection, begun: Instant) -> bool {
+    async fn wait(&self, key: &str, mut connection: Connection, begun: Instant) -> bool {
         let deadline = (begun + self.target.response_timeout()).max(Instant::now() + LEAST);
+        // A repeat may have nothing to write, and Valkey's `WAIT` is content if this connection wrote nothing. Redis waits
+        // for all that was written before, so nothing is lost if it has no memory for this.
+        let mut mark = Cmd::new();
+        mark.arg("SET").arg(keys::mark(key)).arg("").arg("PX").arg(MARK_MS);
+        let _ = timeout_at(deadline, mark.query_async::<Value>(&mut connection)).await;
         let patience = deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
         let mut wait = Cmd::new();
         wait.arg("WAIT").arg(1).arg(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1));
