@@ -1,6 +1,9 @@
 -- attempt: a job under a lease: claimed, and ended by its agent.
 local attempt = {}
 
+-- How many leases this run has handed out: with the call's nonce that gives each an id of its own.
+local handed = 0
+
 -- Hands a bound job to its agent under a lease, as a new attempt.
 function attempt.claim(j, a, nonce, number)
   local entry = agent.live(a)[j.id]
@@ -8,7 +11,8 @@ function attempt.claim(j, a, nonce, number)
     ending.drop_output(j)
   end
   job:put(j, 'attempt', j.attempt + 1)
-  job:put(j, 'lease', nonce .. '-' .. j.attempt)
+  handed = handed + 1
+  job:put(j, 'lease', nonce .. '-' .. handed)
   job:put(j, 'lease_until', pool.now + pool.lease)
   job:put(j, 'bound_until', nil)
   job:put(j, 'out', 0)
