@@ -13,7 +13,7 @@ use axum::{
 use http::{HeaderValue, Method, header};
 use utoipa::openapi::{OpenApi, RefOr, path::ParameterIn};
 
-use crate::{auth::bearer::unauthorized, error::ApiError, server::Ambiguous};
+use crate::{auth::bearer::unauthorized, error::ApiError, openapi, server::Ambiguous};
 
 /// Parameters that people put credentials in; URLs end up in logs.
 const CREDENTIALS: [&str; 7] = ["access_token", "token", "api_key", "apikey", "key", "authorization", "bearer"];
@@ -41,7 +41,7 @@ impl KnownParameters {
         let Some(query) = request.uri().query().filter(|q| !q.is_empty()) else { return Ok(()) };
         let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
-        let known = self.0.get(&(method, path.as_str().to_owned()));
+        let known = self.0.get(&(method, openapi::documented(path.as_str())));
         for parameter in query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()) {
             if known.is_some_and(|known| known.contains(parameter)) {
                 continue;
