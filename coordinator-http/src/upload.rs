@@ -33,6 +33,9 @@ pub(crate) struct Uploading {
     accepted: u64,
     waiting: BytesMut,
     reader: Option<Upload>,
+    /// After how long without an append it is asked whether the lease is still good: a box that is gone says nothing, and
+    /// whoever cancels a request says nothing here.
+    ask_after: Duration,
 }
 
 /// The end of the append that is under way; nothing, ever, if there is none.
@@ -65,7 +68,8 @@ impl Uploading {
         let channel = state.live.find(pool.name(), &lease.job_id);
         let reader = channel.map(|channel| channel.open(lease.attempt, accepted));
         let (agent, epoch) = (agent.id().clone(), agent.epoch());
-        Ok(Self { pool, agent, epoch, lease, accepted, waiting: BytesMut::new(), reader })
+        let ask_after = Duration::from_millis(state.agent_settings().lease_ttl_ms) / 4;
+        Ok(Self { pool, agent, epoch, lease, accepted, waiting: BytesMut::new(), reader, ask_after })
     }
 
     /// Takes everything in; gives the end of the output. It ends early if the attempt is no longer current.
@@ -74,6 +78,7 @@ impl Uploading {
         mut body: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin + Send,
     ) -> Result<u64, ApiError> {
         let (mut append, mut ended, mut next) = (None::<Append>, false, Instant::now());
+        let mut asks = Instant::now() + self.ask_after;
         loop {
             if append.is_none() && self.waiting.is_empty() && ended {
                 return Ok(self.accepted);
@@ -85,6 +90,7 @@ impl Uploading {
                     append = None;
                     self.appended(outcome?, &data).await?;
                     next = if self.reader.is_some() && !ended { Instant::now() + GATHERED_FOR } else { Instant::now() };
+                    asks = Instant::now() + self.ask_after;
                 }
                 chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {
                     Ok(Some(chunk)) => self.came(&chunk),
@@ -92,6 +98,7 @@ impl Uploading {
                     Err(_) => return Err(ApiError::BadRequest("the upload broke off".to_owned())),
                 },
                 () = sleep_until(next), if is_due => append = Some(self.append()),
+                () = sleep_until(asks), if append.is_none() => append = Some(self.append()),
             }
         }
     }
@@ -114,11 +121,12 @@ impl Uploading {
 
     async fn appended(&mut self, outcome: AppendOutcome, data: &[u8]) -> Result<(), ApiError> {
         match outcome {
-            AppendOutcome::Appended(ends) => {
-                debug_assert_eq!(ends, self.accepted + data.len() as u64, "nobody else writes");
+            AppendOutcome::Appended(ends) if ends == self.accepted + data.len() as u64 => {
                 self.accepted = ends;
                 Ok(())
             }
+            // Somebody else writes this output: what waits here would go to the wrong place of it.
+            AppendOutcome::Appended(_) => Err(ApiError::StaleAttempt),
             AppendOutcome::TooLong => {
                 self.end_as_too_long().await?;
                 Err(ApiError::StaleAttempt)

@@ -59,6 +59,8 @@ struct Held {
     start: u64,
     bytes: BytesMut,
     uploads: u32,
+    /// How many there have been. Only the latest is listened to.
+    opened: u64,
 }
 
 impl Channel {
@@ -68,14 +70,16 @@ impl Channel {
 
     /// Begins an upload of an attempt's output from an offset on; it lasts until the guard is dropped.
     pub(crate) fn open(self: Arc<Self>, attempt: u32, offset: u64) -> Upload {
-        {
+        let number = {
             let mut held = self.lock();
             held.uploads += 1;
+            held.opened += 1;
             (held.attempt, held.start) = (attempt, offset);
             held.bytes.clear();
-        }
+            held.opened
+        };
         self.changed.send_replace(());
-        Upload(self)
+        Upload { channel: self, number }
     }
 
     /// Tells of changes.
@@ -108,13 +112,19 @@ impl Channel {
 
 /// An upload to a channel.
 #[derive(Debug)]
-pub(crate) struct Upload(Arc<Channel>);
+pub(crate) struct Upload {
+    channel: Arc<Channel>,
+    number: u64,
+}
 
 impl Upload {
-    /// The next bytes.
+    /// The next bytes. What an upload brings that another has followed, late or of an earlier attempt, is dropped.
     pub(crate) fn push(&self, bytes: &[u8]) {
         {
-            let mut held = self.0.lock();
+            let mut held = self.channel.lock();
+            if held.opened != self.number {
+                return;
+            }
             held.bytes.extend_from_slice(bytes);
             let over = held.bytes.len().saturating_sub(HELD_BYTES);
             if over > 0 {
@@ -122,14 +132,14 @@ impl Upload {
                 held.start += over as u64;
             }
         }
-        self.0.changed.send_replace(());
+        self.channel.changed.send_replace(());
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.0.lock().uploads -= 1;
-        self.0.changed.send_replace(());
+        self.channel.lock().uploads -= 1;
+        self.channel.changed.send_replace(());
     }
 }
 
@@ -156,6 +166,18 @@ mod tests {
         assert!(!channel.is_open());
         drop(channel);
         assert!(hub.find(&pool, &job).is_none());
+    }
+
+    #[test]
+    fn late_bytes_of_an_earlier_attempt_do_not_come_into_the_answer() {
+        let (hub, (pool, job)) = (Hub::default(), names());
+        let channel = hub.join(&pool, &job);
+        let (first, second) = (Arc::clone(&channel).open(1, 0), Arc::clone(&channel).open(2, 0));
+        first.push(b"x");
+        second.push(b"ab");
+        assert_eq!(channel.after(2, 0).unwrap(), "ab");
+        drop(first);
+        assert!(channel.is_open());
     }
 
     #[test]

@@ -386,6 +386,21 @@ async fn an_upload_of_a_cancelled_attempt_is_closed_early() {
 }
 
 #[tokio::test]
+async fn an_upload_that_brings_nothing_is_closed_once_its_lease_is_gone() {
+    let world = World::with(&["--heartbeat-interval", "1s", "--heartbeat-timeout", "3s", "--lease-ttl", "4s"]).await;
+    let mut agent = serving(&world, "box", &["llama"]).await;
+    let asking = tokio::spawn(send_to(&world, request("POST", ADMIN, CHAT, Some(ask(true)))));
+    let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
+    // A box without power sends neither bytes nor the end of its connection.
+    let silent = futures_util::stream::pending::<Result<String, std::convert::Infallible>>();
+    let uploading =
+        tokio::time::timeout(Duration::from_secs(30), world.send(upload(&agent, &lease, Body::from_stream(silent))));
+    asking.abort();
+    let reply = uploading.await.unwrap();
+    assert!(reply.body.contains("/problems/stale-attempt"), "{}", reply.body);
+}
+
+#[tokio::test]
 async fn a_client_on_another_copy_gets_the_same_stream_through_redis() {
     let world = World::start().await;
     let other = world.another_copy();
