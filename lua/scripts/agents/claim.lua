@@ -33,7 +33,7 @@ local number = tonumber(ARGV[3])
 local left = { process = tonumber(ARGV[4]), inference = tonumber(ARGV[5]) }
 
 local function lease_of(j)
-  local model = agent.live(a)[j.id].model
+  local model = agent.entry(a, j.id).model
   return { j.id, j.attempt, j.lease, j.devices, redis.call('GET', key('spec', j.id)), model,
     model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
 end
@@ -68,10 +68,8 @@ measure.take(a, ARGV[6])
 -- The agent's queue, oldest first.
 local function bound()
   local entries = {}
-  for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'bound' then
-      entries[#entries + 1] = { id = job_id, order = entry.order }
-    end
+  for job_id in pairs(agent.tally(a).bound) do
+    entries[#entries + 1] = { id = job_id, order = agent.entry(a, job_id).order }
   end
   table.sort(entries, job.goes_before)
   local jobs = {}

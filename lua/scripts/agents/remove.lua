@@ -23,10 +23,8 @@ local a = agent:load(id)
 if a then
   agent:put(a, 'reach_ms', 0)
   local bound = {}
-  for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'bound' then
-      bound[#bound + 1] = job:load(job_id)
-    end
+  for job_id in pairs(agent.tally(a).bound) do
+    bound[#bound + 1] = job:load(job_id)
   end
   settle.forget_agent(a)
   for _, j in ipairs(bound) do

@@ -82,15 +82,13 @@ end
 
 -- The agent's bound jobs go elsewhere, now.
 function breaker.send_away_bound(a)
-  for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'bound' then
-      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
-      local j = job:load(job_id)
-      if j then
-        job:put(j, 'bound_until', pool.now)
-      end
-      pool.spent = pool.spent + UNITS_A_BOUND_JOB
+  for job_id in pairs(agent.tally(a).bound) do
+    redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
+    local j = job:load(job_id)
+    if j then
+      job:put(j, 'bound_until', pool.now)
     end
+    pool.spent = pool.spent + UNITS_A_BOUND_JOB
   end
 end
 
@@ -150,7 +148,7 @@ end
 
 -- What an agent holds, if it began after the agent's last edge.
 local function current(a, job_id)
-  local entry = agent.live(a)[job_id]
+  local entry = agent.entry(a, job_id)
   return entry and entry.edge == (a.edge or 0)
 end
 
