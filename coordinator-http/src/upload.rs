@@ -1,7 +1,7 @@
 //! An upload of output: to Redis, one append after the other and each with all that has come since the one before; and to
 //! whoever reads it on this copy, at once.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -20,8 +20,6 @@ use crate::{auth::callers::AgentBearer, error::ApiError, relay::live::Upload, st
 
 /// Bytes that may wait for the append before them; the connection waits if there are more.
 const WAITING_BYTES: usize = 512 * 1_024;
-/// How often Redis is written to at most while somebody reads here, who needs no Redis for that.
-const GATHERED_FOR: Duration = Duration::from_millis(25);
 
 /// An upload that has begun.
 pub(crate) struct Uploading {
@@ -32,6 +30,7 @@ pub(crate) struct Uploading {
     /// Where the output ends in Redis.
     accepted: u64,
     waiting: BytesMut,
+    /// Somebody here, who needs no Redis.
     reader: Option<Upload>,
 }
 
@@ -79,12 +78,16 @@ impl Uploading {
                 return Ok(self.accepted);
             }
             let is_due = append.is_none() && !self.waiting.is_empty();
+            if self.waiting.len() >= limits::OUTPUT_CHUNK_BYTES {
+                next = Instant::now();
+            }
             tokio::select! {
                 biased;
                 (outcome, data) = ended_append(&mut append), if append.is_some() => {
                     append = None;
                     self.appended(outcome?, &data).await?;
-                    next = if self.reader.is_some() && !ended { Instant::now() + GATHERED_FOR } else { Instant::now() };
+                    let pause = self.reader.as_ref().filter(|_| !ended).map(Upload::gathered_for);
+                    next = Instant::now() + pause.unwrap_or_default();
                 }
                 chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {
                     Ok(Some(chunk)) => self.came(&chunk),

@@ -67,15 +67,16 @@ function agent.put_standing(a)
 end
 
 local function unpack_entry(packed)
-  local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive, edge = cmsgpack.unpack(packed)
+  local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive, edge,
+    ticket = cmsgpack.unpack(packed)
   return { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices, ram = ram,
-    cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge }
+    cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
 end
 
 -- All live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
 -- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, true if it has its
--- devices to itself, and the agent's edge when it began. An agent may have hundreds: what one of them or the tally tells
--- is asked there.
+-- devices to itself, the agent's edge when it began, and true if it is a ticket's. An agent may have hundreds: what one of
+-- them or the tally tells is asked there.
 function agent.live(a)
   local entries = a.entries or {}
   if not a.is_whole then
@@ -114,13 +115,13 @@ local function count(tally, job_id, entry, by)
   end
   tally.cpus = tally.cpus + by * entry.cpus
   tally.heavy[job_id] = stays and (entry.ram > 0 or #entry.devices > 0) or nil
-  tally.bound[job_id] = stays and entry.state == 'bound' or nil
+  tally.bound[job_id] = stays and entry.state == 'bound' and not entry.ticket or nil
   tally.ending[job_id] = stays and entry.state == 'ending' or nil
 end
 
 -- How much it holds, kept with its record so that no script has to read all attempts for that: {processes, cpus (milli),
--- models = {name = requests}, and of the jobs, as {job = true}, those that are bound or ending, and the heavy ones, which
--- have memory reserved}.
+-- models = {name = requests}, and of the jobs, as {job = true}, those that are bound and no tickets, those that are ending,
+-- and the heavy ones, which have memory reserved}.
 function agent.tally(a)
   if not a.tally then
     if not a.tally_packed then
@@ -164,7 +165,7 @@ end
 function agent.hold(a, job_id, entry)
   local tally, known = agent.tally(a), a.entries and a.entries[job_id]
   local packed = cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
-    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge)
+    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge, entry.ticket)
   local is_new = redis.call('HSET', key('live', a.id), job_id, packed) == 1
   a.entries, a.changed = a.entries or {}, true
   a.entries[job_id] = entry

@@ -82,13 +82,15 @@ end
 
 -- The agent's bound jobs go elsewhere, now.
 function breaker.send_away_bound(a)
-  for job_id in pairs(agent.tally(a).bound) do
-    redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
-    local j = job:load(job_id)
-    if j then
-      job:put(j, 'bound_until', pool.now)
+  for job_id, entry in pairs(agent.live(a)) do
+    if entry.state == 'bound' then
+      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
+      local j = job:load(job_id)
+      if j then
+        job:put(j, 'bound_until', pool.now)
+      end
+      pool.spent = pool.spent + UNITS_A_BOUND_JOB
     end
-    pool.spent = pool.spent + UNITS_A_BOUND_JOB
   end
 end
 
