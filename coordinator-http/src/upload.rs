@@ -20,8 +20,6 @@ use crate::{auth::callers::AgentBearer, error::ApiError, relay::live::Upload, st
 
 /// Bytes that may wait for the append before them; the connection waits if there are more.
 const WAITING_BYTES: usize = 512 * 1_024;
-/// How often Redis is written to at most while somebody reads here, who needs no Redis for that.
-const GATHERED_FOR: Duration = Duration::from_millis(25);
 
 /// An upload that has begun.
 pub(crate) struct Uploading {
@@ -32,6 +30,7 @@ pub(crate) struct Uploading {
     /// Where the output ends in Redis.
     accepted: u64,
     waiting: BytesMut,
+    /// Somebody here, who needs no Redis.
     reader: Option<Upload>,
     /// After how long without an append it is asked whether the lease is still good: a box that is gone says nothing, and
     /// whoever cancels a request says nothing here.
@@ -84,12 +83,16 @@ impl Uploading {
                 return Ok(self.accepted);
             }
             let is_due = append.is_none() && !self.waiting.is_empty();
+            if self.waiting.len() >= limits::OUTPUT_CHUNK_BYTES {
+                next = Instant::now();
+            }
             tokio::select! {
                 biased;
                 (outcome, data) = ended_append(&mut append), if append.is_some() => {
                     append = None;
                     self.appended(outcome?, &data).await?;
-                    next = if self.reader.is_some() && !ended { Instant::now() + GATHERED_FOR } else { Instant::now() };
+                    let pause = self.reader.as_ref().filter(|_| !ended).map(Upload::gathered_for);
+                    next = Instant::now() + pause.unwrap_or_default();
                     asks = Instant::now() + self.ask_after;
                 }
                 chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {

@@ -34,15 +34,12 @@ local function served_by(a)
 end
 
 local function view(a)
-  local left, attempts, gpus, t = room.left(a), 0, {}, agent.trouble(a)
-  for _ in pairs(agent.live(a)) do
-    attempts = attempts + 1
-  end
+  local left, gpus, t = room.left(a), {}, agent.trouble(a)
   for _, device in ipairs(left.devices) do
     gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, device.left
   end
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
-    string.format('%.4f', rank.score(a, ANY_PROCESS)), attempts, a.seen_ms,
+    string.format('%.4f', rank.score(a, ANY_PROCESS)), agent.attempts(a), a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     redis.call('GET', key('facts', a.id)) or '', a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
     t.trial or '', t.guarded and '1' or '0', redis.call('GET', key('models', a.id)) or '', served_by(a) }

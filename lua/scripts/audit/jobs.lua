@@ -82,7 +82,7 @@ local function look_at_agent(j)
     -- The agent was forgotten: the job moves on when its time is over.
     return
   end
-  local entry = agent.live(a)[j.id]
+  local entry = agent.entry(a, j.id)
   if not entry then
     wrong(j, 'is ' .. j.state .. ' on ' .. a.id .. ', which does not hold it')
   elseif (entry.state == 'bound') ~= (j.state == 'scheduled') then

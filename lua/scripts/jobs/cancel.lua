@@ -44,7 +44,7 @@ end
 -- The reservation stays until the agent says that the processes are gone, or the lease and the grace are over.
 function cancel.running()
   local a = agent:load(j.agent)
-  local entry = a and agent.live(a)[j.id]
+  local entry = a and agent.entry(a, j.id)
   ending.finish(j, 'cancelled')
   if entry then
     entry.state = 'ending'

@@ -6,7 +6,7 @@ local handed = 0
 
 -- Hands a bound job to its agent under a lease, as a new attempt.
 function attempt.claim(j, a, nonce, number)
-  local entry = agent.live(a)[j.id]
+  local entry = agent.entry(a, j.id)
   if j.out > 0 then
     ending.drop_output(j)
   end
@@ -32,13 +32,13 @@ end
 
 -- Whether this lease is the agent's current attempt of the job.
 function attempt.is_current(a, job_id, number, lease)
-  local entry = agent.live(a)[job_id]
+  local entry = agent.entry(a, job_id)
   return entry ~= nil and entry.state ~= 'bound' and entry.number == number and entry.lease == lease
 end
 
 -- Ends a running job as failed; its agent is told to end the attempt, which has its reservation until then.
 function attempt.stop(j, a, message)
-  local entry = agent.live(a)[j.id]
+  local entry = agent.entry(a, j.id)
   ending.note_failure(j, a.id, j.attempt, { reason = 'backend_failed', message = message })
   ending.finish(j, 'failed')
   entry.state = 'ending'

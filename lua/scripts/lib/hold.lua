@@ -41,10 +41,7 @@ local function agent_for(j)
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', key('members', j.class), '+inf', int(least), 'LIMIT', '0', int(AGENTS))) do
     local a = agent:load(id)
     if a and not a.held and held.is_good(j, a) and not avoid.is_refused(j, id) and not capable.lacks(a, c, j) then
-      local cost = avoid.is_avoided(j, id) and 1000 or 0
-      for _ in pairs(agent.live(a)) do
-        cost = cost + 1
-      end
+      local cost = agent.attempts(a) + (avoid.is_avoided(j, id) and 1000 or 0)
       if not best or cost < best_cost then
         best, best_cost = a, cost
       end

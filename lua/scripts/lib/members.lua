@@ -223,7 +223,7 @@ end
 
 -- What an attempt had reserved to load a model is used once the model is loaded.
 local function settle_loading(a)
-  for job_id, entry in pairs(agent.live(a)) do
+  for job_id, entry in pairs(agent.heavy(a)) do
     local model = entry.model ~= '' and agent.model(a, entry.model)
     if model and model.loaded and #entry.devices > 0 then
       entry.devices = {}

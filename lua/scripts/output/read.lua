@@ -16,6 +16,7 @@
 ]]
 local SEGMENTS_READ = 4
 local FOLLOWED_FOR_MS = 15000
+local NOTED_EVERY_MS = 5000
 
 local refused = pool.enter(ARGV[5])
 if refused then
@@ -41,7 +42,7 @@ while offset < j.out and number <= last and #pieces < 2 * SEGMENTS_READ do
   number = number + 1
 end
 local a = ARGV[4] == '1' and j.state == 'running' and agent:load(j.agent)
-if a then
+if a and (a.read_ms or 0) < pool.now + FOLLOWED_FOR_MS - NOTED_EVERY_MS then
   agent:put(a, 'read_ms', pool.now + FOLLOWED_FOR_MS)
   record.flush(agent)
 end
