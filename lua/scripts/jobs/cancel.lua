@@ -26,10 +26,13 @@ function cancel.pending()
 end
 
 function cancel.blocked()
+  job:put(j, 'needs', nil)
   ending.finish(j, 'cancelled')
 end
 
-cancel.delayed = cancel.blocked
+function cancel.delayed()
+  ending.finish(j, 'cancelled')
+end
 
 function cancel.scheduled()
   local a = agent:load(j.agent)

@@ -32,6 +32,8 @@ function class.use(cid, spec)
   end
   redis.call('HSET', key('class', cid), 'spec', spec, 'cursor', '')
   redis.call('HDEL', key('class', cid), 'incomplete')
+  -- Should there be no time for it now.
+  redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   return true
 end
 

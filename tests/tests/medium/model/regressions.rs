@@ -6,12 +6,13 @@ use titan_tests::redis::RedisServer;
 
 use super::{
     Teller,
-    steps::{Event, Number, Run, Step, Which},
+    steps::{Case, Event, Keep, Number, Run, Step, Which},
 };
 
 async fn tell(steps: &[Step]) {
     let redis = RedisServer::start().await;
-    let told = Teller::new(&redis.url()).tell(Profile::Balanced, steps).await;
+    let case = Case { profile: Profile::Balanced, keep: Keep::Usual, steps: steps.to_vec() };
+    let told = Teller::new(&redis.url()).tell(&case).await;
     told.map_err(TestCaseError::fail).unwrap();
 }
 
