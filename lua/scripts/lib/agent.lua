@@ -20,6 +20,11 @@ function agent.unpack(id, packed)
   }
 end
 
+function agent.is_whole(a)
+  return type(a.state) == 'string' and type(a.epoch) == 'number' and type(a.reach_ms) == 'number'
+    and type(a.caps_packed) == 'string'
+end
+
 function agent.pack(a)
   return cmsgpack.pack(
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
@@ -64,6 +69,18 @@ function agent.put_standing(a)
   agent:put(a, 'standing_packed', #a.standing > 0 and cmsgpack.pack(unpack(a.standing)) or nil)
 end
 
+local function read_live(live, flat, from, to)
+  for i = from, to, 2 do
+    local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive,
+      edge = cmsgpack.unpack(flat[i + 1])
+    if type(vram) ~= 'number' or type(devices) ~= 'table' or type(claim) ~= 'number' then
+      error('no live attempt')
+    end
+    live[flat[i]] = { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices,
+      ram = ram, cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge }
+  end
+end
+
 -- The live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
 -- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, true if it has its
 -- devices to itself, and the agent's edge when it began.
@@ -71,11 +88,12 @@ function agent.live(a)
   if not a.live then
     a.live = {}
     local flat = redis.call('HGETALL', key('live', a.id))
-    for i = 1, #flat, 2 do
-      local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive,
-        edge = cmsgpack.unpack(flat[i + 1])
-      a.live[flat[i]] = { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices,
-        ram = ram, cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge }
+    if not pcall(read_live, a.live, flat, 1, #flat) then
+      -- What can't be read is nobody's: its job moves on at the end of its lease.
+      a.live = {}
+      for i = 1, #flat, 2 do
+        pcall(read_live, a.live, flat, i, i)
+      end
     end
   end
   return a.live

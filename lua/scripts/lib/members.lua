@@ -201,8 +201,9 @@ end
 function members.enrol(a)
   for _, cid in ipairs(redis.call('ZREVRANGE', key('classes'), 0, CLASSES_TRIED - 1)) do
     local spec = redis.call('HGET', key('class', cid), 'spec')
-    if spec then
-      admit(a, class.decode(cid, spec))
+    local c = spec and class.read(cid, spec)
+    if c then
+      admit(a, c)
     end
   end
 end
