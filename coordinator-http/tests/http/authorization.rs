@@ -77,14 +77,14 @@ const OPERATIONS: &[(&str, For)] = &[
 const JOIN: (&str, For) = ("join_agent", For::Joiner);
 
 /// One operation of the document.
-struct Operation {
-    id: String,
-    method: String,
-    path: String,
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
     security: Value,
 }
 
-fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let document: Value = serde_json::from_str(&titan_coordinator::openapi().to_json().unwrap()).unwrap();
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {

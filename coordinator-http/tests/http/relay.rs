@@ -318,7 +318,7 @@ async fn an_idempotency_key_gives_one_execution_and_its_answer_to_all_who_ask() 
 }
 
 /// An upload by an agent, whose body the test feeds.
-fn upload(agent: &TestAgent, lease: &Value, body: Body) -> Request<Body> {
+pub(crate) fn upload(agent: &TestAgent, lease: &Value, body: Body) -> Request<Body> {
     let path = format!("/api/v1/jobs/{}/attempts/{}/stream", lease["job_id"].as_str().unwrap(), lease["attempt"]);
     let mut upload = request("POST", &agent.token, &path, None);
     upload.headers_mut().insert("x-titan-lease", lease["lease_id"].as_str().unwrap().parse().unwrap());

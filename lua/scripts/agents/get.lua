@@ -18,6 +18,7 @@ local refused = pool.enter(ARGV[4])
 if refused then
   return refused
 end
+local LOOKS = 4
 local ANY_PROCESS = { kind = 'process', model = '', gpus = 0 }
 
 local function digits(number)
@@ -45,16 +46,30 @@ local function view(a)
     t.trial or '', t.guarded and '1' or '0', redis.call('GET', key('models', a.id)) or '', served_by(a) }
 end
 
-local ids = { ARGV[1] }
-if ARGV[1] == '' then
-  local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]
-  ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, tonumber(ARGV[3]))
-end
 local reply = { 'agents' }
-for _, id in ipairs(ids) do
-  local a = agent:load(id)
-  if a then
-    reply[#reply + 1] = view(a)
+if ARGV[1] ~= '' then
+  local a = agent:need(ARGV[1])
+  reply[2] = a and view(a)
+  return reply
+end
+
+-- A page has as many as it may, whatever else the registry names.
+local limit, last = tonumber(ARGV[3]), ARGV[2]
+for _ = 1, LOOKS do
+  local from = last == '' and '-' or '(' .. last
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    local a = agent:load(id)
+    if a then
+      reply[#reply + 1] = view(a)
+    end
+    last = id
+    if #reply > limit then
+      return reply
+    end
+  end
+  if #ids < limit then
+    break
   end
 end
 return reply

@@ -173,7 +173,7 @@ local function look_at_ranks(a)
 end
 
 local function look(id)
-  local a = agent:load(id)
+  local a = agent:need(id)
   if not a then
     return ledger.add('agent', id, 'is listed and has no record')
   end

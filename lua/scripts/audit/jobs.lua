@@ -125,7 +125,7 @@ local function look_at_dependencies(j)
 end
 
 local function look(id)
-  local j = job:load(id)
+  local j = job:need(id)
   if not j then
     return ledger.add('job', id, 'is listed and has no record')
   end

@@ -13,7 +13,7 @@ local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end
-local j = job:load(ARGV[1])
+local j = job:need(ARGV[1])
 if not j then
   return { 'not_found' }
 end
@@ -26,10 +26,13 @@ function cancel.pending()
 end
 
 function cancel.blocked()
+  job:put(j, 'needs', nil)
   ending.finish(j, 'cancelled')
 end
 
-cancel.delayed = cancel.blocked
+function cancel.delayed()
+  ending.finish(j, 'cancelled')
+end
 
 function cancel.scheduled()
   local a = agent:load(j.agent)

@@ -1,5 +1,6 @@
---[[ jobs/retry: tries a job again that failed or was cancelled, with a new budget of attempts. One that has not ended stays as
-     it is.
+--[[ jobs/retry: tries a job again that failed or was cancelled, with a new budget of attempts. It waits again for what it
+     depends on, as that stands now, and for its time if it never began. One that has not ended stays as it is, and so does
+     one that was cancelled because of another that is kept no more.
 
   KEYS[1]  pool    hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent  none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -10,13 +11,13 @@
   Returns  {"done", state} | {"completed"} | {"forgotten"}: what the model was asked is kept no more | {"ending"}: the processes of its last attempt are not gone yet | {"full"}
            | {"not_found"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
-  Cost     O(log N)
+  Cost     O(dependencies · log N)
 ]]
 local refused = pool.enter(ARGV[3])
 if refused then
   return refused
 end
-local j = job:load(ARGV[1])
+local j = job:need(ARGV[1])
 if not j then
   return { 'not_found' }
 elseif j.state == 'completed' then
@@ -29,13 +30,19 @@ elseif j.ticket or (j.kind ~= 'process' and not j.keeps) then
   return { 'forgotten' }
 elseif redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= tonumber(ARGV[2]) then
   return { 'full' }
+elseif dependencies.is_hopeless(j) then
+  return due.finish({ 'done', j.state })
 end
 redis.call('ZREM', key('ended'), j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
   'probe', 'not_after' }) do
   job:put(j, field, nil)
 end
+if j.attempt > 0 then
+  -- The wait after an attempt that failed, and no wish of the submitter.
+  job:put(j, 'not_before', nil)
+end
 job:put(j, 'free', j.attempt)
 event.job('retried', j)
-queue.put(j)
+dependencies.restart(j)
 return due.finish({ 'done', j.state })

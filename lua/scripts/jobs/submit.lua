@@ -117,7 +117,11 @@ local function accept(new, is_last)
     explanation = explain.survey(j, ARGV[at + 1])
   end
   job:adopt(j)
-  record.keep(key('spec', j.id), ARGV[at + 11])
+  local spec = ARGV[at + 11]
+  if new.options and new.options.depends_on then
+    spec = dependencies.spell(spec, new.options, meant)
+  end
+  record.keep(key('spec', j.id), spec)
   if ARGV[at + 14] ~= '' then
     record.keep(key('prompt', j.id), ARGV[at + 14])
   end

@@ -20,6 +20,11 @@ function agent.unpack(id, packed)
   }
 end
 
+function agent.is_whole(a)
+  return type(a.state) == 'string' and type(a.epoch) == 'number' and type(a.reach_ms) == 'number'
+    and type(a.caps_packed) == 'string'
+end
+
 function agent.pack(a)
   local t = a.tally
   local tally_packed = t and cmsgpack.pack(t.processes, t.cpus, t.models, t.heavy, t.bound, t.ending) or a.tally_packed
@@ -66,9 +71,13 @@ function agent.put_standing(a)
   agent:put(a, 'standing_packed', #a.standing > 0 and cmsgpack.pack(unpack(a.standing)) or nil)
 end
 
+-- What can't be read is nobody's: its job moves on at the end of its lease.
 local function unpack_entry(packed)
   local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive, edge,
     ticket = cmsgpack.unpack(packed)
+  if type(vram) ~= 'number' or type(devices) ~= 'table' or type(claim) ~= 'number' then
+    error('no live attempt')
+  end
   return { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices, ram = ram,
     cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
 end
@@ -79,14 +88,17 @@ end
 -- them or the tally tells is asked there.
 function agent.live(a)
   local entries = a.entries or {}
-  if not a.is_whole then
-    a.entries, a.is_whole = entries, true
+  if not a.all_read then
+    a.entries, a.all_read = entries, true
     for job_id, entry in pairs(entries) do
       entries[job_id] = entry or nil
     end
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      entries[flat[i]] = entries[flat[i]] or unpack_entry(flat[i + 1])
+      if not entries[flat[i]] then
+        local is_good, entry = pcall(unpack_entry, flat[i + 1])
+        entries[flat[i]] = is_good and entry or nil
+      end
     end
   end
   return entries
@@ -96,9 +108,10 @@ end
 function agent.entry(a, job_id)
   local entries = a.entries or {}
   local entry = entries[job_id]
-  if entry == nil and not a.is_whole then
+  if entry == nil and not a.all_read then
     local packed = redis.call('HGET', key('live', a.id), job_id)
-    entry = packed and unpack_entry(packed)
+    local is_good, read = pcall(unpack_entry, packed or '')
+    entry = packed and is_good and read
     a.entries, entries[job_id] = entries, entry
   end
   return entry or nil

@@ -17,6 +17,7 @@ function dependencies.missing(options, meant)
 end
 
 local function fail(j, dependency)
+  job:put(j, 'needs', nil)
   job:put(j, 'reason', 'dependency_failed')
   job:put(j, 'message', 'job ' .. dependency.id .. ' is ' .. dependency.state)
   ending.finish(j, 'cancelled')
@@ -32,6 +33,18 @@ local function allows(dependency, j)
   return nil
 end
 
+-- What was submitted, with the ids that those it depends on have, where this call only repeats their submission.
+function dependencies.spell(spec, options, meant)
+  for _, id in ipairs(options.depends_on or {}) do
+    local dependency = meant[id]
+    if dependency and dependency.id ~= id then
+      local quoted = string.gsub('"' .. id .. '"', '%p', '%%%0')
+      spec = string.gsub(spec, quoted, '"' .. dependency.id .. '"')
+    end
+  end
+  return spec
+end
+
 -- Notes the conditions of a new job.
 function dependencies.note(j, options)
   job:put(j, 'not_before', options.not_before)
@@ -40,12 +53,13 @@ function dependencies.note(j, options)
   job:put(j, 'on_failure', options.on_failure)
 end
 
--- Starts a new job that has conditions: it waits for what it depends on, and for its time.
-function dependencies.start(j, options, meant)
+-- Starts a job that has conditions: it waits for what it depends on, and for its time. `find` gives what has an id; nil if
+-- that is kept no more, and so has let the job go on.
+local function start(j, ids, find)
   local waits_for, seen = 0, {}
-  for _, id in ipairs(options.depends_on or {}) do
-    local dependency = meant[id] or job:load(id)
-    local allowed = allows(dependency, j)
+  for _, id in ipairs(ids) do
+    local dependency = find(id)
+    local allowed = not dependency or allows(dependency, j)
     if allowed == false then
       return fail(j, dependency)
     elseif allowed == nil and not seen[dependency.id] then
@@ -53,6 +67,9 @@ function dependencies.start(j, options, meant)
       waits_for = waits_for + 1
       redis.call('ZADD', key('dependents', dependency.id), int(pool.next_seq()), j.id)
       job:put(dependency, 'dependents', '1')
+    elseif dependency and dependency.dependents and not j.is_new then
+      -- It waited for this one before, and is not to be told of its end any more.
+      redis.call('ZREM', key('dependents', dependency.id), j.id)
     end
   end
   if waits_for == 0 then
@@ -60,6 +77,32 @@ function dependencies.start(j, options, meant)
   end
   job:put(j, 'needs', waits_for)
   job.move(j, 'blocked')
+end
+
+-- Starts a new job.
+function dependencies.start(j, options, meant)
+  start(j, options.depends_on or {}, function(id)
+    return meant[id] or job:load(id)
+  end)
+end
+
+local function of(j)
+  local spec = cjson.decode(redis.call('GET', key('spec', j.id)))
+  return type(spec.depends_on) == 'table' and spec.depends_on or {}
+end
+
+-- Whether the job was cancelled because of one that is kept no more: nothing can let it go on.
+function dependencies.is_hopeless(j)
+  local cause = j.reason == 'dependency_failed' and string.match(j.message or '', '^job (%S+) is ')
+  return cause and not job:load(cause)
+end
+
+-- Starts a job anew: it waits for what it depends on as that stands now.
+function dependencies.restart(j)
+  redis.call('ZREM', key('due'), 'job:' .. j.id)
+  start(j, of(j), function(id)
+    return job:load(id)
+  end)
 end
 
 local function tell(j, dependency)

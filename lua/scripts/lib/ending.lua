@@ -28,6 +28,9 @@ function ending.finish(j, state)
   job.move(j, state)
   job:put(j, 'ended', pool.now)
   redis.call('ZADD', key('ended'), int(pool.now), j.id)
+  if j.ticket then
+    redis.call('ZREM', key('tickets', j.owner), j.id)
+  end
   event.job(state, j)
   ending.wake(j)
   if j.dependents then

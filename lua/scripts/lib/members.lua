@@ -9,6 +9,9 @@ local DROPPED_AFTER_MS = 600000
 local CLASSES_OF_AN_AGENT = 32
 local CLASSES_TRIED = 128
 
+-- Agents that this script has looked at for one class or another.
+local looked_at = 0
+
 -- The most memory that an agent could ever give to one job of the class.
 local function capacity(caps, c)
   if c.gpus == 0 then
@@ -111,7 +114,9 @@ end
 local function make_slice(cid, spec, cursor)
   local c = class.decode(cid, spec)
   local from = cursor == '' and '-' or '(' .. cursor
-  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
+  local most = SLICE - looked_at
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, most)
+  looked_at = looked_at + #ids
   for _, id in ipairs(ids) do
     local a = agent:load(id)
     if a and admit(a, c) then
@@ -120,7 +125,7 @@ local function make_slice(cid, spec, cursor)
   end
   queue.place_waiting(cid)
   pool.spent = pool.spent + math.floor(#ids / AGENTS_A_UNIT)
-  if #ids < SLICE then
+  if #ids < most then
     redis.call('HDEL', key('class', cid), 'cursor')
     redis.call('ZADD', key('due'), int(pool.now + DROPPED_AFTER_MS), 'class:' .. cid)
   else
@@ -132,7 +137,9 @@ end
 -- Takes the next slice of members out of a class that nobody uses, and forgets the class when none is left.
 local function drop_slice(cid)
   redis.call('HSET', key('class', cid), 'incomplete', '1')
-  local ids = redis.call('ZRANGE', key('members', cid), 0, SLICE - 1)
+  local most = SLICE - looked_at
+  local ids = redis.call('ZRANGE', key('members', cid), 0, most - 1)
+  looked_at = looked_at + #ids
   for _, id in ipairs(ids) do
     local a = agent:load(id)
     if a then
@@ -142,7 +149,7 @@ local function drop_slice(cid)
     end
   end
   pool.spent = pool.spent + math.floor(#ids / AGENTS_A_UNIT)
-  if #ids == SLICE then
+  if #ids == most then
     return redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   end
   for step = 0, rank.TRIAL do
@@ -153,12 +160,12 @@ local function drop_slice(cid)
   redis.call('ZREM', key('due'), 'class:' .. cid)
 end
 
--- Goes on making a class, or drops one that no job has used for 10 minutes and none waits in: one slice a script.
+-- Goes on making a class, or drops one that no job has used for 10 minutes and none waits in: for all classes together one
+-- slice a script.
 function members.settle(cid)
-  if members.sliced then
+  if looked_at >= SLICE then
     return
   end
-  members.sliced = true
   local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'used_ms')
   if not found[1] then
     redis.call('ZREM', key('due'), 'class:' .. cid)
@@ -194,8 +201,9 @@ end
 function members.enrol(a)
   for _, cid in ipairs(redis.call('ZREVRANGE', key('classes'), 0, CLASSES_TRIED - 1)) do
     local spec = redis.call('HGET', key('class', cid), 'spec')
-    if spec then
-      admit(a, class.decode(cid, spec))
+    local c = spec and class.read(cid, spec)
+    if c then
+      admit(a, c)
     end
   end
 end

@@ -172,7 +172,10 @@ end
 function queue.place_waiting(cid)
   for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, FILLED_AT_ONCE - 1)) do
     local j = job:load(id)
-    local a, devices = place.find(j)
+    local a, devices
+    if j then
+      a, devices = place.find(j)
+    end
     if a then
       bind_waiting(j, a, devices)
     end

@@ -80,7 +80,7 @@ local function ended(j)
   end
   if j.dependents then
     job.wake_at(j, pool.now + 1000)
-  elseif retention.is_over() then
+  elseif retention.surplus() == j.id then
     ending.forget(j)
     retention.trim()
   elseif pool.now >= j.ended + pool.job_keep then

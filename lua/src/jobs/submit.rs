@@ -293,8 +293,9 @@ impl Submit<'_> {
         args.push(spec.priority).push(spec.max_attempts).push(title(spec));
         // What a model is asked is kept apart, since it is forgotten before the rest.
         let inference = spec.inference.as_ref().map(InferenceSpec::without_body);
+        let depends_on = dependencies(spec, meant).map(str::to_owned).collect();
         let stored = Spec {
-            job: SubmitJob { inference, ..spec.clone() },
+            job: SubmitJob { inference, depends_on, ..spec.clone() },
             owner: self.owner.to_owned(),
             traceparent: job.traceparent,
         };
@@ -364,9 +365,7 @@ fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
         options.insert("labels".to_owned(), json!(labels_text(&spec.labels)));
     }
     if !spec.depends_on.is_empty() {
-        let ids: Vec<&str> =
-            spec.depends_on.iter().map(|id| meant.get(id.as_str()).copied().unwrap_or(id.as_str())).collect();
-        options.insert("depends_on".to_owned(), json!(ids));
+        options.insert("depends_on".to_owned(), json!(dependencies(spec, meant).collect::<Vec<_>>()));
         let word = match spec.on_dependency_failure {
             OnDependencyFailure::Cancel => "cancel",
             OnDependencyFailure::Run => "run",
@@ -387,6 +386,11 @@ fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
         options.insert("idem".to_owned(), json!({ "key": idempotency.key, "body": idempotency.body }));
     }
     if options.is_empty() { String::new() } else { serde_json::Value::Object(options).to_string() }
+}
+
+/// What a job depends on, by the ids that those jobs got.
+fn dependencies<'a>(spec: &'a SubmitJob, meant: &BTreeMap<&'a str, &'a str>) -> impl Iterator<Item = &'a str> {
+    spec.depends_on.iter().map(|id| meant.get(id.as_str()).copied().unwrap_or(id.as_str()))
 }
 
 fn submitted(mut r: Reply) -> Result<Submitted, StoreError> {

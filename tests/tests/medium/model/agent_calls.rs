@@ -10,7 +10,7 @@ use titan_api::{
 
 use super::{
     room::mb,
-    state::{Measured, Model, Outcome, Phase},
+    state::{Measured, Model, Outcome, Phase, Spent},
     words::{Call, Reply},
 };
 
@@ -81,7 +81,7 @@ impl Model {
         for (id, phase) in self.choices.in_some_order(unlisted) {
             match phase {
                 Phase::Ending => self.bury(&id, name),
-                _ => self.attempt_failed(&id, name, Outcome::default(), true),
+                _ => self.attempt_failed(&id, name, Outcome::default(), Spent::Free),
             }
         }
     }
@@ -174,7 +174,7 @@ impl Model {
             Happening::Output { offset, .. } if *offset > job.written => {
                 return Answer::OffsetMismatch { expected_offset: job.written };
             }
-            Happening::Output { offset, data, .. } => job.written = job.written.max(offset + data.len() as u64),
+            Happening::Output { offset, data, .. } => self.write(id, offset + data.len() as u64),
             end => {
                 job.done.clone_from(&job.lease);
                 if is_running { self.attempt_ended(name, id, end) } else { self.bury(id, name) }
@@ -201,12 +201,13 @@ impl Model {
                 }
                 let outcome =
                     Outcome { reason: Some(*reason), exit_code: *exit_code, signal: *signal, message: message.clone() };
-                self.attempt_failed(id, name, outcome, is_refusal);
+                let spent = if is_refusal { Spent::Free } else { Spent::ByItsOwnDoing };
+                self.attempt_failed(id, name, outcome, spent);
             }
             _ => {
                 let why = Outcome { reason: Some(Reason::Released), ..Outcome::default() };
-                let never_began = self.jobs[id].started_ms.is_none();
-                self.attempt_failed(id, name, why, never_began);
+                let spent = if self.jobs[id].started_ms.is_none() { Spent::Free } else { Spent::Counts };
+                self.attempt_failed(id, name, why, spent);
             }
         }
     }

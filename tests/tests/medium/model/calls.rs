@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use titan_api::{
     agents::{AgentState, Facts},
     ids::{AgentId, JobId, LeaseId},
-    jobs::{JobState, Reason, SubmitJob},
-    time::Timestamp,
+    jobs::Reason,
     work::HeldLease,
 };
 use titan_lua::{agents::TurnedAway, jobs::RetryOutcome};
 
 use super::{
-    room::could_ever,
-    state::{Agent, Job, Model, Outcome, Phase, Thing},
+    state::{Agent, Model, Outcome, Phase, Spent},
     words::{Call, From, Given, Reply},
 };
 
@@ -27,7 +25,10 @@ impl Model {
         self.told.clear();
         self.open(now_ms);
         let reply = self.dispatch(call);
+        let is_batch = matches!(call, Call::Submit { jobs, .. } if jobs.len() > 1);
         if matches!(reply, Reply::TurnedAway(_) | Reply::Taken | Reply::NotFound | Reply::Reused)
+            || matches!(reply, Reply::NoDependency { .. })
+            || reply == Reply::Unserved && is_batch
             || matches!(reply, Reply::Retried(RetryOutcome::Completed | RetryOutcome::Ending))
             || reply == Reply::Removed && matches!(call, Call::Register { .. })
         {
@@ -59,7 +60,7 @@ impl Model {
             }
             Call::Drain { agent, draining } => self.drain(agent.as_str(), *draining),
             Call::Remove { agent } => self.remove(agent.as_str()),
-            Call::Submit { job, spec, owner, idem } => self.submit(job.as_str(), spec, owner, idem.as_ref()),
+            Call::Submit { jobs, owner } => self.submit(jobs, owner),
             Call::Retry { job } => self.retry(job.as_str()),
             Call::Cancel { job } => self.cancelled(job.as_str()),
             Call::Sweep => Reply::Swept,
@@ -173,7 +174,7 @@ impl Model {
                     // However many it lost, it went down once.
                     counted = counted || self.agent_failed(&id, name);
                     let why = Outcome { reason: Some(Reason::AgentRestarted), ..Outcome::default() };
-                    self.attempt_failed(&id, name, why, false);
+                    self.attempt_failed(&id, name, why, Spent::Counts);
                 }
                 Phase::Ending => self.bury(&id, name),
             }
@@ -210,92 +211,6 @@ impl Model {
             self.tell_of_agent("removed", name);
         }
         Reply::Removed
-    }
-
-    /// A key that is known stands for its job, if the body is the same.
-    fn submit(&mut self, id: &str, spec: &SubmitJob, owner: &str, idem: Option<&(String, String)>) -> Reply {
-        let known = idem.and_then(|(key, body)| self.keys.get(key).map(|(job, known)| (job.clone(), known == body)));
-        let id = match &known {
-            Some((_, false)) => return Reply::Reused,
-            Some((job, true)) => job,
-            None => id,
-        };
-        if !self.jobs.contains_key(id) {
-            if !spec.allow_unserved && !self.agents.values().any(|a| could_ever(&a.facts, spec)) {
-                return Reply::Unserved;
-            }
-            let job = self.new_job(spec, owner);
-            self.jobs.insert(id.to_owned(), job);
-            if let Some((key, body)) = idem {
-                self.keys.insert(key.clone(), (id.to_owned(), body.clone()));
-            }
-            self.start(id);
-        }
-        match &self.jobs[id].agent {
-            Some(name) => Reply::Scheduled { agent: AgentId::new(name.clone()).unwrap() },
-            None => Reply::Pending,
-        }
-    }
-
-    pub(super) fn new_job(&mut self, spec: &SubmitJob, owner: &str) -> Job {
-        Job {
-            spec: spec.clone(),
-            owner: owner.to_owned(),
-            state: JobState::Pending,
-            order: None,
-            holds: None,
-            waits_ms: None,
-            created_ms: self.now(),
-            agent: None,
-            attempt: 0,
-            free: 0,
-            lease: None,
-            lease_until_ms: 0,
-            bound_until_ms: 0,
-            started_ms: None,
-            ended_ms: None,
-            cancelling: false,
-            done: None,
-            written: 0,
-            devices: Vec::new(),
-            outcome: Outcome::default(),
-            failures: Vec::new(),
-            avoid: Vec::new(),
-            refused: Vec::new(),
-            suspects: Vec::new(),
-            is_probe: false,
-        }
-    }
-
-    /// Places a job, or lets it wait for its time.
-    pub(super) fn start(&mut self, id: &str) {
-        match self.jobs[id].spec.not_before.map(Timestamp::as_ms).filter(|at| self.now() < *at) {
-            Some(at) => {
-                self.job(id).state = JobState::Delayed;
-                self.wake(Thing::Job(id.to_owned()), at);
-            }
-            None => self.place(id),
-        }
-    }
-
-    /// A job that failed or was cancelled begins anew, with a new budget of attempts and nothing held against anybody.
-    fn retry(&mut self, id: &str) -> Reply {
-        let Some(job) = self.jobs.get_mut(id) else { return Reply::NotFound };
-        if job.state == JobState::Completed {
-            return Reply::Retried(RetryOutcome::Completed);
-        }
-        if job.cancelling {
-            return Reply::Retried(RetryOutcome::Ending);
-        }
-        if job.state.is_ended() {
-            job.free = job.attempt;
-            (job.ended_ms, job.outcome) = (None, Outcome::default());
-            (job.order, job.waits_ms, job.is_probe) = (None, None, false);
-            (job.avoid, job.refused, job.suspects) = (Vec::new(), Vec::new(), Vec::new());
-            self.tell_of_job("retried", id);
-            self.place(id);
-        }
-        Reply::Retried(RetryOutcome::Done(self.jobs[id].state))
     }
 
     fn cancelled(&mut self, id: &str) -> Reply {

@@ -127,8 +127,9 @@ impl History {
 fn one_place_each(seen: &Seen, broken: &mut Vec<String>) {
     let count = |is: fn(JobState) -> bool| seen.summaries.values().filter(|j| is(j.state)).count() as u64;
     let c = seen.job_counts;
-    let counted = [c.delayed, c.pending, c.scheduled, c.running, c.ended];
+    let counted = [c.blocked, c.delayed, c.pending, c.scheduled, c.running, c.ended];
     let listed = [
+        count(|s| s == JobState::Blocked),
         count(|s| s == JobState::Delayed),
         count(|s| s == JobState::Pending),
         count(|s| s == JobState::Scheduled),
@@ -137,7 +138,7 @@ fn one_place_each(seen: &Seen, broken: &mut Vec<String>) {
     ];
     if counted != listed {
         broken.push(format!(
-            "jobs delayed, pending, scheduled, running, ended: {listed:?} by the list, {counted:?} by the counts"
+            "jobs blocked, delayed, pending, scheduled, running, ended: {listed:?} by the list, {counted:?} by the counts"
         ));
     }
 }
@@ -183,11 +184,16 @@ fn nothing_is_overdue(model: &Model, broken: &mut Vec<String>) {
     for (id, job) in &model.jobs {
         let is_overdue = match job.state {
             JobState::Pending => false,
-            JobState::Delayed => job.spec.not_before.is_none_or(|time| now >= time.as_ms()),
+            JobState::Blocked => {
+                let has_ended = |id: &String| model.jobs.get(id).is_none_or(|other| other.state.is_ended());
+                job.spec.depends_on.iter().all(has_ended)
+            }
+            JobState::Delayed => job.not_before_ms.is_none_or(|at| now >= at),
             JobState::Scheduled => now >= job.bound_until_ms,
             JobState::Running => now >= job.lease_until_ms + grace,
             _ if job.cancelling => now >= job.lease_until_ms + grace,
-            _ => now >= job.ended_ms.unwrap_or(0) + Model::ms(s.job_retention_ms),
+            // One whose dependents were just told is looked at a second later.
+            _ => now >= job.ended_ms.unwrap_or(0) + Model::ms(s.job_retention_ms) + 1_000,
         };
         if is_overdue {
             broken.push(format!("{id} is {} and overdue", job.state));

@@ -2,17 +2,20 @@
 
 use titan_api::jobs::{JobState, Reason};
 
-use super::state::{Failure, Model, Outcome, Phase, Thing};
+use super::state::{Failure, Model, Outcome, Phase, Spent, Thing};
 
 /// Failures of a job that are kept.
 const FAILURES_KEPT: usize = 16;
 /// Agents that a job keeps in a list.
 const AGENTS_LISTED: usize = 8;
+/// The longest wait between attempts.
+const LONGEST_BACKOFF_MS: i64 = 3_600_000;
 
 impl Model {
     /// Hands a bound job to its agent as a new attempt.
     pub(super) fn begin_attempt(&mut self, id: &str, name: &str, claim: u64) {
         let (now, lease_ms) = (self.now(), Self::ms(self.settings.lease_ttl_ms));
+        self.drop_output(id);
         let job = self.jobs.get_mut(id).unwrap();
         let agent = self.agents.get_mut(name).unwrap();
         let live = agent.live.get_mut(id).unwrap();
@@ -39,13 +42,13 @@ impl Model {
     }
 
     /// The attempt ended other than well; the job is tried again unless its attempts are used up.
-    pub(super) fn attempt_failed(&mut self, id: &str, name: &str, why: Outcome, is_free: bool) {
+    pub(super) fn attempt_failed(&mut self, id: &str, name: &str, why: Outcome, spent: Spent) {
         if self.agents.contains_key(name) {
             self.release(id, name);
         }
         let now = self.now();
         let job = self.job(id);
-        job.free += u32::from(is_free);
+        job.free += u32::from(spent == Spent::Free);
         if why.reason.is_some() {
             job.failures.push(Failure {
                 attempt: job.attempt,
@@ -63,8 +66,24 @@ impl Model {
             self.end(id, JobState::Cancelled);
         } else {
             self.tell_of_job("retried", id);
-            self.place(id);
+            match (spent, self.jobs[id].spec.backoff_ms) {
+                (Spent::ByItsOwnDoing, 1..) => {
+                    let until_ms = self.backoff_until(id);
+                    self.delay(id, until_ms);
+                }
+                _ => self.place(id),
+            }
         }
+    }
+
+    /// Until when a job waits after an attempt: twice as long each time, and never less than half of that. Within this
+    /// it is as the store has it.
+    fn backoff_until(&self, id: &str) -> i64 {
+        let (now, job) = (self.now(), &self.jobs[id]);
+        let doubled = Self::ms(job.spec.backoff_ms).saturating_mul(1 << (job.spent() - 1).min(20));
+        let most = doubled.min(LONGEST_BACKOFF_MS);
+        let may_be = now + most / 2..now + most;
+        self.hints.get(id).copied().filter(|at| may_be.contains(at)).unwrap_or(may_be.start)
     }
 
     /// Ends a job for good.
@@ -75,6 +94,10 @@ impl Model {
         self.tell_of_job(state.as_str(), id);
         let until = now + Self::ms(self.settings.job_retention_ms);
         self.wake(Thing::Job(id.to_owned()), until);
+        if self.jobs[id].has_dependents {
+            self.wake(Thing::After(id.to_owned()), now);
+        }
+        self.trim();
     }
 
     /// The processes of a cancelled attempt are gone.
@@ -105,7 +128,8 @@ impl Model {
         if state == JobState::Pending {
             self.leave_line(id);
         }
-        self.job(id).outcome.reason = Some(Reason::Cancelled);
+        let job = self.job(id);
+        (job.outcome.reason, job.needs) = (Some(Reason::Cancelled), None);
         self.end(id, JobState::Cancelled);
         let Some(name) = agent.filter(|name| self.agents.contains_key(name)) else { return };
         match state {

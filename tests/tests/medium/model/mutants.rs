@@ -23,8 +23,11 @@ use titan_tests::{
     rewriter::{Change, Rewriter},
 };
 
-use self::table::{MUTANTS, Mutant, Told};
-use super::Teller;
+use self::table::{Mutant, Told, all};
+use super::{
+    Teller,
+    steps::{Case, Keep},
+};
 use crate::store::world::agent_id;
 
 /// What a call fails with if the script itself fails: such a mutant would show nothing about the rules.
@@ -39,9 +42,11 @@ async fn told(mutant: &Mutant, replace: String) -> Result<(), String> {
     let redis = RedisServer::start().await;
     let rewriter = Rewriter::to(&redis.address(), Change { find: find.to_owned(), times, replace }).await;
     let told = match mutant.told {
-        Told::Story(steps) => {
+        Told::Story(steps) | Told::Kept(_, steps) => {
+            let keep = if let Told::Kept(keep, _) = mutant.told { keep } else { Keep::Usual };
+            let case = Case { profile: Profile::Balanced, keep, steps: steps() };
             let teller = Teller::new(&rewriter.url());
-            let story = async { teller.tell(Profile::Balanced, &steps()).await };
+            let story = async { teller.tell(&case).await };
             AssertUnwindSafe(story).catch_unwind().await.unwrap_or_else(|_| Err("the model has no answer".to_owned()))
         }
         Told::JoinToken => join_twice(&rewriter.url()).await,
@@ -96,6 +101,6 @@ async fn shortcoming(mutant: &Mutant) -> Option<String> {
 #[test]
 fn every_wrong_script_of_the_table_is_noticed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let shortcomings: Vec<_> = MUTANTS.iter().filter_map(|m| runtime.block_on(shortcoming(m))).collect();
+    let shortcomings: Vec<_> = all().filter_map(|m| runtime.block_on(shortcoming(m))).collect();
     assert!(shortcomings.is_empty(), "{}", shortcomings.join("\n"));
 }

@@ -145,10 +145,12 @@ impl Model {
         self.waiting_for(name).into_iter().find(|id| fits(id)).or_else(own).cloned()
     }
 
-    /// Binds pending jobs to an agent as long as one fits, at most `most`.
+    /// Binds pending jobs to an agent as long as one fits, at most `most`, or as many as this call may; the rest later.
     pub(super) fn fill(&mut self, name: &str, most: Option<usize>) -> Vec<String> {
         let mut bound = Vec::new();
+        let (is_limited, now) = (most.is_none(), self.now());
         let most = most.unwrap_or(FILLED_AT_ONCE.saturating_sub(self.filled));
+        let is_waited_for = self.jobs.values().any(|j| j.state == JobState::Pending);
         while self.agents[name].takes_work(self.now())
             && bound.len() < most
             && let Some(id) = self.first_fitting(name)
@@ -157,6 +159,9 @@ impl Model {
             self.bind(&id, name);
             self.filled += 1;
             bound.push(id);
+        }
+        if is_limited && is_waited_for && bound.len() == most && self.agents[name].takes_work(now) {
+            self.wake(Thing::Room(name.to_owned()), now);
         }
         bound
     }

@@ -6,12 +6,13 @@ use titan_tests::redis::RedisServer;
 
 use super::{
     Teller,
-    steps::{Event, Number, Run, Step, Which},
+    steps::{Case, Event, Keep, Number, Run, Step, Which},
 };
 
 async fn tell(steps: &[Step]) {
     let redis = RedisServer::start().await;
-    let told = Teller::new(&redis.url()).tell(Profile::Balanced, steps).await;
+    let case = Case { profile: Profile::Balanced, keep: Keep::Usual, steps: steps.to_vec() };
+    let told = Teller::new(&redis.url()).tell(&case).await;
     told.map_err(TestCaseError::fail).unwrap();
 }
 
@@ -58,6 +59,12 @@ async fn a_taken_over_attempt_is_of_no_claim_of_the_new_run() {
 async fn a_job_is_cancelled_though_its_agent_was_removed_and_is_back() {
     let back = [Step::Remove { agent: 2 }, Step::Join { agent: 2 }];
     tell(&[&[submit(4, 0), ROUND], &back[..], &[Step::Cancel { job: 0 }]].concat()).await;
+}
+
+#[tokio::test]
+async fn every_new_kind_of_job_in_a_batch_is_found_its_agents() {
+    // Two jobs without GPUs and two kinds with some, none of which was there before.
+    tell(&[Step::Batch { key: 0, shape: 4 }, Step::Batch { key: 1, shape: 1 }]).await;
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub(super) struct Seen {
     pub(super) changed: Vec<jobs::Job>,
     pub(super) agent_counts: AgentCounts,
     pub(super) job_counts: JobCounts,
+    /// Until when those of them wait that wait for a time.
+    pub(super) begins: BTreeMap<String, i64>,
     /// What the last call has told listeners, in some order.
     pub(super) told: Vec<String>,
     /// The number of the last event.
@@ -55,10 +57,12 @@ impl Seen {
             |(id, now): &(&String, &JobSummary)| before.summaries.get(*id) != Some(now) || named.contains(&now.id);
         let news = summaries.iter().filter(is_news).map(|(_, job)| GetJob { job: &job.id });
         let reading: Vec<_> = news.collect();
-        let changed = try_join_all(reading.iter().map(|get| get.run(pool))).await?.into_iter().flatten().collect();
+        let changed = try_join_all(reading.iter().map(|get| get.run(pool))).await?.into_iter().flatten();
+        let changed: Vec<jobs::Job> = changed.collect();
+        let begins = changed.iter().filter_map(|job| Some((job.id.to_string(), job.not_before?.as_ms()))).collect();
         let told = events.events.iter().map(told).collect();
         let last_event = events.next_after;
-        Ok(Self { agents, summaries, changed, agent_counts: status.0, job_counts: status.1, told, last_event })
+        Ok(Self { agents, summaries, changed, begins, agent_counts: status.0, job_counts: status.1, told, last_event })
     }
 }
 
@@ -157,7 +161,7 @@ impl Model {
     fn job_counts(&self) -> JobCounts {
         let count = |is: fn(JobState) -> bool| self.jobs.values().filter(|j| is(j.state)).count() as u64;
         JobCounts {
-            blocked: 0,
+            blocked: count(|s| s == JobState::Blocked),
             delayed: count(|s| s == JobState::Delayed),
             pending: count(|s| s == JobState::Pending),
             scheduled: count(|s| s == JobState::Scheduled),
@@ -195,6 +199,9 @@ fn compare_summary(d: &mut Differences, id: &str, job: &Job, seen: &JobSummary) 
 fn compare_job(d: &mut Differences, job: &Job, seen: &jobs::Job) {
     let of = |what: &str| format!("{}: {what}", seen.id);
     d.compare(|| of("cancelling"), &job.cancelling, &seen.cancelling);
+    d.compare(|| of("time to begin"), &job.not_before_ms, &seen.not_before.map(Timestamp::as_ms));
+    d.compare(|| of("dependencies"), &job.spec.depends_on, &seen.depends_on);
+    d.compare(|| of("jobs to wait for"), &job.needs, &seen.waits_for);
     d.compare(|| of("devices"), &job.devices, &seen.devices);
     d.compare(|| of("output"), &job.written, &seen.output_bytes);
     d.compare(|| of("signal"), &job.outcome.signal, &seen.signal);

@@ -5,7 +5,7 @@ use titan_api::{
     jobs::{JobState, Reason},
 };
 
-use super::state::{Model, Outcome, Phase, Thing};
+use super::state::{Model, Outcome, Phase, Spent, Thing};
 
 /// Things settled with one call.
 const UNITS: usize = 16;
@@ -73,7 +73,7 @@ impl Model {
                 self.fill(&name, None);
             }
         }
-        self.filled = 0;
+        (self.filled, self.has_told) = (0, false);
         settled
     }
 
@@ -91,9 +91,11 @@ impl Model {
                 return settled;
             }
             match thing {
+                Thing::After(id) => self.settle_dependents(id),
                 Thing::Agent(name) => self.settle_agent(name),
                 Thing::Hold => self.settle_holds(),
                 Thing::Job(id) => self.settle_job(id),
+                Thing::Room(name) => self.settle_room(name),
             }
         }
         overdue.len()
@@ -135,15 +137,15 @@ impl Model {
         };
         let after_lease = job.lease_until_ms + Self::ms(self.settings.kill_grace_ms);
         let deadline = match job.state {
-            JobState::Pending => {
+            JobState::Pending | JobState::Blocked => {
                 self.due.remove(&Thing::Job(id.to_owned()));
                 return;
             }
-            JobState::Delayed => job.spec.not_before.expect("it waits for its time").as_ms(),
+            JobState::Delayed => job.not_before_ms.expect("it waits for its time"),
             JobState::Scheduled => job.bound_until_ms,
             JobState::Running => after_lease,
             _ if job.cancelling => after_lease,
-            _ => job.ended_ms.unwrap() + Self::ms(self.settings.job_retention_ms),
+            _ => return self.look_at_ended(id),
         };
         if self.now() < deadline {
             return self.wake(Thing::Job(id.to_owned()), deadline);
@@ -152,7 +154,7 @@ impl Model {
             JobState::Delayed => self.start(id),
             JobState::Scheduled => self.unclaimed(id),
             JobState::Running => self.lease_lost(id),
-            _ => self.ended_is_due(id),
+            _ => self.buries_itself(id),
         }
     }
 
@@ -176,30 +178,28 @@ impl Model {
         if self.agents.contains_key(&name) {
             self.avoid(id, &name);
             self.agent_failed(id, &name);
-            self.attempt_failed(id, &name, because(Reason::LeaseLost), false);
+            self.attempt_failed(id, &name, because(Reason::LeaseLost), Spent::Counts);
             self.fill(&name, None);
         } else {
-            self.attempt_failed(id, &name, because(Reason::AgentRemoved), false);
+            self.attempt_failed(id, &name, because(Reason::AgentRemoved), Spent::Counts);
         }
     }
 
-    fn ended_is_due(&mut self, id: &str) {
-        let job = &self.jobs[id];
-        if job.cancelling {
-            let name = job.agent.clone().expect("cancelled while it ran");
-            self.job(id).cancelling = false;
-            if self.agents.contains_key(&name) {
-                self.bury(id, &name);
-                self.fill(&name, None);
-            }
+    /// Nobody says that the processes of a cancelled attempt are gone, but they must be.
+    fn buries_itself(&mut self, id: &str) {
+        let name = self.jobs[id].agent.clone().expect("cancelled while it ran");
+        self.job(id).cancelling = false;
+        if self.agents.contains_key(&name) {
+            self.bury(id, &name);
+            self.fill(&name, None);
         }
-        let until = self.jobs[id].ended_ms.unwrap() + Self::ms(self.settings.job_retention_ms);
-        if self.now() >= until {
-            self.jobs.remove(id);
-            self.keys.retain(|_, (job, _)| job != id);
-            self.due.remove(&Thing::Job(id.to_owned()));
-        } else {
-            self.wake(Thing::Job(id.to_owned()), until);
+        self.look_at_ended(id);
+    }
+
+    fn settle_room(&mut self, name: &str) {
+        self.due.remove(&Thing::Room(name.to_owned()));
+        if self.agents.contains_key(name) {
+            self.fill(name, None);
         }
     }
 }

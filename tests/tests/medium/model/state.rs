@@ -11,6 +11,7 @@ use titan_lua::PoolSettings;
 
 use super::{
     choices::Choices,
+    keeping::Kept,
     lines::{Class, Line},
 };
 
@@ -31,6 +32,10 @@ pub(super) struct Model {
     pub(super) jobs: BTreeMap<JobName, Job>,
     /// The job that each idempotency key stands for, and the body that it was sent with.
     pub(super) keys: BTreeMap<String, (JobName, String)>,
+    /// Who waits for the end of a job, in the order in which they began to.
+    pub(super) dependents: BTreeMap<JobName, Vec<JobName>>,
+    /// Bytes of output that are kept.
+    pub(super) output: u64,
     /// When things are next looked at.
     pub(super) due: BTreeMap<Thing, i64>,
     /// Whose turn it is among the waiting jobs of a class, by priority.
@@ -39,8 +44,12 @@ pub(super) struct Model {
     pub(super) holds: BTreeMap<i32, JobName>,
     /// Agents that were held until this call.
     pub(super) freed: Vec<Name>,
-    /// Jobs that this call has given to agents because of room that they had.
+    /// Jobs that this call has given to agents because of room that they had, and dependents that it has told.
     pub(super) filled: usize,
+    /// Whether this call has told dependents of an end.
+    pub(super) has_told: bool,
+    /// When jobs begin that wait after an attempt, as the store has it: the rules say no more than between what times.
+    pub(super) hints: BTreeMap<JobName, i64>,
     /// What the last call has told listeners.
     pub(super) told: Vec<String>,
     pub(super) choices: Choices,
@@ -61,10 +70,14 @@ pub(super) struct Clock {
 /// Something that falls due.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Thing {
+    /// Those that wait for the end of this job are to be told.
+    After(JobName),
     Agent(Name),
     /// Whether jobs were passed over.
     Hold,
     Job(JobName),
+    /// An agent had more room than one call may fill.
+    Room(Name),
 }
 
 /// A registered agent.
@@ -193,6 +206,23 @@ pub(super) struct Job {
     pub(super) suspects: Vec<(Name, u64)>,
     /// Made by the pool to try an agent.
     pub(super) is_probe: bool,
+    /// Until when it waits, or was to wait, before it is placed.
+    pub(super) not_before_ms: Option<i64>,
+    /// How many jobs it waits for.
+    pub(super) needs: Option<u32>,
+    /// Whether others may wait for it that were not told of its end.
+    pub(super) has_dependents: bool,
+    pub(super) output: Kept,
+}
+
+/// Whether an attempt counts against the most, and whether the next one waits a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spent {
+    /// It does not count.
+    Free,
+    Counts,
+    /// It counts, and how it ended was the job's doing.
+    ByItsOwnDoing,
 }
 
 /// How the latest attempt ended.
@@ -224,11 +254,15 @@ impl Model {
             agents: BTreeMap::new(),
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            output: 0,
             due: BTreeMap::new(),
             lines: BTreeMap::new(),
             holds: BTreeMap::new(),
             freed: Vec::new(),
             filled: 0,
+            has_told: false,
+            hints: BTreeMap::new(),
             told: Vec::new(),
             choices: Choices::default(),
         }

@@ -4,6 +4,8 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use titan_api::{jobs::Reason, scheduler::Profile};
 
+use super::conditions::{self, Condition};
+
 /// How many boxes there are.
 pub(super) const BOXES: usize = 5;
 
@@ -41,6 +43,20 @@ pub(super) enum Step {
         body: usize,
         need: usize,
         delay_ms: i64,
+    },
+    /// A job that waits for others, for a time, or between its attempts.
+    Wish(Condition),
+    /// Many jobs at once that all wait for one.
+    Fan {
+        of: usize,
+        leaves: usize,
+        need: usize,
+        runs_anyway: bool,
+    },
+    /// Jobs that depend on each other, at once: one of a few shapes, under an idempotency key that may be known already.
+    Batch {
+        key: usize,
+        shape: usize,
     },
     Retry {
         job: usize,
@@ -155,10 +171,28 @@ pub(super) enum Event {
     Cancelled,
 }
 
-/// A whole case: how scores are weighed, and the steps.
-pub(super) fn case() -> impl Strategy<Value = (Profile, Vec<Step>)> {
-    let profiles = select(vec![Profile::Balanced, Profile::Memory, Profile::Latency]);
-    (profiles, vec(step(), 1..60))
+/// A whole case.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    /// How scores are weighed.
+    pub(super) profile: Profile,
+    pub(super) keep: Keep,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What is kept of jobs that have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Keep {
+    /// Everything, for a while.
+    Usual,
+    FewJobs,
+    LittleOutput,
+}
+
+pub(super) fn case() -> impl Strategy<Value = Case> {
+    let profile = select(vec![Profile::Balanced, Profile::Memory, Profile::Latency]);
+    let keep = select(vec![Keep::Usual, Keep::Usual, Keep::FewJobs, Keep::LittleOutput]);
+    (profile, keep, vec(step(), 1..60)).prop_map(|(profile, keep, steps)| Case { profile, keep, steps })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -173,6 +207,9 @@ fn step() -> impl Strategy<Value = Step> {
         14 => submit(),
         2 => (0..40_usize).prop_map(|job| Step::SubmitAgain { job }),
         5 => order(),
+        7 => conditions::condition().prop_map(Step::Wish),
+        1 => conditions::fan(),
+        2 => conditions::batch(),
         4 => (0..40_usize).prop_map(|job| Step::Retry { job }),
         4 => (0..40_usize).prop_map(|job| Step::Cancel { job }),
         3 => (0..BOXES, run()).prop_map(|(agent, run)| Step::Register { agent, run }),

@@ -11,7 +11,7 @@ use titan_lua::{
     pool::Sweep,
 };
 
-use super::words::{Call, From, Given, Reply};
+use super::words::{Call, From, Given, Reply, Wish};
 
 /// Does a call on the store.
 pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
@@ -41,21 +41,7 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
             RemoveOutcome::Removed => Reply::Removed,
             RemoveOutcome::NotFound => Reply::NotFound,
         }),
-        Call::Submit { job, spec, owner, idem } => {
-            let idempotency = idem.clone().map(|(key, body)| Idempotency { key, body });
-            let new = NewJob { id: job.clone(), spec, idempotency, terms: None, traceparent: None };
-            Ok(match (Submit { jobs: &[new], owner, explain: false }).run(pool).await? {
-                SubmitOutcome::Submitted { mut jobs, .. } => match jobs.remove(0).agent {
-                    Some(agent) => Reply::Scheduled { agent },
-                    None => Reply::Pending,
-                },
-                SubmitOutcome::Unserved { .. } => Reply::Unserved,
-                SubmitOutcome::Reused => Reply::Reused,
-                other @ (SubmitOutcome::NoDependency { .. } | SubmitOutcome::TooManyClasses { .. }) => {
-                    panic!("{other:?}")
-                }
-            })
-        }
+        Call::Submit { jobs, owner } => submit(pool, jobs, owner).await,
         Call::Retry { job } => Ok(match (RetryJob { job }).run(pool).await? {
             RetryOutcome::NotFound => Reply::NotFound,
             other => Reply::Retried(other),
@@ -69,6 +55,26 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
             Ok(Reply::Swept)
         }
     }
+}
+
+async fn submit(pool: &Pool, wishes: &[Wish], owner: &str) -> Result<Reply, StoreError> {
+    let new = wishes.iter().map(|wish| NewJob {
+        id: wish.job.clone(),
+        spec: &wish.spec,
+        idempotency: wish.idem.clone().map(|(key, body)| Idempotency { key, body }),
+        terms: None,
+        traceparent: None,
+    });
+    let jobs: Vec<_> = new.collect();
+    Ok(match (Submit { jobs: &jobs, owner, explain: false }).run(pool).await? {
+        SubmitOutcome::Submitted { jobs, .. } => {
+            Reply::Submitted { jobs: jobs.into_iter().map(|job| (job.id, job.state, job.agent)).collect() }
+        }
+        SubmitOutcome::Unserved { .. } => Reply::Unserved,
+        SubmitOutcome::NoDependency { index, job } => Reply::NoDependency { index, job },
+        SubmitOutcome::Reused => Reply::Reused,
+        other @ SubmitOutcome::TooManyClasses { .. } => panic!("{other:?}"),
+    })
 }
 
 async fn register(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {

@@ -117,6 +117,7 @@ impl Story {
         for _ in 0..WAYS_TRIED {
             let mut model = self.model.clone();
             model.choices = Choices::of(tape);
+            model.hints.clone_from(&seen.begins);
             let expected = model.call(call, self.now_ms);
             let differences = if expected.is_met_by(real) {
                 if let (Call::Claim { from, .. }, Reply::Claimed { leases, .. }) = (call, real) {
@@ -149,7 +150,8 @@ impl Story {
 /// The jobs that a call is about.
 fn named_jobs(call: &Call) -> Vec<JobId> {
     match call {
-        Call::Submit { job, .. } | Call::Cancel { job } | Call::Retry { job } => vec![job.clone()],
+        Call::Cancel { job } | Call::Retry { job } => vec![job.clone()],
+        Call::Submit { jobs, .. } => jobs.iter().map(|wish| wish.job.clone()).collect(),
         Call::Report { reports, .. } => {
             let ids: BTreeSet<_> = reports.iter().map(|r| r.lease.job_id.clone()).collect();
             ids.into_iter().collect()

@@ -12,7 +12,7 @@ use super::{
     boxes::{box_facts, box_name, measures, need},
     steps::{BOXES, Beat, Event, Measuring, Number, Run, Step, Which},
     story::{Story, id},
-    words::{Call, Reply},
+    words::{Call, Reply, Wish},
 };
 
 /// How long a parked agent is reachable.
@@ -49,11 +49,14 @@ impl Story {
                 }
                 Ok(())
             }
+            Step::Wish(condition) => self.wish(condition).await,
+            Step::Fan { of, leaves, need, runs_anyway } => self.fan(*of, *leaves, *need, *runs_anyway).await,
+            Step::Batch { key, shape } => self.batch(*key, *shape).await,
             Step::SubmitAgain { job } => match self.nth_job(*job) {
                 Some(job) => {
                     let before = &self.model.jobs[job.as_str()];
                     let (spec, owner) = (before.spec.clone(), before.owner.clone());
-                    self.call(Call::Submit { job, spec, owner, idem: None }).await.map(drop)
+                    self.call(Call::Submit { jobs: vec![Wish { job, spec, idem: None }], owner }).await.map(drop)
                 }
                 None => Ok(()),
             },
@@ -87,17 +90,22 @@ impl Story {
         }
     }
 
-    async fn submit(&mut self, spec: SubmitJob, owner: usize) -> Result<(), String> {
+    pub(super) async fn submit(&mut self, spec: SubmitJob, owner: usize) -> Result<(), String> {
         self.submit_as(spec, owner, None).await
     }
 
     async fn submit_as(&mut self, spec: SubmitJob, owner: usize, idem: Option<(String, String)>) -> Result<(), String> {
-        self.submitted += 1;
-        let job = JobId::new(format!("job-{:03}", self.submitted)).unwrap();
-        self.call(Call::Submit { job, spec, owner: format!("key-{owner}"), idem }).await.map(drop)
+        let job = self.next_job();
+        self.call(Call::Submit { jobs: vec![Wish { job, spec, idem }], owner: format!("key-{owner}") }).await.map(drop)
     }
 
-    fn nth_job(&self, number: usize) -> Option<JobId> {
+    /// The id of a job that is submitted next.
+    pub(super) fn next_job(&mut self) -> JobId {
+        self.submitted += 1;
+        JobId::new(format!("job-{:03}", self.submitted)).unwrap()
+    }
+
+    pub(super) fn nth_job(&self, number: usize) -> Option<JobId> {
         let jobs = self.model.jobs.len().max(1);
         self.model.jobs.keys().nth(number % jobs).map(|id| JobId::new(id.clone()).unwrap())
     }

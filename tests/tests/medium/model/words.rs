@@ -49,11 +49,8 @@ pub(super) enum Call {
         agent: AgentId,
     },
     Submit {
-        job: JobId,
-        spec: SubmitJob,
+        jobs: Vec<Wish>,
         owner: String,
-        /// The idempotency key and what its body is known by.
-        idem: Option<(String, String)>,
     },
     Retry {
         job: JobId,
@@ -72,17 +69,39 @@ impl Call {
             Self::Register { agent, instance, facts, running } => {
                 format!("register {agent} {instance} max_jobs {} taking over {running:?}", facts.max_jobs)
             }
-            Self::Submit { job, spec, owner, idem } => {
-                let SubmitJob { requirements: r, priority, max_attempts, allow_unserved, not_before, .. } = spec;
-                format!(
-                    "submit {job} of {owner} {r:?} priority {priority} attempts {max_attempts} unserved {allow_unserved} \
-                     not before {not_before:?} as {idem:?}"
-                )
+            Self::Submit { jobs, owner } => {
+                let jobs: Vec<_> = jobs.iter().map(Wish::in_short).collect();
+                format!("{owner} submits {}", jobs.join("; "))
             }
             other => format!("{other:?}"),
         }
     }
 }
+
+/// A job that is submitted.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) job: JobId,
+    pub(super) spec: SubmitJob,
+    /// The idempotency key and what its body is known by.
+    pub(super) idem: Option<(String, String)>,
+}
+
+impl Wish {
+    fn in_short(&self) -> String {
+        let (job, idem) = (&self.job, &self.idem);
+        let SubmitJob { requirements: r, priority, max_attempts, allow_unserved, not_before, backoff_ms, .. } =
+            &self.spec;
+        let (after, on_failure) = (&self.spec.depends_on, self.spec.on_dependency_failure);
+        format!(
+            "{job} {r:?} priority {priority} attempts {max_attempts} each after {backoff_ms} ms unserved {allow_unserved} \
+             not before {not_before:?} after {after:?}, if one fails {on_failure:?}, as {idem:?}"
+        )
+    }
+}
+
+/// A job that was accepted, the state that it is in, and the agent that it is bound to.
+pub(super) type Accepted = (JobId, JobState, Option<AgentId>);
 
 /// An agent and its incarnation.
 #[derive(Debug, Clone)]
@@ -117,11 +136,15 @@ pub(super) enum Reply {
         cancel: BTreeSet<JobId>,
     },
     Done,
-    Scheduled {
-        agent: AgentId,
+    Submitted {
+        jobs: Vec<Accepted>,
     },
-    Pending,
     Unserved,
+    /// What that one of the jobs depends on is no job.
+    NoDependency {
+        index: usize,
+        job: String,
+    },
     /// The idempotency key is another body's.
     Reused,
     Retried(RetryOutcome),

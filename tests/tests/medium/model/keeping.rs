@@ -1,0 +1,106 @@
+//! What is kept of jobs that have ended, and of what they wrote; the oldest goes first.
+
+use std::collections::BTreeMap;
+
+use super::state::{JobName, Model, Thing};
+
+/// Bytes of output in one piece of what is kept.
+const SEGMENT: u64 = 65_536;
+/// Of the pieces, the first is kept, and so many of the latest.
+const LATEST: u64 = 15;
+/// The most that is written under one header, and the header.
+const FRAME: u64 = 65_535;
+const HEADER: u64 = 3;
+
+/// What is kept of the output of a job's latest attempt.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    /// Bytes of each segment, with their headers.
+    segments: BTreeMap<u64, u64>,
+    /// Bytes under the last header.
+    frame: u64,
+}
+
+impl Kept {
+    fn bytes(&self) -> u64 {
+        self.segments.values().sum()
+    }
+
+    fn write(&mut self, written: u64, piece: u64) {
+        let number = written / SEGMENT;
+        if written.is_multiple_of(SEGMENT) {
+            self.frame = 0;
+            let first_kept = 1.max((number + 1).saturating_sub(LATEST));
+            self.segments.retain(|at, _| *at == 0 || *at >= first_kept);
+        }
+        let begins = self.frame == 0 || self.frame + piece > FRAME;
+        self.frame = if begins { piece } else { self.frame + piece };
+        *self.segments.entry(number).or_default() += piece + if begins { HEADER } else { 0 };
+    }
+}
+
+impl Model {
+    /// Takes in what is new of a chunk.
+    pub(super) fn write(&mut self, id: &str, end: u64) {
+        let before = self.jobs[id].output.bytes();
+        let job = self.job(id);
+        while job.written < end {
+            let space = FRAME.min(SEGMENT - job.written % SEGMENT);
+            let piece = space.min(end - job.written);
+            job.output.write(job.written, piece);
+            job.written += piece;
+        }
+        let after = job.output.bytes();
+        self.output = self.output + after - before;
+        if self.output > self.settings.output_budget_bytes {
+            self.trim();
+        }
+    }
+
+    /// What an attempt wrote is forgotten.
+    pub(super) fn drop_output(&mut self, id: &str) {
+        let kept = std::mem::take(&mut self.job(id).output);
+        self.output -= kept.bytes();
+    }
+
+    /// The job that is forgotten next, if the pool keeps more than it is to.
+    fn surplus(&self) -> Option<JobName> {
+        let ended = self.jobs.iter().filter(|(_, j)| j.state.is_ended());
+        let oldest = ended.clone().min_by_key(|(id, j)| (j.ended_ms, *id));
+        let too_many = ended.count() as u64 > self.settings.job_retention_max;
+        let too_much = self.output > self.settings.output_budget_bytes;
+        oldest.filter(|_| too_many || too_much).map(|(id, _)| id.clone())
+    }
+
+    /// Has the oldest ended job looked at now, if the pool keeps too much.
+    pub(super) fn trim(&mut self) {
+        if let Some(oldest) = self.surplus() {
+            let now = self.now();
+            self.wake(Thing::Job(oldest), now);
+        }
+    }
+
+    /// An ended job is looked at: it is forgotten when its time is over, or if it is the oldest of too many. One whose
+    /// dependents are not all told waits for that.
+    pub(super) fn look_at_ended(&mut self, id: &str) {
+        let (now, job) = (self.now(), &self.jobs[id]);
+        let until = job.ended_ms.unwrap() + Self::ms(self.settings.job_retention_ms);
+        if job.has_dependents {
+            self.wake(Thing::Job(id.to_owned()), now + 1_000);
+        } else if self.surplus().as_deref() == Some(id) {
+            self.forget_job(id);
+            self.trim();
+        } else if now >= until {
+            self.forget_job(id);
+        } else {
+            self.wake(Thing::Job(id.to_owned()), until);
+        }
+    }
+
+    fn forget_job(&mut self, id: &str) {
+        self.drop_output(id);
+        self.jobs.remove(id);
+        self.keys.retain(|_, (job, _)| job != id);
+        self.due.remove(&Thing::Job(id.to_owned()));
+    }
+}

@@ -1,0 +1,93 @@
+//! Wrong in what an agent has room for, and where a job goes.
+
+use super::*;
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "of the new kinds of jobs in a batch only one is found its agents",
+        find: "if looked_at >= SLICE then",
+        times: 1,
+        replace: "if looked_at > 0 then",
+        told: Told::Story(|| vec![Step::Batch { key: 0, shape: 4 }]),
+    },
+    Mutant {
+        name: "a completed attempt keeps what it has reserved",
+        find: "  agent.release(a, j.id)\n  job:put(j, 'lease_until', nil)\n  job:put(j, 'exit', 0)",
+        times: 1,
+        replace: "  job:put(j, 'lease_until', nil)\n  job:put(j, 'exit', 0)",
+        told: Told::Story(|| after(running(), [done(Event::Completed)])),
+    },
+    Mutant {
+        name: "the end of an attempt frees what others have reserved too",
+        find: "redis.call('HDEL', key('live', a.id), job_id)",
+        times: 1,
+        replace: "redis.call('DEL', key('live', a.id))",
+        told: Told::Story(|| vec![submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), ROUND, done(Event::Completed)]),
+    },
+    Mutant {
+        name: "main memory is promised twice",
+        find: "left.ram = left.ram - entry.ram\n",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| vec![submit(MUCH_RAM, 0)]),
+    },
+    Mutant {
+        name: "memory of GPUs is promised twice",
+        find: "vram = vram_of(j, a, devices), devices = devices",
+        times: 1,
+        replace: "vram = 0, devices = devices",
+        told: Told::Story(|| vec![submit(TWO_GPUS, 0)]),
+    },
+    Mutant {
+        name: "a draining agent gets work",
+        find: " and not a.draining and",
+        times: 1,
+        replace: " and",
+        told: Told::Story(|| vec![Step::Drain { agent: BIG, draining: true }, submit(TWO_GPUS, 0)]),
+    },
+    Mutant {
+        name: "a job is placed where it has no room",
+        find: "local devices = fit.now(a, j)\n        if devices and not (j.avoid",
+        times: 1,
+        replace: "local devices = {}\n        if devices and not (j.avoid",
+        told: Told::Story(|| after(alone(BIG), [MANY_CPUS; 3].map(|need| submit(need, 0)))),
+    },
+    Mutant {
+        name: "an agent that is late scores as before",
+        find: "a.state == 'degraded' and score * 0.5 or score",
+        times: 1,
+        replace: "score",
+        told: Told::Story(|| vec![rounds(3, 1 << BIG)]),
+    },
+    Mutant {
+        name: "a job goes back to where it failed though another has room",
+        find: "if devices and not (j.avoid and avoid.is_avoided(j, a.id)) then",
+        times: 1,
+        replace: "if devices then",
+        told: Told::Story(|| {
+            let fails = report(OTHER, Which::Held(0), Event::Failed(Reason::ExitCode));
+            vec![submit(TWO_GPUS, 0), submit(ONE_GPU, 0), ROUND, fails]
+        }),
+    },
+    Mutant {
+        name: "a job goes back to the box that refused it",
+        find: "if not (j.refused and avoid.is_refused(j, a.id)) then",
+        times: 1,
+        replace: "if true then",
+        told: Told::Story(|| after(running(), [done(Event::Failed(Reason::Refused))])),
+    },
+    Mutant {
+        name: "a GPU that a job has to itself is shared",
+        find: "is_closed or entry.exclusive",
+        times: 1,
+        replace: "is_closed",
+        told: Told::Story(|| after(alone(OTHER), [submit(WHOLE_GPU, 0), submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a job that wants a GPU to itself gets one that others are on",
+        find: "return device.attempts == 0",
+        times: 1,
+        replace: "return true",
+        told: Told::Story(|| after(alone(OTHER), [submit(ONE_GPU, 0), submit(WHOLE_GPU, 0)])),
+    },
+];
