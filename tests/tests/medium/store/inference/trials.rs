@@ -78,7 +78,7 @@ pub(super) async fn a_probe_that_is_lost_takes_offline_again(world: World) {
 
 pub(super) async fn requests_are_trials_one_at_a_time_and_tickets_are_none(world: World) {
     let llama = [model("llama", 4)];
-    let agent = world.register_run("a", "first", &reachable(&llama), &[]).await;
+    let agent = world.register_run("a", "before", &reachable(&llama), &[]).await;
     world.claim_both(&agent, 0, 8).await;
     let late = JobId::new("late").unwrap();
     assert!(matches!(issue(&world, &late).await, t::IssueOutcome::Issued(_)));
