@@ -49,11 +49,8 @@ mod tests {
     }
 
     fn report(receipt: String) -> Report {
-        let lease = HeldLease {
-            job_id: JobId::new("job-1").unwrap(),
-            attempt: 1,
-            lease_id: LeaseId::new("lease-1").unwrap(),
-        };
+        let lease =
+            HeldLease { job_id: JobId::new("job-1").unwrap(), attempt: 1, lease_id: LeaseId::new("lease-1").unwrap() };
         let usage = Usage { completion_tokens: Some(5), ..Usage::default() };
         let event = Happening::Completed { result: None, usage: Some(usage) };
         Report { receipt: Some(receipt), ..Report::new(lease, event) }

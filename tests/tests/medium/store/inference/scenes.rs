@@ -165,7 +165,8 @@ async fn a_long_name_of_a_model_is_cut_between_letters_in_lists() {
     let agent = world.register("a", &reachable(&[model(&name, 4)])).await;
     world.claim_both(&agent, 0, 8).await;
     let (id, spec) = (JobId::new("ticket").unwrap(), request(&name));
-    let issue = t::Issue { id: &id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
+    let issue =
+        t::Issue { id: &id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
     let outcome = issue.run(&world.pool()).await.unwrap();
     assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
     let list = j::ListJobs { state: None, agent: None, label: None, after: None, limit: 10 };

@@ -40,7 +40,11 @@ pub(super) async fn a_model_is_asked_for_a_word(world: World) {
         let lease = probed(&world, &agent, &other).await;
         let asked = lease.inference.clone().unwrap();
         assert_eq!((asked.model.as_str(), asked.route), ("llama", InferenceRoute::ChatCompletions));
-        assert!(asked.body.contains(r#""max_tokens":1"#) && asked.body.contains(r#""model":"llama""#), "{}", asked.body);
+        assert!(
+            asked.body.contains(r#""max_tokens":1"#) && asked.body.contains(r#""model":"llama""#),
+            "{}",
+            asked.body
+        );
         let probe = world.job(&lease.job_id).await;
         assert_eq!((probe.submitted_by.as_str(), probe.max_attempts), ("titan", 1));
         assert_eq!(world.report(&agent, &lease, answered(1, 10)).await, Answer::Accepted {});
