@@ -50,8 +50,8 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those that serve the administrator that
-/// `X-Titan-Pool` names the pool.
+/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those
+/// that serve the administrator that `X-Titan-Pool` names the pool.
 pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     for (path, item) in &mut document.paths.paths {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
