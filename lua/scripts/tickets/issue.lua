@@ -3,11 +3,12 @@
   KEYS[1]  pool      hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  now_ms    integer, or "" for Redis TIME (tests pass their own)
-  ARGV[2…] tickets   10 each, at most 32: owner (who asks: the id of an API key, or admin), job (the id that the ticket and its
+  ARGV[2…] tickets   11 each, at most 32: owner (who asks: the id of an API key, or admin), job (the id that the ticket and its
                      attempt get), class (JSON {kind, model, gpus, labels}, as for jobs/submit), model, spec (JSON, as for
                      jobs/submit), session (the conversation that the request belongs to, or ""), hold (milliseconds that the
                      place is kept), most (unused tickets that the owner may have), served ("1" if it is known that some agent
-                     serves the model), and explain ("1" to explain the choice)
+                     serves the model), explain ("1" to explain the choice), and title (what lists of jobs
+                     show of the model)
 
   Returns  {"answered", {answer…}} | {"no_pool"} | {"newer_schema"}; an answer is one of these:
            | {"issued", agent, endpoint, score, explanation} | {"unreachable", agent, score, explanation}: the best agent can't be called, and nothing is kept
@@ -16,7 +17,7 @@
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(tickets · log N); O(128) more for the first request to a model
 ]]
-local FIELDS = 10
+local FIELDS = 11
 
 local refused = pool.enter(ARGV[1])
 if refused then
@@ -27,7 +28,7 @@ local function read(at)
   local session = ARGV[at + 5]
   return { id = ARGV[at + 1], class = class.id_of(ARGV[at + 2]), kind = 'inference', model = ARGV[at + 3], gpus = 0, vram = 0,
     ram = 0, cpus = 0, prio = 0, max = 1, attempt = 0, free = 0, created = pool.now, out = 0,
-    title = string.sub(ARGV[at + 3], 1, 60), backoff = 0, owner = ARGV[at], is_new = true,
+    title = ARGV[at + 10], backoff = 0, owner = ARGV[at], is_new = true,
     session = session ~= '' and session or nil }
 end
 

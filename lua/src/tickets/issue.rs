@@ -11,7 +11,7 @@ use titan_api::{
 use crate::{
     Pool, Store, StoreError,
     agents::{Survey, Surveyed},
-    jobs::{Need, Spec, class_of, explanation, model_of},
+    jobs::{Need, Spec, class_of, explanation, model_of, title},
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
@@ -125,7 +125,8 @@ impl Issue<'_> {
             .push(self.hold_ms)
             .push(self.most)
             .push(flag(served))
-            .push(flag(self.explain));
+            .push(flag(self.explain))
+            .push(title(self.spec));
         Ok(args)
     }
 }
