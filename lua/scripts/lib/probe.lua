@@ -23,7 +23,7 @@ function probe.bind(a)
   local j = { class = class.id_of(CLASS), kind = 'process', model = '', gpus = 0, vram = 0, ram = 0, cpus = 0, prio = 0,
     max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = 'true', owner = 'titan',
     is_new = true, probe = '1' }
-  local devices = fit.now(a, j)
+  local devices = fit.now(a, j, room.left(a))
   if not devices then
     return nil
   end

@@ -38,8 +38,9 @@ local function has_place()
   if entry and j.state == 'scheduled' then
     return true
   end
-  local slots, taken = room.slots(a, j.kind, j.model)
-  local devices = taken < slots and a.state ~= 'offline' and not a.draining and room.devices_for(a, j.model)
+  local left = room.beside(a)
+  local slots, taken = room.slots(a, j.kind, j.model, left)
+  local devices = taken < slots and a.state ~= 'offline' and not a.draining and room.devices_for(a, j.model, left)
   if devices then
     redis.call('ZREM', key('ended'), j.id)
     job:put(j, 'ended', nil)

@@ -13,7 +13,7 @@ use titan_lua::{agents::TurnedAway, jobs::RetryOutcome};
 
 use super::{
     room::could_ever,
-    state::{Agent, Job, Model, Outcome, Phase, Thing},
+    state::{Agent, Job, Kept, Model, Outcome, Phase, Thing},
     words::{Call, From, Given, Reply},
 };
 
@@ -147,6 +147,7 @@ impl Model {
             measured: None,
             live: before.map_or_else(BTreeMap::new, |b| b.live),
             held: None,
+            kept: Kept::default(),
         };
         self.agents.insert(name.to_owned(), agent);
         self.watch(name);

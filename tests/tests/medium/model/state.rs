@@ -93,8 +93,19 @@ pub(super) struct Agent {
     pub(super) rtt_ms: Option<f64>,
     pub(super) measured: Option<Measured>,
     pub(super) live: BTreeMap<JobName, Live>,
-    /// The job that it is kept free for.
+    /// The job that it keeps something for.
     pub(super) held: Option<JobName>,
+    /// Which of its devices those are.
+    pub(super) kept: Kept,
+}
+
+/// Devices that are kept for a job.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) devices: Vec<String>,
+    pub(super) since_ms: i64,
+    /// When they are chosen again.
+    pub(super) again_ms: i64,
 }
 
 /// What the breaker knows of an agent.

@@ -7,6 +7,7 @@ mod backlog;
 mod breaker;
 mod conditions;
 mod credentials;
+mod holds;
 pub(crate) mod inference;
 mod output;
 mod placing;

@@ -120,6 +120,13 @@ fn passed_over(then: impl IntoIterator<Item = Step>) -> Vec<Step> {
     after(begun, then)
 }
 
+/// Both GPUs of the big box are shared by others, the larger one for less long by some time; a job that wants one to itself
+/// waits for longer than that is passed over.
+fn waiting_for_one_gpu(later_ms: i64) -> Vec<Step> {
+    let first = after(alone(BIG), [submit(ONE_GPU, 0), ROUND, Step::Wait { ms: later_ms }]);
+    after(first, [submit(ONE_GPU, 0), ROUND, submit(WHOLE_GPU, 0), rounds(8, 0)])
+}
+
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a report need not name the lease of its attempt",
@@ -248,7 +255,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job is placed where it has no room",
-        find: "local devices = fit.now(a, j)\n        if devices and not (j.avoid",
+        find: "local devices = fit.now(a, j, room.beside(a))\n        if devices and not (j.avoid",
         times: 1,
         replace: "local devices = {}\n        if devices and not (j.avoid",
         told: Told::Story(|| after(alone(BIG), [MANY_CPUS; 3].map(|need| submit(need, 0)))),
@@ -396,17 +403,48 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an agent that is held takes what comes",
-        find: "if a.held or not agent.takes_work(a) then",
+        find: "a.held and job:load(a.held)\n  if not holder then\n    return left",
         times: 1,
-        replace: "if not agent.takes_work(a) then",
-        told: Told::Story(|| passed_over([submit(ANY, 0)])),
+        replace: "nil\n  if not holder then\n    return left",
+        told: Told::Story(|| passed_over([submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a hold keeps all devices of the agent",
+        find: "if kept[device.uuid] then",
+        times: 1,
+        replace: "if true then",
+        told: Told::Story(|| after(waiting_for_one_gpu(0), [submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a hold keeps the device whose jobs have run for longest",
+        find: "x.begun > y.begun or",
+        times: 1,
+        replace: "x.begun < y.begun or",
+        told: Told::Story(|| after(waiting_for_one_gpu(10_000), [submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a hold keeps the same device for ever",
+        find: "if pool.now >= again then",
+        times: 1,
+        replace: "if false then",
+        told: Told::Story(|| {
+            let second = [submit(ONE_GPU, 0), ROUND, report(BIG, Which::Held(1), Event::Completed), rounds(7, 0)];
+            after(after(waiting_for_one_gpu(0), second), [submit(ONE_GPU, 0)])
+        }),
+    },
+    Mutant {
+        name: "what is more urgent may not have what a hold keeps",
+        find: "(holder == j or holder.prio < j.prio)",
+        times: 1,
+        replace: "holder == j",
+        told: Told::Story(|| passed_over([submit(ONE_GPU, 7)])),
     },
     Mutant {
         name: "a hold counts for what is more urgent",
         find: "(holder == j or j.prio > holder.prio)",
         times: 1,
         replace: "holder == j",
-        told: Told::Story(|| passed_over([submit(ANY, 7)])),
+        told: Told::Story(|| passed_over([submit(ONE_GPU, 7)])),
     },
     Mutant {
         name: "a job that is passed over holds nothing",
