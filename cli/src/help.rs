@@ -99,9 +99,9 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
     let before = arguments.iter().position(|argument| argument.to_str() == Some(word)).and_then(|at| at.checked_sub(1));
     let noun = before.and_then(|at| arguments[at].to_str()).and_then(|noun| command().find_subcommand(noun).cloned());
     let tip = match noun {
-        Some(noun) => meant(&MEANT_VERB, word)
-            .filter(|verb| noun.find_subcommand(verb).is_some())
-            .map(|verb| format!("`titan {} {verb}` does that", noun.get_name())),
+        Some(noun) => meant_verb(&noun, word)
+            .map(|verb| format!("`titan {} {verb}` does that", noun.get_name()))
+            .or_else(|| of_many(&noun, word)),
         None => meant(&MEANT, word).map(|meant| format!("`titan {meant}` does that")),
     };
     if let Some(tip) = tip {
@@ -109,6 +109,19 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![styled]));
     }
     error
+}
+
+/// What a word means that is done to a thing, if that can be done.
+fn meant_verb(noun: &clap::Command, word: &str) -> Option<&'static str> {
+    meant(&MEANT_VERB, word).filter(|verb| noun.find_subcommand(verb).is_some())
+}
+
+/// `titan agent` is the program on a machine; what is done to machines is said of many.
+fn of_many(noun: &clap::Command, word: &str) -> Option<String> {
+    let many = command().find_subcommand(format!("{}s", noun.get_name()))?.clone();
+    let verb = many.find_subcommand(word).map(|verb| verb.get_name().to_owned());
+    let verb = verb.or_else(|| meant_verb(&many, word).map(str::to_owned))?;
+    Some(format!("`titan {} {verb}` does that", many.get_name()))
 }
 
 /// `titan submit echo hi` means a program, which stands after `--`.

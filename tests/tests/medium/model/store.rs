@@ -43,7 +43,7 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
         }),
         Call::Submit { job, spec, owner, idem } => {
             let idempotency = idem.clone().map(|(key, body)| Idempotency { key, body });
-            let new = NewJob { id: job.clone(), spec, idempotency, terms: None, traceparent: None };
+            let new = NewJob { id: job.clone(), spec, idempotency, terms: None, trace: None };
             Ok(match (Submit { jobs: &[new], owner, explain: false }).run(pool).await? {
                 SubmitOutcome::Submitted { mut jobs, .. } => match jobs.remove(0).agent {
                     Some(agent) => Reply::Scheduled { agent },

@@ -45,13 +45,8 @@ async fn write(pool: Pool, writer: usize, stop: Arc<AtomicBool>) -> Told {
     for number in 0.. {
         let name = format!("job-{writer}-{number}");
         let key = Idempotency { key: format!("k{writer}x{number}"), body: "b".to_owned() };
-        let new = NewJob {
-            id: JobId::new(&name).unwrap(),
-            spec: &spec,
-            idempotency: Some(key),
-            terms: None,
-            traceparent: None,
-        };
+        let new =
+            NewJob { id: JobId::new(&name).unwrap(), spec: &spec, idempotency: Some(key), terms: None, trace: None };
         loop {
             match (Submit { jobs: std::slice::from_ref(&new), owner: "admin", explain: false }).run(&pool).await {
                 Ok(_) => told.acknowledged.push(new.id.clone()),
