@@ -144,6 +144,9 @@ async fn output_is_read_from_a_time_on_and_nothing_of_that_is_missing() {
     for n in 0..4_000 {
         let stream = if n % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
         let line = format!("line {n} of a program that writes two of them in a second\n");
+        if n % 20 == 0 {
+            world.beat(&agent, &[super::world::held(&lease)]).await;
+        }
         assert_eq!(world.report(&agent, &lease, text(all.len() as u64, stream, &line)).await, Answer::Accepted {});
         accepted.push(all.len());
         all.push_str(&line);
@@ -172,7 +175,11 @@ async fn times_cost_little_however_slowly_tokens_come() {
         let world = World::new().await;
         let (agent, lease) = running(&world).await;
         for i in 0..1_000 {
-            world.report(&agent, &lease, text(i * 5, Stream::Stdout, "token")).await;
+            if i % 10 == 0 {
+                world.beat(&agent, &[super::world::held(&lease)]).await;
+            }
+            let answer = world.report(&agent, &lease, text(i * 5, Stream::Stdout, "token")).await;
+            assert_eq!(answer, Answer::Accepted {});
             world.pass_ms(every_ms);
         }
         let key = format!("titan:{{default}}:output:{}:1:0", lease.job_id);
