@@ -19,6 +19,8 @@ script!(Frees, "output/read", uses ["key", "int", "clock", "pool", "record", "se
 
 /// Chunks in one slice. A program that writes byte by byte makes a frame of each, which is far longer as JSON.
 const MOST_CHUNKS: usize = 4_096;
+/// Bytes of one chunk.
+const MOST_CHUNK_BYTES: usize = 65_535;
 
 /// Reads output.
 #[derive(Debug, Clone, Copy)]
@@ -154,6 +156,20 @@ fn about(reply: &mut Reply) -> Result<About, StoreError> {
     })
 }
 
+/// Adds a run of bytes. What is one for a reader may lie in several frames, with a mark between them.
+fn append(chunks: &mut Vec<StoredChunk>, offset: u64, stream: Stream, data: &[u8]) {
+    match chunks.last_mut() {
+        Some(last)
+            if last.stream == stream
+                && last.offset + last.data.len() as u64 == offset
+                && last.data.len() + data.len() <= MOST_CHUNK_BYTES =>
+        {
+            last.data.extend_from_slice(data);
+        }
+        _ => chunks.push(StoredChunk { offset, stream, data: data.to_vec() }),
+    }
+}
+
 /// Puts the frames of some segments together, from `offset` on.
 fn slice(
     state: JobState,
@@ -178,8 +194,7 @@ fn slice(
             }
             skipped_bytes += missing;
             let seen = usize::try_from(next_offset.saturating_sub(frame.offset)).unwrap_or(usize::MAX);
-            let data = frame.data[seen..].to_vec();
-            chunks.push(StoredChunk { offset: frame.offset.max(next_offset), stream: frame.stream, data });
+            append(&mut chunks, frame.offset.max(next_offset), frame.stream, &frame.data[seen..]);
             next_offset = end;
         }
     }
@@ -242,7 +257,9 @@ mod tests {
         segment.extend_from_slice(&[mark(30).as_slice(), b"o\0\x05three"].concat());
         let from = |seconds: i64| begin(1, &[(0, segment.clone())], seconds * 1_000).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!([5, 10, 19, 20, 29, 30, 99].map(from), [1, 1, 1, 3, 3, 6, 6]);
-        let whole = slice(JobState::Completed, 1, 0, 11, &[(0, segment.clone())], about());
-        assert_eq!(whole.map(|slice| slice.chunks.len()).ok(), Some(3), "marks are no output");
+        segment.extend_from_slice(&[mark(40).as_slice(), b"o\0\x04four"].concat());
+        let whole = slice(JobState::Completed, 1, 0, 15, &[(0, segment)], about()).unwrap_or_else(|e| panic!("{e}"));
+        let texts: Vec<_> = whole.chunks.iter().map(|chunk| String::from_utf8_lossy(&chunk.data)).collect();
+        assert_eq!(texts, ["one", "two", "threefour"], "marks are no output");
     }
 }
