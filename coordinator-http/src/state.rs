@@ -12,6 +12,7 @@ use crate::{
     auth::{admin::AdminToken, keys::KeyRing, principal::Known},
     clock::Clock,
     config::Settings,
+    event_stream::Heads,
     load::Load,
     metrics::Metrics,
     pace::Pace,
@@ -46,6 +47,8 @@ pub struct Inner {
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
     pub(crate) alarm: Alarm,
+    /// What readers of events read together.
+    pub(crate) heads: Heads,
     /// Answers of models on their way through this copy.
     pub(crate) live: Hub,
     /// How long a ticket is good, seconds.
@@ -85,6 +88,7 @@ impl AppState {
             load: Load::new(settings.concurrency_limit),
             metrics: Metrics::default(),
             alarm: Alarm::default(),
+            heads: Heads::default(),
             live: Hub::default(),
             ticket_ttl_s: settings.ticket_ttl_s,
             exporter: exporter(settings.tracing.as_ref()),

@@ -72,6 +72,16 @@ impl RedisServer {
         redis::cmd(words[0]).arg(&words[1..]).query_async::<redis::Value>(&mut connection).await.unwrap();
     }
 
+    /// How often a command has run, scripts' calls included.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+        let beginning = format!("cmdstat_{command}:calls=");
+        let line = info.lines().find_map(|line| line.strip_prefix(&beginning));
+        line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+
     /// Waits until this very server answers; `false` if it ended instead.
     async fn comes_up(&mut self) -> bool {
         let client = redis::Client::open(self.url()).unwrap();
