@@ -8,11 +8,12 @@ local FIELDS = 768
 
 -- Counts an answered request. Of models past the first 256 all count as one.
 function meter.count(j, usage)
-  local of = key('usage', j.owner or '')
+  local owner = j.owner or ''
+  local of = key('usage', owner)
   local model = ':' .. j.model
   local there = redis.call('HLEN', of)
   if there == 0 then
-    retention.watch_usage(j.owner or '')
+    retention.watch_usage(owner)
   end
   if there >= FIELDS and redis.call('HEXISTS', of, 'requests' .. model) == 0 then
     model = ':'

@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use titan_api::{
     agents::Measures,
-    ids::{AgentId, EventTopic, JobId},
+    ids::{AgentId, CredentialId, EventTopic, JobId},
     jobs::SubmitJob,
     output::{Encoding, Stream},
     scheduler::{Profile, Strategy},
@@ -21,7 +21,7 @@ use titan_lua::{
     output::{AppendOutput, ReadOutput},
     pool::{GetScheduler, ReadBacklog, ReadStatus, SetScheduler, Sweep},
     tickets::{Issue, UseTicket},
-    usage::ReadUsage,
+    usage::{ForgetUsage, ReadUsage},
 };
 use titan_tests::cluster::Cluster;
 
@@ -87,6 +87,7 @@ pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
         ("pool/sweep", Box::pin(sweep(scene))),
         ("tickets/issue", Box::pin(issue(scene))),
         ("tickets/use", Box::pin(use_ticket(scene))),
+        ("usage/forget", Box::pin(forget_usage(scene))),
         ("usage/read", Box::pin(usage(scene))),
     ]
 }
@@ -207,6 +208,10 @@ async fn list_models(scene: &Scene) -> Result<(), StoreError> {
 
 async fn usage(scene: &Scene) -> Result<(), StoreError> {
     ReadUsage { owner: "test" }.run(&scene.pool()).await.map(drop)
+}
+
+async fn forget_usage(scene: &Scene) -> Result<(), StoreError> {
+    ForgetUsage { key: &CredentialId::new("test").unwrap() }.run(&scene.pool()).await
 }
 
 async fn issue(scene: &Scene) -> Result<(), StoreError> {

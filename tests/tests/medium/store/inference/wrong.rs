@@ -91,7 +91,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket is good on any agent": "if not j or j.ticket ~= a.id then" => "if not j then",
         scenes::a_ticket_is_used_once_by_its_own_agent;
-    "a used ticket counts as unused": "redis.call('ZREM', key('tickets', j.owner), j.id)" => "",
+    "a used ticket counts as unused": "redis.call('ZREM', key('tickets', j.owner), j.id)\nrank" => "rank",
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "an owner has more tickets than it may": "redis.call('ZCARD', unused) >=" => "redis.call('ZCARD', unused) >",
         scenes::a_ticket_is_used_once_by_its_own_agent;
