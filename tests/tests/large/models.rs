@@ -90,7 +90,7 @@ impl Models {
         nothing_is_reserved(&self.fleet).await;
         self.backend.always(Manner::words(1));
         let client = self.clients.last().unwrap();
-        let asking = (0..16).map(|_| async { chat(client, true, &[]).await.text().await.unwrap() });
+        let asking = (0..16).map(|_| async move { chat(client, true, &[]).await.text().await.unwrap() });
         for answer in futures_util::future::join_all(asking).await {
             assert!(answer.contains("[DONE]"), "{answer}");
         }
