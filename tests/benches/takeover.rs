@@ -90,9 +90,9 @@ impl World {
         if let Dies::Agent = dies {
             self.kill_who_asks().await;
         }
-        let died = Instant::now();
+        let since = Instant::now();
         asking.await.unwrap();
-        died.elapsed()
+        since.elapsed()
     }
 
     async fn kill_who_asks(&mut self) {

@@ -39,8 +39,9 @@ impl Namespace {
             let opened = open();
             let is_open = opened.is_ok();
             told.send(opened).unwrap();
-            if is_open {
-                orders.into_iter().for_each(|work| work());
+            // Until nobody can give any more.
+            for work in orders.into_iter().take_while(|_| is_open) {
+                work();
             }
         });
         opened.recv().unwrap().map(|()| Self { work, forwards: Mutex::default() })

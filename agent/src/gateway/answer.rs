@@ -8,6 +8,7 @@ use hyper::{Method, Request, StatusCode, body::Incoming, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::json;
 use titan_api::{
+    ids::AgentId,
     inference::{InferenceRoute, InferenceSpec, Receipt, Usage, UsedTicket},
     limits,
     problem::ProblemType,
@@ -161,7 +162,7 @@ async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: A
         let end = relay::run(&agent, asked, &spool, orders, Some(pieces)).await;
         let told = match &end {
             Some(Happening::Completed { usage, .. }) => {
-                let receipt = receipt(&agent, ticket, usage.unwrap_or_default());
+                let receipt = receipt(&agent, &ticket, usage.unwrap_or_default());
                 agent.outbox.receipt(&held.lease_id, receipt.clone());
                 Ended::Well(receipt)
             }
@@ -193,9 +194,9 @@ async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: A
 }
 
 /// The agent's word for what the answer took: the client gets it, and the coordinator with the report.
-fn receipt(agent: &Agent, ticket: Ticket, usage: Usage) -> String {
+fn receipt(agent: &Agent, ticket: &Ticket, usage: Usage) -> String {
     let session = agent.link.session();
-    let id = session.agent_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
+    let id = session.agent_id.as_ref().map(AgentId::as_str).unwrap_or_default();
     let claims = json!({
         "iss": id, "sub": ticket.request, "model": ticket.model, "iat": agent.registration.now_s(), "usage": usage,
     });

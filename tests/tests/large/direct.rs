@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -122,7 +121,7 @@ fn claims(token: &str) -> Value {
 
 /// What a receipt says, once it is known that this agent has signed it.
 fn verified(receipt: &str, agent: &Agent) -> Value {
-    let credential = std::fs::read(Path::new(agent.folder()).join("identity/credential.json")).unwrap();
+    let credential = std::fs::read(agent.folder().join("identity/credential.json")).unwrap();
     let credential: Value = serde_json::from_slice(&credential).unwrap();
     let key = claims(credential["credential"].as_str().unwrap())["public_key"].as_str().unwrap().to_owned();
     let key = UnparsedPublicKey::new(&ED25519, URL_SAFE_NO_PAD.decode(key).unwrap());
