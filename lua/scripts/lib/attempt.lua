@@ -1,14 +1,19 @@
 -- attempt: a job under a lease: claimed, and ended by its agent.
 local attempt = {}
 
--- Hands a bound job to its agent under a lease, as a new attempt.
+-- How many leases this script has given.
+local given = 0
+
+-- Hands a bound job to its agent under a lease, as a new attempt. Of one claim no two leases are called the same: the agent
+-- knows attempts by their leases alone.
 function attempt.claim(j, a, nonce, number)
   local entry = agent.entry(a, j.id)
   if j.out > 0 then
     ending.drop_output(j)
   end
   job:put(j, 'attempt', j.attempt + 1)
-  job:put(j, 'lease', nonce .. '-' .. j.attempt)
+  given = given + 1
+  job:put(j, 'lease', nonce .. '-' .. given)
   job:put(j, 'lease_until', pool.now + pool.lease)
   job:put(j, 'bound_until', nil)
   job:put(j, 'out', 0)
