@@ -103,7 +103,7 @@ async fn agent(folder: &Path, coordinator: &Coordinator, backends: &[&str]) -> A
     let settings = folder.join("agent.json");
     let backends: Vec<_> =
         backends.iter().map(|url| json!({"kind": "openai", "url": url, "parallel": PARALLEL})).collect();
-    fs::write(&settings, json!({ "backends": backends }).to_string()).unwrap();
+    fs::write(&settings, json!({ "backend": backends }).to_string()).unwrap();
     let settings = [("TITAN_CONFIG", settings.to_str().unwrap()), ("LOG_LEVEL", "warn")];
     let options = AgentOptions {
         id: "relaying".into(),

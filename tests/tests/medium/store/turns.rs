@@ -1,6 +1,6 @@
 //! Whose turn it is: between API keys, and for jobs that were passed over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use titan_api::{
     agents::Facts,
@@ -162,6 +162,25 @@ async fn an_agent_with_much_room_is_filled_in_more_than_one_go() {
     for id in waiting {
         assert_ne!(world.state(&id).await, JobState::Pending, "{id} waits beside room");
     }
+}
+
+#[tokio::test]
+async fn a_claim_hands_out_so_many_jobs_that_it_holds_nobody_up_and_the_next_one_the_rest() {
+    let world = World::new().await;
+    let agent = world.parked("a", &Facts { max_jobs: 64, ..facts() }).await;
+    for _ in 0..20 {
+        world.bound(&process()).await;
+    }
+    SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await.unwrap();
+    for _ in 0..30 {
+        world.pending(&process()).await;
+    }
+    SetDraining { agent: &agent.id, draining: false }.run(&world.pool()).await.unwrap();
+    let claims = [world.claim(&agent, 64).await, world.claim(&agent, 64).await];
+    assert_eq!(claims.each_ref().map(Vec::len), [32, 18]);
+    let leases: BTreeSet<_> = claims.concat().into_iter().map(|lease| lease.lease_id).collect();
+    assert_eq!(leases.len(), 50, "every attempt has a lease of its own");
+    assert_eq!(world.agent(&agent).await.live_attempts, 50);
 }
 
 /// An agent whose GPU has 80 GB, of which small jobs take what there is: one is submitted each second, and each runs for
