@@ -5,6 +5,7 @@ use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
     ids::AgentId,
     inference::ModelSpeed,
+    pull,
     time::Timestamp,
 };
 
@@ -85,6 +86,7 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
     let breaker = breaker(&mut reply)?;
     if let Some(models) = reply.some_text()? {
         facts.models = serde_json::from_str(&models).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        facts.models.retain(|model| !pull::is_puller(&model.name));
     }
     let speeds = speeds(reply.list()?)?;
     let mut gpus = Vec::new();
@@ -123,6 +125,7 @@ fn speeds(reply: Reply) -> Result<Vec<ModelSpeed>, StoreError> {
             cool_down_until: r.some()?.map(Timestamp::from_ms),
         })
     })?;
+    speeds.retain(|speed: &ModelSpeed| !pull::is_puller(&speed.model));
     speeds.sort_by(|a, b| a.model.cmp(&b.model));
     Ok(speeds)
 }
