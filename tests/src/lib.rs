@@ -22,6 +22,7 @@ pub mod coordinator;
 pub mod fleet;
 pub mod llama;
 pub mod nvml;
+pub mod ollama;
 pub mod ports;
 pub mod process;
 pub mod protocol_agent;
