@@ -6,6 +6,7 @@ mod clients;
 mod docs_page;
 mod helpers;
 mod inference;
+mod ollama;
 mod outages;
 mod output;
 mod sharing;
