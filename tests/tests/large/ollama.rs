@@ -85,7 +85,7 @@ async fn ollamas_client_for_python_takes_the_shim_for_ollama() {
     let served = served().await;
     let mut command = Command::new(python);
     clean(&mut command)
-        .arg(workspace().join("tests/tests/large/clients/ollama.py"))
+        .arg(workspace().join("tests/tests/large/clients/shim.py"))
         .env("OLLAMA_URL", served.shim.url())
         .env("MODEL", "first:1b")
         .env("NEW", "new:1b")
@@ -106,7 +106,7 @@ async fn a_model_that_titan_has_an_agent_pull_is_listed_within_a_heartbeat_and_a
 
     let (good, said) = titan(&fleet, &["models", "pull", "slow:1b", "--agent", "a1"], "").await;
     assert!(good && said.starts_with("a1 has slow:1b\n"), "{said}");
-    assert!(said.contains(" % of 2.9 MB") && said.contains("success"), "progress: {said}");
+    assert!(said.contains(" % of 2.8 MB") && said.contains("success"), "progress: {said}");
     let listed = std::time::Instant::now();
     until_listed(&client, "slow:1b").await;
     assert!(listed.elapsed() < Duration::from_secs(5), "{:?}", listed.elapsed());
