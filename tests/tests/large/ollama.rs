@@ -138,14 +138,14 @@ async fn a_cancelled_pull_stops_ollama_and_one_whose_agent_was_killed_goes_on_wh
     let job = pull(&client, "large:1b", "second").await;
     served.shim.until_pulling(1).await;
     eventually("some progress to be told", async || {
-        client.output(&job.id, OutputFrom::default()).await.ok().filter(|output| output.next_offset > 0)
+        let told = client.output(&job.id, OutputFrom::default()).await.ok()?.next_offset > 0;
+        (told && served.shim.kept("large:1b") > 0).then_some(())
     })
     .await;
     fleet.agents[0].kill();
     let lost = becomes(&client, &job, JobState::Failed).await;
     assert_eq!(lost.reason, Some(Reason::LeaseLost));
-    let kept = served.shim.kept("large:1b");
-    assert!(kept > 0);
+    assert!(served.shim.kept("large:1b") > 0, "as Ollama keeps it");
     served.shim.offers("large:1b", Offer::of(60_000_000).slow(100, 0));
     fleet.agents[0].restart();
     let job = pull(&client, "large:1b", "third").await;
