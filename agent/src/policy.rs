@@ -1,4 +1,5 @@
-//! What the operator of the box lets jobs do, and which models may be pulled onto it. It is a file on the box; no coordinator can widen it.
+//! What the operator of the box lets jobs do, and which models may be pulled onto it. It is a file on the box; no
+//! coordinator can widen it.
 //!
 //! A job runs if a rule allows its program and everything else about it is within that rule. What is written in a way
 //! that could be read in two ways is refused.
