@@ -135,7 +135,9 @@ async fn fetch(wire: &mut Wire, shared: &Shared, model: &str, offer: Offer) -> R
         });
         match offer.fate {
             Fate::BreaksOnce { after } if piece == after => {
-                shared.change(|state| drop(state.library.insert(model.to_owned(), offer.clone().with(Fate::Comes))));
+                shared.change(|state| {
+                    state.library.insert(model.to_owned(), offer.clone().with(Fate::Comes));
+                });
                 return Err(Gone::Own);
             }
             Fate::Fails => return say(wire, &json!({ "error": "max retries exceeded: the library is away" })).await,

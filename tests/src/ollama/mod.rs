@@ -91,7 +91,9 @@ impl OllamaShim {
 
     /// The library has this model from now on.
     pub fn offers(&self, model: &str, offer: Offer) {
-        self.shared.change(|state| drop(state.library.insert(model.to_owned(), offer)));
+        self.shared.change(|state| {
+            state.library.insert(model.to_owned(), offer);
+        });
     }
 
     /// Has unloaded all models.
