@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 
 use titan_api::{
     agents::AgentState,
-    client::{Client, OutputFrom},
+    client::{Client, OutputFrom, Reply},
     ids::AgentId,
     inference::FleetModels,
     jobs::{Job, JobState, Reason},
@@ -74,7 +74,7 @@ async fn pull(client: &Client, model: &str, key: &str) -> Job {
 
 async fn becomes(client: &Client, job: &Job, state: JobState) -> Job {
     eventually(format!("the pull to be {state}"), async || {
-        client.job(&job.id, None).await.ok().map(|job| job.into_value()).filter(|job| job.state == state)
+        client.job(&job.id, None).await.ok().map(Reply::into_value).filter(|job| job.state == state)
     })
     .await
 }
