@@ -16,7 +16,8 @@ setup: ## Get what is missing to build and test (a C compiler, a Redis or Valkey
 build: setup ## Build all programs into target/debug
 	cargo build --workspace --bins
 
-demo: build ## Start Redis, a coordinator and two agents here, and run real jobs; ARGS=--once ends by itself
+demo: build ## Start Redis, a coordinator, two agents and a small model here, run real jobs and chat; ARGS=--once ends by itself
+	@sh scripts/setup.sh --model
 	@$(BIN)/titan dev --demo $(ARGS)
 
 dev: setup ## Run `titan dev`, rebuilt and restarted whenever a source file changes

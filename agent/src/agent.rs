@@ -41,8 +41,8 @@ pub(crate) struct Agent {
     pub identity: Identity,
     pub facts: Facts,
     pub backends: Backends,
-    /// The models that the coordinator was told last.
-    told_models: Mutex<Vec<Model>>,
+    /// The models that the coordinator was told last, and how many would be pulled at once.
+    told_models: Mutex<(Vec<Model>, u32)>,
     pub link: Link,
     pub registration: Registration,
     pub attempts: Attempts,
@@ -196,15 +196,15 @@ impl Agent {
         Facts { models: self.backends.models(), ..self.facts.clone() }
     }
 
-    /// The models, if the coordinator was told others last.
-    pub(crate) fn news_of_models(&self) -> Option<Vec<Model>> {
-        let models = self.backends.models();
-        (*lock(&self.told_models) != models).then_some(models)
+    /// The models, and how many would be pulled at once, if the coordinator was told otherwise last.
+    pub(crate) fn news_of_models(&self) -> Option<(Vec<Model>, u32)> {
+        let now = (self.backends.models(), self.backends.pulls());
+        (*lock(&self.told_models) != now).then_some(now)
     }
 
-    /// The coordinator was told these models.
-    pub(crate) fn models_told(&self, models: Vec<Model>) {
-        *lock(&self.told_models) = models;
+    /// The coordinator was told this.
+    pub(crate) fn models_told(&self, models: Vec<Model>, pulls: u32) {
+        *lock(&self.told_models) = (models, pulls);
     }
 
     /// Whether answers can be uploaded, as far as is known.

@@ -9,15 +9,16 @@ mod llamacpp;
 mod ollama;
 mod openai;
 mod probe;
+mod pulling;
 mod vllm;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
     time::Duration,
 };
 
-use titan_api::{agents::Model, limits};
+use titan_api::{agents::Model, limits, pull::is_puller};
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tracing::warn;
 
@@ -25,7 +26,7 @@ pub(crate) use backend::{Backend, Target};
 pub(crate) use http::{NoAnswer, cause};
 pub use kind::Kind;
 
-use crate::{agent::Agent, config::Config};
+use crate::{agent::Agent, config::Config, policy::Policy};
 
 /// Requests at once for one model.
 const PARALLEL: u32 = limits::REQUESTS;
@@ -42,6 +43,10 @@ pub(crate) struct Backends {
     list: Mutex<Vec<Arc<Backend>>>,
     probe: bool,
     models: Mutex<Vec<Model>>,
+    /// Who lets models be pulled: a policy, or anybody where there is none.
+    policy: Option<Arc<Policy>>,
+    /// How many would be pulled at once.
+    pulls: AtomicU32,
     /// One of them may serve other models than it did.
     doubt: Notify,
 }
@@ -54,7 +59,8 @@ impl Backends {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         let named = config.backends.iter().map(|arg| Backend::new(arg).map(Arc::new));
         let list = Mutex::new(named.collect::<Result<_, _>>()?);
-        Ok(Self { list, probe: config.probe_backends, models: Mutex::default(), doubt: Notify::new() })
+        let (policy, pulls) = (config.policy.clone(), AtomicU32::new(0));
+        Ok(Self { list, probe: config.probe_backends, models: Mutex::default(), policy, pulls, doubt: Notify::new() })
     }
 
     /// All models, as the pool is to see them.
@@ -80,7 +86,7 @@ impl Backends {
         self.doubt.notify_one();
     }
 
-    /// Asks all of them what they serve; `true` if that is something else than before.
+    /// Asks all of them what they serve; `true` if that, or whether one pulls, is something else than before.
     async fn look(&self) -> bool {
         let mut asking = JoinSet::new();
         for backend in self.list().iter() {
@@ -92,7 +98,7 @@ impl Backends {
         let mut models = lock(&self.models);
         let changed = *models != merged;
         *models = merged;
-        changed
+        self.look_for_puller() || changed
     }
 
     /// Looks for backends at the usual ports.
@@ -141,7 +147,8 @@ fn merge(backends: &[Arc<Backend>]) -> Vec<Model> {
 
 /// Whether a model can have that name.
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=limits::MODEL_BYTES).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)
+    let is_text = name.trim() == name && !name.chars().any(char::is_control);
+    (1..=limits::MODEL_BYTES).contains(&name.len()) && is_text && !is_puller(name)
 }
 
 /// Looks for the first time, so that registering tells what is served.
@@ -174,8 +181,8 @@ pub(crate) async fn run(agent: Arc<Agent>) {
 
 async fn look(agent: &Agent) {
     if agent.backends.look().await {
-        let parallel = agent.backends.models().iter().map(|model| model.parallel).sum();
-        agent.attempts.take_requests(parallel);
+        let parallel: u32 = agent.backends.models().iter().map(|model| model.parallel).sum();
+        agent.attempts.take_requests(parallel + agent.backends.pulls());
         agent.beat_now.notify_one();
     }
 }

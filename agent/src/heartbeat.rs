@@ -100,13 +100,15 @@ impl Heart {
         let wish = self.agent.wish();
         let (last_claim, mut leases) = self.agent.attempts.snapshot();
         leases.truncate(limits::LEASES);
+        let (models, pulls) = self.agent.news_of_models().map_or((None, 0), |(models, pulls)| (Some(models), pulls));
         HeartbeatRequest {
             protocol: PROTOCOL,
             seq: self.seq,
             last_claim,
             measures,
             leases,
-            models: self.agent.news_of_models(),
+            models,
+            pulls,
             leaving: *self.agent.leaving.borrow(),
             reports: cargo.parcel.as_ref().map(|parcel| parcel.reports().to_vec()).unwrap_or_default(),
             claim: cargo.claim.map(|open| Claim {
@@ -120,7 +122,7 @@ impl Heart {
     fn heard(&self, request: &HeartbeatRequest, reply: HeartbeatReply, cargo: Cargo<'_>, sent_ms: u64) -> Duration {
         let agent = &self.agent;
         if let Some(models) = &request.models {
-            agent.models_told(models.clone());
+            agent.models_told(models.clone(), request.pulls);
         }
         agent.farewell.send_if_modified(|said| request.leaving && !std::mem::replace(said, true));
         let renewed = request.leases.iter().filter(|lease| !reply.stop.contains(lease));

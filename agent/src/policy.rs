@@ -1,4 +1,5 @@
-//! What the operator of the box lets jobs do. It is a file on the box; no coordinator can widen it.
+//! What the operator of the box lets jobs do, and which models may be pulled onto it. It is a file on the box; no
+//! coordinator can widen it.
 //!
 //! A job runs if a rule allows its program and everything else about it is within that rule. What is written in a way
 //! that could be read in two ways is refused.
@@ -18,8 +19,9 @@ use titan_api::work::Lease;
 
 use crate::{
     cgroups::Bounds,
-    config::{Accounts, JobUser, Keys, read_file},
+    config::{Accounts, JobUser, Keys, read_file, values},
 };
+use pattern::Pattern;
 pub(crate) use rule::Rule;
 use rule::RuleText;
 
@@ -28,6 +30,8 @@ use rule::RuleText;
 pub(crate) struct Policy {
     pub source: PathBuf,
     pub rules: Vec<Rule>,
+    /// Models that may be pulled, by the names that the backend's library has for them.
+    pull: Vec<Pattern>,
 }
 
 /// What a rule lets one job do.
@@ -47,6 +51,8 @@ pub(crate) struct Grant {
 #[serde(default, deny_unknown_fields)]
 struct PolicyText {
     allow: Vec<RuleText>,
+    #[serde(deserialize_with = "values::one_or_many")]
+    pull: Vec<String>,
 }
 
 impl Policy {
@@ -60,7 +66,18 @@ impl Policy {
             Rule::of(rule, accounts)
                 .with_context(|| format!("{}: the rule allow[{index}] cannot be used", source.display()))
         });
-        Ok(Self { source: source.to_owned(), rules: rules.collect::<Result<_, _>>()? })
+        let pull = text.pull.into_iter().map(Pattern::new).collect();
+        Ok(Self { source: source.to_owned(), rules: rules.collect::<Result<_, _>>()?, pull })
+    }
+
+    /// Whether any model may be pulled.
+    pub(crate) fn lets_pull(&self) -> bool {
+        !self.pull.is_empty()
+    }
+
+    /// Whether this model may be.
+    pub(crate) fn lets_pull_model(&self, model: &str) -> bool {
+        self.pull.iter().any(|pattern| pattern.matches(model))
     }
 
     /// What the first rule that fits lets this job do. It may look at the disk.
@@ -84,7 +101,9 @@ impl Policy {
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let programs: Vec<_> = self.rules.iter().flat_map(Rule::programs).collect();
-        write!(f, "{} allows: {}", self.source.display(), programs.join(", "))
+        write!(f, "{} allows: {}", self.source.display(), programs.join(", "))?;
+        let pull: Vec<_> = self.pull.iter().map(Pattern::as_str).collect();
+        if pull.is_empty() { Ok(()) } else { write!(f, "; models to pull: {}", pull.join(", ")) }
     }
 }
 
@@ -214,6 +233,19 @@ mod tests {
         with_env.process.env.insert("A".into(), String::new());
         assert_eq!(rules.judge(&with_env).unwrap().max_ms, None, "the second rule");
         assert!(policy("").unwrap().judge(&job("/bin/sh")).is_err());
+    }
+
+    #[test]
+    fn models_are_pulled_only_if_the_file_names_them() {
+        let none = policy("[[allow]]\ncommand = '/bin/sh'").unwrap();
+        assert!(!none.lets_pull() && !none.lets_pull_model("llama3.1:8b"));
+        let some = policy("pull = ['llama3*', 'hf.co/us/**']").unwrap();
+        assert!(some.lets_pull() && some.rules.is_empty());
+        let pulled = ["llama3.1:8b", "hf.co/us/a/b:q4"].map(|model| some.lets_pull_model(model));
+        let left =
+            ["llama2", "llama3/x", "hf.co/them/a", "evil.example/llama3"].map(|model| some.lets_pull_model(model));
+        assert_eq!((pulled, left), ([true; 2], [false; 4]));
+        assert!(!policy("pull = '*'").unwrap().lets_pull_model("registry.example/a/b"), "a star ends at a slash");
     }
 
     #[test]

@@ -146,7 +146,8 @@ impl Agent {
             running: self.attempts.snapshot().1,
         };
         let reply = self.link.post("/api/v1/agents/register", None, &request, LIMIT).await?;
-        self.models_told(request.facts.models);
+        // Of pulling the first heartbeat tells.
+        self.models_told(request.facts.models, 0);
         Ok(reply)
     }
 

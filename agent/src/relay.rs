@@ -8,6 +8,7 @@ mod body;
 mod ending;
 mod events;
 mod patience;
+mod pull;
 mod upload;
 mod way;
 

@@ -9,6 +9,7 @@ mod events;
 mod inference;
 mod jobs;
 mod output;
+mod pull;
 mod query;
 mod reply;
 pub mod sse;

@@ -25,10 +25,12 @@ pub enum InferenceRoute {
     Embeddings,
     /// `/v1/responses`
     Responses,
+    /// `/api/pull` of Ollama: gets a model onto the box. `POST /api/v1/models/pull` makes such requests, and nobody else.
+    Pull,
 }
 
 impl InferenceRoute {
-    /// All routes.
+    /// All routes of OpenAI's.
     pub const ALL: [Self; 4] = [Self::ChatCompletions, Self::Completions, Self::Embeddings, Self::Responses];
 
     /// The path at the coordinator, and at every backend that speaks OpenAI's interface.
@@ -39,6 +41,7 @@ impl InferenceRoute {
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
             Self::Responses => "/v1/responses",
+            Self::Pull => "/api/pull",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod limits;
 pub mod output;
 pub mod problem;
+pub mod pull;
 pub mod scheduler;
 pub mod secret;
 pub mod status;

@@ -20,6 +20,8 @@ pub const GPUS: usize = 64;
 pub const MODELS: usize = 256;
 /// Requests that a model may serve at once, and that one claim may ask for.
 pub const REQUESTS: u32 = 256;
+/// Models that one agent may pull at once.
+pub const PULLS: u32 = 16;
 /// Bytes of a model's name.
 pub const MODEL_BYTES: usize = 256;
 /// Bytes of a request to a model: pictures may be in it.

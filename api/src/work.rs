@@ -88,6 +88,10 @@ pub struct HeartbeatRequest {
     /// The models that its backends serve, whole, if that changed since it was last told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<Model>>,
+    /// How many models it would pull at once for the pool, at most 16: 0 if it has no backend that can, or its operator does
+    /// not allow it. Read together with `models`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub pulls: u32,
     /// The agent wants no more work: it is shutting down.
     #[serde(default)]
     pub leaving: bool,
@@ -97,6 +101,11 @@ pub struct HeartbeatRequest {
     /// A claim, where one call does all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes every field so")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The reply to a heartbeat.

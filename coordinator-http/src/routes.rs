@@ -11,7 +11,7 @@ mod models;
 mod page;
 mod pool;
 
-pub(crate) use self::{events::read::page as events_page, jobs::no_such_job};
+pub(crate) use self::{agents::get_agent, events::read::page as events_page, jobs::no_such_job};
 
 use std::time::Duration;
 
@@ -80,6 +80,7 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(models::get::handler))
         .routes(routes!(models::fleet::handler))
         .routes(routes!(models::aliases::get, models::aliases::set))
+        .routes(routes!(models::pull::handler))
         .routes(limited(routes!(inference::request::handler), limits::LONG_BODY_BYTES))
         .routes(routes!(inference::usage::handler))
         .routes(compressed(routes!(meta::openapi::handler)))

@@ -3,6 +3,7 @@
 mod agent;
 mod credentials;
 mod job;
+mod pull;
 mod rules;
 mod work;
 

@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod llama;
 pub mod namespace;
 pub mod nvml;
+pub mod ollama;
 pub mod ports;
 pub mod process;
 pub mod protocol_agent;

@@ -42,6 +42,8 @@ pub(crate) struct Backend {
 #[derive(Debug, Default)]
 struct State {
     served: Vec<Served>,
+    /// Whether it answers.
+    is_up: bool,
     slow: u32,
     /// What was last said of it in the log.
     told: Option<String>,
@@ -93,13 +95,18 @@ impl Backend {
         self.state().served.clone()
     }
 
+    /// Whether it could pull a model now.
+    pub(super) fn can_pull(&self) -> bool {
+        self.dialect.pulls() && self.state().is_up
+    }
+
     /// Asks it what it serves.
     pub(crate) async fn refresh(&self) {
         let answer = self.dialect.models(&self.http).await;
         let mut state = self.state();
         match answer {
             Ok(found) => {
-                state.slow = 0;
+                (state.slow, state.is_up) = (0, true);
                 state.served = self.serve(found);
                 let names: Vec<_> = state.served.iter().map(|served| served.public.as_str()).collect();
                 let words = if names.is_empty() { "no model".to_owned() } else { names.join(", ") };
@@ -110,6 +117,7 @@ impl Backend {
             Err(NoAnswer::Slow) if state.slow < SLOW => state.slow += 1,
             Err(why) => {
                 state.served.clear();
+                state.is_up = false;
                 let words = why.to_string();
                 if state.tells(&words) {
                     warn!("the backend {} serves nothing now: {words}", self.name);

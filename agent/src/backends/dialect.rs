@@ -41,6 +41,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
         Box::pin(async { Ok(true) })
     }
 
+    /// Whether it gets models by itself, by `/api/pull`.
+    fn pulls(&self) -> bool {
+        false
+    }
+
     /// Requests at once for one model, if neither the backend nor the operator says so.
     fn usual_parallel(&self) -> u32;
 

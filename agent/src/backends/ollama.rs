@@ -66,6 +66,10 @@ impl Dialect for Ollama {
         })
     }
 
+    fn pulls(&self) -> bool {
+        true
+    }
+
     /// What Ollama does unless `OLLAMA_NUM_PARALLEL` says otherwise.
     fn usual_parallel(&self) -> u32 {
         1

@@ -9,7 +9,7 @@ use reqwest::{
 };
 use serde_json::Value;
 use titan_api::{
-    inference::{InferenceSpec, Usage},
+    inference::{InferenceRoute, InferenceSpec, Usage},
     trace::{TRACEPARENT, Traceparent},
     work::{Happening, HeldLease},
 };
@@ -20,6 +20,7 @@ use super::{
     ending::Broken,
     events::{self, Events},
     patience::Patience,
+    pull,
     way::{Piece, Way},
 };
 use crate::{agent::Agent, backends::Target, clock::millis, outbox::Spool};
@@ -45,6 +46,9 @@ pub(super) struct Answer<'a> {
 impl Answer<'_> {
     /// Gives the whole answer, and how it ended.
     pub(super) async fn give(&self) -> Happening {
+        if self.request.route == InferenceRoute::Pull {
+            return pull::run(self).await;
+        }
         let Some(target) = self.agent.backends.target(&self.request.model) else {
             return Broken::Backend("no backend of this agent serves the model any more".to_owned()).told();
         };
@@ -217,7 +221,7 @@ fn check_type(response: &Response, stream: bool) -> Result<(), Broken> {
     }
 }
 
-fn words(status: StatusCode) -> String {
+pub(super) fn words(status: StatusCode) -> String {
     match status.as_u16() {
         401 | 403 | 407 => {
             format!("the backend does not accept this agent ({status}); its operator names a key with api_key_file")

@@ -20,6 +20,8 @@ pub(super) enum Broken {
     NotLoaded,
     /// A client that called directly went away: nobody is to try again, and nobody has failed.
     ClientGone,
+    /// A model was not pulled, and asking again would change nothing.
+    NotPulled(String),
     /// It refused the request itself with this status.
     Refused(StatusCode),
 }
@@ -30,6 +32,7 @@ impl Broken {
             Self::Backend(why) => failed(Reason::BackendFailed, why),
             Self::Silent(why) => failed(Reason::Stalled, why),
             Self::NotLoaded => failed(Reason::LoadTimeout, "the model was not loaded in time"),
+            Self::NotPulled(why) => failed(Reason::BackendRejected, why),
             Self::ClientGone => Happening::Failed {
                 reason: Reason::BackendRejected,
                 exit_code: Some(CLIENT_GONE),

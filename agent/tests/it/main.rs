@@ -19,9 +19,13 @@ mod local;
 mod logging;
 mod loops;
 mod nvml;
+#[path = "../../../tests/src/ollama/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "likewise")]
+mod ollama;
 mod output;
 mod policy;
 mod processes;
+mod pulls;
 mod relay;
 mod settings;
 mod takeover;

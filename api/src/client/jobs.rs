@@ -63,7 +63,7 @@ impl Client {
         self.create_once("/api/v1/jobs/batch", batch, key).await
     }
 
-    async fn create_once<B: serde::Serialize + Sync, R: serde::de::DeserializeOwned>(
+    pub(super) async fn create_once<B: serde::Serialize + Sync, R: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         body: &B,

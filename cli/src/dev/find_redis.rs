@@ -34,10 +34,14 @@ const HOW_TO_GET_ONE: &str = "there is no Redis on this machine. In a clone of t
 
 /// Looks where this process is: its environment, its working folder and the folder of its executable.
 pub(super) fn here() -> anyhow::Result<PathBuf> {
-    let executable = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    let folders: Vec<PathBuf> = std::env::current_dir().ok().into_iter().chain(executable).collect();
     let (named, search_path) = (std::env::var_os("TITAN_REDIS_BIN"), std::env::var_os("PATH"));
-    find_redis(named.as_deref(), search_path.as_deref(), &folders)
+    find_redis(named.as_deref(), search_path.as_deref(), &nearby())
+}
+
+/// The working folder and the folder of this program: in or above them is what `scripts/setup.sh` has fetched.
+pub(super) fn nearby() -> Vec<PathBuf> {
+    let executable = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    std::env::current_dir().ok().into_iter().chain(executable).collect()
 }
 
 fn is_program(path: &Path) -> bool {

@@ -12,6 +12,7 @@ use super::{
     child::Child,
     find_redis,
     folder::DataFolder,
+    model,
     redis::{self, Redis},
     servers::{self, Admin},
 };
@@ -32,6 +33,8 @@ pub(super) struct Fleet {
     redis: Option<Redis>,
     coordinator: Option<Child>,
     agents: Vec<Child>,
+    /// The server of a small model, for the demonstration.
+    model: Option<Child>,
     is_up: bool,
 }
 
@@ -42,12 +45,14 @@ pub(super) struct Running {
     pub(super) url: String,
     /// A key with all scopes.
     pub(super) api_key: String,
+    /// Whether the agents serve the small model.
+    pub(super) has_model: bool,
 }
 
 impl Fleet {
     /// Nothing runs yet.
     pub(super) fn new(folder: DataFolder) -> Self {
-        Self { folder, redis: None, coordinator: None, agents: Vec::new(), is_up: false }
+        Self { folder, redis: None, coordinator: None, agents: Vec::new(), model: None, is_up: false }
     }
 
     /// Where the data are.
@@ -75,9 +80,9 @@ impl Fleet {
         self.redis.as_ref()
     }
 
-    /// The coordinator and the agents that run.
+    /// What runs beside Redis.
     pub(super) fn servers(&self) -> impl Iterator<Item = &Child> {
-        self.coordinator.iter().chain(&self.agents)
+        self.coordinator.iter().chain(&self.agents).chain(&self.model)
     }
 
     /// Starts Redis, the coordinator and the agents, each when the one before is ready.
@@ -93,15 +98,33 @@ impl Fleet {
         let admin = Admin::new(&self.folder, &url)?;
         self.wait_until("the coordinator is ready", async || Ok(admin.client.ready().await.is_ok_and(|r| r.ready)))
             .await?;
+        let backends = self.backends(options).await;
         eprintln!("starting {} agents", options.agents);
         let token = admin.join_token(u32::from(options.agents)).await?;
         for number in 1..=options.agents {
-            self.agents.push(servers::agent(&self.folder, &url, number, &token)?);
+            self.agents.push(servers::agent(&self.folder, &url, number, &token, &backends)?);
         }
-        let running = Running { api_key: admin.api_key(&self.folder).await?, url };
+        let has_model = self.model.is_some();
+        let running = Running { api_key: admin.api_key(&self.folder).await?, url, has_model };
         let client = connect(&running.url)?.with_bearer(running.api_key.as_str());
         self.wait_until("all agents are registered", async || all_registered(&client, options.agents).await).await?;
         Ok(running)
+    }
+
+    /// The backends of every agent: those that were named and, for the demonstration, that of a small model. Where there is
+    /// none the rest is shown all the same.
+    async fn backends(&mut self, options: &Options) -> Vec<String> {
+        let mut backends: Vec<_> = options.backends.iter().map(|arg| format!("{}={}", arg.kind, arg.url)).collect();
+        if options.demo {
+            match model::start(&self.folder).await {
+                Ok((server, url)) => {
+                    self.model = Some(server);
+                    backends.push(format!("llamacpp={url}"));
+                }
+                Err(why) => eprintln!("the chat is left out: {why:#}"),
+            }
+        }
+        backends
     }
 
     /// Starts the coordinator on the port that was asked for, else on 8080, else on any. Gives its URL.
@@ -168,6 +191,9 @@ impl Fleet {
             eprintln!("stopping the agents (Ctrl-C again kills everything at once)");
         }
         join_all(self.agents.iter_mut().map(|agent| agent.stop(AGENT_GRACE))).await;
+        if let Some(model) = &mut self.model {
+            model.stop(SERVER_GRACE).await;
+        }
         if let Some(coordinator) = &mut self.coordinator {
             eprintln!("stopping the coordinator");
             coordinator.stop(SERVER_GRACE).await;
@@ -180,7 +206,7 @@ impl Fleet {
 
     fn children(&mut self) -> impl Iterator<Item = &mut Child> {
         let redis = self.redis.as_mut().map(|redis| &mut redis.child);
-        redis.into_iter().chain(self.coordinator.as_mut()).chain(&mut self.agents)
+        redis.into_iter().chain(self.coordinator.as_mut()).chain(&mut self.agents).chain(&mut self.model)
     }
 }
 

@@ -5,6 +5,7 @@ mod demo;
 mod find_redis;
 mod fleet;
 mod folder;
+mod model;
 mod ports;
 mod redis;
 pub(crate) mod secrets;
@@ -15,9 +16,13 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use titan_agent::BackendArg;
 use titan_api::secret::Secret;
 
-pub use self::find_redis::find_redis;
+pub use self::{
+    find_redis::find_redis,
+    model::{ModelServer, find_model},
+};
 use self::{fleet::Fleet, folder::DataFolder};
 use crate::{
     failure::Failure,
@@ -36,10 +41,11 @@ their flags go before. Redis is the program that TITAN_REDIS_BIN names, else
 valkey-server or redis-server on the PATH, else .tools/valkey-server here or
 above.")]
 pub struct Options {
-    /// Submit a few jobs, show what they write and where they ran.
+    /// Submit a few jobs, show what they write and where they ran, and chat with a small real model, if it was fetched.
     #[arg(long)]
     pub demo: bool,
-    /// End after the demonstration; the exit code says whether each agent ran jobs and every byte came back.
+    /// End after the demonstration; the exit code says whether each agent ran jobs, every byte came back, and the model
+    /// answered.
     #[arg(long, requires = "demo")]
     pub once: bool,
     /// The coordinator's port on 127.0.0.1. Without it: 8080 if that is free, else another one.
@@ -48,6 +54,10 @@ pub struct Options {
     /// How many agents to start.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub agents: u16,
+    /// A backend on this machine whose models the agents serve, as KIND=URL: `ollama`, `vllm`, `llamacpp` or `openai`.
+    /// May be given again; those at their usual ports are found without it.
+    #[arg(long = "backend", value_name = "KIND=URL")]
+    pub backends: Vec<BackendArg>,
     /// Where Redis, keys and logs are kept. Without it: `titan/dev` in `$XDG_DATA_HOME` or ~/.local/share; with
     /// `--once` a new folder, removed if all went well.
     #[arg(long, value_name = "FOLDER")]
@@ -100,7 +110,7 @@ async fn up(fleet: &mut Fleet, options: &Options, global: &Global) -> Result<(),
     if options.once {
         return Ok(());
     }
-    summary::print(fleet, &running)?;
+    summary::print(fleet, &running).await?;
     fleet.note_up();
     Err(fleet.first_death().await)
 }

@@ -45,8 +45,14 @@ pub(super) fn coordinator(folder: &DataFolder, redis_url: &str, port: u16) -> an
     Ok((Child::start("coordinator", command, folder.log("coordinator")?)?, address_file))
 }
 
-/// Starts an agent that takes process jobs.
-pub(super) fn agent(folder: &DataFolder, url: &str, number: u16, join_token: &str) -> anyhow::Result<Child> {
+/// Starts an agent that takes process jobs, and serves the models of these backends (`KIND=URL`).
+pub(super) fn agent(
+    folder: &DataFolder,
+    url: &str,
+    number: u16,
+    join_token: &str,
+    backends: &[String],
+) -> anyhow::Result<Child> {
     let name = format!("dev-{number}");
     let mut command = titan()?;
     command
@@ -55,6 +61,7 @@ pub(super) fn agent(folder: &DataFolder, url: &str, number: u16, join_token: &st
         .arg(format!("dev={number}"))
         .arg("--state-dir")
         .arg(folder.subfolder(&format!("agents/{name}"))?)
+        .args(backends.iter().flat_map(|backend| ["--backend", backend]))
         .env("TITAN_JOIN_TOKEN", join_token)
         // There may be many, and an agent of this machine's own.
         .env("TITAN_LISTEN", "off")

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::{
     fleet::{Fleet, Running},
-    servers,
+    model, servers,
 };
-use crate::{failure::Failure, files::contexts::Contexts};
+use crate::{failure::Failure, files::contexts::Contexts, session::connect};
 
 /// Prints it to standard output.
-pub(super) fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
+pub(super) async fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
     use std::io::Write;
+    let model = model(running).await?;
     let titan = titan_command();
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nTitanCompute runs here. Ctrl-C stops all of it; its data are kept.\n")?;
@@ -40,11 +41,28 @@ pub(super) fn print(fleet: &Fleet, running: &Running) -> Result<(), Failure> {
         None => ("it finds the URL and the key by itself".to_owned(), ""),
     };
     writeln!(out, "\nTry, in another terminal ({how}):\n")?;
-    for arguments in ["submit -- echo hi", "jobs ls", "agents ls"] {
+    let chat = model.map(|model| format!("chat {model}"));
+    for arguments in ["submit -- echo hi"].into_iter().chain(chat.as_deref()).chain(["jobs ls", "agents ls"]) {
         writeln!(out, "  {titan}{context} {arguments}")?;
     }
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// A model that can be talked with: the small one of the demonstration, else one that an agent has found or was told of.
+async fn model(running: &Running) -> Result<Option<String>, Failure> {
+    if running.has_model {
+        return Ok(Some(model::NAME.to_owned()));
+    }
+    let client = connect(&running.url)?.with_bearer(running.api_key.as_str());
+    let served = client.models().await.map(|reply| reply.into_value().models).unwrap_or_default();
+    let mut names = served.into_iter().filter(|listed| listed.agents > 0).map(|listed| listed.model.name);
+    Ok(names.find(|name| is_plain(name)))
+}
+
+/// Whether a name can stand in a line of shell as it is.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c)) && !name.starts_with('-')
 }
 
 /// How this program is called: `titan` if the search path leads to it, else its path.

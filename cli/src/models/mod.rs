@@ -1,6 +1,7 @@
-//! `titan models …`: what the fleet can answer.
+//! `titan models …`: what the fleet can answer, and getting more of it.
 
 pub mod ls;
+pub mod pull;
 
 use clap::Subcommand;
 
@@ -11,6 +12,8 @@ use crate::{failure::Failure, session::Session};
 pub enum Command {
     /// List the models that agents serve.
     Ls(ls::Options),
+    /// Have an agent get a model, by the Ollama on its box.
+    Pull(pull::Options),
 }
 
 /// Does it.
@@ -20,5 +23,6 @@ pub enum Command {
 pub async fn run(session: Session, command: Command) -> Result<(), Failure> {
     match command {
         Command::Ls(options) => ls::run(&session, options).await,
+        Command::Pull(options) => pull::run(&session, options).await,
     }
 }

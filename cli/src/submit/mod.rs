@@ -1,7 +1,7 @@
 //! `titan submit`: submits a job and follows its output, or many jobs from a file.
 
 pub mod batch;
-mod once;
+pub(crate) mod once;
 mod spec;
 pub(crate) mod values;
 

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is submitted, and how to submit it again by hand.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     key: String,
     doing: String,
     not_before: Option<Timestamp>,
@@ -32,7 +32,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Failure`] if the system gives no random bytes.
-    pub(super) fn new(key: Option<String>, doing: String, not_before: Option<Timestamp>) -> Result<Self, Failure> {
+    pub(crate) fn new(key: Option<String>, doing: String, not_before: Option<Timestamp>) -> Result<Self, Failure> {
         let key = key.map_or_else(|| secrets::random().map(|key| format!("titan-{}", &key[..32])), Ok)?;
         Ok(Self { key, doing, not_before })
     }
@@ -49,7 +49,7 @@ impl Call {
 ///
 /// # Errors
 /// [`Failure`], as for every command; it says so if it is not known whether the call was accepted.
-pub(super) async fn until_answered<T>(
+pub(crate) async fn until_answered<T>(
     session: &Session,
     call: &Call,
     send: impl AsyncFn(&str) -> Result<Reply<T>, ClientError>,

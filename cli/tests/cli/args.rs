@@ -145,5 +145,6 @@ fn a_wrong_command_line_is_refused_before_anything_is_sent() {
     assert!(refusal(&["jobs", "ls", "--state", "done"]).contains("pending, scheduled, running"));
     assert!(refusal(&["jobs", "l"]).contains("unrecognized subcommand"), "commands are not abbreviated");
     assert!(refusal(&["dev", "--once"]).contains("--demo"));
+    assert!(refusal(&["dev", "--backend", "olama=http://x"]).contains("ollama, vllm, llamacpp, openai"));
     assert!(refusal(&["jobs", "ls", "--key", "secret"]).contains("unexpected argument"), "keys are never arguments");
 }

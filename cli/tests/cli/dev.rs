@@ -13,7 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use titan_cli::dev::find_redis;
+use titan_cli::dev::{find_model, find_redis};
 
 fn program(path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -46,6 +46,25 @@ fn a_machine_without_redis_is_told_how_to_get_one() {
     let message = find_redis(None, None, &[]).unwrap_err().to_string();
     for way in ["make demo", "scripts/setup.sh", "apt install redis-server", "TITAN_REDIS_BIN"] {
         assert!(message.contains(way), "{message}");
+    }
+}
+
+#[test]
+fn the_small_model_is_what_was_fetched_to_the_end_with_the_clients_or_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("clone/target/debug");
+    std::fs::create_dir_all(&deep).unwrap();
+    let clone = root.path().join("clone");
+    let find = || find_model(std::slice::from_ref(&deep)).map(|found| found.python);
+    for folder in [".tools/model", ".tools/python"] {
+        program(&clone.join(folder).join("bin/python"));
+    }
+    program(&clone.join("scripts/llama_server.py"));
+    let why = find().unwrap_err().to_string();
+    assert!(why.contains("scripts/setup.sh --model") && why.contains("pip"), "half of it is not enough: {why}");
+    for folder in [".tools/model", ".tools/python"] {
+        std::fs::write(clone.join(folder).join("made-from"), "").unwrap();
+        assert_eq!(find().unwrap(), clone.join(folder).join("bin/python"));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -12,8 +12,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use titan_cli::dev::{find_model, find_redis};
 
-use crate::support::{Titan, ran};
+use crate::support::{Server, Titan, json, ran};
 
 /// A `titan dev` that is up. Whatever becomes of the test, it does not outlive it, nor do its children.
 struct Dev {
@@ -87,8 +88,29 @@ fn the_demonstration_runs_jobs_on_every_agent_and_leaves_nothing_behind() {
     assert!(out.contains("every byte that they wrote came back"), "{out}");
     assert!(out.contains("dev-1 ran ") && out.contains("dev-2 ran "), "{out}");
     assert!(out.contains("streams │ remark 1 (stderr)"), "{out}");
+    let has_model = find_model(&[env!("CARGO_MANIFEST_DIR").into()]).is_ok();
+    assert_eq!(out.contains("smollm2:135m answered in "), has_model, "{out}\n{err}");
+    assert_eq!(err.contains("the chat is left out: "), !has_model, "{err}");
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0, "the temporary folder is removed");
     assert!(!titan.home.path().join(".config").exists(), "nobody is told of a coordinator that is gone");
+}
+
+#[test]
+fn the_demonstration_does_without_a_model_where_none_was_fetched_and_says_so() {
+    let titan = Titan::new();
+    // Neither this program's folder nor the working folder is in a clone.
+    let copy = titan.home.path().join("titan");
+    std::fs::copy(env!("CARGO_BIN_EXE_titan"), &copy).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::var_os("TITAN_REDIS_BIN");
+    let redis = find_redis(named.as_deref(), Some(&path), &[env!("CARGO_MANIFEST_DIR").into()]).unwrap();
+    let mut command = Command::new(copy);
+    command.args(["dev", "--demo", "--once", "--agents", "1"]).current_dir(titan.home.path()).env_clear();
+    command.env("HOME", titan.home.path()).env("PATH", path).env("TITAN_REDIS_BIN", redis).stdin(Stdio::null());
+    let (code, out, err) = ran(command.output().unwrap());
+    assert_eq!(code, 0, "{out}\n{err}");
+    assert!(err.contains("the chat is left out: there is no model here"), "{err}");
+    assert!(out.contains("No model was asked") && out.contains("every byte that they wrote came back"), "{out}");
 }
 
 #[test]
@@ -125,6 +147,18 @@ fn another_terminal_finds_it_and_what_was_done_is_there_after_a_restart() {
     let dev = Dev::start(&titan, &["--agents", "1"], Stdio::inherit());
     assert_eq!(run(&["jobs", "ls", "-o", "name"]).1, jobs);
     assert_eq!(run(&["submit", "--", "true"]).0, 0);
+    assert_eq!(dev.interrupt(), Some(0));
+}
+
+#[test]
+fn a_named_backends_models_are_served_and_said_to_be_there_to_talk_with() {
+    let titan = Titan::new();
+    let backend = Server::start(|_, _| json(200, r#"{"object": "list", "data": [{"id": "tiny:1b"}]}"#));
+    let named = format!("openai={}", backend.url);
+    let dev = Dev::start(&titan, &["--agents", "1", "--backend", &named], Stdio::inherit());
+    assert!(dev.summary.contains(" chat tiny:1b\n"), "{}", dev.summary);
+    let (code, models, _) = ran(titan.bare(&["models", "ls", "-o", "name"]).output().unwrap());
+    assert_eq!((code, models.contains("tiny:1b")), (0, true), "{models}");
     assert_eq!(dev.interrupt(), Some(0));
 }
 

@@ -16,6 +16,7 @@ mod follow;
 mod inference;
 mod jobs;
 mod once;
+mod pull;
 mod render;
 mod scheduler;
 mod settings;

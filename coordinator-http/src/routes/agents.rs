@@ -24,7 +24,7 @@ fn no_such_agent(id: &AgentId) -> ApiError {
     ApiError::NotFound(format!("there is no agent {id} in this pool"))
 }
 
-async fn get_agent(pool: &Pool, id: &AgentId) -> Result<Agent, ApiError> {
+pub(crate) async fn get_agent(pool: &Pool, id: &AgentId) -> Result<Agent, ApiError> {
     GetAgent { agent: id }.run(pool).await?.ok_or_else(|| no_such_agent(id))
 }
 

@@ -1,9 +1,11 @@
-//! The models of a pool: as OpenAI's clients list them, as ours do, and the aliases that an administrator sets.
+//! The models of a pool: as OpenAI's clients list them, as ours do, the aliases that an administrator sets, and getting
+//! more of them.
 
 pub(super) mod aliases;
 pub(super) mod fleet;
 pub(super) mod get;
 pub(super) mod list;
+pub(super) mod pull;
 
 use serde_json::{Value, json};
 use titan_api::inference::FleetModel;

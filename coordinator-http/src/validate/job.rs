@@ -1,7 +1,7 @@
 //! Jobs as clients submit them.
 
 use titan_api::{
-    inference::{InferenceSpec, ModelAliases},
+    inference::{InferenceRoute, InferenceSpec, ModelAliases},
     jobs::{JobKind, OnDisconnect, ProcessSpec, Requirements, SubmitBatch, SubmitJob},
     limits,
     scheduler::{Profile, SetScheduler},
@@ -64,6 +64,9 @@ impl Kinds for SubmitJob {
 impl Validate for InferenceSpec {
     fn check(&self, f: &mut Findings) {
         f.model_name("model", &self.model);
+        f.require(self.route != InferenceRoute::Pull, "route", || {
+            "is for `POST /api/v1/models/pull`, which makes such jobs".to_owned()
+        });
         let is_document = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.body).is_ok();
         f.require(is_document, "body", || "must be the text of a JSON object".to_owned());
         for (name, ms) in [

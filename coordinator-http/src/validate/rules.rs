@@ -6,7 +6,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use titan_api::{PROTOCOL, limits};
+use titan_api::{PROTOCOL, limits, pull};
 
 use super::Findings;
 
@@ -42,6 +42,9 @@ impl Findings {
     /// The public name of a model.
     pub(crate) fn model_name(&mut self, field: &str, text: &str) {
         self.name(field, text, limits::MODEL_BYTES);
+        self.require(!pull::is_puller(text), field, || {
+            format!("begins with `{}`, which stands for pulling models", pull::PULLER)
+        });
     }
 
     /// Labels: names of machine-readable characters, values without control characters.

@@ -19,6 +19,7 @@ impl Validate for HeartbeatRequest {
         f.at_most("leases", self.leases.len(), limits::LEASES);
         f.at_most("reports", self.reports.len(), limits::REPORTS);
         f.inside("measures", |f| self.measures.check(f));
+        f.within("pulls", self.pulls, 0..=limits::PULLS);
         if let Some(models) = &self.models {
             check_models(models, f);
         }

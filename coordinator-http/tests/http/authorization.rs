@@ -53,6 +53,7 @@ const OPERATIONS: &[(&str, For)] = &[
     ("drain_agent", For::Scope("agents:write")),
     ("resume_agent", For::Scope("agents:write")),
     ("remove_agent", For::Scope("agents:write")),
+    ("pull_model", For::Scope("agents:write")),
     ("metrics", For::Scope("metrics:read")),
     ("publish_event", For::Scope("events:write")),
     ("read_events", For::Scope("events:read")),

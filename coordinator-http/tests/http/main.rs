@@ -18,6 +18,7 @@ mod output;
 mod overload;
 mod polling;
 mod program;
+mod pulls;
 mod quotas;
 mod redis_server;
 mod relay;

@@ -7,6 +7,7 @@ use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
     ids::AgentId,
     inference::ModelSpeed,
+    pull,
     time::Timestamp,
 };
 
@@ -96,6 +97,7 @@ fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
             Err(_) if is_of_page => Vec::new(),
             models => models.map_err(|e| StoreError::Corrupt(format!("the models of agent {id}: {e}")))?,
         };
+        facts.models.retain(|model| !pull::is_puller(&model.name));
     }
     let speeds = speeds(reply.list()?)?;
     let mut gpus = Vec::new();
@@ -156,6 +158,7 @@ fn speeds(reply: Reply) -> Result<Vec<ModelSpeed>, StoreError> {
             cool_down_until: r.some()?.map(Timestamp::from_ms),
         })
     })?;
+    speeds.retain(|speed: &ModelSpeed| !pull::is_puller(&speed.model));
     speeds.sort_by(|a, b| a.model.cmp(&b.model));
     Ok(speeds)
 }

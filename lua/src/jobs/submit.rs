@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use titan_api::{
     ids::{AgentId, JobId},
-    inference::InferenceSpec,
+    inference::{InferenceRoute, InferenceSpec},
     jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
@@ -399,10 +399,18 @@ fn submitted(mut r: Reply) -> Result<Submitted, StoreError> {
     Ok(Submitted { id, state, agent: r.some()?, score: r.parse()? })
 }
 
+/// The model that a pull is about.
+fn pulled(spec: &SubmitJob) -> Option<String> {
+    let asked = spec.inference.as_ref().filter(|asked| asked.route == InferenceRoute::Pull)?;
+    let body: serde_json::Value = serde_json::from_str(&asked.body).ok()?;
+    body["model"].as_str().map(str::to_owned)
+}
+
 /// The command in one line, or the model, cut to what lists of jobs show.
 pub(crate) fn title(spec: &SubmitJob) -> String {
     let command = spec.process.command.join(" ");
-    let mut line = if command.is_empty() { model_of(spec).to_owned() } else { command };
+    let asked = || pulled(spec).map_or_else(|| model_of(spec).to_owned(), |model| format!("pull {model}"));
+    let mut line = if command.is_empty() { asked() } else { command };
     line.truncate(line.floor_char_boundary(TITLE_BYTES));
     line
 }

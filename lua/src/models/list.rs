@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use titan_api::{agents::Model, inference::FleetModel, time::Timestamp};
+use titan_api::{agents::Model, inference::FleetModel, pull, time::Timestamp};
 
 use crate::{
     Pool, StoreError,
@@ -32,7 +32,9 @@ impl ListModels {
             }
             after = reply.text()?;
             for found in reply.list()?.rest(|r| row(r.list()?))? {
-                add(&mut all, found);
+                if !pull::is_puller(&found.model.name) {
+                    add(&mut all, found);
+                }
             }
             if after.is_empty() {
                 return Ok(all.into_values().collect());

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use titan_api::inference::{KeyUsage, ModelUsage};
+use titan_api::{
+    inference::{KeyUsage, ModelUsage},
+    pull,
+};
 
 use crate::{
     Pool, StoreError,
@@ -43,6 +46,7 @@ impl ReadUsage<'_> {
                 other => return Err(unknown_word("usage/read", other)),
             }
         }
+        models.retain(|model, _| !pull::is_puller(model));
         Ok(KeyUsage { models: models.into_values().collect() })
     }
 }

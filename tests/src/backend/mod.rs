@@ -5,7 +5,7 @@
 
 mod answers;
 mod manner;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -12,7 +12,7 @@ use super::Asked;
 
 /// The connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(crate) enum Gone {
     /// The caller has hung up.
     Caller,
     /// The backend does, by its script.
@@ -27,18 +27,18 @@ impl From<io::Error> for Gone {
 
 /// A connection to a caller.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, read: Vec::new() }
     }
 
     /// The next request with its method; an error if there is none.
-    pub(super) async fn request(&mut self) -> Result<(String, Asked), Gone> {
+    pub(crate) async fn request(&mut self) -> Result<(String, Asked), Gone> {
         let head = loop {
             if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break self.read.drain(..end + 4).collect::<Vec<_>>();
@@ -68,18 +68,18 @@ impl Wire {
         }
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         Ok(self.stream.write_all(bytes).await?)
     }
 
     /// A head whose body comes in chunks.
-    pub(super) async fn head(&mut self, status: u16, kind: &str) -> Result<(), Gone> {
+    pub(crate) async fn head(&mut self, status: u16, kind: &str) -> Result<(), Gone> {
         let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
         self.send(head.as_bytes()).await
     }
 
     /// One chunk; nothing for no bytes, since that would be the end.
-    pub(super) async fn chunk(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+    pub(crate) async fn chunk(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -89,19 +89,19 @@ impl Wire {
         self.send(&chunk).await
     }
 
-    pub(super) async fn end(&mut self) -> Result<(), Gone> {
+    pub(crate) async fn end(&mut self) -> Result<(), Gone> {
         self.send(b"0\r\n\r\n").await
     }
 
     /// A whole answer.
-    pub(super) async fn whole(&mut self, status: u16, kind: &str, body: &str) -> Result<(), Gone> {
+    pub(crate) async fn whole(&mut self, status: u16, kind: &str, body: &str) -> Result<(), Gone> {
         let length = body.len();
         let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}");
         self.send(head.as_bytes()).await
     }
 
     /// Does nothing for that long, unless the caller goes away.
-    pub(super) async fn pause(&mut self, pause: Duration) -> Result<(), Gone> {
+    pub(crate) async fn pause(&mut self, pause: Duration) -> Result<(), Gone> {
         if pause.is_zero() {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl Wire {
     }
 
     /// Does nothing until the caller goes away.
-    pub(super) async fn silence(&mut self) -> Gone {
+    pub(crate) async fn silence(&mut self) -> Gone {
         loop {
             if let Err(gone) = self.more().await {
                 return gone;

