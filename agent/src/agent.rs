@@ -30,6 +30,7 @@ use crate::{
     outbox::{Outbox, Settled, Spool},
     register::Registration,
     relay,
+    supervise::Supervise,
     trace::{Trace, Tracer},
     vitals::Vitals,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Agent {
     pub identity: Identity,
     pub facts: Facts,
     pub backends: Backends,
+    /// Backends that this agent itself has started.
+    pub supervise: Supervise,
     /// The models that the coordinator was told last.
     told_models: Mutex<Vec<Model>>,
     pub link: Link,
@@ -99,6 +102,7 @@ impl Agent {
         executor: Executor,
         gpus: Gpus,
         backends: Backends,
+        supervise: Supervise,
     ) -> Self {
         Self {
             attempts: Attempts::new(config.max_jobs),
@@ -120,6 +124,7 @@ impl Agent {
             identity,
             facts,
             backends,
+            supervise,
             told_models: Mutex::default(),
             link,
             executor,

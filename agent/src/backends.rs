@@ -12,7 +12,7 @@ mod probe;
 mod vllm;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,10 +22,13 @@ use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tracing::warn;
 
 pub(crate) use backend::{Backend, Target};
-pub(crate) use http::{NoAnswer, cause};
+pub(crate) use http::{Http, NoAnswer, cause};
 pub use kind::Kind;
 
-use crate::{agent::Agent, config::Config};
+use crate::{
+    agent::Agent,
+    config::{BackendArg, Config},
+};
 
 /// Requests at once for one model.
 const PARALLEL: u32 = limits::REQUESTS;
@@ -41,6 +44,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 pub(crate) struct Backends {
     list: Mutex<Vec<Arc<Backend>>>,
     probe: bool,
+    /// Where backends of the agent's own are or will be: none of these is found by chance.
+    claimed: Mutex<BTreeSet<String>>,
     models: Mutex<Vec<Model>>,
     /// One of them may serve other models than it did.
     doubt: Notify,
@@ -54,7 +59,13 @@ impl Backends {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         let named = config.backends.iter().map(|arg| Backend::new(arg).map(Arc::new));
         let list = Mutex::new(named.collect::<Result<_, _>>()?);
-        Ok(Self { list, probe: config.probe_backends, models: Mutex::default(), doubt: Notify::new() })
+        Ok(Self {
+            list,
+            probe: config.probe_backends,
+            claimed: <_>::default(),
+            models: <_>::default(),
+            doubt: Notify::new(),
+        })
     }
 
     /// All models, as the pool is to see them.
@@ -80,6 +91,30 @@ impl Backends {
         self.doubt.notify_one();
     }
 
+    /// A backend of the agent's own will be at `url`.
+    pub(crate) fn claim(&self, url: &str) {
+        lock(&self.claimed).insert(url.to_owned());
+    }
+
+    /// Serves what is there from now on, as if the operator had named it.
+    ///
+    /// # Errors
+    /// Its key cannot be read.
+    pub(crate) fn attach(&self, arg: &BackendArg) -> anyhow::Result<()> {
+        let backend = Arc::new(Backend::new(arg)?);
+        let mut list = self.list();
+        list.retain(|other| other.url() != arg.url);
+        list.push(backend);
+        self.doubt();
+        Ok(())
+    }
+
+    /// Serves nothing of what is at `url` any more.
+    pub(crate) fn detach(&self, url: &str) {
+        self.list().retain(|backend| backend.url() != url);
+        self.doubt();
+    }
+
     /// Asks all of them what they serve; `true` if that is something else than before.
     async fn look(&self) -> bool {
         let mut asking = JoinSet::new();
@@ -100,7 +135,8 @@ impl Backends {
         if !self.probe {
             return;
         }
-        let known: Vec<_> = self.list().iter().map(|backend| backend.url().to_owned()).collect();
+        let mut known: Vec<_> = self.list().iter().map(|backend| backend.url().to_owned()).collect();
+        known.extend(lock(&self.claimed).iter().cloned());
         let found = probe::find(&known).await;
         self.list().extend(found.into_iter().map(Arc::new));
     }

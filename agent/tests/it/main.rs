@@ -23,5 +23,6 @@ mod policy;
 mod processes;
 mod relay;
 mod settings;
+mod supervise;
 mod takeover;
 mod ways;
