@@ -133,9 +133,13 @@ impl Watch<'_> {
             return why;
         }
         self.well_since.send_replace(Some(Instant::now()));
+        let fetching = async {
+            self.fetch(&http).await;
+            std::future::pending().await
+        };
         tokio::select! {
             why = self.until_ill(&http, &arg) => why,
-            () = self.fetch(&http) => std::future::pending().await,
+            why = fetching => why,
         }
     }
 

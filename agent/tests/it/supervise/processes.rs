@@ -220,3 +220,20 @@ async fn ollama_fetches_its_model_once_it_is_well_and_serves_so_many_requests() 
     assert!(environment.contains(&format!("OLLAMA_HOST=127.0.0.1:{port}\n")), "{environment}");
     assert!(environment.contains("OLLAMA_NUM_PARALLEL=3\n") && program.read("args") == "serve\n");
 }
+
+#[tokio::test]
+async fn one_that_stands_still_is_not_served_until_it_goes_on() {
+    let (coordinator, program) = (Coordinator::start().await, Program::like("vllm"));
+    let agent = vllm(Start::of(&coordinator), &program, &[]);
+    let address = address(&agent, 1).await;
+    told(&coordinator, "its model is told", |models| names(models) == ["small"]).await;
+    let pid = Pid::from_raw(program.pid().await);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let status = state(&address, "unhealthy").await;
+    assert!(status["reason"].as_str().unwrap().contains("no answer within"), "{status}");
+    told(&coordinator, "nothing is told", |models| names(models).is_empty()).await;
+    kill(pid, Signal::SIGCONT).unwrap();
+    let status = state(&address, "healthy").await;
+    assert_eq!((&status["restarts"], &status["reason"]), (&0.into(), &serde_json::Value::Null), "it is the same one");
+    told(&coordinator, "its model is told again", |models| names(models) == ["small"]).await;
+}
