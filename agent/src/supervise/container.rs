@@ -27,7 +27,6 @@ use super::{
     gpus::Chosen,
     home::Home,
     log::{self, Log},
-    process::with_last_words,
 };
 use crate::{
     backends::Kind,
@@ -133,7 +132,7 @@ impl Container {
                 _ => None,
             };
             if let Some(code) = code {
-                return with_last_words(format!("it ended with code {code}"), &self.last_words());
+                return format!("it ended with code {code}");
             }
             sleep(PAUSE).await;
         }

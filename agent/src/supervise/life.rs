@@ -11,7 +11,6 @@ use tracing::{info, warn};
 
 use super::{
     Phase, Supervise, Unit,
-    process::with_last_words,
     pull::pull,
     pulse::{Finding, Pulse},
     runner::Runner,
@@ -88,7 +87,7 @@ async fn one_start(agent: &Arc<Agent>, unit: &Unit, ending: &mut watch::Receiver
         return Outcome::Stopped;
     };
     let said = runner.last_words();
-    let why = if why.contains("last words") { why } else { with_last_words(why, &said) };
+    let why = if said.is_empty() { why } else { format!("{why}; its last words: {said}") };
     runner.stop().await;
     if runner.may_leave_orphans() {
         agent.executor.end_orphans();

@@ -108,8 +108,7 @@ impl Process {
             }
         }
         self.roster.remove_keeper(self.pid);
-        let how = End::read(&self.home).map_or_else(|| "its keeper was ended".to_owned(), |end| end.words());
-        with_last_words(how, &self.last_words())
+        End::read(&self.home).map_or_else(|| "its keeper was ended".to_owned(), |end| end.words())
     }
 
     /// Whether its keeper was ended by force, so that what it watched over may have lost its parent.
@@ -148,9 +147,4 @@ impl Process {
         }
         is_gone
     }
-}
-
-/// How something ended, with what it said last.
-pub(super) fn with_last_words(how: String, said: &str) -> String {
-    if said.is_empty() { how } else { format!("{how}; its last words: {said}") }
 }

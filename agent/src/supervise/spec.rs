@@ -82,8 +82,12 @@ impl Spec {
     ) -> Self {
         let (recipe, parallel) = (&wanted.recipe, wanted.parallel);
         let place = Place { host: "127.0.0.1", port, gpus: gpus.count(), model_file: None, parallel };
-        let folder = supervised.user.as_ref().map(|user| user.home.clone()).filter(|folder| folder.is_dir());
-        let folder = folder.or_else(own_home).unwrap_or_else(|| home.path().to_owned());
+        let folder = match &supervised.user {
+            // The folder of the backend is the agent's own.
+            Some(user) if user.home.is_dir() => user.home.clone(),
+            Some(_) => PathBuf::from("/"),
+            None => own_home().unwrap_or_else(|| home.path().to_owned()),
+        };
         let mut env = environment(recipe.passed_on());
         env.insert("HOME".to_owned(), folder.to_string_lossy().into_owned());
         if let Some(user) = &supervised.user {

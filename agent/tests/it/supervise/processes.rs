@@ -237,3 +237,22 @@ async fn one_that_stands_still_is_not_served_until_it_goes_on() {
     assert_eq!((&status["restarts"], &status["reason"]), (&0.into(), &serde_json::Value::Null), "it is the same one");
     told(&coordinator, "its model is told again", |models| names(models) == ["small"]).await;
 }
+
+#[tokio::test]
+async fn an_agent_that_is_root_starts_it_as_somebody_else_if_it_is_told_to() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: only root can start a backend as somebody else");
+        return;
+    }
+    let (coordinator, program) = (Coordinator::start().await, Program::like("vllm"));
+    std::fs::set_permissions(program.folder(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let agent = vllm(Start::of(&coordinator), &program, &["--backend-user", "nobody"]);
+    let pid = program.pid().await;
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}")).unwrap());
+    assert_eq!(owner, nobody.uid.as_raw());
+    let keeper = keeper(&agent);
+    drop(agent);
+    gone(pid).await;
+    gone(keeper).await;
+}
