@@ -30,6 +30,7 @@ use crate::{
     outbox::{Outbox, Settled, Spool},
     register::Registration,
     relay,
+    supervise::Supervise,
     trace::{Trace, Tracer},
     vitals::Vitals,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Agent {
     pub backends: Backends,
     /// The models that the coordinator was told last, and how many would be pulled at once.
     told_models: Mutex<(Vec<Model>, u32)>,
+    /// Backends that this agent itself has started.
+    pub supervise: Supervise,
     pub link: Link,
     pub registration: Registration,
     pub attempts: Attempts,
@@ -99,6 +102,7 @@ impl Agent {
         executor: Executor,
         gpus: Gpus,
         backends: Backends,
+        supervise: Supervise,
     ) -> Self {
         Self {
             attempts: Attempts::new(config.max_jobs),
@@ -120,6 +124,7 @@ impl Agent {
             identity,
             facts,
             backends,
+            supervise,
             told_models: Mutex::default(),
             link,
             executor,

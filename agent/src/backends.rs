@@ -13,7 +13,7 @@ mod pulling;
 mod vllm;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
     time::Duration,
 };
@@ -23,10 +23,14 @@ use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tracing::warn;
 
 pub(crate) use backend::{Backend, Target};
-pub(crate) use http::{NoAnswer, cause};
+pub(crate) use http::{Http, NoAnswer, cause};
 pub use kind::Kind;
 
-use crate::{agent::Agent, config::Config, policy::Policy};
+use crate::{
+    agent::Agent,
+    config::{BackendArg, Config},
+    policy::Policy,
+};
 
 /// Requests at once for one model.
 const PARALLEL: u32 = limits::REQUESTS;
@@ -42,6 +46,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 pub(crate) struct Backends {
     list: Mutex<Vec<Arc<Backend>>>,
     probe: bool,
+    /// Where backends of the agent's own are or will be: none of these is found by chance.
+    claimed: Mutex<BTreeSet<String>>,
     models: Mutex<Vec<Model>>,
     /// Who lets models be pulled: a policy, or anybody where there is none.
     policy: Option<Arc<Policy>>,
@@ -60,7 +66,15 @@ impl Backends {
         let named = config.backends.iter().map(|arg| Backend::new(arg).map(Arc::new));
         let list = Mutex::new(named.collect::<Result<_, _>>()?);
         let (policy, pulls) = (config.policy.clone(), AtomicU32::new(0));
-        Ok(Self { list, probe: config.probe_backends, models: Mutex::default(), policy, pulls, doubt: Notify::new() })
+        Ok(Self {
+            list,
+            probe: config.probe_backends,
+            claimed: <_>::default(),
+            models: <_>::default(),
+            policy,
+            pulls,
+            doubt: Notify::new(),
+        })
     }
 
     /// All models, as the pool is to see them.
@@ -86,6 +100,30 @@ impl Backends {
         self.doubt.notify_one();
     }
 
+    /// A backend of the agent's own will be at `url`.
+    pub(crate) fn claim(&self, url: &str) {
+        lock(&self.claimed).insert(url.to_owned());
+    }
+
+    /// Serves what is there from now on, as if the operator had named it.
+    ///
+    /// # Errors
+    /// Its key cannot be read.
+    pub(crate) fn attach(&self, arg: &BackendArg) -> anyhow::Result<()> {
+        let backend = Arc::new(Backend::new(arg)?);
+        let mut list = self.list();
+        list.retain(|other| other.url() != arg.url);
+        list.push(backend);
+        self.doubt();
+        Ok(())
+    }
+
+    /// Serves nothing of what is at `url` any more.
+    pub(crate) fn detach(&self, url: &str) {
+        self.list().retain(|backend| backend.url() != url);
+        self.doubt();
+    }
+
     /// Asks all of them what they serve; `true` if that, or whether one pulls, is something else than before.
     async fn look(&self) -> bool {
         let mut asking = JoinSet::new();
@@ -106,7 +144,8 @@ impl Backends {
         if !self.probe {
             return;
         }
-        let known: Vec<_> = self.list().iter().map(|backend| backend.url().to_owned()).collect();
+        let mut known: Vec<_> = self.list().iter().map(|backend| backend.url().to_owned()).collect();
+        known.extend(lock(&self.claimed).iter().cloned());
         let found = probe::find(&known).await;
         self.list().extend(found.into_iter().map(Arc::new));
     }

@@ -8,6 +8,7 @@ mod file;
 mod keys;
 mod labels;
 mod merge;
+mod supervise;
 mod token;
 pub(crate) mod values;
 
@@ -21,10 +22,12 @@ pub(crate) use bounds::check as check_bounds;
 pub(crate) use checked::Config;
 pub(crate) use file::read as read_file;
 pub(crate) use keys::Keys;
+pub(crate) use supervise::{Supervised, Wanted};
 pub(crate) use token::JoinToken;
 
 pub use crate::{backends::Kind, hardware::Accelerator, logging::LogFormat};
 pub use backends::BackendArg;
+pub use supervise::{LlamaCppArgs, OllamaArgs, RunnerWish, VllmArgs};
 
 /// What becomes of running jobs when the agent is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Deserialize)]
@@ -86,6 +89,36 @@ pub struct RunArgs {
     /// there. On by default.
     #[arg(long, env = "TITAN_PROBE_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub probe_backends: Option<bool>,
+
+    /// Ollama, if the agent is to start it.
+    #[command(flatten)]
+    pub ollama: OllamaArgs,
+
+    /// vLLM, if the agent is to start it.
+    #[command(flatten)]
+    pub vllm: VllmArgs,
+
+    /// The server of llama.cpp, if the agent is to start it.
+    #[command(flatten)]
+    pub llamacpp: LlamaCppArgs,
+
+    /// Leave the backends that the agent has started running when it stops: its next start takes them over. Off by
+    /// default.
+    #[arg(long, env = "TITAN_KEEP_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub keep_backends: Option<bool>,
+
+    /// How long a backend that the agent starts may take until it answers, fetching its model included; 30m by default.
+    #[arg(long, env = "TITAN_BACKEND_START_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "values::duration")]
+    pub backend_start_timeout: Option<Duration>,
+
+    /// The account that backends run as which the agent starts as processes, where it runs as root; its own by default.
+    #[arg(long, env = "TITAN_BACKEND_USER", value_name = "NAME")]
+    pub backend_user: Option<String>,
+
+    /// A file that holds the token of Hugging Face with which vLLM and llama.cpp may fetch models.
+    #[arg(long, env = "TITAN_HF_TOKEN_FILE", value_name = "FILE")]
+    pub hf_token_file: Option<PathBuf>,
 
     /// Where clients with a ticket of the coordinator are answered directly, for example 0.0.0.0:7071. Nowhere by default.
     #[arg(long, env = "TITAN_GATEWAY_LISTEN", value_name = "ADDRESS")]

@@ -1,6 +1,7 @@
 //! `titan agent doctor`: looks at everything that this box needs to be an agent, and says what to do. It changes nothing.
 
 mod accounts;
+mod backends;
 mod devices;
 mod finding;
 mod limits;
@@ -44,6 +45,7 @@ async fn look(args: &RunArgs) -> Findings {
         state::look(config, &mut findings);
         way::look(config, &mut findings).await;
         accounts::look(config, &mut findings);
+        backends::look(config, running.as_ref(), &mut findings).await;
     }
     devices::look(config.as_ref().and_then(|config| config.nvml_library.clone()), &mut findings).await;
     limits::look(config.as_ref(), running.as_ref(), &mut findings);

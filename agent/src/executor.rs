@@ -41,11 +41,14 @@ pub(crate) use environment::SEARCH_PATH;
 #[cfg(test)]
 pub(crate) use frames::frame;
 pub(crate) use frames::{LogReader, Piece};
+pub(crate) use orphans::adopt as adopt_orphans;
 pub(crate) use outcome::{failed, lease_lost, unstarted};
+pub(crate) use prepare::words;
 pub(crate) use previous::Left;
+pub(crate) use process::{ProcessName, send};
 pub use shim::ShimArgs;
-pub(crate) use shim::run as shim;
-pub(crate) use tree::parent_of;
+pub(crate) use shim::{become_user, explain, restrict, run as shim};
+pub(crate) use tree::{kill as kill_below, parent_of, terminate as terminate_below};
 
 /// What it takes to run jobs on this box.
 #[derive(Debug)]

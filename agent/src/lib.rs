@@ -34,6 +34,7 @@ mod roster;
 mod run;
 mod shutdown;
 mod space;
+mod supervise;
 mod trace;
 mod vitals;
 
@@ -41,8 +42,11 @@ use std::{ffi::OsString, process::ExitCode};
 
 use reexec::Reexec;
 
-pub use config::{Accelerator, BackendArg, Kind, LogFormat, OnStop, RunArgs};
+pub use config::{
+    Accelerator, BackendArg, Kind, LlamaCppArgs, LogFormat, OllamaArgs, OnStop, RunArgs, RunnerWish, VllmArgs,
+};
 pub use executor::ShimArgs;
+pub use supervise::KeeperArgs;
 
 /// What the agent's command line asks for.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,6 +70,9 @@ enum Verb {
     /// Watch over one attempt of a job. The agent starts this by itself.
     #[command(hide = true)]
     Shim(ShimArgs),
+    /// Watch over one backend that the agent has started. The agent starts this by itself.
+    #[command(hide = true)]
+    Keeper(KeeperArgs),
 }
 
 /// Does what the command line asks for and gives the exit code to end with.
@@ -80,6 +87,7 @@ pub fn execute(command: Command, reexec: Vec<OsString>, json: bool) -> anyhow::R
     let reexec = Reexec::new(reexec);
     match command.verb {
         Some(Verb::Shim(shim)) => Ok(executor::shim(&shim, &reexec)),
+        Some(Verb::Keeper(keeper)) => Ok(supervise::keeper(&keeper, &reexec)),
         Some(Verb::Doctor(args)) => doctor::run(&args, json),
         Some(Verb::Run(run)) => run::run(&run, reexec),
         None => run::run(&command.run, reexec),

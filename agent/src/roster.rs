@@ -1,16 +1,20 @@
-//! Which shim watches over which attempt: everything that runs below a shim belongs to its attempt.
+//! Which shim watches over which attempt: everything that runs below a shim belongs to its attempt. Beside the shims
+//! stand the keepers of backends, which belong to no attempt.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use nix::unistd::Pid;
 use titan_api::ids::JobId;
 
-/// The shims that live, as far as this run of the agent knows.
+/// The shims and keepers that live, as far as this run of the agent knows.
 #[derive(Debug, Default)]
-pub(crate) struct Roster(Mutex<BTreeMap<Pid, Watched>>);
+pub(crate) struct Roster {
+    shims: Mutex<BTreeMap<Pid, Watched>>,
+    keepers: Mutex<BTreeSet<Pid>>,
+}
 
 /// What a shim watches over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,23 +26,32 @@ pub(crate) struct Watched {
 
 impl Roster {
     pub(crate) fn add(&self, shim: Pid, watched: Watched) {
-        self.lock().insert(shim, watched);
+        lock(&self.shims).insert(shim, watched);
     }
 
     pub(crate) fn remove(&self, shim: Pid) {
-        self.lock().remove(&shim);
+        lock(&self.shims).remove(&shim);
     }
 
-    pub(crate) fn contains(&self, shim: Pid) -> bool {
-        self.lock().contains_key(&shim)
+    pub(crate) fn add_keeper(&self, keeper: Pid) {
+        lock(&self.keepers).insert(keeper);
     }
 
-    /// All of it, as it is now.
+    pub(crate) fn remove_keeper(&self, keeper: Pid) {
+        lock(&self.keepers).remove(&keeper);
+    }
+
+    /// Whether it is a shim or a keeper.
+    pub(crate) fn contains(&self, pid: Pid) -> bool {
+        lock(&self.shims).contains_key(&pid) || lock(&self.keepers).contains(&pid)
+    }
+
+    /// All shims, as they are now.
     pub(crate) fn snapshot(&self) -> BTreeMap<Pid, Watched> {
-        self.lock().clone()
+        lock(&self.shims).clone()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Pid, Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use titan_api::agents::Facts;
+use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
     roster::Roster,
     shutdown::{self, Signals},
     space,
+    supervise::{self, Supervise},
 };
 
 /// The agent is not to be started again as it is; a service manager can be told to heed this.
@@ -62,35 +64,48 @@ async fn work(config: Config, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
     let listener = gateway::listen(config.gateway_listen).await?;
     let agent = Arc::new(assemble(config, reexec)?);
-    let looking = Arc::clone(&agent);
+    let code = serve(&agent, &mut signals, listener).await;
+    tokio::select! {
+        () = agent.supervise.stop() => {}
+        // Processes end by themselves when this one does.
+        () = signals.next() => {}
+    }
+    code
+}
+
+/// From what an earlier run has left to the end.
+async fn serve(agent: &Arc<Agent>, signals: &mut Signals, listener: Option<TcpListener>) -> anyhow::Result<ExitCode> {
+    let looking = Arc::clone(agent);
     let left = tokio::task::spawn_blocking(move || looking.executor.left()).await?;
     let mut loops = Loops::default();
     // It answers while nobody answers the agent, too.
-    loops.start("listener", local::run(Arc::clone(&agent)));
+    loops.start("listener", local::run(Arc::clone(agent)));
+    // Large models take their time.
+    loops.start("supervise", supervise::run(Arc::clone(agent)));
     // Before registering, which tells what is held.
     let taken = agent.take_over(left);
     tokio::select! {
-        registered = async { backends::first_look(&agent).await; enter(&agent).await } => {
+        registered = async { backends::first_look(agent).await; enter(agent).await } => {
             agent.resume(taken);
             if registered.as_ref().is_err_and(anyhow::Error::is::<Fatal>) {
                 // An agent that is not wanted may not go on with anything.
-                shutdown::abandon(&agent).await;
+                shutdown::abandon(agent).await;
             }
             registered?;
         }
         // What an earlier run has left goes on until its leases end, or the next run takes it over.
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     }
-    space::look(&agent).await;
-    loops.start("space", space::run(Arc::clone(&agent)));
-    loops.start("gateway", gateway::run(Arc::clone(&agent), listener));
-    loops.start("backends", backends::run(Arc::clone(&agent)));
-    loops.start("heartbeat", heartbeat::run(Arc::clone(&agent)));
-    loops.start("claim", claim::run(Arc::clone(&agent)));
-    loops.start("report", report::run(Arc::clone(&agent)));
-    loops.start("reading", report::fill(Arc::clone(&agent)));
-    loops.start("sweep", sweep(Arc::clone(&agent)));
-    let code = until_the_end(&agent, &mut signals, &mut loops).await;
+    space::look(agent).await;
+    loops.start("space", space::run(Arc::clone(agent)));
+    loops.start("gateway", gateway::run(Arc::clone(agent), listener));
+    loops.start("backends", backends::run(Arc::clone(agent)));
+    loops.start("heartbeat", heartbeat::run(Arc::clone(agent)));
+    loops.start("claim", claim::run(Arc::clone(agent)));
+    loops.start("report", report::run(Arc::clone(agent)));
+    loops.start("reading", report::fill(Arc::clone(agent)));
+    loops.start("sweep", sweep(Arc::clone(agent)));
+    let code = until_the_end(agent, signals, &mut loops).await;
     agent.tracer.flush().await;
     Ok(code)
 }
@@ -109,9 +124,10 @@ fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     let cgroups = if config.allow_jobs { Cgroups::prepare() } else { Cgroups::default() };
     let facts = Facts { enforces: cgroups.enforces(), ..found.facts(&config) };
     tell_limits(&config, &cgroups);
+    let supervise = Supervise::new(&config, reexec.clone(), Arc::clone(&roster), gpus.list().to_vec());
     let executor = Executor::new(&config, reexec, devices, cgroups, roster)?;
     let backends = Backends::new(&config)?;
-    Ok(Agent::new(config, identity, facts, link, executor, gpus, backends))
+    Ok(Agent::new(config, identity, facts, link, executor, gpus, backends, supervise))
 }
 
 /// Says what jobs are not held to, louder where the operator counts on it.

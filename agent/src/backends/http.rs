@@ -68,6 +68,19 @@ impl Http {
         self.client.post(format!("{}{path}", self.base))
     }
 
+    /// Whether `GET path` is answered as by one who is well.
+    ///
+    /// # Errors
+    /// It is not, in time.
+    pub(crate) async fn is_well(&self, path: &str) -> Result<(), NoAnswer> {
+        let call = async {
+            let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| away(&e))?;
+            let status = response.status();
+            if status.is_success() { Ok(()) } else { Err(NoAnswer::Wrong(format!("{path} answers {status}"))) }
+        };
+        tokio::time::timeout(LIST_TIMEOUT, call).await.unwrap_or(Err(NoAnswer::Slow))
+    }
+
     /// `GET path`, whose answer is JSON.
     ///
     /// # Errors

@@ -13,7 +13,10 @@ use anyhow::{Context, ensure};
 use nix::unistd::Uid;
 use titan_api::{ids::AgentId, limits};
 
-use super::{Accelerator, Accounts, BackendArg, JobUser, JoinToken, OnStop, RunArgs, backends, bounds, labels};
+use super::{
+    Accelerator, Accounts, BackendArg, JobUser, JoinToken, OnStop, RunArgs, Supervised, backends, bounds, labels,
+    supervise,
+};
 use crate::{cgroups::Bounds, policy::Policy};
 
 const MIN_FREE_DISK_MB: u64 = 512;
@@ -34,6 +37,8 @@ pub(crate) struct Config {
     pub backends: Vec<BackendArg>,
     /// Whether backends are looked for, too.
     pub probe_backends: bool,
+    /// Backends that the agent starts by itself.
+    pub supervised: Supervised,
     pub gateway_listen: Option<SocketAddr>,
     /// Where clients reach that.
     pub endpoint: Option<String>,
@@ -80,6 +85,7 @@ impl Config {
             max_jobs: max_jobs(args.max_jobs)?,
             backends: backends::check(&args.backends)?,
             probe_backends: args.probe_backends.unwrap_or(true),
+            supervised: supervise::check(args, accounts)?,
             gateway_listen: args.gateway_listen,
             endpoint: endpoint(args)?,
             price_per_hour: price_per_hour(args.price_per_hour)?,

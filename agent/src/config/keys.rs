@@ -9,11 +9,11 @@ use serde_json::Value;
 /// Names less alike than this are not what was meant.
 const ALIKE: f64 = 0.75;
 
-/// The names that may stand in a table, and in the tables of a list in it.
+/// The names that may stand in a table, and in the tables in it, alone or in a list.
 #[derive(Debug)]
 pub(crate) struct Keys {
     own: &'static [&'static str],
-    lists: BTreeMap<&'static str, Keys>,
+    inner: BTreeMap<&'static str, Keys>,
 }
 
 impl Keys {
@@ -22,12 +22,12 @@ impl Keys {
         let mut own: &'static [&'static str] = &[];
         // It ends with an error as soon as the names are told.
         let _ = T::deserialize(Listener(&mut own));
-        Self { own, lists: BTreeMap::new() }
+        Self { own, inner: BTreeMap::new() }
     }
 
-    /// The same, where the list `name` has tables with the fields of `T`.
+    /// The same, where `name` is a table with the fields of `T`, or a list of such tables.
     pub(crate) fn with<'de, T: Deserialize<'de>>(mut self, name: &'static str) -> Self {
-        self.lists.insert(name, Self::of::<T>());
+        self.inner.insert(name, Self::of::<T>());
         self
     }
 
@@ -40,7 +40,8 @@ impl Keys {
             if !self.own.contains(&name.as_str()) {
                 bail!("`{place}{name}` is not a setting{}", self.instead_of(name));
             }
-            let Some(keys) = self.lists.get(name.as_str()) else { continue };
+            let Some(keys) = self.inner.get(name.as_str()) else { continue };
+            keys.check(inside, &format!("{place}{name}."))?;
             for (index, entry) in inside.as_array().into_iter().flatten().enumerate() {
                 keys.check(entry, &format!("{place}{name}[{index}]."))?;
             }
@@ -105,6 +106,9 @@ mod tests {
         assert!(complaint(&json!({ "join_token": "" })).ends_with("did you mean `join_token_file`?"));
         let inside = complaint(&json!({ "accelerator": [{ "id": "a" }, { "memory": 1 }] }));
         assert_eq!(inside, "`accelerator[1].memory` is not a setting; did you mean `memory_mb`?");
+        let keys = Keys::of::<RunArgs>().with::<crate::config::VllmArgs>("vllm");
+        let in_table = keys.check(&json!({ "vllm": { "max_len": 1 } }), "").unwrap_err().to_string();
+        assert_eq!(in_table, "`vllm.max_len` is not a setting; did you mean `max_model_len`?");
         assert!(complaint(&json!({ "zzz": 1 })).contains("There are: coordinator, join_token_file"));
     }
 }

@@ -1,6 +1,6 @@
 //! Settings from several places made into one.
 
-use super::{BackendArg, RunArgs, file, keys::Keys};
+use super::{BackendArg, LlamaCppArgs, OllamaArgs, RunArgs, VllmArgs, file, keys::Keys};
 use crate::hardware::Accelerator;
 
 impl RunArgs {
@@ -10,7 +10,12 @@ impl RunArgs {
     /// The file cannot be read or says something that makes no sense.
     pub(crate) fn with_file(self) -> anyhow::Result<Self> {
         let Some(path) = self.config.as_deref().filter(|path| !path.as_os_str().is_empty()) else { return Ok(self) };
-        let keys = Keys::of::<Self>().with::<Accelerator>("accelerator").with::<BackendArg>("backend");
+        let keys = Keys::of::<Self>()
+            .with::<Accelerator>("accelerator")
+            .with::<BackendArg>("backend")
+            .with::<OllamaArgs>("ollama")
+            .with::<VllmArgs>("vllm")
+            .with::<LlamaCppArgs>("llamacpp");
         let file = file::read(path, &keys)?;
         Ok(self.or(file))
     }
@@ -27,6 +32,13 @@ impl RunArgs {
             max_jobs,
             backends,
             probe_backends,
+            ollama,
+            vllm,
+            llamacpp,
+            keep_backends,
+            backend_start_timeout,
+            backend_user,
+            hf_token_file,
             gateway_listen,
             advertise_url,
             price_per_hour,
@@ -64,6 +76,13 @@ impl RunArgs {
             max_jobs: max_jobs.or(other.max_jobs),
             backends: first(backends, other.backends),
             probe_backends: probe_backends.or(other.probe_backends),
+            ollama: ollama.or(other.ollama),
+            vllm: vllm.or(other.vllm),
+            llamacpp: llamacpp.or(other.llamacpp),
+            keep_backends: keep_backends.or(other.keep_backends),
+            backend_start_timeout: backend_start_timeout.or(other.backend_start_timeout),
+            backend_user: backend_user.or(other.backend_user),
+            hf_token_file: hf_token_file.or(other.hf_token_file),
             gateway_listen: gateway_listen.or(other.gateway_listen),
             advertise_url: advertise_url.or(other.advertise_url),
             price_per_hour: price_per_hour.or(other.price_per_hour),

@@ -42,7 +42,7 @@ pub(super) async fn look(library: Option<PathBuf>, findings: &mut Findings) {
 }
 
 /// Whether the box has such a GPU, as the bus tells it, driver or not.
-fn has_nvidia() -> bool {
+pub(super) fn has_nvidia() -> bool {
     let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
     let mut devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
     devices.any(|device| {
@@ -51,12 +51,16 @@ fn has_nvidia() -> bool {
     })
 }
 
+/// Whether a program of that name is where programs usually are.
+pub(super) fn has_program(name: &str) -> bool {
+    SEARCH_PATH.split(':').any(|folder| PathBuf::from(folder).join(name).exists())
+}
+
 /// Jobs that start containers need it for their GPUs.
 fn toolkit(findings: &mut Findings) {
-    let has = |name: &str| SEARCH_PATH.split(':').any(|folder| PathBuf::from(folder).join(name).exists());
-    if has("nvidia-ctk") {
+    if has_program("nvidia-ctk") {
         findings.ok("containers", "the NVIDIA container toolkit is installed");
-    } else if has("docker") || has("podman") {
+    } else if has_program("docker") || has_program("podman") {
         let advice = "install the NVIDIA container toolkit if jobs start containers with GPUs";
         findings.warning("containers", "containers get no GPUs: there is no nvidia-ctk", advice);
     }

@@ -9,7 +9,7 @@ use nix::{
 use super::{Executor, tree};
 
 /// From now on orphans below this process become its children. Only Linux can do that.
-pub(super) fn adopt() {
+pub(crate) fn adopt() {
     #[cfg(target_os = "linux")]
     if let Err(e) = nix::sys::prctl::set_child_subreaper(true) {
         tracing::warn!("processes that leave their parents cannot be followed: {}", e.desc());
@@ -18,7 +18,7 @@ pub(super) fn adopt() {
 
 impl Executor {
     /// Ends what dead shims have left behind: every child of this process that is no shim. Gives how many there were.
-    pub(super) fn end_orphans(&self) -> usize {
+    pub(crate) fn end_orphans(&self) -> usize {
         let own = Pid::this();
         let orphans: Vec<_> = children(own).into_iter().filter(|pid| !self.roster.contains(*pid)).collect();
         for orphan in &orphans {

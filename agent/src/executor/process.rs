@@ -10,7 +10,7 @@ use crate::{files, hardware};
 
 /// A process, for as long as it lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProcessName {
+pub(crate) struct ProcessName {
     pub pid: i32,
     /// When it began, in the system's own units.
     pub started: u64,
@@ -20,12 +20,12 @@ pub(super) struct ProcessName {
 
 impl ProcessName {
     /// The name of the process that now has the id `pid`; `None` if there is none.
-    pub(super) fn of(pid: Pid) -> Option<Self> {
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
         Some(Self { pid: pid.as_raw(), started: started(pid)?, boot_id: hardware::boot_id() })
     }
 
     /// Its id, if it lives.
-    pub(super) fn alive(&self) -> Option<Pid> {
+    pub(crate) fn alive(&self) -> Option<Pid> {
         let pid = Pid::from_raw(self.pid);
         (Self::of(pid).as_ref() == Some(self)).then_some(pid)
     }
@@ -52,7 +52,7 @@ impl Journal {
 }
 
 /// Sends a signal; a process that is gone is fine.
-pub(super) fn send(pid: Pid, what: signal::Signal) {
+pub(crate) fn send(pid: Pid, what: signal::Signal) {
     match signal::kill(pid, what) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(e) => tracing::debug!(pid = pid.as_raw(), "signal {what} could not be sent: {}", e.desc()),

@@ -17,6 +17,7 @@ use std::{path::PathBuf, process::ExitCode};
 use nix::unistd::Pid;
 
 pub(super) use commands::Command;
+pub(crate) use launch::{become_user, explain, restrict};
 
 use super::{
     folder::Folder,

@@ -31,7 +31,7 @@ pub(super) fn descendants(root: Pid, group: Option<Pid>) -> Vec<Pid> {
 }
 
 /// Asks all descendants of `root` to end, each once.
-pub(super) fn terminate(root: Pid, group: Option<Pid>) {
+pub(crate) fn terminate(root: Pid, group: Option<Pid>) {
     for pid in descendants(root, group) {
         send(pid, Signal::SIGTERM);
         // A stopped process would hear of it only when somebody wakes it.
@@ -40,7 +40,7 @@ pub(super) fn terminate(root: Pid, group: Option<Pid>) {
 }
 
 /// Ends all descendants of `root`. Some may have had children meanwhile, so the caller repeats it until none are left.
-pub(super) fn kill(root: Pid, group: Option<Pid>) {
+pub(crate) fn kill(root: Pid, group: Option<Pid>) {
     for pid in descendants(root, group) {
         send(pid, Signal::SIGKILL);
     }

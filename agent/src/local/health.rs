@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Agent;
+use crate::{agent::Agent, supervise::Status};
 
 /// How the agent calls itself.
 pub(super) const SERVICE: &str = "titancompute-agent";
@@ -29,6 +29,9 @@ pub(crate) struct Health {
     pub running: usize,
     /// What a job can be held to.
     pub enforces: Vec<String>,
+    /// The backends that the agent itself has started.
+    #[serde(default)]
+    pub backends: Vec<Status>,
 }
 
 impl Health {
@@ -51,6 +54,7 @@ impl Health {
             has_room: *agent.has_room.borrow(),
             running: agent.attempts.running(),
             enforces: agent.facts.enforces.clone(),
+            backends: agent.supervise.statuses(),
         }
     }
 

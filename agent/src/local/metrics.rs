@@ -5,7 +5,12 @@ use std::sync::Arc;
 use titan_api::agents::{Gpu, GpuMeasure};
 
 use super::page::Page;
-use crate::{agent::Agent, space, vitals::Seen};
+use crate::{
+    agent::Agent,
+    space,
+    supervise::{Phase, Status},
+    vitals::Seen,
+};
 
 const MB: u64 = 1_024 * 1_024;
 
@@ -17,6 +22,7 @@ pub(super) async fn page(agent: &Arc<Agent>) -> String {
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     way(&mut page, agent, &seen);
     work(&mut page, agent, &seen);
+    backends(&mut page, &agent.supervise.statuses());
     disk(&mut page, agent).await;
     the_box(&mut page, &seen);
     gpus(&mut page, &agent.facts.gpus, &seen.measures.gpus);
@@ -51,6 +57,24 @@ fn work(page: &mut Page, agent: &Agent, seen: &Seen) {
     page.counter("titan_agent_attempts_ended_total", "Attempts that have ended, by how.");
     for (how, count) in &seen.ended {
         page.sample(&[("how", how)], count);
+    }
+}
+
+/// Those that this agent has started.
+fn backends(page: &mut Page, statuses: &[Status]) {
+    if statuses.is_empty() {
+        return;
+    }
+    page.gauge("titan_agent_backend_state", "Backends that this agent has started, by state: 1 for the one it is in.");
+    for status in statuses {
+        for state in Phase::ALL {
+            let is_in = u8::from(state == status.state);
+            page.sample(&[("backend", &status.kind), ("state", state.word())], is_in);
+        }
+    }
+    page.counter("titan_agent_backend_restarts_total", "How often each of them was started again.");
+    for status in statuses {
+        page.sample(&[("backend", &status.kind)], status.restarts);
     }
 }
 

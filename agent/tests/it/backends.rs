@@ -16,7 +16,7 @@ fn agent(coordinator: &Coordinator, backends: &[(&str, &str)]) -> Agent {
 }
 
 /// Waits until the models that were told last are like this.
-async fn told(coordinator: &Coordinator, name: &str, like: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn told(coordinator: &Coordinator, name: &str, like: impl Fn(&Value) -> bool) -> Value {
     coordinator
         .until(name, |s| {
             let calls = s.calls.iter().rev();
@@ -30,7 +30,7 @@ async fn told(coordinator: &Coordinator, name: &str, like: impl Fn(&Value) -> bo
         .await
 }
 
-fn names(models: &Value) -> Vec<&str> {
+pub(crate) fn names(models: &Value) -> Vec<&str> {
     models.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect()
 }
 

@@ -36,11 +36,11 @@ async fn ask(address: &str, request: &str) -> String {
     reply
 }
 
-async fn get(address: &str, path: &str) -> String {
+pub(crate) async fn get(address: &str, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")).await
 }
 
-async fn health(address: &str) -> Value {
+pub(crate) async fn health(address: &str) -> Value {
     let reply = get(address, "/health").await;
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     serde_json::from_str(reply.split_once("\r\n\r\n").unwrap().1).unwrap()

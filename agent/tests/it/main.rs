@@ -28,5 +28,6 @@ mod processes;
 mod pulls;
 mod relay;
 mod settings;
+mod supervise;
 mod takeover;
 mod ways;

@@ -101,7 +101,7 @@ fn take_stdin(folder: &Folder, spec: &Spec) -> io::Result<()> {
 
 /// With the groups of that user too: the right to use a GPU often comes by one.
 #[cfg(target_os = "linux")]
-fn become_user(user: &JobUser, _: &mut Command) -> io::Result<()> {
+pub(crate) fn become_user(user: &JobUser, _: &mut Command) -> io::Result<()> {
     use nix::unistd::{Gid, Uid, initgroups, setgid, setuid};
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     let name = std::ffi::CString::new(user.name.as_str())?;
@@ -112,7 +112,7 @@ fn become_user(user: &JobUser, _: &mut Command) -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
-fn become_user(user: &JobUser, command: &mut Command) -> io::Result<()> {
+pub(crate) fn become_user(user: &JobUser, command: &mut Command) -> io::Result<()> {
     command.uid(user.uid).gid(user.gid);
     Ok(())
 }
@@ -123,7 +123,7 @@ const GOES_FIRST: &str = "500";
 
 /// The program gains no rights by `sudo` and the like, or its shim could not end it any more; and it dies with its shim.
 #[cfg(target_os = "linux")]
-fn restrict() -> io::Result<()> {
+pub(crate) fn restrict() -> io::Result<()> {
     use nix::sys::{prctl, signal::Signal};
     // If the box runs out of memory, jobs go before the agent. It may be set higher already.
     let _ = std::fs::write("/proc/self/oom_score_adj", GOES_FIRST);
@@ -133,11 +133,11 @@ fn restrict() -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
-fn restrict() -> io::Result<()> {
+pub(crate) fn restrict() -> io::Result<()> {
     Ok(())
 }
 
-fn explain(program: &str, error: &io::Error) -> String {
+pub(crate) fn explain(program: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::NotFound if program.contains('/') => " (or the interpreter that it names is missing)",
         io::ErrorKind::NotFound => " in PATH",

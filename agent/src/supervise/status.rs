@@ -1,0 +1,80 @@
+//! How it stands with a backend that the agent has started, for those who ask at the box.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// It is being started, or loads.
+    #[default]
+    Starting,
+    /// It answers, and its models are served.
+    Healthy,
+    /// It runs and does not answer.
+    Unhealthy,
+    /// It has ended, and is started again after a wait.
+    Restarting,
+    /// It was never well, too often in a row. Nothing more is tried until the agent is started again.
+    GivenUp,
+    /// The agent has ended it, or has left it running, since the agent itself stops.
+    Stopped,
+}
+
+impl Phase {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Starting, Self::Healthy, Self::Unhealthy, Self::Restarting, Self::GivenUp, Self::Stopped];
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Restarting => "restarting",
+            Self::GivenUp => "given_up",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is known of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub kind: String,
+    pub state: Phase,
+    /// `process` or `container`, once that is decided.
+    pub runner: Option<String>,
+    /// Where it listens.
+    pub url: Option<String>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Why it is not well, or was not the last time.
+    pub reason: Option<String>,
+    /// What it is busy with.
+    pub doing: Option<String>,
+}
+
+/// A status that changes.
+#[derive(Debug)]
+pub(super) struct Told(Mutex<Status>);
+
+impl Told {
+    pub(super) fn of(kind: &str) -> Self {
+        Self(Mutex::new(Status { kind: kind.to_owned(), ..Status::default() }))
+    }
+
+    pub(super) fn now(&self) -> Status {
+        self.lock().clone()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
