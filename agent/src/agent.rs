@@ -260,7 +260,13 @@ impl Agent {
     ) {
         let held = held_lease(&lease);
         debug!(job.id = %lease.job_id, attempt = lease.attempt, model = request.model, "request begins");
-        let end = relay::run(&self, &held, lease.timeout_ms, &request, &spool, orders, None).await;
+        let asked = relay::Asked {
+            lease: &held,
+            timeout_ms: lease.timeout_ms,
+            request: &request,
+            traceparent: lease.traceparent,
+        };
+        let end = relay::run(&self, asked, &spool, orders, None).await;
         if let Some(trace) = trace {
             trace.end(&held, self.link.session().agent_id.as_ref(), end.as_ref());
         }

@@ -121,6 +121,11 @@ impl Outbox {
         self.change(lease, |queue| queue.end = Some(how));
     }
 
+    /// What its client was given goes with its end, which follows.
+    pub(crate) fn receipt(&self, lease: &LeaseId, receipt: String) {
+        self.change(lease, |queue| queue.receipt = Some(receipt));
+    }
+
     /// Nothing of the attempt is to be reported any more.
     pub(crate) fn discard(&self, lease: &LeaseId) {
         let mut inner = self.lock();

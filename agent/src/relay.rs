@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 use titan_api::{
     inference::InferenceSpec,
     jobs::Reason,
+    trace::Traceparent,
     work::{Happening, HeldLease},
 };
 use tokio::sync::{mpsc, watch};
@@ -35,19 +36,29 @@ pub(crate) use way::Piece;
 /// The clock that counts sleep cannot be waited for, so it is looked at this often.
 const LOOK_MS: u64 = 1_000;
 
+/// A request that this agent is to answer.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub lease: &'a HeldLease,
+    /// How long the answer may take.
+    pub timeout_ms: Option<u64>,
+    pub request: &'a InferenceSpec,
+    /// Of which trace it is a part; the backend is told.
+    pub traceparent: Option<Traceparent>,
+}
+
 /// Answers one request and gives what is to be reported of its end; `None` if it was disowned.
 ///
 /// When this comes back, the backend was told that nobody waits for more.
 pub(crate) async fn run(
     agent: &Arc<Agent>,
-    lease: &HeldLease,
-    timeout_ms: Option<u64>,
-    request: &InferenceSpec,
+    asked: Asked<'_>,
     spool: &Arc<Spool>,
     orders: watch::Receiver<Orders>,
     client: Option<mpsc::Sender<Piece>>,
 ) -> Option<Happening> {
-    let answer = Answer { agent, lease, request, spool, client: client.clone() };
+    let Asked { lease, timeout_ms, request, traceparent } = asked;
+    let answer = Answer { agent, lease, request, traceparent, spool, client: client.clone() };
     tokio::select! {
         // An order to stop goes before an answer that ends in the same moment: nobody wants that any more.
         biased;

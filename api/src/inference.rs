@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     agents::Model,
-    ids::{AgentId, LeaseId},
+    ids::{AgentId, JobId, LeaseId},
     scheduler::Explanation,
     secret::Secret,
     time::Timestamp,
@@ -60,7 +60,8 @@ pub struct InferenceSpec {
     /// Go on with the text of an assistant's message that stands last in the body, instead of answering it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
-    /// How long the backend may take until its first byte, milliseconds, once the model is loaded.
+    /// How long the backend may take until its first byte, milliseconds, once the model is loaded. Of an answer that is not
+    /// streamed the first byte comes with the last, so that this is for all of it.
     pub first_token_timeout_ms: u64,
     /// How long it may be silent after that, milliseconds.
     pub token_timeout_ms: u64,
@@ -228,6 +229,30 @@ pub struct UsedTicket {
     pub lease_id: LeaseId,
     /// How long it lasts unless it is renewed, milliseconds from when the call was sent.
     pub lease_ttl_ms: u64,
+    /// The agent's own name of the model, which the client may know by another.
+    #[serde(default)]
+    pub model: String,
+}
+
+/// What a receipt says: the claims of a JWT of type `titan-receipt+jwt`, signed (EdDSA) with the key that the agent has
+/// joined with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The agent.
+    pub iss: AgentId,
+    /// The request.
+    pub sub: JobId,
+    /// The model, by the name that the client asked for.
+    pub model: String,
+    /// When it was signed, seconds since the epoch.
+    pub iat: i64,
+    /// What the answer took.
+    pub usage: Usage,
+}
+
+impl Receipt {
+    /// The `typ` of its header.
+    pub const TYP: &str = "titan-receipt+jwt";
 }
 
 /// The reply to `POST /api/v1/jobs/{id}/attempts/{number}/stream`, once the upload has ended.

@@ -412,6 +412,9 @@ pub struct Job {
     /// What the answer of a model took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The receipt that the client got of an answer to its ticket: a JWT, signed by the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
     /// What it needs.
     pub requirements: Requirements,
     /// The agent ends an attempt that runs longer, in milliseconds.

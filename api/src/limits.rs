@@ -24,6 +24,8 @@ pub const REQUESTS: u32 = 256;
 pub const MODEL_BYTES: usize = 256;
 /// Bytes of a request to a model: pictures may be in it.
 pub const PROMPT_BYTES: usize = 8 * 1_024 * 1_024;
+/// Bytes of a receipt: a JWT that names a request and a model.
+pub const RECEIPT_BYTES: usize = 2 * 1_024;
 /// Public names of models, and names that one of them may stand for.
 pub const ALIASES: usize = 64;
 /// Longest time-out of a request to a model, milliseconds: 30 minutes.

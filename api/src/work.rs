@@ -199,6 +199,18 @@ pub struct Report {
     /// What happened.
     #[serde(flatten)]
     pub event: Happening,
+    /// With `completed`, for a request that came with a ticket: the receipt that its client got, a JWT that the agent's key
+    /// has signed. One that is not good makes the report `invalid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+impl Report {
+    /// A report without a receipt.
+    #[must_use]
+    pub fn new(lease: HeldLease, event: Happening) -> Self {
+        Self { lease, event, receipt: None }
+    }
 }
 
 /// What happened to an attempt. The last three free what the attempt had reserved: its processes are gone.

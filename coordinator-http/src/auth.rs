@@ -8,6 +8,7 @@ mod jws;
 pub(crate) mod keys;
 pub(crate) mod principal;
 pub(crate) mod proof;
+pub(crate) mod receipts;
 pub(crate) mod secrets;
 pub(crate) mod tickets;
 pub(crate) mod tokens;

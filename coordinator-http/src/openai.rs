@@ -1,8 +1,30 @@
 //! Failures in the shape that OpenAI's clients understand, for the routes that speak OpenAI's interface.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use titan_api::problem::{Problem, ProblemType};
+use utoipa::ToSchema;
+
+/// A failure in OpenAI's shape.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiFailure {
+    error: OpenAiError,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiError {
+    /// For people.
+    message: String,
+    /// The kind of failure.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The field that is wrong, if one is.
+    param: Option<String>,
+    /// What programs compare.
+    code: &'static str,
+}
 
 /// Whether a path is one of those routes: then every failure has that shape, whoever found it.
 pub(crate) fn speaks(path: &str) -> bool {
@@ -14,7 +36,8 @@ pub(crate) fn body(problem: &Problem) -> Value {
     let (kind, code) = words(problem);
     let param = problem.errors.first().map(|error| error.pointer.trim_start_matches('/').replace('/', "."));
     let param = param.filter(|param| !param.is_empty()).or_else(|| of_model(problem).then(|| "model".to_owned()));
-    json!({"error": { "message": message(problem), "type": kind, "param": param, "code": code }})
+    let failure = OpenAiFailure { error: OpenAiError { message: message(problem), kind, param, code } };
+    serde_json::to_value(failure).unwrap_or_default()
 }
 
 /// The problem as an event in a stream that has begun.
@@ -67,6 +90,7 @@ fn words(problem: &Problem) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use titan_api::problem::FieldError;
 
     use super::*;

@@ -15,6 +15,8 @@ use utoipa::{
     },
 };
 
+use crate::openai::{self, OpenAiFailure};
+
 /// The credentials that routes ask for, by the name that `security` uses.
 const SCHEMES: [(&str, &str); 4] = [
     (
@@ -30,10 +32,10 @@ const SCHEMES: [(&str, &str); 4] = [
 #[openapi(
     info(
         title = "TitanCompute coordinator",
-        description = "One pool of GPU boxes: jobs in, output out. Failures are problem documents (RFC 9457) with stable types.",
+        description = "One pool of GPU boxes: jobs in, output out. Failures are problem documents (RFC 9457) with stable types; those of the routes under /v1 have OpenAI's shape.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(Problem, OutputAttempt, OutputGap, OutputEnd, EventGap))
+    components(schemas(Problem, OpenAiFailure, OutputAttempt, OutputGap, OutputEnd, EventGap))
 )]
 struct Base;
 
@@ -48,15 +50,18 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of every route that whatever else it answers is a problem, and of those that serve the administrator that
+/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those that serve the administrator that
 /// `X-Titan-Pool` names the pool.
 pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
-            let content = Content::new(Some(Ref::from_schema_name("Problem")));
-            let problem = ResponseBuilder::new()
-                .description("What went wrong")
-                .content(titan_api::problem::CONTENT_TYPE, content);
+            let (kind, schema) = if openai::speaks(path) {
+                ("application/json", "OpenAiFailure")
+            } else {
+                (titan_api::problem::CONTENT_TYPE, "Problem")
+            };
+            let content = Content::new(Some(Ref::from_schema_name(schema)));
+            let problem = ResponseBuilder::new().description("What went wrong").content(kind, content);
             operation.responses.responses.insert("default".to_owned(), problem.build().into());
             if matches!(operation.tags.as_deref(), Some([tag, ..]) if ["clients", "administrators", "inference"].contains(&tag.as_str()))
             {

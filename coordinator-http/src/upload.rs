@@ -135,7 +135,7 @@ impl Uploading {
             signal: None,
             message: Some("the answer is too long".to_owned()),
         };
-        let reports = [Report { lease: self.lease.clone(), event }];
+        let reports = [Report::new(self.lease.clone(), event)];
         ReportBatch { agent: &self.agent, epoch: self.epoch, reports: &reports }.run(&self.pool).await.map(drop)
     }
 }

@@ -117,11 +117,11 @@ fn held(lease: &Lease) -> HeldLease {
 fn written(lease: &Lease, token: usize) -> Report {
     let (offset, data) = ((token * TOKEN.len()) as u64, TOKEN.to_owned());
     let event = Happening::Output { offset, stream: Stream::Stdout, data, encoding: Encoding::Utf8 };
-    Report { lease: held(lease), event }
+    Report::new(held(lease), event)
 }
 
 fn completed(lease: &Lease) -> Report {
-    Report { lease: held(lease), event: Happening::Completed { result: None, usage: None } }
+    Report::new(held(lease), Happening::Completed { result: None, usage: None })
 }
 
 /// A real agent that waits for work.

@@ -140,14 +140,14 @@ impl Speaker {
 
     /// Reports one thing.
     pub async fn report(&self, lease: &HeldLease, event: Happening) {
-        let request = ReportRequest { protocol: PROTOCOL, reports: vec![Report { lease: lease.clone(), event }] };
+        let request = ReportRequest { protocol: PROTOCOL, reports: vec![Report::new(lease.clone(), event)] };
         let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
     }
 }
 
 fn completed(l: &Lease) -> Report {
     let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
-    Report { lease, event: Happening::Completed { result: None, usage: None } }
+    Report::new(lease, Happening::Completed { result: None, usage: None })
 }
 
 fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {

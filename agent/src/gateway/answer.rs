@@ -8,9 +8,10 @@ use hyper::{Method, Request, StatusCode, body::Incoming, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::json;
 use titan_api::{
-    inference::{InferenceRoute, InferenceSpec, UsedTicket},
+    inference::{InferenceRoute, InferenceSpec, Receipt, Usage, UsedTicket},
     limits,
     problem::ProblemType,
+    trace::{TRACEPARENT, Traceparent},
     work::{Happening, HeldLease},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +22,7 @@ use super::{
     reply::{self, Ended, Reply, error},
     ticket::{Ticket, Unfit},
 };
-use crate::{clock, identity, link::CallError, relay, relay::Piece};
+use crate::{agent::Agent, clock, identity, link::CallError, relay, relay::Piece};
 
 /// How long the body of a request may take.
 const BODY: Duration = Duration::from_secs(30);
@@ -45,13 +46,20 @@ struct Asked {
 
 pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Reply {
     match admit(&gateway, request).await {
-        Ok((ticket, request)) => relay_to_client(&gateway, &ticket, request).await,
+        Ok(admitted) => relay_to_client(&gateway, admitted).await,
         Err(refused) => *refused,
     }
 }
 
+/// What a good ticket is for.
+struct Admitted {
+    ticket: Ticket,
+    request: InferenceSpec,
+    traceparent: Option<Traceparent>,
+}
+
 /// Everything that is checked before the ticket counts as used.
-async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<(Ticket, InferenceSpec), Box<Reply>> {
+async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted, Box<Reply>> {
     let path = request.uri().path().to_owned();
     let route = InferenceRoute::ALL.into_iter().find(|route| route.path() == path);
     if route.is_none() && path != "/inference" {
@@ -63,6 +71,7 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<(Ticket,
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
     let ticket = gateway.check(&token).await.map_err(|unfit| unauthorized(&unfit))?;
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = Limited::new(request.into_body(), limits::PROMPT_BYTES);
     let body = tokio::time::timeout(BODY, body.collect()).await.ok().and_then(Result::ok);
     let too_long = "the body must come in 30 s and be at most 8 MiB";
@@ -85,7 +94,7 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<(Ticket,
         token_timeout_ms: TOKEN_MS,
         load_timeout_ms: LOAD_MS,
     };
-    Ok((ticket, request))
+    Ok(Admitted { ticket, request, traceparent })
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Box<Reply> {
@@ -98,7 +107,8 @@ fn unauthorized(unfit: &Unfit) -> Box<Reply> {
     refusal(StatusCode::UNAUTHORIZED, "invalid_ticket", "the bearer must be a ticket for this agent that is good now")
 }
 
-async fn relay_to_client(gateway: &Gateway, ticket: &Ticket, request: InferenceSpec) -> Reply {
+async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
+    let ticket = &admitted.ticket;
     let gone = || error(StatusCode::GONE, "ticket_gone", "a ticket is good once; ask the coordinator for a new one");
     if !gateway.take(ticket) {
         return gone();
@@ -122,7 +132,11 @@ async fn relay_to_client(gateway: &Gateway, ticket: &Ticket, request: InferenceS
     };
     let deadline_ms = sent_ms.saturating_add(used.lease_ttl_ms);
     let held = HeldLease { job_id: ticket.request.clone(), attempt: used.attempt, lease_id: used.lease_id };
-    begin(gateway, held, deadline_ms, request).await
+    if !used.model.is_empty() {
+        // The client may know it by an alias that is the coordinator's.
+        admitted.request.model = used.model;
+    }
+    begin(gateway, held, deadline_ms, admitted).await
 }
 
 async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, CallError> {
@@ -133,20 +147,23 @@ async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, Ca
 }
 
 /// Begins the attempt, and gives the client what comes of it.
-async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, request: InferenceSpec) -> Reply {
+async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: Admitted) -> Reply {
     let agent = Arc::clone(&gateway.agent);
     let spool = agent.outbox.open_in_memory(held.clone());
     let orders = agent.attempts.adopt_request(held.clone(), deadline_ms);
     let (pieces, mut rest) = mpsc::channel(PIECES);
     let (telling, ended) = oneshot::channel();
+    let Admitted { ticket, request, traceparent } = admitted;
     let is_stream = request.stream;
     // A task of its own: a client that goes away does not take the report with it.
     tokio::spawn(async move {
-        let end = relay::run(&agent, &held, None, &request, &spool, orders, Some(pieces)).await;
+        let asked = relay::Asked { lease: &held, timeout_ms: None, request: &request, traceparent };
+        let end = relay::run(&agent, asked, &spool, orders, Some(pieces)).await;
         let told = match &end {
             Some(Happening::Completed { usage, .. }) => {
-                let claims = json!({ "sub": held.job_id, "model": request.model, "usage": usage });
-                Ended::Well(identity::signed(agent.identity.key(), "titan-receipt+jwt", &claims))
+                let receipt = receipt(&agent, ticket, usage.unwrap_or_default());
+                agent.outbox.receipt(&held.lease_id, receipt.clone());
+                Ended::Well(receipt)
             }
             Some(Happening::Failed { message, .. }) => Ended::Badly(message.clone().unwrap_or_default()),
             _ => Ended::Badly("the request was ended".to_owned()),
@@ -173,6 +190,16 @@ async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, request: In
             }
         }
     }
+}
+
+/// The agent's word for what the answer took: the client gets it, and the coordinator with the report.
+fn receipt(agent: &Agent, ticket: Ticket, usage: Usage) -> String {
+    let session = agent.link.session();
+    let id = session.agent_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
+    let claims = json!({
+        "iss": id, "sub": ticket.request, "model": ticket.model, "iat": agent.registration.now_s(), "usage": usage,
+    });
+    identity::signed(agent.identity.key(), Receipt::TYP, &claims)
 }
 
 async fn collect(mut body: Vec<u8>, rest: &mut mpsc::Receiver<Piece>) -> Bytes {

@@ -42,6 +42,8 @@ pub(super) struct Item {
     pub from: Option<From>,
     /// How it ended, to be reported after all output.
     pub end: Option<Happening>,
+    /// Goes with that.
+    pub receipt: Option<String>,
     /// Whether that was put in.
     pub end_taken: bool,
     /// Whether output was put in.
@@ -94,7 +96,7 @@ impl Call {
         if let Happening::Output { data, .. } = &event {
             self.bytes += data.len();
         }
-        self.reports.push(Report { lease: lease.clone(), event });
+        self.reports.push(Report::new(lease.clone(), event));
     }
 }
 
@@ -139,6 +141,9 @@ impl Item {
     fn finish(&mut self, call: &mut Call) -> bool {
         if let Some(end) = self.end.take() {
             call.push(&self.lease, end);
+            if let Some(report) = call.reports.last_mut() {
+                report.receipt = self.receipt.take();
+            }
             self.end_taken = true;
         }
         false

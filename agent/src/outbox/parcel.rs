@@ -84,7 +84,7 @@ impl Drop for Parcel<'_> {
 
 impl Inner {
     fn settle(&mut self, report: Report, answer: Answer, settled: &mut Settled) {
-        let Report { lease, event } = report;
+        let Report { lease, event, .. } = report;
         let Some(queue) = self.queues.get_mut(&lease.lease_id) else { return };
         let output_end = chunk::end(&event);
         let is_end = output_end.is_none() && event != Happening::Started {};

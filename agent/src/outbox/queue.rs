@@ -35,6 +35,8 @@ pub(super) struct Queue {
     wanted_from: Option<From>,
     mismatches: u32,
     pub end: Option<Happening>,
+    /// What the client of a ticket was given, to go with its end.
+    pub receipt: Option<String>,
     /// Whether the end is on its way.
     end_sent: bool,
     /// When the end may go.
@@ -58,6 +60,7 @@ impl Queue {
             wanted_from: None,
             mismatches: 0,
             end: None,
+            receipt: None,
             end_sent: false,
             end_at: None,
         }
@@ -97,6 +100,7 @@ impl Queue {
             log: self.log.take().filter(|_| self.mismatches <= MISMATCHES),
             from: self.wanted_from.take(),
             end: self.end.clone().filter(|_| !self.end_sent),
+            receipt: self.receipt.clone(),
             end_taken: false,
             wrote: false,
             more: false,

@@ -10,6 +10,7 @@ use reqwest::{
 use serde_json::Value;
 use titan_api::{
     inference::{InferenceSpec, Usage},
+    trace::{TRACEPARENT, Traceparent},
     work::{Happening, HeldLease},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -35,6 +36,7 @@ pub(super) struct Answer<'a> {
     pub agent: &'a Arc<Agent>,
     pub lease: &'a HeldLease,
     pub request: &'a InferenceSpec,
+    pub traceparent: Option<Traceparent>,
     pub spool: &'a Arc<Spool>,
     /// Who gets the answer, if not the coordinator.
     pub client: Option<mpsc::Sender<Piece>>,
@@ -77,6 +79,10 @@ impl Answer<'_> {
     ) -> Result<Usage, Broken> {
         let asking =
             target.backend.http.post(self.request.route.path()).header(CONTENT_TYPE, "application/json").body(body);
+        let asking = match self.traceparent {
+            Some(place) => asking.header(TRACEPARENT, place.to_string()),
+            None => asking,
+        };
         let accept = if self.request.stream { "text/event-stream" } else { "application/json" };
         let asking = async { Ok(asking.header("accept", accept).send().await?) };
         if self.request.stream {

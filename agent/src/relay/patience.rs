@@ -58,7 +58,8 @@ impl<'a> Patience<'a> {
         };
         let limit = Duration::from_millis(self.request.first_token_timeout_ms);
         sleep_until(loaded + limit).await;
-        Broken::Silent(format!("the backend gave no first token within {limit:?}"))
+        let what = if self.request.stream { "first token" } else { "answer" };
+        Broken::Silent(format!("the backend gave no {what} within {limit:?}"))
     }
 
     /// What `next` gives, if the backend is not silent for too long.

@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) ended_is_stale: bool,
     /// The keys that tickets are checked with.
     pub(crate) key_set: Value,
+    /// What an agent that uses a ticket is told to be its own name of the model, if anything.
+    pub(crate) own_model: Value,
     /// Whether output can be uploaded.
     pub(crate) uploads: bool,
     /// Jobs to cancel.
@@ -297,8 +299,9 @@ impl Shared {
             }
             "jwks.json" => self.state().key_set.clone(),
             "use" => {
-                let uses = self.state().calls_of("use").len();
-                json!({ "attempt": 1, "lease_id": format!("direct-{uses}"), "lease_ttl_ms": 20_000 })
+                let state = self.state();
+                let (uses, model) = (state.calls_of("use").len(), state.own_model.as_str().unwrap_or_default());
+                json!({ "attempt": 1, "lease_id": format!("direct-{uses}"), "lease_ttl_ms": 20_000, "model": model })
             }
             other => panic!("no agent calls {other}"),
         };

@@ -96,6 +96,8 @@ async fn a_ticket_buys_one_answer_with_a_receipt_and_the_coordinator_hears_of_it
     let claims: Value =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(receipt.split('.').nth(1).unwrap()).unwrap()).unwrap();
     assert_eq!((&claims["sub"], &claims["usage"]["completion_tokens"]), (&json!("request-1"), &json!(5)));
+    assert_eq!((&claims["iss"], &claims["model"]), (&json!("box-1"), &json!("small")));
+    assert!(claims["iat"].as_u64().unwrap().abs_diff(now_s()) < 60, "{claims}");
     let document: Value = answer.json().await.unwrap();
     assert_eq!(document["choices"][0]["message"]["content"], "w0 w1 w2 w3 w4 ");
     let attempt = world.coordinator.ended("direct-1").await;
@@ -104,6 +106,7 @@ async fn a_ticket_buys_one_answer_with_a_receipt_and_the_coordinator_hears_of_it
         (&end["type"], &end["job_id"], &end["usage"]["completion_tokens"]),
         (&json!("completed"), &json!("request-1"), &json!(5))
     );
+    assert_eq!((&end["receipt"], &claims["usage"]), (&json!(receipt), &end["usage"]), "the coordinator gets it, too");
     assert!(attempt.output.is_empty(), "the answer is the client's alone");
     assert_eq!(world.ask(CHAT, &ticket, false).await.status(), StatusCode::GONE, "it was used");
     assert_eq!((world.uses(), world.backend.asked().len()), (1, 1));
@@ -174,4 +177,24 @@ async fn failures_of_the_backend_and_a_client_that_goes_away_are_told_to_both_si
         world.coordinator.with(|s| s.attempt("direct-4").end.is_some_and(|end| end["exit_code"] == 499))
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_backend_is_told_of_the_clients_trace_and_asked_by_the_agents_name_of_the_model() {
+    let world = world().await;
+    world.coordinator.with(|s| s.own_model = json!("small"));
+    let ticket = world.ticket("k1", |claims| claims["model"] = json!("alias"));
+    let place = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let body = json!({ "model": "alias", "prompt": "go", "max_tokens": 5 });
+    let request = client.post(format!("{}/inference", world.url)).bearer_auth(&ticket).json(&body);
+    let answer = request.header("traceparent", place).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let receipt = answer.headers()["x-titan-receipt"].to_str().unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(receipt.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["model"], "alias", "a client is told what it asked for");
+    let asked = world.backend.asked().remove(0);
+    assert_eq!((asked.path.as_str(), asked.headers["traceparent"].as_str()), ("/v1/completions", place));
+    assert_eq!(asked.json()["model"], "small");
 }

@@ -331,3 +331,18 @@ async fn an_upload_that_is_refused_or_lost_is_made_good_by_reports() {
     }
     assert_eq!(coordinator.with(|s| s.calls_of("stream").len()), 5, "it is not tried again soon");
 }
+
+#[tokio::test]
+async fn the_backend_is_told_of_which_trace_the_request_is_a_part() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    let place = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    for (stream, traceparent) in [(true, Some(place)), (false, Some(place)), (true, None)] {
+        let mut lease = request(stream);
+        lease["traceparent"] = json!(traceparent);
+        let id = coordinator.give(lease);
+        coordinator.ended(&id).await;
+        let asked = backend.asked().pop().unwrap();
+        assert_eq!(asked.headers.get("traceparent").map(String::as_str), traceparent);
+    }
+}

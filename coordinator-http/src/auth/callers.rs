@@ -158,6 +158,11 @@ impl AgentBearer {
         self.claims.epoch
     }
 
+    /// The key that it registered with, base64url; none if its token was signed before tokens named one.
+    pub(crate) fn public_key(&self) -> Option<&str> {
+        self.claims.public_key.as_deref()
+    }
+
     /// Whether it is time for a fresh token.
     pub(crate) fn needs_token(&self, now_s: i64) -> bool {
         self.claims.is_ageing(now_s)

@@ -48,6 +48,9 @@ pub(crate) struct AgentClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
     jti: String,
+    /// The key that it registered with, base64url, so that what it signs can be checked without asking Redis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_key: Option<String>,
 }
 
 impl AgentClaims {
@@ -99,6 +102,7 @@ pub(crate) fn issue_agent_token(
     agent: &AgentId,
     pool: &PoolName,
     epoch: i64,
+    public_key: Option<&str>,
 ) -> Result<AgentToken, ApiError> {
     let iat = clock.now_s();
     let claims = AgentClaims {
@@ -111,6 +115,7 @@ pub(crate) fn issue_agent_token(
         exp: iat + AGENT_TOKEN_TTL_S,
         nbf: None,
         jti: ids::random_id(),
+        public_key: public_key.map(str::to_owned),
     };
     let token = keys.sign(AGENT_TYP, &claims).ok_or_else(cannot_sign)?;
     Ok(AgentToken { token, expires_in_ms: AGENT_TOKEN_TTL_S.unsigned_abs() * 1_000 })

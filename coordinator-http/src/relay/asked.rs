@@ -19,6 +19,8 @@ const DEADLINE_MS: u64 = 60_000;
 /// How long a backend may take to its first byte, and between two, if the request does not say, milliseconds.
 const FIRST_TOKEN_MS: u64 = 120_000;
 const TOKEN_MS: u64 = 60_000;
+/// The same for an answer that is not streamed, whose first byte comes when all of it was made.
+const ANSWER_MS: u64 = 600_000;
 /// How long a model may take to load, milliseconds.
 const LOAD_MS: u64 = 300_000;
 /// Agents that a request is tried on, until one has begun to answer.
@@ -111,14 +113,15 @@ impl Asked {
         let goes_on = goes_on(headers, route, &looked_at)?;
         let conversation = header(headers, "x-titan-session")?
             .or_else(|| looked_at.user.as_ref().and_then(|user| user.as_str().map(str::to_owned)));
+        let stream = looked_at.stream.unwrap_or(false);
         Ok(Self {
             route,
             body,
-            stream: looked_at.stream.unwrap_or(false),
+            stream,
             deadline_ms: ms(headers, "x-titan-deadline-ms", DEADLINE_MS)?.min(longest_ms),
             session: conversation.filter(|c| !c.is_empty()).map(|c| session(owner, &looked_at.model, &c)),
             goes_on,
-            first_token_ms: ms(headers, "x-titan-first-token-ms", FIRST_TOKEN_MS)?,
+            first_token_ms: first_token_ms(headers, stream)?,
             token_ms: ms(headers, "x-titan-token-ms", TOKEN_MS)?,
             model: looked_at.model,
         })
@@ -212,6 +215,14 @@ fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, ApiError> {
         .ok_or_else(|| ApiError::BadRequest(format!("the header {name} must be there once, in printable ASCII")))
 }
 
+/// How long the backend may take to its first byte: for an answer that is not streamed, to all of it.
+fn first_token_ms(headers: &HeaderMap, stream: bool) -> Result<u64, ApiError> {
+    let usual = if stream { FIRST_TOKEN_MS } else { ANSWER_MS };
+    let first_token_ms = ms(headers, "x-titan-first-token-ms", usual)?;
+    let answer_ms = ms(headers, "x-titan-answer-ms", first_token_ms)?;
+    Ok(if stream { first_token_ms } else { answer_ms })
+}
+
 fn ms(headers: &HeaderMap, name: &str, usual: u64) -> Result<u64, ApiError> {
     let Some(text) = header(headers, name)? else { return Ok(usual) };
     let good = text.parse().ok().filter(|ms| (1..=limits::INFERENCE_TIMEOUT_MS).contains(ms));
@@ -247,6 +258,21 @@ mod tests {
         for wrong in ["", "0", "-1", "1e3", "99999999999", "soon"] {
             assert!(read(&chat(), &[("x-titan-token-ms", wrong)]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_streamed_has_a_limit_of_its_own() {
+        let limit = |stream: bool, headers: &[(&'static str, &str)]| {
+            let mut body = chat();
+            body["stream"] = json!(stream);
+            read(&body, headers).unwrap().job().inference.unwrap().first_token_timeout_ms
+        };
+        let (first, answer) = (("x-titan-first-token-ms", "5000"), ("x-titan-answer-ms", "700000"));
+        assert_eq!((limit(true, &[]), limit(false, &[])), (120_000, 600_000));
+        assert_eq!((limit(true, &[first]), limit(false, &[first])), (5_000, 5_000));
+        assert_eq!((limit(true, &[first, answer]), limit(false, &[first, answer])), (5_000, 700_000));
+        assert_eq!((limit(true, &[answer]), limit(false, &[answer])), (120_000, 700_000));
+        assert!(read(&chat(), &[("x-titan-answer-ms", "0")]).is_err());
     }
 
     #[test]

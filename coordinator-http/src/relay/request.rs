@@ -214,7 +214,8 @@ pub(crate) fn refusal(ending: &Ending) -> ApiError {
             ApiError::BackendStalled("the model was not loaded in time; the request can be repeated".to_owned())
         }
         (_, Some(Reason::Stalled)) => ApiError::BackendStalled(
-            "the model's backend was silent for longer than X-Titan-First-Token-Ms or X-Titan-Token-Ms allow"
+            "the model's backend was silent for longer than X-Titan-First-Token-Ms, X-Titan-Token-Ms or, for an answer that \
+             is not streamed, X-Titan-Answer-Ms allow"
                 .to_owned(),
         ),
         (_, reason) => ApiError::BackendFailed(format!(

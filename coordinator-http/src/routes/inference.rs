@@ -23,6 +23,10 @@ pub(super) struct RelayHeaders {
     /// How long it may be silent after that, milliseconds; 60,000 by default.
     #[param(rename = "X-Titan-Token-Ms")]
     token_ms: Option<u64>,
+    /// How long an answer that is not streamed may take, milliseconds, without loading the model; 600,000 by default, or what
+    /// X-Titan-First-Token-Ms says.
+    #[param(rename = "X-Titan-Answer-Ms")]
+    answer_ms: Option<u64>,
     /// The conversation that the request belongs to; by default what the body's `user` says.
     #[param(rename = "X-Titan-Session")]
     session: Option<String>,

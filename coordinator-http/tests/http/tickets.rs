@@ -105,3 +105,89 @@ async fn a_key_has_sixteen_unused_tickets_at_most() {
     let other = world.key("default", &["inference"]).await;
     world.post(&other, REQUEST, wish()).await.ok(200);
 }
+
+/// The lease of a ticket that was just brought to its agent.
+async fn brought(world: &World, agent: &TestAgent) -> Value {
+    let routed = world.post(ADMIN, REQUEST, wish()).await.ok(200);
+    let path = agent.path(&format!("tickets/{}/use", routed["request_id"].as_str().unwrap()));
+    let used = world.post(&agent.token, &path, json!({})).await.ok(200);
+    assert_eq!(used["model"], "llama");
+    json!({"job_id": routed["request_id"], "attempt": used["attempt"], "lease_id": used["lease_id"]})
+}
+
+fn completed(receipt: &str) -> Value {
+    json!({"type": "completed", "usage": {"prompt_tokens": 5, "completion_tokens": 9}, "receipt": receipt})
+}
+
+fn receipt(agent: &TestAgent, lease: &Value, change: impl FnOnce(&mut Value)) -> String {
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 9});
+    let mut claims = json!({"iss": agent.id, "sub": lease["job_id"], "model": "llama", "iat": 1, "usage": usage});
+    change(&mut claims);
+    agent.signer.sign("titan-receipt+jwt", &claims)
+}
+
+#[tokio::test]
+async fn a_receipt_is_shown_with_the_job_and_one_that_is_not_good_ends_nothing() {
+    let world = World::start().await;
+    let agent = reachable(&world, "box", 8).await;
+    let other = TestAgent::register(&world, "other").await;
+    let lease = brought(&world, &agent).await;
+    let long = receipt(&agent, &lease, |claims| claims["more"] = json!("x".repeat(2_000)));
+    let forged = [
+        receipt(&other, &lease, |claims| claims["iss"] = json!("box")),
+        receipt(&agent, &lease, |claims| claims["iss"] = json!("other")),
+        receipt(&agent, &lease, |claims| claims["sub"] = json!("another")),
+        receipt(&agent, &lease, |claims| claims["model"] = json!("mistral")),
+        receipt(&agent, &lease, |claims| claims["usage"]["completion_tokens"] = json!(90)),
+        receipt(&agent, &lease, |_| ()) + "A",
+        long,
+        "no receipt".to_owned(),
+    ];
+    let path = format!("/api/v1/jobs/{}", lease["job_id"].as_str().unwrap());
+    for wrong in &forged {
+        let told = agent.report(&world, &lease, vec![json!({"type": "started"}), completed(wrong)]).await.ok(200);
+        assert_eq!(told["answers"], json!([{"status": "accepted"}, {"status": "invalid"}]), "{wrong}");
+        assert_eq!(world.get(ADMIN, &path).await.ok(200)["state"], "running", "{wrong}");
+    }
+    let good = receipt(&agent, &lease, |_| ());
+    for _ in 0..2 {
+        let told = agent.report(&world, &lease, vec![completed(&good)]).await.ok(200);
+        assert_eq!(told["answers"], json!([{"status": "accepted"}]));
+    }
+    let job = world.get(ADMIN, &path).await.ok(200);
+    assert_eq!(
+        (&job["state"], &job["receipt"], &job["usage"]["completion_tokens"]),
+        (&json!("completed"), &json!(good), &json!(9))
+    );
+}
+
+#[tokio::test]
+async fn what_came_by_no_ticket_has_no_receipt() {
+    let world = World::start().await;
+    let agent = TestAgent::register(&world, "box").await;
+    world.submit(ADMIN).await;
+    let mut agent = agent;
+    let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
+    let forged = receipt(&agent, &lease, |claims| claims["model"] = json!(""));
+    let told = agent.report(&world, &lease, vec![completed(&forged)]).await.ok(200);
+    assert_eq!(told["answers"], json!([{"status": "invalid"}]));
+}
+
+#[tokio::test]
+async fn the_agent_is_told_its_own_name_of_a_model_that_was_asked_for_by_an_alias() {
+    let world = World::start().await;
+    let agent = reachable(&world, "box", 8).await;
+    let aliases = json!({"aliases": {"chat": ["llama"]}});
+    world.call("PUT", ADMIN, "/api/v1/models/aliases", Some(aliases)).await.ok(200);
+    let mut wish = wish();
+    wish["model"] = json!("chat");
+    let issued = async || world.post(ADMIN, REQUEST, wish.clone()).await;
+    let mut routed = issued().await;
+    while routed.status == 404 {
+        world.post(ADMIN, "/api/v1/sweep", json!({})).await;
+        routed = issued().await;
+    }
+    let routed = routed.ok(200);
+    let path = agent.path(&format!("tickets/{}/use", routed["request_id"].as_str().unwrap()));
+    assert_eq!(world.post(&agent.token, &path, json!({})).await.ok(200)["model"], "llama");
+}

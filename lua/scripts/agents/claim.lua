@@ -134,9 +134,9 @@ if in_service then
       hand_out(j)
     end
   end
-  local trial = a.state == 'half_open' and left.process > 0 and probe.bind(a)
+  local trial = a.state == 'half_open' and probe.bind(a, left)
   if trial then
-    left.process = left.process - 1
+    left[trial.kind] = left[trial.kind] - 1
     hand_out(trial)
   end
 end

@@ -7,11 +7,13 @@
   ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
                     "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), and twice ""
+                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), receipt and the model that it
+                    names, or twice ""
                     "started", "cancelled", "released": four times ""
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
-           | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", or where the output ends
+           | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", "invalid", or where the
+           output ends
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter
   Cost     O(reports · log N)
 ]]
@@ -43,7 +45,9 @@ end
 local function answered(j, usage)
   local told = usage ~= '' and cjson.decode(usage) or {}
   serving.completed(a, j.id, told)
-  meter.count(j, told)
+  if not j.probe then
+    meter.count(j, told)
+  end
   job:put(j, 'usage', usage ~= '' and usage or nil)
 end
 
@@ -75,13 +79,14 @@ local function closing(handler)
   end
 end
 
-events.completed = closing(function(j, result, usage)
+events.completed = closing(function(j, result, usage, receipt)
   if j.suspects or a.trouble_packed then
     breaker.completed(j, a)
   end
   if j.kind ~= 'process' then
     answered(j, usage)
   end
+  job:put(j, 'receipt', receipt ~= '' and receipt or nil)
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
@@ -96,6 +101,10 @@ events.failed = closing(function(j, reason, exit, signal, message)
   if refusal then
     avoid.add_refusal(j, a.id)
   elseif of_backend then
+    -- Whoever passes a refusal on has claimed, asked and told of it: all that a probe is for.
+    if j.probe and reason == 'backend_rejected' then
+      breaker.completed(j, a)
+    end
     avoid.add(j, a.id)
     if of_backend == 'failure' and j.kind ~= 'process' then
       serving.failed(a, j.id)
@@ -118,6 +127,12 @@ events.cancelled = events.released
 -- in the belief that the chunk was taken.
 local mismatched = {}
 
+-- Whether a report has no receipt, or one that such a report may have: of a request that came with a ticket, for the model
+-- that was asked for. Whoever calls has checked who signed it.
+local function is_receipted(j, event, receipt, model)
+  return event ~= 'completed' or receipt == '' or (j.ticket ~= nil and j.model == model)
+end
+
 -- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.
 local function answer(at)
   local job_id, number, lease = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
@@ -127,6 +142,9 @@ local function answer(at)
   elseif mismatched[lease] then
     return mismatched[lease]
   elseif attempt.is_current(a, job_id, number, lease) then
+    if not is_receipted(j, ARGV[at + 3], ARGV[at + 6], ARGV[at + 7]) then
+      return 'invalid'
+    end
     local told = events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
     mismatched[lease] = type(told) == 'number' and told or nil
     return told

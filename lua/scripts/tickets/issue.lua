@@ -6,13 +6,14 @@
   ARGV[2]  job       string   the id that the ticket and its attempt get
   ARGV[3]  class     JSON     {kind, model, gpus, labels}, as for jobs/submit
   ARGV[4]  model     string
-  ARGV[5]  spec      JSON     as for jobs/submit
-  ARGV[6]  session   string   the conversation that the request belongs to, or ""
-  ARGV[7]  hold      integer  milliseconds that the place is kept
-  ARGV[8]  most      integer  unused tickets that the owner may have
-  ARGV[9]  served    string   "1" if it is known that some agent serves the model
-  ARGV[10] explain   string   "1" to explain the choice
-  ARGV[11] now_ms    integer, or "" for Redis TIME (tests pass their own)
+  ARGV[5]  title     string   what lists of jobs show of the model
+  ARGV[6]  spec      JSON     as for jobs/submit
+  ARGV[7]  session   string   the conversation that the request belongs to, or ""
+  ARGV[8]  hold      integer  milliseconds that the place is kept
+  ARGV[9]  most      integer  unused tickets that the owner may have
+  ARGV[10] served    string   "1" if it is known that some agent serves the model
+  ARGV[11] explain   string   "1" to explain the choice
+  ARGV[12] now_ms    integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"issued", agent, endpoint, score, explanation} | {"unreachable", agent, score, explanation}: the best agent can't be
            called, and nothing is kept | {"busy", explanation}: none has room | {"survey"}: the caller finds out whether any
@@ -20,28 +21,28 @@
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(log N); O(128) more for the first request to a model
 ]]
-local refused = pool.enter(ARGV[11])
+local refused = pool.enter(ARGV[12])
 if refused then
   return refused
 end
 local cid, unused = class.id_of(ARGV[3]), key('tickets', ARGV[1])
 redis.call('ZREMRANGEBYSCORE', unused, '-inf', int(pool.now))
-if redis.call('ZCARD', unused) >= tonumber(ARGV[8]) then
+if redis.call('ZCARD', unused) >= tonumber(ARGV[9]) then
   local first = redis.call('ZRANGE', unused, '0', '0', 'WITHSCORES')
   return { 'too_many', int(first[2] - pool.now) }
 end
 local j = { id = ARGV[2], class = cid, kind = 'inference', model = ARGV[4], gpus = 0, vram = 0, ram = 0, cpus = 0, prio = 0,
-  max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = string.sub(ARGV[4], 1, 60), backoff = 0,
-  owner = ARGV[1], is_new = true, session = ARGV[6] ~= '' and ARGV[6] or nil }
+  max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = ARGV[5], backoff = 0,
+  owner = ARGV[1], is_new = true, session = ARGV[7] ~= '' and ARGV[7] or nil }
 if redis.call('EXISTS', key('class', cid)) == 0 or members.could_serve(cid, j) == false then
-  if ARGV[9] ~= '1' then
+  if ARGV[10] ~= '1' then
     return { 'survey' }
   end
 end
 if class.use(cid, ARGV[3]) then
   members.settle(cid)
 end
-local explanation = ARGV[10] == '1' and explain.survey(j, ARGV[3]) or {}
+local explanation = ARGV[11] == '1' and explain.survey(j, ARGV[3]) or {}
 local a, devices = place.find(j)
 if not a then
   return due.finish({ 'busy', explanation })
@@ -52,8 +53,8 @@ if not endpoint then
 end
 j.ticket = a.id
 job:adopt(j)
-redis.call('SET', key('spec', j.id), ARGV[5])
+redis.call('SET', key('spec', j.id), ARGV[6])
 redis.call('ZADD', key('jobs'), '0', j.id)
-redis.call('ZADD', unused, int(pool.now + ARGV[7]), j.id)
-binding.bind(j, a, devices, tonumber(ARGV[7]))
+redis.call('ZADD', unused, int(pool.now + ARGV[8]), j.id)
+binding.bind(j, a, devices, tonumber(ARGV[8]))
 return due.finish({ 'issued', a.id, endpoint, score, explanation })

@@ -9,7 +9,7 @@
   ARGV[4]  nonce     string   random; the lease id is made of it
   ARGV[5]  now_ms    integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"leased", attempt, lease} | {"busy"}: it came late, and there is no room | {"gone"}: it was used, or is not for this
+  Returns  {"leased", attempt, lease, the agent's name of the model} | {"busy"}: it came late, and there is no room | {"gone"}: it was used, or is not for this
            agent | {"unknown_agent"} | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
   Cost     O(log N)
@@ -29,8 +29,14 @@ local j = job:load(ARGV[3])
 local entry = j and agent.live(a)[j.id]
 if not j or j.ticket ~= a.id then
   return { 'gone' }
-elseif entry and entry.state == 'running' then
-  return { 'leased', j.attempt, j.lease }
+end
+
+local function leased()
+  return { 'leased', j.attempt, j.lease, agent.live(a)[j.id].model }
+end
+
+if entry and entry.state == 'running' then
+  return leased()
 end
 
 -- Whether a place was kept, or there is one still.
@@ -38,8 +44,10 @@ local function has_place()
   if entry and j.state == 'scheduled' then
     return true
   end
+  -- One that is half-open is tried with what another may try again, and a ticket is for this agent alone.
+  local is_in_service = a.state == 'healthy' or a.state == 'degraded'
   local slots, taken = room.slots(a, j.kind, j.model)
-  local devices = taken < slots and a.state ~= 'offline' and not a.draining and room.devices_for(a, j.model)
+  local devices = taken < slots and is_in_service and not a.draining and room.devices_for(a, j.model)
   if devices then
     redis.call('ZREM', key('ended'), j.id)
     job:put(j, 'ended', nil)
@@ -57,4 +65,4 @@ end
 attempt.claim(j, a, ARGV[4], WITH_NO_CLAIM)
 redis.call('ZREM', key('tickets', j.owner), j.id)
 rank.update(a)
-return due.finish({ 'leased', j.attempt, j.lease })
+return due.finish(leased())

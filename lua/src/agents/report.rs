@@ -2,13 +2,16 @@
 
 use titan_api::{
     ids::{AgentId, JobId},
-    inference::Usage,
-    limits::{OUTPUT_CHUNK_BYTES, RESULT_BYTES, TEXT_BYTES},
+    inference::{Receipt, Usage},
+    limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES},
     output::{Encoding, Stream},
     work::{Answer, Happening, Report},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 
 use super::TurnedAway;
 use crate::{
@@ -37,7 +40,7 @@ pub struct ReportBatch<'a> {
     pub agent: &'a AgentId,
     /// Its incarnation, from its token.
     pub epoch: i64,
-    /// The reports, at most `titan_api::limits::REPORTS`.
+    /// The reports, at most `titan_api::limits::REPORTS`. Who has signed their receipts was checked before.
     pub reports: &'a [Report],
 }
 
@@ -103,7 +106,7 @@ impl ReportBatch<'_> {
 
 /// Adds one report to the arguments, unless it is malformed in itself.
 fn push(args: &mut Args, report: &Report) -> bool {
-    let Some((event, values)) = event(&report.event) else {
+    let Some((event, values)) = event(report) else {
         return false;
     };
     args.push(report.lease.job_id.as_str()).push(report.lease.attempt).push(report.lease.lease_id.as_str()).push(event);
@@ -119,12 +122,13 @@ fn is_end(event: &Happening) -> bool {
 }
 
 /// The script's word for what happened, with its four values.
-fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
+fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
     let none = <[Vec<u8>; 4]>::default;
-    Some(match event {
+    Some(match &report.event {
         Happening::Started {} => ("started", none()),
         Happening::Completed { result, usage } => {
-            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, vec![], vec![]])
+            let [receipt, model] = receipt_texts(report.receipt.as_deref())?;
+            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, receipt, model])
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
@@ -164,6 +168,14 @@ fn usage_text(usage: Option<&Usage>) -> Option<Vec<u8>> {
     serde_json::to_vec(usage).ok()
 }
 
+/// A receipt as it is kept, and the model that it names: none if there is none, nothing at all if it can be none.
+fn receipt_texts(receipt: Option<&str>) -> Option<[Vec<u8>; 2]> {
+    let Some(receipt) = receipt else { return Some(<[Vec<u8>; 2]>::default()) };
+    let claims = receipt.split('.').nth(1).filter(|_| receipt.len() <= RECEIPT_BYTES)?;
+    let claims: Receipt = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    Some([receipt.as_bytes().to_vec(), claims.model.into_bytes()])
+}
+
 /// The longest beginning of `text` that has at most `bytes` bytes.
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
@@ -173,6 +185,7 @@ fn answer(reply: &mut Reply) -> Result<Answer, StoreError> {
     match reply.text()?.as_str() {
         "accepted" => Ok(Answer::Accepted {}),
         "stale" => Ok(Answer::StaleAttempt {}),
+        "invalid" => Ok(Answer::Invalid {}),
         ends => ends
             .parse()
             .map(|expected_offset| Answer::OffsetMismatch { expected_offset })

@@ -103,6 +103,7 @@ fn view(
         output_bytes: f.need("out")?,
         process: spec.process,
         inference: spec.inference,
+        receipt: f.text("receipt").map(str::to_owned),
         usage: f.text("usage").and_then(|json| serde_json::from_str(json).ok()),
         requirements: spec.requirements,
         timeout_ms: spec.timeout_ms,

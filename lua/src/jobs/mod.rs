@@ -18,6 +18,7 @@ pub use get::GetJob;
 pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec, class_of, kind_word, model_of};
+pub(crate) use submit::title;
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
 pub(crate) use together::Together;
 pub use why::WhyWaiting;

@@ -373,7 +373,7 @@ fn submitted(mut r: Reply) -> Result<Submitted, StoreError> {
 }
 
 /// The command in one line, or the model, cut to what lists of jobs show.
-fn title(spec: &SubmitJob) -> String {
+pub(crate) fn title(spec: &SubmitJob) -> String {
     let command = spec.process.command.join(" ");
     let mut line = if command.is_empty() { model_of(spec).to_owned() } else { command };
     line.truncate(line.floor_char_boundary(TITLE_BYTES));

@@ -9,7 +9,7 @@ use titan_api::{
 use crate::{
     Pool, StoreError,
     agents::{Survey, Surveyed},
-    jobs::{Need, Spec, class_of, explanation, model_of},
+    jobs::{Need, Spec, class_of, explanation, model_of, title},
     reply::{Reply, unknown_word},
     script::{Args, script},
 };
@@ -96,6 +96,7 @@ impl Issue<'_> {
             .push(self.id.as_str())
             .push(class_of(self.spec))
             .push(model_of(self.spec))
+            .push(title(self.spec))
             .push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?)
             .push(self.session.unwrap_or_default())
             .push(self.hold_ms)

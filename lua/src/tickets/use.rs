@@ -60,6 +60,7 @@ impl UseTicket<'_> {
                 attempt: reply.parse()?,
                 lease_id: reply.parse()?,
                 lease_ttl_ms: pool.store().settings().lease_ttl_ms,
+                model: reply.text()?,
             })),
             "busy" => Ok(UseOutcome::Busy),
             "gone" => Ok(UseOutcome::Gone),

@@ -82,6 +82,7 @@ pub(crate) fn job(id: &str, state: JobState) -> Job {
     Job {
         inference: None,
         usage: None,
+        receipt: None,
         submitted_by: "admin".into(),
         waiting: None,
         id: id.parse().unwrap(),

@@ -100,7 +100,8 @@ fn fresh_token(state: &AppState, agent: &AgentCaller) -> Result<Option<AgentToke
     if !agent.needs_token(state.clock.now_s()) {
         return Ok(None);
     }
-    tokens::issue_agent_token(&state.keys, &state.clock, agent.id(), agent.pool_name(), agent.epoch()).map(Some)
+    let (pool, epoch, public_key) = (agent.pool_name(), agent.epoch(), agent.public_key());
+    tokens::issue_agent_token(&state.keys, &state.clock, agent.id(), pool, epoch, public_key).map(Some)
 }
 
 fn together(lists: &[Vec<JobId>; 3]) -> Vec<JobId> {

@@ -6,7 +6,13 @@ use axum::{Json, extract::State};
 use titan_api::work::{Answer, Happening, Report, ReportReply, ReportRequest};
 use titan_lua::agents::{ReportBatch, ReportOutcome, Reported};
 
-use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
+use crate::{
+    auth::{callers::AgentCaller, receipts},
+    error::ApiError,
+    extract::ApiJson,
+    state::AppState,
+    validate::Validate,
+};
 
 /// Tells what happened to an agent's attempts.
 #[utoipa::path(
@@ -30,8 +36,28 @@ pub(crate) async fn handler(
     Ok(Json(ReportReply { answers: reported.answers, cancel: reported.cancel, flush_ms }))
 }
 
-/// Takes in a batch.
+/// Takes in a batch, without those reports whose receipts are not good.
 pub(super) async fn run(state: &AppState, agent: &AgentCaller, reports: &[Report]) -> Result<Reported, ApiError> {
+    let is_good = |report: &Report| receipts::is_good(report, agent.id(), agent.public_key());
+    let good: Vec<bool> = reports.iter().map(is_good).collect();
+    if good.iter().all(|is_good| *is_good) {
+        return take_in(state, agent, reports).await;
+    }
+    let rest: Vec<_> = reports.iter().zip(&good).filter(|(_, good)| **good).map(|(report, _)| report.clone()).collect();
+    let reported = take_in(state, agent, &rest).await?;
+    let mut told = reported.answers.into_iter();
+    let answers = reports.iter().zip(good).map(|(report, is_good)| {
+        let answer = if is_good { told.next() } else { None };
+        answer.unwrap_or_else(|| {
+            tracing::warn!(component = "agents", agent.id = %agent.id(), job.id = %report.lease.job_id, "a receipt is not good");
+            state.metrics.reports.count((kind(&report.event), word(Answer::Invalid {})));
+            Answer::Invalid {}
+        })
+    });
+    Ok(Reported { answers: answers.collect(), ..reported })
+}
+
+async fn take_in(state: &AppState, agent: &AgentCaller, reports: &[Report]) -> Result<Reported, ApiError> {
     match (ReportBatch { agent: agent.id(), epoch: agent.epoch(), reports }).run(&agent.pool).await? {
         ReportOutcome::Reported(reported) => {
             for (report, answer) in reports.iter().zip(&reported.answers) {

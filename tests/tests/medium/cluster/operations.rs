@@ -139,7 +139,7 @@ async fn remove(scene: &Scene) -> Result<(), StoreError> {
 
 async fn report(scene: &Scene) -> Result<(), StoreError> {
     let text = Happening::Output { offset: 0, stream: Stream::Stdout, data: "x".into(), encoding: Encoding::Utf8 };
-    let reports = [Happening::Started {}, text].map(|event| Report { lease: held(&scene.running), event });
+    let reports = [Happening::Started {}, text].map(|event| Report::new(held(&scene.running), event));
     let batch = ReportBatch { agent: &scene.agent.id, epoch: scene.agent.epoch, reports: &reports };
     batch.run(&scene.pool()).await.map(drop)
 }

@@ -253,7 +253,7 @@ impl Story {
             Which::OtherAttempt(n) => held(n).map(|l| HeldLease { attempt: l.attempt + 1, ..l }),
         }?;
         let written = self.model.jobs.get(lease.job_id.as_str()).map_or(0, |j| j.written);
-        Some(Report { lease, event: happening(event, written) })
+        Some(Report::new(lease, happening(event, written)))
     }
 }
 

@@ -1,5 +1,9 @@
 //! Requests to models: who gets them, what their ends mean, and what is kept of them.
 
+mod scenes;
+mod trials;
+mod wrong;
+
 use futures_util::future::join_all;
 use titan_api::{
     agents::{Facts, Model},

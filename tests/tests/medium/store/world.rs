@@ -251,7 +251,7 @@ impl<R> World<R> {
     }
 
     pub(crate) async fn report_held(&self, agent: &Box_, lease: HeldLease, event: Happening) -> Answer {
-        let reports = [Report { lease, event }];
+        let reports = [Report::new(lease, event)];
         let call = a::ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
         match call.run(&self.pool()).await.unwrap() {
             a::ReportOutcome::Reported(reported) => reported.answers[0],

@@ -1,0 +1,170 @@
+//! Short scenes of requests and tickets, each of which panics if a script does not keep to its rules.
+
+use titan_api::work::Report;
+
+use super::{trials::reachable, *};
+
+pub(super) async fn answers_are_not_made_twice(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let (id, _) = world.bound(&request("llama")).await;
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.report(&agent, &lease, text("data: ")).await;
+    world.report(&agent, &lease, failed(Reason::BackendFailed)).await;
+    assert_eq!(world.state(&id).await, JobState::Failed);
+}
+
+pub(super) async fn some_ends_are_final_and_nobodys_fault(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    for reason in [Reason::BackendRejected, Reason::LoadTimeout] {
+        for _ in 0..4 {
+            let (id, _) = world.bound(&request("llama")).await;
+            world.end_one(&agent, failed(reason)).await;
+            assert_eq!((world.job(&id).await.attempt, world.state(&id).await), (1, JobState::Failed));
+        }
+    }
+}
+
+pub(super) async fn a_model_rests_and_is_tried_once(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let once = SubmitJob { max_attempts: 1, ..request("llama") };
+    world.bound(&once).await;
+    let early = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.claim_both(&agent, 0, 8).await;
+    for _ in 0..3 {
+        world.bound(&once).await;
+        world.end_one(&agent, failed(Reason::BackendFailed)).await;
+    }
+    let [first, second] = [world.pending(&once).await, world.pending(&once).await];
+    // It began before the cool-down, so that it says nothing about what comes after that.
+    world.report(&agent, &early, answered(10, 100)).await;
+    world.claim_both(&agent, 0, 8).await;
+    assert_eq!(world.state(&first).await, JobState::Pending);
+    world.pass_ms(10_001);
+    world.sweep().await;
+    assert_eq!((world.state(&first).await, world.state(&second).await), (JobState::Scheduled, JobState::Pending));
+    world.end_one(&agent, failed(Reason::Stalled)).await;
+    let until_ms = world.agent(&agent).await.speeds[0].cool_down_until.unwrap().as_ms();
+    assert_eq!(until_ms - world.now_ms.get(), 20_000);
+    assert_eq!(world.agent(&agent).await.breaker.failures, 0);
+}
+
+pub(super) async fn nobody_begins_what_nobody_waits_for(world: World) {
+    let agent = world.register("a", &serving(&[model("llama", 4)])).await;
+    let id = only(&ask(&world, "late", &request("llama"), terms(5_000, None)).await).id.clone();
+    world.pass_ms(5_000);
+    assert_eq!(world.claim_both(&agent, 0, 8).await, []);
+    world.sweep().await;
+    assert_eq!(world.job(&id).await.reason, Some(Reason::DeadlinePassed));
+}
+
+pub(super) async fn a_ticket_is_used_once_by_its_own_agent(world: World) {
+    let (agent, id, outcome) = ticket(&world, 8).await;
+    assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
+    let other = world.serving("b", &[model("llama", 4)]).await;
+    let [second, third] = ["second", "third"].map(|name| JobId::new(name).unwrap());
+    assert!(matches!(issue(&world, &second).await, t::IssueOutcome::Issued(_)));
+    assert_eq!(issue(&world, &third).await, t::IssueOutcome::TooMany(15_000));
+    assert_eq!(world.claim_both(&agent, 0, 8).await, []);
+    assert_eq!(bring(&world, &other, &id).await, t::UseOutcome::Gone);
+    let t::UseOutcome::Leased(used) = bring(&world, &agent, &id).await else { panic!("it is good") };
+    assert_eq!(used.model, "llama");
+    assert!(matches!(issue(&world, &third).await, t::IssueOutcome::Issued(_)));
+    let lease = HeldLease { job_id: id.clone(), attempt: used.attempt, lease_id: used.lease_id };
+    world.report_held(&agent, lease, answered(1, 1)).await;
+    assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Gone);
+}
+
+pub(super) async fn a_place_is_kept_for_a_while_and_counts_against_nobody(world: World) {
+    let (agent, id, _) = ticket(&world, 1).await;
+    world.pass_ms(15_001);
+    world.sweep().await;
+    let agent_now = world.agent(&agent).await;
+    assert_eq!((agent_now.live_attempts, agent_now.breaker.failures), (0, 0));
+    world.claim_both(&agent, 0, 8).await;
+    world.bound(&request("llama")).await;
+    assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Busy);
+}
+
+/// A JWT that names a model; who has signed it is checked elsewhere.
+fn receipt(model: &str) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let claims = format!(r#"{{"iss":"a","sub":"ticket","model":"{model}","iat":1,"usage":{{}}}}"#);
+    format!("e30.{}.e30", URL_SAFE_NO_PAD.encode(claims))
+}
+
+async fn report_with(world: &World, agent: &Box_, lease: HeldLease, receipt: String) -> Answer {
+    let reports = [Report { receipt: Some(receipt), ..Report::new(lease, answered(1, 1)) }];
+    let call = a::ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
+    let outcome = call.run(&world.pool()).await.unwrap();
+    let a::ReportOutcome::Reported(reported) = outcome else { panic!("{outcome:?}") };
+    reported.answers[0]
+}
+
+pub(super) async fn a_receipt_is_for_a_ticket_and_its_model(world: World) {
+    let (agent, id, _) = ticket(&world, 8).await;
+    let t::UseOutcome::Leased(used) = bring(&world, &agent, &id).await else { panic!("it is good") };
+    let (relayed, _) = world.bound(&request("llama")).await;
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    assert_eq!(report_with(&world, &agent, held(&lease), receipt("llama")).await, Answer::Invalid {});
+    assert_eq!(world.state(&relayed).await, JobState::Running);
+    let lease = HeldLease { job_id: id.clone(), attempt: used.attempt, lease_id: used.lease_id };
+    assert_eq!(report_with(&world, &agent, lease.clone(), receipt("mistral")).await, Answer::Invalid {});
+    assert_eq!(world.job(&id).await.state, JobState::Running);
+    assert_eq!(report_with(&world, &agent, lease, receipt("llama")).await, Answer::Accepted {});
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.receipt), (JobState::Completed, Some(receipt("llama"))));
+}
+
+pub(super) async fn memory_for_a_model_is_kept_once(world: World) {
+    let cold = |name: &str, vram_mb| Model { vram_mb, loaded: false, ..model(name, 8) };
+    let models = vec![cold("llama", 20_000), cold("other", 20_000), cold("huge", 50_000)];
+    let facts = Facts { models, accepts_processes: false, ..with_gpus(&[24_000]) };
+    let agent = world.register("a", &facts).await;
+    world.claim_both(&agent, 0, 8).await;
+    world.pending(&request("huge")).await;
+    world.bound(&request("llama")).await;
+    world.bound(&request("llama")).await;
+    world.pending(&request("other")).await;
+}
+
+pub(super) async fn an_alias_has_no_places_of_its_own(world: World) {
+    let agent = world.serving("a", &[model("llama", 2)]).await;
+    let aliases = ModelAliases { aliases: [("chat".to_owned(), vec!["llama".to_owned()])].into() };
+    m::SetAliases { aliases: &aliases }.run(&world.pool()).await.unwrap();
+    world.sweep().await;
+    world.bound(&request("chat")).await;
+    world.bound(&request("llama")).await;
+    world.pending(&request("chat")).await;
+    let leases = world.claim_both(&agent, 0, 8).await;
+    assert!(leases.iter().all(|lease| lease.inference.as_ref().unwrap().model == "llama"), "{leases:?}");
+}
+
+pub(super) async fn what_was_asked_is_forgotten(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let id = only(&ask(&world, "asked", &request("llama"), terms(5_000, None)).await).id.clone();
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.report(&agent, &lease, text("an answer")).await;
+    world.report(&agent, &lease, answered(3, 100)).await;
+    world.pass_with_beats_ms(70_000, &[&agent]).await;
+    let job = world.job(&id).await;
+    assert_eq!((job.output_bytes, job.inference.unwrap().body.as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn a_receipt_names_the_model_of_a_ticket_or_ends_nothing() {
+    a_receipt_is_for_a_ticket_and_its_model(World::new().await).await;
+}
+
+#[tokio::test]
+async fn a_long_name_of_a_model_is_cut_between_letters_in_lists() {
+    let world = World::new().await;
+    let name = format!("{}{}", "x".repeat(59), "é".repeat(8));
+    let agent = world.register("a", &reachable(&[model(&name, 4)])).await;
+    world.claim_both(&agent, 0, 8).await;
+    let (id, spec) = (JobId::new("ticket").unwrap(), request(&name));
+    let issue = t::Issue { id: &id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
+    let outcome = issue.run(&world.pool()).await.unwrap();
+    assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
+    let list = j::ListJobs { state: None, agent: None, label: None, after: None, limit: 10 };
+    list.run(&world.pool()).await.unwrap();
+}
