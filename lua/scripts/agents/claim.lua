@@ -48,8 +48,10 @@ local function given()
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state == 'running' and entry.claim == number then
       local j = job:load(job_id)
-      job:put(j, 'lease_until', pool.now + pool.lease)
-      leases[#leases + 1] = lease_of(j)
+      if j then
+        job:put(j, 'lease_until', pool.now + pool.lease)
+        leases[#leases + 1] = lease_of(j)
+      end
     end
   end
   return leases
@@ -78,7 +80,9 @@ local function bound()
   for _, entry in ipairs(entries) do
     local j = job:load(entry.id)
     -- A ticket's begins when a client brings it.
-    if not j.ticket then
+    if not j then
+      agent.release(a, entry.id)
+    elseif not j.ticket then
       jobs[#jobs + 1] = j
     end
   end

@@ -1,5 +1,6 @@
 //! Requests to models: who gets them, what their ends mean, and what is kept of them.
 
+mod lost;
 mod scenes;
 mod trials;
 mod wrong;
