@@ -12,6 +12,7 @@ use crate::{
     auth::{admin::AdminToken, keys::KeyRing, principal::Known},
     clock::Clock,
     config::Settings,
+    fleet::Fleets,
     load::Load,
     metrics::Metrics,
     pace::Pace,
@@ -48,6 +49,7 @@ pub struct Inner {
     pub(crate) alarm: Alarm,
     /// Answers of models on their way through this copy.
     pub(crate) live: Hub,
+    pub(crate) fleets: Fleets,
     /// How long a ticket is good, seconds.
     pub(crate) ticket_ttl_s: i64,
     pub(crate) exporter: Option<Exporter>,
@@ -86,6 +88,7 @@ impl AppState {
             metrics: Metrics::default(),
             alarm: Alarm::default(),
             live: Hub::default(),
+            fleets: Fleets::default(),
             ticket_ttl_s: settings.ticket_ttl_s,
             exporter: exporter(settings.tracing.as_ref()),
             started_s: Clock::default().now_s(),

@@ -72,6 +72,15 @@ impl RedisServer {
         redis::cmd(words[0]).arg(&words[1..]).query_async::<redis::Value>(&mut connection).await.unwrap();
     }
 
+    /// How many scripts it was asked to run, those that it did not know included.
+    pub(crate) async fn scripts_run(&self) -> u64 {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+        let runs = info.lines().filter(|line| line.starts_with("cmdstat_eval"));
+        runs.filter_map(|line| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// Waits until this very server answers; `false` if it ended instead.
     async fn comes_up(&mut self) -> bool {
         let client = redis::Client::open(self.url()).unwrap();
