@@ -1,5 +1,6 @@
 //! The daemon on a box: joins a pool, says what the box has left, takes jobs from a coordinator, runs them and
-//! reports what they write and how they end. It only ever calls out.
+//! reports what they write and how they end; relays requests to the models of its box. It calls out: nobody needs to
+//! reach it, though a gateway for holders of tickets may be set up.
 //!
 //! [`execute`] is the whole program, so that the binary `titan-agent` and the command `titan agent` are the same thing.
 

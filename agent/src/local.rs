@@ -1,4 +1,4 @@
-//! The agent's one listener: `/health` and `/metrics` for who looks after the box. It takes no orders and tells no
+//! The listener for who looks after the box: `/health` and `/metrics`. It takes no orders and tells no
 //! secrets, but jobs' numbers are nobody else's business, so by default only this box can ask.
 //!
 //! A web page that somebody on this box looks at could ask as well, by a name of its own that leads here. So only

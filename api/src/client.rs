@@ -200,8 +200,12 @@ impl Client {
         }
         let retry_after = retry_after(response.headers());
         let (url, status) = (response.url().to_string(), response.status());
+        let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = bounded_body(response).await?;
-        let of_openai = || Problem::of_openai(status.as_u16(), &serde_json::from_slice(&body).ok()?);
+        let of_openai = || {
+            let problem = Problem::of_openai(status.as_u16(), &serde_json::from_slice(&body).ok()?)?;
+            Some(Problem { request_id, ..problem })
+        };
         match serde_json::from_slice::<Problem>(&body).ok().or_else(of_openai) {
             Some(problem) => Err(ClientError::Refused { problem: Box::new(problem), retry_after }),
             None => Err(ClientError::Unexpected { url, status: status.to_string() }),

@@ -21,8 +21,9 @@ Exit codes:
   130  Ctrl-C
   141  whoever read the output went away
 
-`submit`, `jobs logs -f` and `jobs wait` pass on the exit code of the job's program (128 and the number of the signal, if
-one ended it), whichever it is; with --plain-exit-code they end with 3 instead.";
+`submit`, `jobs logs -f` and `jobs wait` pass on the exit code of the job's
+program (128 and the number of the signal, if one ended it), whichever it is;
+with --plain-exit-code they end with 3 instead.";
 
 /// A command that did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -140,14 +141,10 @@ fn code_of_call(error: &ClientError) -> u8 {
 fn details(error: &ClientError) -> String {
     let ClientError::Refused { problem, retry_after } = error else { return String::new() };
     let mut lines: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
-    lines.extend(problem.ruled_out.iter().map(|r| format!("{} ruled out by {}", agents(r.agents), r.reason)));
+    lines.extend(problem.ruled_out.iter().map(render::ruled_out::ruled_out));
     lines.extend(retry_after.map(|after| format!("come back in {} s", after.as_secs())));
     lines.extend(problem.request_id.as_ref().map(|id| format!("request id: {id}")));
     render::lines(lines.iter().map(|line| format!("  {}", clean(line))))
-}
-
-fn agents(count: u64) -> String {
-    format!("{count} agent{}", if count == 1 { " is" } else { "s are" })
 }
 
 fn next_step(hint: Option<&str>) -> String {

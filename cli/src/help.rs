@@ -101,7 +101,8 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
     let tip = match noun {
         Some(noun) => meant(&MEANT_VERB, word)
             .filter(|verb| noun.find_subcommand(verb).is_some())
-            .map(|verb| format!("`titan {} {verb}` does that", noun.get_name())),
+            .map(|verb| format!("`titan {} {verb}` does that", noun.get_name()))
+            .or_else(|| of_the_fleet(noun.get_name(), word)),
         None => meant(&MEANT, word).map(|meant| format!("`titan {meant}` does that")),
     };
     if let Some(tip) = tip {
@@ -109,6 +110,13 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![styled]));
     }
     error
+}
+
+/// `titan agent` is the daemon here; what is done to the pool's agents stands under `titan agents`.
+fn of_the_fleet(noun: &str, word: &str) -> Option<String> {
+    let verb = meant(&MEANT_VERB, word).unwrap_or(word);
+    let is_known = noun == "agent" && command().find_subcommand("agents")?.find_subcommand(verb).is_some();
+    is_known.then(|| format!("`titan agents {verb}` does that"))
 }
 
 /// `titan submit echo hi` means a program, which stands after `--`.

@@ -69,6 +69,9 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
             runtime.block_on(titan_coordinator::execute(command))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Agent(_) if cli.global.url.is_some() => Err(Failure::Usage(
+            "--url is for other commands; an agent is told its coordinator with --coordinator".into(),
+        )),
         Command::Agent(command) => {
             // The agent starts itself again to watch over each attempt, by the same way as it was started.
             let this = std::env::current_exe().context("the path of this program is unknown")?;

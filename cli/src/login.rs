@@ -21,9 +21,10 @@ const JOIN_TOKEN: &str = "titan-join_";
 /// Arguments of `titan login`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The key comes from --key-file, else from TITAN_API_KEY, else it is asked for on the terminal, else it is the first line
-of standard input. It is kept in $XDG_CONFIG_HOME/titan/contexts.json (or ~/.config/titan/contexts.json), which only you
-can read, and goes to this URL alone.
+The key comes from --key-file, else from TITAN_API_KEY, else it is asked for
+on the terminal, else it is the first line of standard input. It is kept in
+$XDG_CONFIG_HOME/titan/contexts.json (or ~/.config/titan/contexts.json), which
+only you can read, and goes to this URL alone.
 
 Examples:
   titan login https://titan.example.org

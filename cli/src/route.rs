@@ -11,8 +11,9 @@ use crate::{failure::Failure, render::table::pairs, session::Session, settings::
 /// Arguments of `titan route`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-It asks as a client in direct mode does, so the agent's place is kept for some seconds. With -o json the reply is printed as
-it came, with the ticket that lets its bearer call the agent once.")]
+It asks as a client in direct mode does: each look takes a place at the agent
+for some seconds. With -o json the reply is printed as it came, with the
+ticket that lets its bearer call the agent once.")]
 pub struct Options {
     /// Say how the agent was chosen.
     #[arg(long)]

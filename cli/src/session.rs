@@ -135,6 +135,10 @@ impl Session {
             }),
             ClientError::Refused { problem, .. } => match problem.problem_type()? {
                 ProblemType::NotFound => hint_not_found(problem.detail.as_deref()?),
+                // No key may publish under the pool's own topics, so another one is no advice.
+                ProblemType::Forbidden if problem.detail.as_ref().is_some_and(|detail| detail.contains("topic")) => {
+                    Some("choose another topic: those that begin so are the pool's own".to_owned())
+                }
                 problem => self.hint_refused(problem),
             },
             ClientError::Unexpected { .. } => Some(format!("check that {} is a coordinator", self.client.base())),

@@ -12,9 +12,10 @@ use crate::{
 /// Arguments of `titan sweep`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Leases that have run out, jobs whose time has come, agents that are silent, jobs kept for long enough: every call that
-changes something settles its share, and coordinators do so by themselves where they stay up. This is for a pool that
-nobody calls, for example from a timer. It needs the admin token.")]
+Leases that have run out, jobs whose time has come, agents that are silent,
+jobs kept for long enough: every call that changes something settles its
+share, and coordinators do so by themselves where they stay up. This is for a
+pool that nobody calls, for example from a timer. It needs the admin token.")]
 pub struct Options {}
 
 /// Sweeps until nothing is overdue.

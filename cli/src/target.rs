@@ -111,13 +111,13 @@ fn find_place(global: &Global) -> Result<Target, Failure> {
         if global.context.is_some() {
             return Err(Failure::Usage("--url and --context each name a coordinator; give one of them".to_owned()));
         }
-        return Ok(at_url(checked_url(url, "--url")?, Origin::Flag, &contexts));
+        return at_url(checked_url(url, "--url")?, Origin::Flag, &contexts);
     }
     if let Some(name) = &global.context {
         return of_context(name, &contexts);
     }
     if let Some(url) = variable("TITAN_URL") {
-        return Ok(at_url(checked_url(&url, "TITAN_URL")?, Origin::Variable, &contexts));
+        return at_url(checked_url(&url, "TITAN_URL")?, Origin::Variable, &contexts);
     }
     if let Some(name) = variable("TITAN_CONTEXT") {
         let name: Name = name.parse().map_err(|why| Failure::Usage(format!("TITAN_CONTEXT: {why}")))?;
@@ -129,12 +129,15 @@ fn find_place(global: &Global) -> Result<Target, Failure> {
     }
 }
 
-/// The URL that was given; if a context is for it, with the context's key.
-fn at_url(url: String, origin: Origin, contexts: &Contexts) -> Target {
-    match contexts.at_url(&url) {
-        Some((name, saved)) => Target { url, origin, ..saved_target(name, saved) },
-        None => Target::at(url, origin),
+/// The URL that was given; if a context is for it, or a running `titan dev`, with the key of that.
+fn at_url(url: String, origin: Origin, contexts: &Contexts) -> Result<Target, Failure> {
+    if let Some((name, saved)) = contexts.at_url(&url) {
+        return Ok(Target { url, origin, ..saved_target(name, saved) });
     }
+    Ok(match of_dev()?.filter(|dev| dev.url == url) {
+        Some(dev) => Target { url, origin, ..dev },
+        None => Target::at(url, origin),
+    })
 }
 
 fn of_context(name: &Name, contexts: &Contexts) -> Result<Target, Failure> {

@@ -14,6 +14,7 @@ mod error;
 mod event_stream;
 mod extract;
 mod fleet;
+mod gate;
 pub mod healthcheck;
 mod idempotency;
 mod ids;

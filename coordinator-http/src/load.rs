@@ -9,17 +9,17 @@ use std::sync::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
+    extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
 use http::Method;
+use tokio::task::futures::TaskLocalFuture;
 
-use crate::{error::ApiError, metrics::Tally, state::AppState};
+use crate::{error::ApiError, gate::Gate, metrics::Tally, state::AppState};
 
 tokio::task_local! {
-    /// The count that the request of this task is part of.
-    static BUSY: Arc<AtomicUsize>;
+    /// The place of the request of this task; none for one that does not count.
+    static BUSY: Option<Place>;
 }
 
 /// How much a request matters, the most first.
@@ -83,7 +83,8 @@ pub(crate) struct Load {
 }
 
 /// One of them, until it is dropped.
-struct Place(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -126,20 +127,30 @@ impl Load {
     }
 }
 
-/// The middleware.
-pub(crate) async fn layer(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let Some(class) = Class::of(request.method(), route) else { return next.run(request).await };
-    match state.load.enter(class) {
-        Ok(place) => BUSY.scope(Arc::clone(&place.0), next.run(request)).await,
-        Err(refusal) => refusal.into_response(),
+/// The gate at which requests are let in.
+#[derive(Clone)]
+pub(crate) struct Gateway(pub(crate) AppState);
+
+impl Gate for Gateway {
+    type Inside<F: Future> = TaskLocalFuture<Option<Place>, F>;
+
+    fn enter<F: Future>(
+        &self,
+        request: Request,
+        next: impl FnOnce(Request) -> F,
+    ) -> Result<Self::Inside<F>, Box<Response>> {
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let class = Class::of(request.method(), route);
+        let place = class.map(|class| self.0.load.enter(class)).transpose();
+        let place = place.map_err(|refusal| Box::new(refusal.into_response()))?;
+        Ok(BUSY.scope(place, next(request)))
     }
 }
 
 /// Waits for something that is no work. The request counts again afterwards, even if others took its place.
 pub(crate) async fn resting<T>(wait: impl Future<Output = T>) -> T {
     // Outside of a request, as in a stream whose reply has begun, nothing was counted.
-    let _rest = BUSY.try_with(|busy| Rest::begin(Arc::clone(busy)));
+    let _rest = BUSY.try_with(|place| place.as_ref().map(|place| Rest::begin(Arc::clone(&place.0))));
     wait.await
 }
 
@@ -185,15 +196,13 @@ mod tests {
     async fn a_request_that_rests_makes_room_even_if_it_is_given_up() {
         let load = Load::new(1);
         let place = load.enter(Class::Reports).unwrap_or_else(|_| panic!("the first place is free"));
-        let waits = BUSY.scope(Arc::clone(&place.0), resting(std::future::pending::<()>()));
-        let mut waits = Box::pin(waits);
+        let mut waits = Box::pin(BUSY.scope(Some(place), resting(std::future::pending::<()>())));
+        assert_eq!(load.busy(), 1);
         let poll = std::future::poll_fn(|cx| std::task::Poll::Ready(waits.as_mut().poll(cx).is_pending()));
         assert!(poll.await);
         assert_eq!(load.busy(), 0);
         drop(waits);
-        assert_eq!(load.busy(), 1);
-        drop(place);
-        assert_eq!(load.busy(), 0);
+        assert_eq!(load.busy(), 0, "it counted again, and is gone");
         resting(async {}).await;
         assert_eq!(load.busy(), 0);
     }

@@ -42,7 +42,8 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
     let span = tracing::info_span!("request", request.id = %id);
     let trace = Trace::of(request.headers(), state.exporter.as_ref(), line.is_chatter());
     let before = Notes { traceparent: trace.as_ref().map(|trace| trace.place), ..Notes::default() };
-    let served = measured(notes::taken(before, next.run(request).instrument(span)));
+    // Boxed, since what is moved into another future takes memory twice, for as long as a request may wait.
+    let served = Box::pin(measured(notes::taken(before, next.run(request).instrument(span))));
     let (((response, notes), spent), calls) = match &trace {
         Some(trace) if trace.is_recorded() => traced(served).await,
         _ => (served.await, Vec::new()),

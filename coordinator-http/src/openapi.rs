@@ -8,7 +8,7 @@ use titan_api::{
 use utoipa::{
     OpenApi,
     openapi::{
-        Components, Content, ObjectBuilder, Ref, ResponseBuilder,
+        Components, Content, ObjectBuilder, Ref, RefOr, ResponseBuilder,
         path::{Parameter, ParameterBuilder, ParameterIn},
         schema::Type,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -32,7 +32,7 @@ const SCHEMES: [(&str, &str); 4] = [
 #[openapi(
     info(
         title = "TitanCompute coordinator",
-        description = "One pool of GPU boxes: jobs in, output out. Failures are problem documents (RFC 9457) with stable types; those of the routes under /v1 have OpenAI's shape.",
+        description = "One pool of GPU boxes: jobs in, output out; requests to models in, answers out. Failures are problem documents (RFC 9457) with stable types; those of the routes under /v1 have OpenAI's shape.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     components(schemas(Problem, OpenAiFailure, OutputAttempt, OutputGap, OutputEnd, EventGap))
@@ -50,9 +50,12 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those that serve the administrator that
-/// `X-Titan-Pool` names the pool.
+/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those that
+/// serve the administrator that `X-Titan-Pool` names the pool. What the standard wants and the handlers do not say is added:
+/// paths without the router's mark for the rest of a path, and a description of each response.
 pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (documented(&path), item)).collect();
     for (path, item) in &mut document.paths.paths {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
             let (kind, schema) = if openai::speaks(path) {
@@ -63,6 +66,13 @@ pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::opena
             let content = Content::new(Some(Ref::from_schema_name(schema)));
             let problem = ResponseBuilder::new().description("What went wrong").content(kind, content);
             operation.responses.responses.insert("default".to_owned(), problem.build().into());
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    "What was asked for".clone_into(&mut response.description);
+                }
+            }
             if matches!(operation.tags.as_deref(), Some([tag, ..]) if ["clients", "administrators", "inference"].contains(&tag.as_str()))
             {
                 operation.parameters.get_or_insert_default().push(pool_parameter().into());
@@ -70,6 +80,11 @@ pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::opena
         }
     }
     document
+}
+
+/// A path of the router as the document has it.
+pub(crate) fn documented(path: &str) -> String {
+    path.replace("{*", "{")
 }
 
 fn pool_parameter() -> Parameter {

@@ -28,11 +28,8 @@ use utoipa_axum::{
 };
 
 use crate::{
-    compress,
-    error::ApiError,
-    load, observe, openapi, quotas, relay,
-    state::AppState,
-    strict::{self, KnownParameters},
+    compress, error::ApiError, gate::Through, load::Gateway, observe, openapi, quotas, relay, state::AppState,
+    strict::KnownParameters,
 };
 
 /// Bytes of the body of a join, which is a key and a name: whoever sends it is not known yet.
@@ -122,8 +119,8 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
     router
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
-        .layer(middleware::from_fn_with_state(known, strict::layer))
-        .layer(middleware::from_fn_with_state(state.clone(), load::layer))
+        .layer(Through(known))
+        .layer(Through(Gateway(state.clone())))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::layer))
         .layer(cors(state))

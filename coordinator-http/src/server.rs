@@ -87,6 +87,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, closin
                 make_room(&crowd, &limits);
             }
             let served = connection::serve(stream, router.clone(), limits, member.meter.clone(), member.end.clone());
+            // Thousands of connections wait at once, and what is moved into another future takes memory twice.
+            let served = Box::pin(served);
             let abandoned = abandoned.clone();
             connections.spawn(async move {
                 abandoned.run_until_cancelled(served).await;

@@ -6,14 +6,13 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
+    extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, Method, header};
 use utoipa::openapi::{OpenApi, RefOr, path::ParameterIn};
 
-use crate::{auth::bearer::unauthorized, error::ApiError, server::Ambiguous};
+use crate::{auth::bearer::unauthorized, error::ApiError, gate::Gate, openapi, server::Ambiguous};
 
 /// Parameters that people put credentials in; URLs end up in logs.
 const CREDENTIALS: [&str; 7] = ["access_token", "token", "api_key", "apikey", "key", "authorization", "bearer"];
@@ -41,7 +40,7 @@ impl KnownParameters {
         let Some(query) = request.uri().query().filter(|q| !q.is_empty()) else { return Ok(()) };
         let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
         let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
-        let known = self.0.get(&(method, path.as_str().to_owned()));
+        let known = self.0.get(&(method, openapi::documented(path.as_str())));
         for parameter in query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()) {
             if known.is_some_and(|known| known.contains(parameter)) {
                 continue;
@@ -61,16 +60,21 @@ fn operations(item: &utoipa::openapi::PathItem) -> impl Iterator<Item = (Method,
         .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
 }
 
-/// The middleware.
-pub(crate) async fn layer(State(known): State<KnownParameters>, request: Request, next: Next) -> Response {
-    if request.extensions().get::<Ambiguous>().is_some() || request.headers().get_all(header::HOST).iter().count() > 1 {
-        let refusal = ApiError::BadRequest("the request's framing or Host can be read in two ways".to_owned());
-        let mut response = refusal.into_response();
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
+impl Gate for KnownParameters {
+    type Inside<F: Future> = F;
+
+    fn enter<F: Future>(&self, request: Request, next: impl FnOnce(Request) -> F) -> Result<F, Box<Response>> {
+        if is_ambiguous(&request) {
+            let refusal = ApiError::BadRequest("the request's framing or Host can be read in two ways".to_owned());
+            let mut response = refusal.into_response();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Err(Box::new(response));
+        }
+        self.check(&request).map_err(|refusal| Box::new(refusal.into_response()))?;
+        Ok(next(request))
     }
-    match known.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
+}
+
+fn is_ambiguous(request: &Request) -> bool {
+    request.extensions().get::<Ambiguous>().is_some() || request.headers().get_all(header::HOST).iter().count() > 1
 }

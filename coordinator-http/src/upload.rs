@@ -20,8 +20,6 @@ use crate::{auth::callers::AgentBearer, error::ApiError, relay::live::Upload, st
 
 /// Bytes that may wait for the append before them; the connection waits if there are more.
 const WAITING_BYTES: usize = 512 * 1_024;
-/// How often Redis is written to at most while somebody reads here, who needs no Redis for that.
-const GATHERED_FOR: Duration = Duration::from_millis(25);
 
 /// An upload that has begun.
 pub(crate) struct Uploading {
@@ -32,7 +30,11 @@ pub(crate) struct Uploading {
     /// Where the output ends in Redis.
     accepted: u64,
     waiting: BytesMut,
+    /// Somebody here, who needs no Redis.
     reader: Option<Upload>,
+    /// After how long without an append it is asked whether the lease is still good: a box that is gone says nothing, and
+    /// whoever cancels a request says nothing here.
+    ask_after: Duration,
 }
 
 /// The end of the append that is under way; nothing, ever, if there is none.
@@ -65,7 +67,8 @@ impl Uploading {
         let channel = state.live.find(pool.name(), &lease.job_id);
         let reader = channel.map(|channel| channel.open(lease.attempt, accepted));
         let (agent, epoch) = (agent.id().clone(), agent.epoch());
-        Ok(Self { pool, agent, epoch, lease, accepted, waiting: BytesMut::new(), reader })
+        let ask_after = Duration::from_millis(state.agent_settings().lease_ttl_ms) / 4;
+        Ok(Self { pool, agent, epoch, lease, accepted, waiting: BytesMut::new(), reader, ask_after })
     }
 
     /// Takes everything in; gives the end of the output. It ends early if the attempt is no longer current.
@@ -74,17 +77,23 @@ impl Uploading {
         mut body: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin + Send,
     ) -> Result<u64, ApiError> {
         let (mut append, mut ended, mut next) = (None::<Append>, false, Instant::now());
+        let mut asks = Instant::now() + self.ask_after;
         loop {
             if append.is_none() && self.waiting.is_empty() && ended {
                 return Ok(self.accepted);
             }
             let is_due = append.is_none() && !self.waiting.is_empty();
+            if self.waiting.len() >= limits::OUTPUT_CHUNK_BYTES {
+                next = Instant::now();
+            }
             tokio::select! {
                 biased;
                 (outcome, data) = ended_append(&mut append), if append.is_some() => {
                     append = None;
                     self.appended(outcome?, &data).await?;
-                    next = if self.reader.is_some() && !ended { Instant::now() + GATHERED_FOR } else { Instant::now() };
+                    let pause = self.reader.as_ref().filter(|_| !ended).map(Upload::gathered_for);
+                    next = Instant::now() + pause.unwrap_or_default();
+                    asks = Instant::now() + self.ask_after;
                 }
                 chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {
                     Ok(Some(chunk)) => self.came(&chunk),
@@ -92,6 +101,7 @@ impl Uploading {
                     Err(_) => return Err(ApiError::BadRequest("the upload broke off".to_owned())),
                 },
                 () = sleep_until(next), if is_due => append = Some(self.append()),
+                () = sleep_until(asks), if append.is_none() => append = Some(self.append()),
             }
         }
     }
@@ -114,11 +124,12 @@ impl Uploading {
 
     async fn appended(&mut self, outcome: AppendOutcome, data: &[u8]) -> Result<(), ApiError> {
         match outcome {
-            AppendOutcome::Appended(ends) => {
-                debug_assert_eq!(ends, self.accepted + data.len() as u64, "nobody else writes");
+            AppendOutcome::Appended(ends) if ends == self.accepted + data.len() as u64 => {
                 self.accepted = ends;
                 Ok(())
             }
+            // Somebody else writes this output: what waits here would go to the wrong place of it.
+            AppendOutcome::Appended(_) => Err(ApiError::StaleAttempt),
             AppendOutcome::TooLong => {
                 self.end_as_too_long().await?;
                 Err(ApiError::StaleAttempt)

@@ -111,7 +111,7 @@ impl Waiters {
     {
         if wait.is_zero() || self.closing.is_cancelled() {
             let (Look::Found(answer) | Look::Nothing(answer)) =
-                look(Visit { first: true, left: Duration::ZERO }).await?;
+                Box::pin(look(Visit { first: true, left: Duration::ZERO })).await?;
             return Ok(answer);
         }
         let (name, ended) = match holder {
@@ -122,15 +122,16 @@ impl Waiters {
         let deadline = Instant::now() + wait;
         if matches!(topic, Topic::Job(_)) {
             // A job that does not exist must cost no channel.
-            if let Look::Found(answer) = look(Visit { first: true, left: wait }).await? {
+            if let Look::Found(answer) = Box::pin(look(Visit { first: true, left: wait })).await? {
                 return Ok(answer);
             }
         }
-        let mut watch = pool.watch(topic).await?;
+        // A look takes kilobytes and is soon over, while thousands of requests wait for the next: it has memory of its own.
+        let mut watch = Box::pin(pool.watch(topic)).await?;
         let mut first = true;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match look(Visit { first, left }).await? {
+            match Box::pin(look(Visit { first, left })).await? {
                 Look::Found(answer) => return Ok(answer),
                 Look::Nothing(answer) => {
                     let since = Instant::now();

@@ -21,6 +21,7 @@ mod reply;
 mod script;
 mod store;
 pub mod tickets;
+mod together;
 pub mod usage;
 pub mod watch;
 

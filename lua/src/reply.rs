@@ -43,6 +43,11 @@ impl Reply {
         String::from_utf8(self.bytes()?).map_err(|_| StoreError::Corrupt("a text is not UTF-8".to_owned()))
     }
 
+    /// The next value as text, whatever is in it: for what is shown to a person who looks for damage.
+    pub(crate) fn lossy_text(&mut self) -> Result<String, StoreError> {
+        Ok(String::from_utf8_lossy(&self.bytes()?).into_owned())
+    }
+
     /// The next value as text; none if it is empty.
     pub(crate) fn some_text(&mut self) -> Result<Option<String>, StoreError> {
         Ok(Some(self.text()?).filter(|t| !t.is_empty()))

@@ -12,12 +12,14 @@ use titan_api::{health::Check, ids::PoolName};
 use crate::{
     PoolSettings, StoreError, checks,
     connection::{Connection, RESPONSE_TIMEOUT, Target, Work},
-    jobs::{KnownClasses, Together},
+    jobs::{KnownClasses, Submissions},
     keys,
     latency::Distribution,
     pool,
     reply::Reply,
     script::{Args, Script},
+    tickets::Issuings,
+    together::Together,
     watch::Watches,
 };
 
@@ -32,7 +34,8 @@ struct Shared {
     opened: Mutex<HashSet<PoolName>>,
     watches: Watches,
     classes: KnownClasses,
-    together: Together,
+    submissions: Together<Submissions>,
+    issuings: Together<Issuings>,
 }
 
 /// When an acknowledgement of what makes or ends work may be given.
@@ -88,7 +91,8 @@ impl Store {
             opened: Mutex::default(),
             watches,
             classes: KnownClasses::default(),
-            together: Together::default(),
+            submissions: Together::default(),
+            issuings: Together::default(),
         })))
     }
 
@@ -180,8 +184,12 @@ impl Store {
         if has { Reply::new(value) } else { Err(StoreError::not_replicated()) }
     }
 
-    pub(crate) fn together(&self) -> &Together {
-        &self.0.together
+    pub(crate) fn submissions(&self) -> &Together<Submissions> {
+        &self.0.submissions
+    }
+
+    pub(crate) fn issuings(&self) -> &Together<Issuings> {
+        &self.0.issuings
     }
 
     fn is_opened(&self, name: &PoolName) -> bool {

@@ -37,7 +37,7 @@ const BEAT_EVERY: Duration = Duration::from_secs(10);
 const BEATS_OF_AN_AGENT: usize = 2;
 /// As long as an agent may wait in one call.
 const WAIT_MS: u64 = 20_000;
-/// How long until the last agent waits a second time.
+/// How long until the last agent waits, too.
 const SETTLING: Duration = Duration::from_secs(5);
 const JOBS: usize = 300;
 /// Jobs come at this distance, so that they do not wait for each other.
@@ -156,16 +156,16 @@ impl Bench {
         let (arrived, mut arrivals) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut tasks = Vec::new();
-        for (number, agent) in agents.into_iter().enumerate() {
-            // Spread over the time of a wait, as agents are that did not all start at once.
-            let first_ms = WAIT_MS * (number as u64 + 1) / count as u64;
-            tasks.push(tokio::spawn(wait(agent, first_ms, arrived.clone(), Arc::clone(&waiting))));
+        // They begin to wait one after the other over the time of a wait, as agents do that did not all start at once.
+        let mut tick = interval(Duration::from_millis(WAIT_MS) / u32::try_from(count).unwrap());
+        for agent in agents {
+            tick.tick().await;
+            tasks.push(tokio::spawn(wait(agent, arrived.clone(), Arc::clone(&waiting))));
         }
         while waiting.load(Ordering::Relaxed) < count {
             sleep(Duration::from_millis(50)).await;
         }
-        // All came at once; from the second time on they are spread.
-        sleep(Duration::from_millis(WAIT_MS) + SETTLING).await;
+        sleep(SETTLING).await;
         let grown = resident_bytes(self.pid).unwrap_or_default().saturating_sub(before.unwrap_or_default());
         println!(
             "{:<56} {:>8.1} KiB each (to be at most 10)",
@@ -192,17 +192,10 @@ impl Bench {
 }
 
 /// Waits for work again and again, and says when some came.
-async fn wait(
-    mut agent: ProtocolAgent,
-    first_ms: u64,
-    arrived: mpsc::UnboundedSender<Instant>,
-    waiting: Arc<AtomicUsize>,
-) {
+async fn wait(mut agent: ProtocolAgent, arrived: mpsc::UnboundedSender<Instant>, waiting: Arc<AtomicUsize>) {
     waiting.fetch_add(1, Ordering::Relaxed);
-    let mut wait_ms = first_ms;
     loop {
-        let leases = agent.claim(1, wait_ms).await;
-        wait_ms = WAIT_MS;
+        let leases = agent.claim(1, WAIT_MS).await;
         if !leases.is_empty() {
             let _ = arrived.send(Instant::now());
             agent.complete(&leases).await;

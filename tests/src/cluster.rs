@@ -88,6 +88,28 @@ impl Cluster {
         .await;
     }
 
+    /// Sets how long a node may be silent before the others take it for down.
+    pub async fn set_down_after(&self, silence: Duration) {
+        for number in 0..self.nodes.len() {
+            let ms = silence.as_millis().to_string();
+            let () = self.ask(number, "CONFIG", &["SET", "cluster-node-timeout", &ms]).await.unwrap();
+        }
+    }
+
+    /// Waits until a replica has taken over a slot, by its own word, and gives its number.
+    pub async fn promoted(&self, slot: u16) -> usize {
+        eventually(format!("a replica to serve slot {slot}"), async || {
+            for number in MASTERS..self.nodes.len() {
+                let nodes: String = self.ask(number, "CLUSTER", &["NODES"]).await.ok()?;
+                if nodes.lines().any(|line| line.contains("myself") && line.contains("master") && serves(line, slot)) {
+                    return Some(number);
+                }
+            }
+            None
+        })
+        .await
+    }
+
     /// Begins to move a slot to the master `to`: from now on its keys may be at either.
     pub async fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
         let from = self.owner_of(slot).await;

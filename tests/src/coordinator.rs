@@ -92,9 +92,14 @@ impl Coordinator {
 
     /// A client with a new API key of the default pool that may do what clients may.
     pub async fn client(&self) -> Client {
+        self.anyone().with_bearer(self.api_key().await)
+    }
+
+    /// Such a key.
+    pub async fn api_key(&self) -> String {
         let key = CreateKey::new("a test", Scope::ALL.to_vec());
         let created: CreatedKey = self.admin().post("/api/v1/keys", &key).await.unwrap();
-        self.anyone().with_bearer(created.key)
+        created.key
     }
 
     /// A new join token of the default pool, good for many agents.

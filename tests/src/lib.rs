@@ -33,3 +33,4 @@ pub mod rewriter;
 pub mod skip;
 pub mod snapshot;
 pub mod wait;
+pub mod wire;

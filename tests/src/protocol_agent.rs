@@ -29,11 +29,12 @@ pub struct Polled {
 }
 
 /// An agent that has registered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ProtocolAgent {
     /// Its id.
     pub id: AgentId,
     client: Client,
+    token: String,
     claims: u64,
     beats: u64,
 }
@@ -58,8 +59,9 @@ impl ProtocolAgent {
             running: Vec::new(),
         };
         let registered: RegisterReply = anyone.post("/api/v1/agents/register", &register).await.unwrap();
-        let client = anyone.clone().with_bearer(registered.token.token);
-        Self { id: joined.agent_id, client, claims: 0, beats: 0 }
+        let token = registered.token.token;
+        let client = anyone.clone().with_bearer(token.clone());
+        Self { id: joined.agent_id, client, token, claims: 0, beats: 0 }
     }
 
     /// The next claim, parked for so long.
@@ -78,6 +80,12 @@ impl ProtocolAgent {
         let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
         let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
         reply.leases
+    }
+
+    /// What it calls the coordinator with.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// What reports for it, while it does other things.
@@ -145,7 +153,9 @@ impl Speaker {
     }
 }
 
-fn completed(l: &Lease) -> Report {
+/// The report of an attempt that has completed.
+#[must_use]
+pub fn completed(l: &Lease) -> Report {
     let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
     Report::new(lease, Happening::Completed { result: None, usage: None })
 }

@@ -52,9 +52,6 @@ impl Answer<'_> {
         let Some(body) = body::for_backend(&self.request.body, &target.model.own, more) else {
             return Broken::Backend("the request is no JSON object".to_owned()).told();
         };
-        if self.client.is_none() {
-            self.agent.outbox.started(&self.lease.lease_id);
-        }
         let patience = Patience::new(self.request);
         let mut way = Way::new(self.agent, self.lease, self.spool, self.client.clone());
         let relayed = self.relay(&target, &patience, body, &mut way).await;
@@ -85,9 +82,7 @@ impl Answer<'_> {
         };
         let accept = if self.request.stream { "text/event-stream" } else { "application/json" };
         let asking = async { Ok(asking.header("accept", accept).send().await?) };
-        if self.request.stream {
-            way.upload();
-        }
+        way.begin(self.request.stream);
         let mut response = patience.for_first(target, asking).await?;
         let status = response.status();
         if !status.is_success() {

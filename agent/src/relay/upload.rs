@@ -53,7 +53,7 @@ impl Upload {
     /// Sends bytes.
     ///
     /// # Errors
-    /// Nobody takes them any more.
+    /// Nobody takes them any more, or not for so long that the coordinator must be taken for dead.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
         let chunk = Bytes::copy_from_slice(bytes);
         self.sent += chunk.len() as u64;
@@ -61,7 +61,7 @@ impl Upload {
             biased;
             ended = &mut self.reply => Err(Over(ended.ok().flatten())),
             // The body is dropped with the call; then the reply is there.
-            _ = self.chunks.send(chunk) => Ok(()),
+            sent = timeout(REPLY, self.chunks.send(chunk)) => sent.map(drop).map_err(|_| Over(None)),
         }
     }
 

@@ -44,12 +44,29 @@ impl<'a> Way<'a> {
         Self { agent, lease, spool, client, upload: None, written: 0, accepted: 0 }
     }
 
+    /// Begins, by an upload if that is wanted and served: it tells by itself that the attempt has begun.
+    pub(super) fn begin(&mut self, upload: bool) {
+        if upload {
+            self.upload();
+        }
+        if self.upload.is_none() {
+            self.tell_start();
+        }
+    }
+
     /// Uploads from now on, where that is served.
-    pub(super) fn upload(&mut self) {
+    fn upload(&mut self) {
         if self.client.is_none() {
             self.upload = Upload::begin(self.agent, self.lease, self.written);
             // What an upload brings there is not reported as well.
             self.spool.hold_back(self.upload.is_some());
+        }
+    }
+
+    /// Has it reported that the attempt has begun. Of one for a client that called directly the coordinator knows.
+    fn tell_start(&self) {
+        if self.client.is_none() {
+            self.agent.outbox.started(&self.lease.lease_id);
         }
     }
 
@@ -100,6 +117,9 @@ impl<'a> Way<'a> {
 
     /// Whatever an upload has not brought there goes by reports.
     fn go_on_after(&mut self, Over(accepted): Over) {
+        if accepted.is_none() {
+            self.tell_start();
+        }
         self.accepted = accepted.filter(|to| (self.accepted..=self.written).contains(to)).unwrap_or(self.accepted);
         self.spool.release(self.accepted);
         self.spool.hold_back(false);

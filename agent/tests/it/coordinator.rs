@@ -243,6 +243,7 @@ impl Shared {
             if !state.uploads {
                 return Ok(refusal("not-found", 404, &json!({})));
             }
+            state.attempts.entry(lease.clone()).or_default().started = true;
             state.misbehave.get_mut("stream").and_then(VecDeque::pop_front)
         };
         let mut body = request.into_body();

@@ -25,8 +25,10 @@ const PAGE: u32 = 500;
 /// Arguments of `titan agents add`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The line to paste holds no secret: the agent asks for the token, so that it gets into no shell's history and no list of
-processes. Where nobody can type, put the token into a file for --join-token-file, or into the variable TITAN_JOIN_TOKEN.
+The line to paste holds no secret: the agent asks for the token, so that it
+gets into no shell's history and no list of processes. Where nobody can type,
+put the token into a file for --join-token-file, or into the variable
+TITAN_JOIN_TOKEN.
 
 Examples:
   titan agents add

@@ -27,10 +27,12 @@ use crate::{
 /// Arguments of `titan audit`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-It goes to Redis itself, not to a coordinator, and may run while the pool works: what it compares it compares at one
-moment, a few hundred values at a time, and rests in between. Jobs are compared with the sets by state, agents with what
-they hold and what is promised of them, ranks with where agents stand, what falls due with what is there, keys with what
-they belong to. The exit code is 0 if all of it agrees, 1 if not.
+It goes to Redis itself, not to a coordinator, and may run while the pool
+works: what it compares it compares at one moment, a few hundred values at a
+time, and rests in between. Jobs are compared with the sets by state, agents
+with what they hold and what is promised of them, ranks with where agents
+stand, what falls due with what is there, keys with what they belong to. The
+exit code is 0 if all of it agrees, 1 if not.
 
 Examples:
   titan audit                                       # of a running `titan dev`, or of REDIS_URL

@@ -24,8 +24,8 @@ Examples:
   titan chat llama3.1:8b
   titan chat llama3.1:8b --system 'Answer in one sentence.'
 
-Ctrl-C stops an answer, not the conversation; Ctrl-D or /exit ends it. /reset begins anew. A line that ends in \\ goes on in
-the next one.")]
+Ctrl-C stops an answer, not the conversation; Ctrl-D or /exit ends it. /reset
+begins anew. A line that ends in \\ goes on in the next one.")]
 pub struct Options {
     /// How to answer.
     #[command(flatten)]

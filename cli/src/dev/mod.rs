@@ -29,10 +29,12 @@ use crate::{
 /// Arguments of `titan dev`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-While it runs, `titan` in another terminal finds it without any setting: its URL and an API key are in
-$XDG_CONFIG_HOME/titan/dev.json (or ~/.config/titan/dev.json), readable by you alone. TITAN_URL, TITAN_API_KEY and their
-flags go before. Redis is the program that TITAN_REDIS_BIN names, else valkey-server or redis-server on the PATH, else
-.tools/valkey-server here or above.")]
+While it runs, `titan` in another terminal finds it without any setting: its
+URL and an API key are in $XDG_CONFIG_HOME/titan/dev.json (or
+~/.config/titan/dev.json), readable by you alone. TITAN_URL, TITAN_API_KEY and
+their flags go before. Redis is the program that TITAN_REDIS_BIN names, else
+valkey-server or redis-server on the PATH, else .tools/valkey-server here or
+above.")]
 pub struct Options {
     /// Submit a few jobs, show what they write and where they ran.
     #[arg(long)]

@@ -17,8 +17,10 @@ use crate::{
 /// Arguments of `titan doctor`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-It changes nothing. It looks at what is configured here, at the way to the coordinator, at TLS, clocks and versions, at
-what the key may do, at the coordinator's store, and at the pool's agents. The exit code is 0 if nothing failed.")]
+It changes nothing. It looks at what is configured here, at the way to the
+coordinator, at TLS, clocks and versions, at what the key may do, at the
+coordinator's store, and at the pool's agents. The exit code is 0 if nothing
+failed.")]
 pub struct Options {}
 
 /// Looks at everything, prints what was found, and fails if something is broken.

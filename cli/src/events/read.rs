@@ -20,9 +20,11 @@ use crate::{
 /// What to read, and for how long.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Topics of the pool: agent.registered, agent.drained, agent.resumed, agent.removed, agent.forgotten; job.completed,
-job.failed, job.cancelled, job.retried; breaker.healthy, breaker.degraded, breaker.half_open, breaker.offline,
-breaker.guarded. Others are what clients publish.
+Topics of the pool: agent.registered, agent.drained, agent.resumed,
+agent.removed, agent.forgotten; job.completed, job.failed, job.cancelled,
+job.retried; breaker.healthy, breaker.degraded, breaker.half_open,
+breaker.offline, breaker.guarded, breaker.model. Others are what clients
+publish.
 
 Examples:
   titan events -f --topic job.

@@ -107,5 +107,6 @@ pub fn sentence(job: &Job) -> String {
     };
     let tries = if job.attempt > 1 { format!(" in attempt {}", job.attempt) } else { String::new() };
     let message = job.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-    format!("job {} {}{agent}{how}{tries}{message}", job.id, job.state)
+    let was = if job.state == JobState::Cancelled { "was " } else { "" };
+    format!("job {} {was}{}{agent}{how}{tries}{message}", job.id, job.state)
 }

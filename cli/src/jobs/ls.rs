@@ -26,7 +26,8 @@ Examples:
   titan jobs ls --label name=nightly --limit 5
   titan jobs ls --state failed --attempts
 
-`titan jobs ls --state failed -o name | xargs titan jobs retry` begins all of a page anew.")]
+`titan jobs ls --state failed -o name | xargs titan jobs retry` begins all of
+a page anew.")]
 pub struct Options {
     /// Only jobs in this state: blocked, delayed, pending, scheduled, running, completed, failed or cancelled.
     #[arg(long, value_parser = parse_state)]

@@ -1,7 +1,11 @@
 //! `titan jobs retry`: begins jobs anew that failed or were cancelled.
 
 use clap::Args;
-use titan_api::{client::Reply, ids::JobId, jobs::RetriedJob};
+use titan_api::{
+    client::Reply,
+    ids::JobId,
+    jobs::{JobState, RetriedJob},
+};
 
 use crate::{failure::Failure, session::Session, settings::Format};
 
@@ -26,10 +30,18 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A job that has not ended is left as it was; one that was retried does not run yet.
+fn outcome(state: JobState) -> String {
+    match state {
+        JobState::Running => format!("{state}: it has not ended, so nothing was to be retried"),
+        other => other.to_string(),
+    }
+}
+
 fn print(session: &Session, job: &Reply<RetriedJob>) -> Result<(), Failure> {
     match session.format {
         Format::Json | Format::Jsonl => session.print_json(job.json()),
         Format::Name => session.print(&format!("{}\n", job.id)),
-        Format::Table | Format::Wide => session.print(&format!("{} {}\n", job.id, job.state)),
+        Format::Table | Format::Wide => session.print(&format!("{} {}\n", job.id, outcome(job.state))),
     }
 }

@@ -92,7 +92,7 @@ fn about(key: &ApiKey) -> String {
         Some(at) => format!("until {at} ({})", units::left(at, units::now())),
         None => "until it is revoked".to_owned(),
     };
-    format!("API key {} ({}) for pool {}, may {scopes}, good {until}.", key.id, clean(&key.name), key.pool)
+    format!("API key {} ({}) for pool {}, with the scopes {scopes}, good {until}.", key.id, clean(&key.name), key.pool)
 }
 
 /// Scopes as a list of words.

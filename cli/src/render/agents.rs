@@ -2,6 +2,7 @@
 
 use titan_api::{
     agents::{Agent, AgentState, Facts, Trouble},
+    inference::ModelSpeed,
     time::Timestamp,
 };
 
@@ -48,7 +49,7 @@ fn row(agent: &Agent, now: Timestamp, wide: bool) -> Vec<Cell> {
         agent.id.as_str().into(),
         state(agent),
         format!("{:.3}", agent.score).into(),
-        format!("{}/{}", agent.live_attempts, agent.max_jobs).into(),
+        work(agent).into(),
         facts.cpus.to_string().into(),
         megabytes(agent.ram_free_mb).into(),
         gpus_in_short(agent).into(),
@@ -68,6 +69,12 @@ fn row(agent: &Agent, now: Timestamp, wide: bool) -> Vec<Cell> {
     row
 }
 
+/// What it runs, of what it may; an agent that takes no processes has no such bound.
+fn work(agent: &Agent) -> String {
+    let live = agent.live_attempts;
+    if agent.facts.accepts_processes { format!("{live}/{}", agent.max_jobs) } else { live.to_string() }
+}
+
 /// One agent, whole.
 #[must_use]
 pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
@@ -75,21 +82,19 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
     let since = |then: Timestamp| format!("{then} ({} ago)", age(then, now));
     let ram = format!("{} free of {}", megabytes(agent.ram_free_mb), megabytes(facts.ram_mb));
     let processes = if facts.accepts_processes { "yes" } else { "no (it was started without --allow-jobs)" };
-    let models = facts.models.iter().map(|m| m.name.clone()).collect::<Vec<_>>().join(" ");
     let mut text = pairs(
         &[
             ("id", agent.id.as_str().into()),
             ("state", state(agent)),
             ("because", because(agent, now).into()),
             ("score", format!("{:.3}", agent.score).into()),
-            ("jobs", format!("{} of at most {}", agent.live_attempts, agent.max_jobs).into()),
+            ("jobs", work(agent).replace('/', " of at most ").into()),
             ("takes processes", processes.into()),
             ("held to", held_to(facts).into()),
             ("host", facts.hostname.as_str().into()),
             ("system", format!("{} {}", facts.os, facts.arch).into()),
             ("processor", format!("{} × {}", facts.cpus, or_unknown(&facts.cpu_model)).into()),
             ("memory", ram.into()),
-            ("models", models.into()),
             ("labels", labels(&facts.labels).into()),
             ("endpoint", facts.endpoint.as_deref().unwrap_or_default().into()),
             ("round trip", agent.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into()),
@@ -103,6 +108,10 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
     if !agent.gpus.is_empty() {
         text += "\n";
         text += &gpus(agent, style);
+    }
+    if !facts.models.is_empty() {
+        text += "\n";
+        text += &models(agent, now, style);
     }
     text
 }
@@ -165,6 +174,40 @@ fn gpus(agent: &Agent, style: Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+/// What it serves, how fast that was, and whether one of them rests after failures of its backend.
+fn models(agent: &Agent, now: Timestamp, style: Style) -> String {
+    let mut table = Table::new(&[
+        Column::new("MODEL").shrinks(),
+        Column::new("STATE"),
+        Column::new("AT ONCE").right().yields(2),
+        Column::new("TOKENS/S").right().yields(1),
+        Column::new("FIRST TOKEN").right().yields(0),
+        Column::new("BACKEND").yields(3),
+    ]);
+    for model in &agent.facts.models {
+        let speed = agent.speeds.iter().find(|speed| speed.model == model.name);
+        let figure = |of: Option<f64>, unit: &str| of.map_or("-".to_owned(), |figure| format!("{figure:.0}{unit}"));
+        table.row(vec![
+            model.name.as_str().into(),
+            state_of_model(model.loaded, speed, now),
+            model.parallel.to_string().into(),
+            figure(speed.and_then(|speed| speed.tokens_per_second), "").into(),
+            figure(speed.and_then(|speed| speed.first_token_ms), " ms").into(),
+            model.backend.as_str().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+fn state_of_model(is_loaded: bool, speed: Option<&ModelSpeed>, now: Timestamp) -> Cell {
+    match speed.and_then(|speed| speed.cool_down_until) {
+        Some(until) if until > now => Cell::toned(&format!("rests for {} after failures", age(now, until)), Tone::Bad),
+        Some(_) => Cell::toned("is tried again", Tone::Warning),
+        None if is_loaded => Cell::toned("loaded", Tone::Good),
+        None => "not loaded".into(),
+    }
 }
 
 /// How many GPUs, the first one's name, and the memory that is free on the freest.

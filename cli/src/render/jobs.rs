@@ -2,11 +2,12 @@
 
 use titan_api::{
     inference::Usage,
-    jobs::{AttemptFailure, Job, JobState, JobSummary, Reason, Requirements, Waiting},
+    jobs::{AttemptFailure, Job, JobKind, JobState, JobSummary, Reason, Requirements, Waiting},
     time::Timestamp,
 };
 
 use super::{
+    ruled_out::ruled_out,
     style::{Style, Tone},
     table::{Cell, Column, Table, pairs},
     units::{age, bytes, left, megabytes, took},
@@ -49,8 +50,16 @@ fn row(job: &JobSummary, now: Timestamp, wide: bool) -> Vec<Cell> {
         let started = job.started_at.map_or("-".to_owned(), |at| at.to_string());
         row.extend([job.priority.to_string().into(), job.created_at.to_string().into(), started.into()]);
     }
-    row.push(job.command.as_str().into());
+    row.push(asked_for(job).into());
     row
+}
+
+/// The program that it runs, or the model that it asks.
+fn asked_for(job: &JobSummary) -> String {
+    match job.kind {
+        JobKind::Process => job.command.clone(),
+        JobKind::Inference => format!("ask {}", job.command),
+    }
 }
 
 /// One job, whole.
@@ -175,9 +184,8 @@ fn in_line(waiting: &Waiting, now: Timestamp) -> String {
     let place = format!("an agent, as number {} of {} in line", waiting.place, waiting.line);
     let holds = waiting.holds.as_ref().map(|agent| format!(", which keeps {agent} free")).unwrap_or_default();
     let until = waiting.may_start_at.map(|at| format!(", perhaps {} more", left(at, now))).unwrap_or_default();
-    let ruled_out: Vec<_> = waiting.ruled_out.iter().map(|r| format!("{} by {}", r.agents, r.reason)).collect();
-    let why =
-        if ruled_out.is_empty() { String::new() } else { format!("; agents ruled out: {}", ruled_out.join(", ")) };
+    let why_not: Vec<_> = waiting.ruled_out.iter().map(ruled_out).collect();
+    let why = if why_not.is_empty() { String::new() } else { format!("; {}", why_not.join(", ")) };
     place + &holds + &until + &why
 }
 

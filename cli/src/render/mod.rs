@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod events;
 pub mod jobs;
+pub mod ruled_out;
 pub mod style;
 pub mod table;
 pub mod units;

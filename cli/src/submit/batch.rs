@@ -79,7 +79,8 @@ fn parse(text: &str) -> serde_json::Result<Vec<SubmitJob>> {
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, batch: &SubmitBatch, key: Option<String>) -> Result<(), Failure> {
     let count = batch.jobs.len();
-    let call = Call::new(key, format!("submit the {count} jobs"), None)?;
+    let jobs = if count == 1 { "the job".to_owned() } else { format!("the {count} jobs") };
+    let call = Call::new(key, format!("submit {jobs}"), None)?;
     let submitted = once::until_answered(session, &call, async |key| session.client.submit_jobs_once(batch, key).await);
     let submitted = submitted.await?;
     print(session, batch, &submitted)
@@ -91,6 +92,14 @@ fn print(session: &Session, batch: &SubmitBatch, submitted: &Reply<SubmittedBatc
         Format::Jsonl => session.print_lines(&submitted.jobs),
         Format::Name => session.print(&render::lines(submitted.jobs.iter().map(|job| &job.id))),
         Format::Table | Format::Wide => session.print(&table(session, batch, submitted)),
+    }
+}
+
+/// The program that a job runs, or the model that it asks.
+fn asked_for(job: &SubmitJob) -> String {
+    match &job.inference {
+        Some(inference) => format!("ask {}", inference.model),
+        None => command_line(&job.process.command),
     }
 }
 
@@ -108,7 +117,7 @@ fn table(session: &Session, batch: &SubmitBatch, submitted: &SubmittedBatch) -> 
             state(job.state),
             spec.reference.as_deref().unwrap_or("-").into(),
             job.agent_id.as_ref().map_or("-", |id| id.as_str()).into(),
-            command_line(&spec.process.command).into(),
+            asked_for(spec).into(),
         ]);
     }
     table.render(session.style)

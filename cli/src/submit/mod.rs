@@ -20,7 +20,8 @@ use crate::{
     jobs::{ended, logs, show},
     progress::Progress,
     render::{
-        clean, lines,
+        lines,
+        ruled_out::ruled_out,
         style::Style,
         table::{Column, Table},
     },
@@ -51,12 +52,13 @@ Examples:
   titan submit --after JOB --in 10m -- python report.py
   titan submit --batch jobs.jsonl -o name
 
-A file for --batch holds jobs as the interface takes them, one a line or in one JSON array. Jobs in it may wait for each
-other by name:
+A file for --batch holds jobs as the interface takes them, one a line or in
+one JSON array. Jobs in it may wait for each other by name:
   {\"kind\":\"process\",\"ref\":\"prepare\",\"process\":{\"command\":[\"echo\",\"one\"]}}
   {\"kind\":\"process\",\"depends_on\":[\"prepare\"],\"process\":{\"command\":[\"echo\",\"two\"]}}
 
-Ctrl-C detaches: the job goes on, and `titan jobs logs -f JOB` comes back to it. The exit code is that of the job.")]
+Ctrl-C detaches: the job goes on, and `titan jobs logs -f JOB` comes back to
+it. The exit code is that of the job.")]
 pub struct Options {
     /// Print the job's id and do not wait for it.
     #[arg(short, long, conflicts_with = "cancel_on_interrupt")]
@@ -195,6 +197,5 @@ pub fn explain(explanation: &Explanation) -> String {
     text += &lines(session.map(|agent| {
         format!("the conversation was on {agent}, which goes before if it is well and at most 0.15 worse")
     }));
-    let ruled_out = explanation.ruled_out.iter();
-    text + &lines(ruled_out.map(|r| format!("ruled out by {}: {}", clean(&r.reason), r.agents)))
+    text + &lines(explanation.ruled_out.iter().map(ruled_out))
 }

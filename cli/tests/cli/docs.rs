@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Parser;
-use titan_api::{jobs::SubmitJob, problem::ProblemType};
+use titan_api::{
+    credentials::Scope,
+    jobs::{Reason, SubmitJob},
+    problem::ProblemType,
+};
 use titan_cli::{args::Cli, failure::EXIT_CODES, manual::reference};
 
-const DOCUMENTS: [(&str, &str); 4] = [
+const DOCUMENTS: [(&str, &str); 5] = [
     ("README.md", include_str!("../../../README.md")),
     ("docs/cli.md", include_str!("../../../docs/cli.md")),
     ("docs/operations.md", include_str!("../../../docs/operations.md")),
     ("docs/inference.md", include_str!("../../../docs/inference.md")),
+    ("docs/backends.md", include_str!("../../../docs/backends.md")),
 ];
 
 /// The words of a line of shell, up to a comment; variables stay as they are.
@@ -39,6 +44,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// The words of every call of `titan` in the document's blocks of shell, from `titan` to a redirection or a pipe.
 fn calls(document: &str) -> Vec<Vec<String>> {
+    let document = document.replace("\\\n", " ");
     let blocks = document.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let call = |line: &str| {
         let words = words(line);
@@ -95,6 +101,20 @@ fn needs(operation: &serde_json::Value) -> String {
     let scope = kinds.iter().find_map(|kind| kind.get("api_key")?[0].as_str());
     let kind = kinds.iter().find_map(|kind| kind.keys().next()).map(|kind| kind.replace('_', " "));
     scope.map(str::to_owned).or(kind).unwrap_or_else(|| "-".to_owned())
+}
+
+/// The words in marks of code in the first paragraph of docs/api.md that has this in it, from there on.
+fn listed_after(begins: &str) -> BTreeSet<&'static str> {
+    let paragraph = INTERFACE.split(begins).nth(1).unwrap().split("\n\n").next().unwrap();
+    paragraph.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_description_of_the_interface_lists_every_scope_and_every_reason() {
+    let scopes = listed_after("Scopes are");
+    assert_eq!(Scope::ALL.into_iter().map(Scope::as_str).filter(|word| !scopes.contains(word)).next(), None);
+    let reasons = listed_after("each with its `reason`:");
+    assert_eq!(Reason::ALL.into_iter().map(Reason::as_str).collect::<BTreeSet<_>>(), reasons);
 }
 
 #[test]

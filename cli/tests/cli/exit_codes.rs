@@ -50,7 +50,7 @@ fn a_job_that_nobody_can_serve_says_why_and_what_to_do() {
     let answer = json(422, serde_json::to_string(&unserved).unwrap());
     let (code, _, err) = titan_with(answer, &["submit", "--gpus", "8", "--", "x"]);
     assert_eq!(code, 1);
-    assert!(err.contains("2 agents are ruled out by gpus") && err.contains("1 agent is ruled out by ram"), "{err}");
+    assert!(err.contains("has fewer GPUs: 2 agents") && err.contains("has less memory: 1 agent"), "{err}");
     assert!(err.contains("--allow-unserved"), "{err}");
 }
 

@@ -91,7 +91,7 @@ fn a_job_that_waits_says_for_what() {
         examined: 2,
     });
     let expected =
-        "an agent, as number 3 of 10 in line, which keeps box-1 free, perhaps 30s more; agents ruled out: 2 by slots";
+        "an agent, as number 3 of 10 in line, which keeps box-1 free, perhaps 30s more; has no slot free: 2 agents";
     assert_eq!(says(job.clone()).unwrap(), expected);
     job.state = JobState::Running;
     assert_eq!(says(job), None);

@@ -41,6 +41,18 @@ fn the_key_of_titan_dev_goes_to_no_other_url() {
 }
 
 #[test]
+fn the_key_of_titan_dev_goes_to_its_own_url_however_that_is_named() {
+    let (titan, server) = (Titan::new(), status_server());
+    write_context(&titan, &server.url);
+    let mut by_variable = titan.bare(&["jobs", "ls"]);
+    assert_eq!(ran(by_variable.env("TITAN_URL", &server.url).output().unwrap()).0, 0);
+    assert_eq!(ran(titan.bare(&["--url", &server.url, "jobs", "ls"]).output().unwrap()).0, 0);
+    for request in server.requests() {
+        assert_eq!(request.header("authorization"), Some("Bearer dev-key"));
+    }
+}
+
+#[test]
 fn a_flag_goes_before_the_environment_and_that_before_titan_dev() {
     let (titan, server) = (Titan::new(), status_server());
     write_context(&titan, &server.url);

@@ -7,7 +7,7 @@ import { example, fields, resolved, type } from "./schema.js";
 const METHODS = ["get", "post", "put", "delete"];
 /** The groups of the list, in order, each with the nouns of paths that belong to it. */
 const GROUPS = [
-  ["Jobs", ["jobs"]], ["Events", ["events"]], ["Inference", ["inference"]], ["Agents", ["agents"]], ["Pool", []],
+  ["Jobs", ["jobs"]], ["Events", ["events"]], ["Inference", ["inference", "models", "usage", "v1"]], ["Agents", ["agents"]], ["Pool", []],
   ["Credentials", ["keys", "join-tokens"]], ["What agents call", []], ["About", []],
 ];
 const CREDENTIALS = {
@@ -178,9 +178,9 @@ function whom(one) {
 
 function form(one, known) {
   const inputs = one.parameters.map((parameter) => [parameter, input(parameter, known.get(parameter.name))]);
-  const schema = one.requestBody?.content["application/json"]?.schema;
+  const { schema, example: given } = one.requestBody?.content["application/json"] ?? {};
   const is_optional = !one.requestBody?.required;
-  const first = schema && !is_optional ? JSON.stringify(example(spec, schema), null, 2) : "";
+  const first = schema && !is_optional ? JSON.stringify(given ?? example(spec, schema), null, 2) : "";
   const body = schema && h("textarea", { id: "body", spellcheck: "false", rows: Math.min(Math.max(first.split("\n").length, 5), 24) }, first);
   const shell = h("pre", { id: "curl", tabindex: "0" });
   const said = h("p", { id: "said", role: "status", class: "quiet" });

@@ -74,7 +74,8 @@ pub(crate) async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Pr
 async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Result<Arc<StoredKey>, ApiError> {
     let key = match state.known.keys.get(&id) {
         Some(key) => key,
-        None => Arc::new(api_keys::get(&state.store, &id).await?.ok_or_else(not_good)?),
+        // Boxed, since the future of every request has room for what its extractors wait for.
+        None => Arc::new(Box::pin(api_keys::get(&state.store, &id)).await?.ok_or_else(not_good)?),
     };
     let expired = key.record.expires_at.is_some_and(|at| at.as_ms() <= state.clock.now_ms());
     if expired || !secrets::same_hash(&key.secret_sha256, secret_sha256) {

@@ -80,13 +80,14 @@ impl Account {
     /// `RateLimit`.
     pub(super) fn left(&self, limits: &KeyLimits, now: Instant) -> HeaderValue {
         let good = now < self.good_until;
-        left(each(limits).map(|(policy, _)| {
+        left(each(limits).map(|(policy, quota)| {
             let pocket = match policy {
                 Policy::Requests => &self.requests,
                 Policy::BodyBytes => &self.body_bytes,
             };
             let in_hand = if good { pocket.in_hand } else { 0 };
-            (policy, pocket.left + in_hand, pocket.whole_at.saturating_duration_since(now))
+            // What is in hand was taken before, and its place in the quota may have filled up since.
+            (policy, (pocket.left + in_hand).min(quota.quota), pocket.whole_at.saturating_duration_since(now))
         }))
     }
 
@@ -147,6 +148,16 @@ mod tests {
         }
         assert_eq!(asked[..6], [0, 2, 6, 14, 30, 62]);
         assert_eq!((asked.iter().max(), asked.len() < 20), (Some(&600), true), "{asked:?}");
+    }
+
+    #[test]
+    fn no_more_is_said_to_be_left_than_there_ever_is() {
+        let (mut account, limits, now) = (Account::new(Instant::now()), limits(1_000), Instant::now());
+        let purse = |ahead, left| Purse { ahead, left, whole_in: Duration::from_millis(60) };
+        account.fill(purse(8, 992), purse(0, 0), COST, now);
+        // The quota is whole but for one request, and the eight are in hand still.
+        account.fill(purse(0, 999), purse(0, 0), COST, now);
+        assert_eq!(account.left(&limits, now), r#""requests";r=1000;t=1"#);
     }
 
     #[test]

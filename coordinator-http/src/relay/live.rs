@@ -3,7 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,11 +19,21 @@ const HELD_BYTES: usize = 512 * 1_024;
 /// When that many entries are there, those that nobody waits at are thrown out.
 const ENTRIES: usize = 1_024;
 
+/// How often an upload that is read here is written to Redis at most, while there are few of them.
+const GATHERED_FOR: Duration = Duration::from_millis(25);
+/// The same however many there are.
+const LONGEST: Duration = Duration::from_millis(500);
+/// So many are few.
+const FEW: u32 = 8;
+
 type Channels = HashMap<(PoolName, JobId), Weak<Channel>>;
 
 /// The channels of this copy.
 #[derive(Debug, Default)]
-pub(crate) struct Hub(Mutex<Channels>);
+pub(crate) struct Hub {
+    channels: Mutex<Channels>,
+    uploads: Arc<AtomicU32>,
+}
 
 impl Hub {
     /// The channel of a job that is waited for here, made if need be. It is there as long as somebody holds it.
@@ -30,7 +44,7 @@ impl Hub {
         }
         let place = channels.entry((pool.clone(), job.clone())).or_default();
         place.upgrade().unwrap_or_else(|| {
-            let channel = Arc::new(Channel::new());
+            let channel = Arc::new(Channel::new(Arc::clone(&self.uploads)));
             *place = Arc::downgrade(&channel);
             channel
         })
@@ -42,7 +56,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Channels> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,6 +65,8 @@ impl Hub {
 pub(crate) struct Channel {
     held: Mutex<Held>,
     changed: watch::Sender<()>,
+    /// How many uploads are read on this copy.
+    uploads: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Default)]
@@ -59,23 +75,28 @@ struct Held {
     start: u64,
     bytes: BytesMut,
     uploads: u32,
+    /// How many there have been. Only the latest is listened to.
+    opened: u64,
 }
 
 impl Channel {
-    fn new() -> Self {
-        Self { held: Mutex::default(), changed: watch::Sender::new(()) }
+    fn new(uploads: Arc<AtomicU32>) -> Self {
+        Self { held: Mutex::default(), changed: watch::Sender::new(()), uploads }
     }
 
     /// Begins an upload of an attempt's output from an offset on; it lasts until the guard is dropped.
     pub(crate) fn open(self: Arc<Self>, attempt: u32, offset: u64) -> Upload {
-        {
+        let number = {
             let mut held = self.lock();
             held.uploads += 1;
+            held.opened += 1;
             (held.attempt, held.start) = (attempt, offset);
             held.bytes.clear();
-        }
+            held.opened
+        };
+        self.uploads.fetch_add(1, Ordering::Relaxed);
         self.changed.send_replace(());
-        Upload(self)
+        Upload { channel: self, number }
     }
 
     /// Tells of changes.
@@ -108,13 +129,25 @@ impl Channel {
 
 /// An upload to a channel.
 #[derive(Debug)]
-pub(crate) struct Upload(Arc<Channel>);
+pub(crate) struct Upload {
+    channel: Arc<Channel>,
+    number: u64,
+}
 
 impl Upload {
-    /// The next bytes.
+    /// How long what it brings is gathered for Redis: longer where many are read here, so that however many there are,
+    /// Redis gets about as many appends.
+    pub(crate) fn gathered_for(&self) -> Duration {
+        (GATHERED_FOR * self.channel.uploads.load(Ordering::Relaxed).max(FEW) / FEW).min(LONGEST)
+    }
+
+    /// The next bytes. What an upload brings that another has followed, late or of an earlier attempt, is dropped.
     pub(crate) fn push(&self, bytes: &[u8]) {
         {
-            let mut held = self.0.lock();
+            let mut held = self.channel.lock();
+            if held.opened != self.number {
+                return;
+            }
             held.bytes.extend_from_slice(bytes);
             let over = held.bytes.len().saturating_sub(HELD_BYTES);
             if over > 0 {
@@ -122,14 +155,15 @@ impl Upload {
                 held.start += over as u64;
             }
         }
-        self.0.changed.send_replace(());
+        self.channel.changed.send_replace(());
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.0.lock().uploads -= 1;
-        self.0.changed.send_replace(());
+        self.channel.uploads.fetch_sub(1, Ordering::Relaxed);
+        self.channel.lock().uploads -= 1;
+        self.channel.changed.send_replace(());
     }
 }
 
@@ -156,6 +190,31 @@ mod tests {
         assert!(!channel.is_open());
         drop(channel);
         assert!(hub.find(&pool, &job).is_none());
+    }
+
+    #[test]
+    fn late_bytes_of_an_earlier_attempt_do_not_come_into_the_answer() {
+        let (hub, (pool, job)) = (Hub::default(), names());
+        let channel = hub.join(&pool, &job);
+        let (first, second) = (Arc::clone(&channel).open(1, 0), Arc::clone(&channel).open(2, 0));
+        first.push(b"x");
+        second.push(b"ab");
+        assert_eq!(channel.after(2, 0).unwrap(), "ab");
+        drop(first);
+        assert!(channel.is_open());
+    }
+
+    #[test]
+    fn the_more_is_uploaded_the_longer_it_is_gathered_within_a_bound() {
+        let (hub, (pool, job)) = (Hub::default(), names());
+        let channel = hub.join(&pool, &job);
+        let first = Arc::clone(&channel).open(1, 0);
+        let mut others = Vec::new();
+        let mut with = |count: usize| {
+            others.resize_with(count, || Arc::clone(&channel).open(1, 0));
+            first.gathered_for().as_millis()
+        };
+        assert_eq!([0, 7, 15, 127, 4_000, 0].map(&mut with), [25, 25, 50, 400, 500, 25]);
     }
 
     #[test]

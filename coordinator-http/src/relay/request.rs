@@ -219,7 +219,7 @@ pub(crate) fn refusal(ending: &Ending) -> ApiError {
                 .to_owned(),
         ),
         (_, reason) => ApiError::BackendFailed(format!(
-            "the request ended with `{}`; `titan jobs show` has more under its id",
+            "the request ended with `{}`; `titan jobs show` has more under the id of the request",
             reason.map_or("unknown", Reason::as_str)
         )),
     }

@@ -16,7 +16,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::Service;
 
 use super::{
     Limits,
@@ -61,12 +61,13 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, met
     }
 }
 
-async fn answer(
+/// What does not wait is done at once, so that the future is small: every connection has room for one.
+fn answer(
     request: Request<Incoming>,
-    router: Router,
+    mut router: Router,
     meter: &Meter,
     limits: &Limits,
-) -> Result<Response<MeteredBody>, Infallible> {
+) -> impl Future<Output = Result<Response<MeteredBody>, Infallible>> {
     let ambiguous = meter.begin();
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let (mut parts, body) = request.into_parts();
@@ -76,12 +77,15 @@ async fn answer(
     if ambiguous {
         request.extensions_mut().insert(Ambiguous);
     }
-    let mut response = router.oneshot(request).await?;
-    if chunked {
-        // Whatever another server made of this request's length, nothing after it is taken for a request.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let (answering, meter) = (router.call(request), meter.clone());
+    async move {
+        let mut response = answering.await?;
+        if chunked {
+            // Whatever another server made of this request's length, nothing after it is taken for a request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(|body| MeteredBody { body, meter }))
     }
-    Ok(response.map(|body| MeteredBody { body, meter: meter.clone() }))
 }
 
 /// Ends when the meter's deadline passes. It has to be polled whenever the connection was.

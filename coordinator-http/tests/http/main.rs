@@ -9,6 +9,8 @@ mod bounds;
 mod compression;
 mod events;
 mod flow;
+mod losing;
+mod lost_replies;
 mod metrics;
 mod observed;
 mod outage;

@@ -82,7 +82,14 @@ async fn the_document_is_openapi_3_1_and_every_reference_in_it_leads_somewhere()
     }
     assert!(!text.contains("[`"), "a link that only rustdoc follows");
     for (path, item) in document["paths"].as_object().unwrap() {
+        let named: Vec<_> = path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
         for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let in_path = parameters.filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap());
+            assert_eq!(in_path.collect::<Vec<_>>(), named, "{method} {path}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert_ne!(response["description"].as_str().unwrap_or_default(), "", "{method} {path}: {status}");
+            }
             let summary = operation["summary"].as_str().unwrap_or_default();
             assert!(!summary.is_empty(), "{method} {path}: the handler has no doc comment, which is the summary");
             let (kind, schema) = if path.starts_with("/v1/") {

@@ -319,7 +319,7 @@ async fn an_idempotency_key_gives_one_execution_and_its_answer_to_all_who_ask() 
 }
 
 /// An upload by an agent, whose body the test feeds.
-fn upload(agent: &TestAgent, lease: &Value, body: Body) -> Request<Body> {
+pub(crate) fn upload(agent: &TestAgent, lease: &Value, body: Body) -> Request<Body> {
     let path = format!("/api/v1/jobs/{}/attempts/{}/stream", lease["job_id"].as_str().unwrap(), lease["attempt"]);
     let mut upload = request("POST", &agent.token, &path, None);
     upload.headers_mut().insert("x-titan-lease", lease["lease_id"].as_str().unwrap().parse().unwrap());
@@ -384,6 +384,21 @@ async fn an_upload_of_a_cancelled_attempt_is_closed_early() {
     let mut wrong = upload(&agent, &lease, Body::from("x"));
     wrong.headers_mut().insert("x-titan-lease", "0123".parse().unwrap());
     assert_eq!(world.send(wrong).await.status, 409);
+}
+
+#[tokio::test]
+async fn an_upload_that_brings_nothing_is_closed_once_its_lease_is_gone() {
+    let world = World::with(&["--heartbeat-interval", "1s", "--heartbeat-timeout", "3s", "--lease-ttl", "4s"]).await;
+    let mut agent = serving(&world, "box", &["llama"]).await;
+    let asking = tokio::spawn(send_to(&world, request("POST", ADMIN, CHAT, Some(ask(true)))));
+    let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
+    // A box without power sends neither bytes nor the end of its connection.
+    let silent = futures_util::stream::pending::<Result<String, std::convert::Infallible>>();
+    let uploading =
+        tokio::time::timeout(Duration::from_secs(30), world.send(upload(&agent, &lease, Body::from_stream(silent))));
+    asking.abort();
+    let reply = uploading.await.unwrap();
+    assert!(reply.body.contains("/problems/stale-attempt"), "{}", reply.body);
 }
 
 #[tokio::test]

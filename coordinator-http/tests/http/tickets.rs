@@ -15,7 +15,7 @@ use crate::{
 const REQUEST: &str = "/api/v1/inference/request";
 
 /// A box that clients can reach.
-async fn reachable(world: &World, id: &str, parallel: u32) -> TestAgent {
+pub(crate) async fn reachable(world: &World, id: &str, parallel: u32) -> TestAgent {
     let mut facts = facts();
     facts["accepts_processes"] = json!(false);
     facts["endpoint"] = json!("http://192.0.2.1:7080");
@@ -25,7 +25,7 @@ async fn reachable(world: &World, id: &str, parallel: u32) -> TestAgent {
     agent
 }
 
-fn wish() -> Value {
+pub(crate) fn wish() -> Value {
     json!({"client_id": "test-client", "model": "llama", "prompt": "What is it?", "max_tokens": 100, "temperature": 0.7})
 }
 

@@ -16,9 +16,11 @@
            {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
-  Cost     O(most · log N)
+  Cost     O(32 · log N)
 ]]
 local CALLS_AGAIN_WITHIN_MS = 1000
+-- So many jobs are handed out or go elsewhere in one run, so that it holds nobody up. Whoever got some claims again at once.
+local AT_ONCE = 32
 
 local refused = pool.enter(ARGV[9])
 if refused then
@@ -33,7 +35,7 @@ local number = tonumber(ARGV[3])
 local left = { process = tonumber(ARGV[4]), inference = tonumber(ARGV[5]) }
 
 local function lease_of(j)
-  local model = agent.live(a)[j.id].model
+  local model = agent.entry(a, j.id).model
   return { j.id, j.attempt, j.lease, j.devices, redis.call('GET', key('spec', j.id)), model,
     model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
 end
@@ -70,10 +72,8 @@ measure.take(a, ARGV[6])
 -- The agent's queue, oldest first.
 local function bound()
   local entries = {}
-  for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'bound' then
-      entries[#entries + 1] = { id = job_id, order = entry.order }
-    end
+  for job_id in pairs(agent.tally(a).bound) do
+    entries[#entries + 1] = { id = job_id, order = agent.entry(a, job_id).order }
   end
   table.sort(entries, job.goes_before)
   local jobs = {}
@@ -115,8 +115,10 @@ end
 
 -- What is more than it asks for goes elsewhere.
 local function hand_out_bound()
-  for _, j in ipairs(bound()) do
-    if left[j.kind] > 0 and not job.is_too_late(j) then
+  for n, j in ipairs(bound()) do
+    if n > AT_ONCE then
+      return
+    elseif left[j.kind] > 0 and not job.is_too_late(j) then
       left[j.kind] = left[j.kind] - 1
       hand_out(j)
     else
@@ -134,7 +136,7 @@ local in_service = agent.takes_work(a)
 if in_service then
   hand_out_bound()
   if left.process + left.inference > 0 then
-    for _, j in ipairs(queue.fill(a, left)) do
+    for _, j in ipairs(queue.fill(a, left, AT_ONCE - #leases)) do
       hand_out(j)
     end
   end

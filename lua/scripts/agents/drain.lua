@@ -14,7 +14,7 @@ local refused = pool.enter(ARGV[3])
 if refused then
   return refused
 end
-local a = agent:load(ARGV[1])
+local a = agent:need(ARGV[1])
 if not a then
   return { 'not_found' }
 end

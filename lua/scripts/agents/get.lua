@@ -18,6 +18,7 @@ local refused = pool.enter(ARGV[4])
 if refused then
   return refused
 end
+local LOOKS = 4
 local ANY_PROCESS = { kind = 'process', model = '', gpus = 0 }
 
 local function digits(number)
@@ -34,30 +35,41 @@ local function served_by(a)
 end
 
 local function view(a)
-  local left, attempts, gpus, t = room.left(a), 0, {}, agent.trouble(a)
-  for _ in pairs(agent.live(a)) do
-    attempts = attempts + 1
-  end
+  local left, gpus, t = room.left(a), {}, agent.trouble(a)
   for _, device in ipairs(left.devices) do
     gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, device.left
   end
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
-    string.format('%.4f', rank.score(a, ANY_PROCESS)), attempts, a.seen_ms,
+    string.format('%.4f', rank.score(a, ANY_PROCESS)), agent.attempts(a), a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     redis.call('GET', key('facts', a.id)) or '', a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
     t.trial or '', t.guarded and '1' or '0', redis.call('GET', key('models', a.id)) or '', served_by(a) }
 end
 
-local ids = { ARGV[1] }
-if ARGV[1] == '' then
-  local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]
-  ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, tonumber(ARGV[3]))
-end
 local reply = { 'agents' }
-for _, id in ipairs(ids) do
-  local a = agent:load(id)
-  if a then
-    reply[#reply + 1] = view(a)
+if ARGV[1] ~= '' then
+  local a = agent:need(ARGV[1])
+  reply[2] = a and view(a)
+  return reply
+end
+
+-- A page has as many as it may, whatever else the registry names.
+local limit, last = tonumber(ARGV[3]), ARGV[2]
+for _ = 1, LOOKS do
+  local from = last == '' and '-' or '(' .. last
+  local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    local a = agent:load(id)
+    if a then
+      reply[#reply + 1] = view(a)
+    end
+    last = id
+    if #reply > limit then
+      return reply
+    end
+  end
+  if #ids < limit then
+    break
   end
 end
 return reply

@@ -94,6 +94,7 @@ if tonumber(ARGV[3]) <= a.seq then
 end
 agent:put(a, 'seq', tonumber(ARGV[3]))
 agent:put(a, 'seen_ms', pool.now)
+agent.count_anew(a)
 breaker.heard(a, pool.interval)
 if ARGV[8] ~= '' then
   members.serve(a, cjson.decode(ARGV[8]))

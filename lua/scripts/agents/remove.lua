@@ -8,8 +8,11 @@
 
   Returns  {"removed"} | {"not_found"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
-  Cost     O(classes + queue · log N)
+  Cost     O(classes + queue)
 ]]
+-- Jobs that go elsewhere at once; the others are settled soon.
+local AT_ONCE = 16
+
 local refused = pool.enter(ARGV[2])
 if refused then
   return refused
@@ -29,8 +32,13 @@ if a then
     end
   end
   settle.forget_agent(a)
-  for _, j in ipairs(bound) do
-    queue.put(j)
+  for n, j in ipairs(bound) do
+    if n <= AT_ONCE then
+      queue.put(j)
+    else
+      job:put(j, 'bound_until', pool.now)
+      job.wake_at(j, pool.now)
+    end
   end
 end
 if string.sub(owner, 1, 1) ~= '!' then

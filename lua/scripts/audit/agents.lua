@@ -89,6 +89,30 @@ local function promised(a)
   return sum
 end
 
+local function is_same(kept, anew)
+  if type(kept) ~= 'table' then
+    return kept == anew
+  end
+  for name, value in pairs(kept) do
+    if not is_same(value, anew[name]) then
+      return false
+    end
+  end
+  for name in pairs(anew) do
+    if kept[name] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+-- What is kept of how much it holds is what it holds.
+local function look_at_tally(a)
+  if not is_same(agent.tally(a), agent.count_anew(a)) then
+    wrong(a, 'holds something else than is counted')
+  end
+end
+
 -- Nothing is promised that it has not: unless it has come back with less than it had when that was promised.
 local function look_at_promises(a)
   local caps, sum = agent.caps(a), promised(a)
@@ -149,7 +173,7 @@ local function look_at_ranks(a)
 end
 
 local function look(id)
-  local a = agent:load(id)
+  local a = agent:need(id)
   if not a then
     return ledger.add('agent', id, 'is listed and has no record')
   end
@@ -158,6 +182,7 @@ local function look(id)
     ledger.read(1)
     look_at_attempt(a, job_id, entry)
   end
+  look_at_tally(a)
   look_at_promises(a)
   look_at_hold(a)
   look_at_ranks(a)

@@ -35,7 +35,7 @@ local function standing_of(a)
 end
 
 local function look_at_job(id, order)
-  local j = job:load(id)
+  local j = job:need(id)
   if not j then
     ledger.add('class', cid, 'has job ' .. id .. ' in its queue, which there is not')
   elseif j.state ~= 'pending' or j.class ~= cid then
@@ -46,7 +46,7 @@ local function look_at_job(id, order)
 end
 
 local function look_at_agent(id, value)
-  local a = agent:load(id)
+  local a = agent:need(id)
   local step, its_value
   if a then
     step, its_value = standing_of(a)

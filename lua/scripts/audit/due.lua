@@ -21,7 +21,8 @@ if refused then
   return refused
 end
 
-local OF = { job = 'job', after = 'job', agent = 'agent', room = 'agent', serving = 'agent', class = 'class' }
+local OF = { job = 'job', after = 'job', agent = 'agent', room = 'agent', serving = 'agent', class = 'class',
+  usage = 'usage' }
 -- What goes through all agents, or looks at the whole pool.
 local OF_ALL = { hold = true, scores = true, aliases = true }
 

@@ -86,7 +86,7 @@ local function look_at_agent(j)
     -- The agent was forgotten: the job moves on when its time is over.
     return
   end
-  local entry = agent.live(a)[j.id]
+  local entry = agent.entry(a, j.id)
   if not entry then
     wrong(j, 'is ' .. j.state .. ' on ' .. a.id .. ', which does not hold it')
   elseif (entry.state == 'bound') ~= (j.state == 'scheduled') then
@@ -129,7 +129,7 @@ local function look_at_dependencies(j)
 end
 
 local function look(id)
-  local j = job:load(id)
+  local j = job:need(id)
   if not j then
     return ledger.add('job', id, 'is listed and has no record')
   end

@@ -22,7 +22,7 @@ end
 local set = ARGV[1]
 
 local function look_at_job(id)
-  local j = job:load(id)
+  local j = job:need(id)
   if not j then
     ledger.add('job', id, 'stands in the set ' .. set .. ' and has no record')
   elseif set == 'ended' and not ENDED[j.state] or set ~= 'ended' and j.state ~= set then
@@ -33,7 +33,7 @@ local function look_at_job(id)
 end
 
 local function look_at_agent(id)
-  local a = agent:load(id)
+  local a = agent:need(id)
   if not a then
     ledger.add('agent', id, 'stands among those that are ' .. set .. ' and has no record')
   elseif set == 'draining' and not a.draining or set ~= 'draining' and a.state ~= set then

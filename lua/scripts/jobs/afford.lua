@@ -13,8 +13,6 @@
   Uses     lib/key lib/int lib/clock lib/pool lib/class
   Cost     O(classes + 100 log N), N keys that had classes made of late
 ]]
-local FORGOTTEN_AT_ONCE = 100
-
 local refused = pool.enter(ARGV[4])
 if refused then
   return refused
@@ -34,9 +32,6 @@ whole_at = math.min(whole_at, pool.now + window) + math.ceil(math.min(count, mos
 if whole_at > pool.now + window then
   return { 'too_many', whole_at - pool.now - window }
 end
-local old = redis.call('ZRANGEBYSCORE', key('makers'), '-inf', int(pool.now), 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
-if old[1] then
-  redis.call('ZREM', key('makers'), unpack(old))
-end
+class.forget_makers()
 redis.call('ZADD', key('makers'), int(whole_at), ARGV[1])
 return pool.finish({ 'affordable' })

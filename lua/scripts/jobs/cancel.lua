@@ -13,7 +13,7 @@ local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end
-local j = job:load(ARGV[1])
+local j = job:need(ARGV[1])
 if not j then
   return { 'not_found' }
 end
@@ -47,7 +47,7 @@ end
 -- The reservation stays until the agent says that the processes are gone, or the lease and the grace are over.
 function cancel.running()
   local a = agent:load(j.agent)
-  local entry = a and agent.live(a)[j.id]
+  local entry = a and agent.entry(a, j.id)
   ending.finish(j, 'cancelled')
   if entry then
     entry.state = 'ending'

@@ -13,7 +13,7 @@ local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end
-local j = job:load(ARGV[1])
+local j = job:need(ARGV[1])
 if not j then
   return { 'not_found' }
 end

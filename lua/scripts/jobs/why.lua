@@ -17,7 +17,7 @@ local refused = pool.enter(ARGV[2])
 if refused then
   return refused
 end
-local j = job:load(ARGV[1])
+local j = job:need(ARGV[1])
 local before = j and redis.call('ZRANK', key('pending', j.class), j.id)
 local spec = before and redis.call('HGET', key('class', j.class), 'spec')
 if not spec then

@@ -3,29 +3,36 @@
 -- Parts of the record are packed once more, since most scripts need few of them: `caps` is what it registered with,
 -- `labels` the labels of that, `measured` its last measurement, `places` and `standing` say where it stands in the ranks, `trouble` is
 -- what the breaker keeps. `edge` counts the breaker's moves, `asks` is the kind of work that its last claim
--- asked for, `served_packed` how its models have served.
+-- asked for, `served_packed` how its models have served, `tally_packed` how much it holds.
 local agent = record.kind('agent')
 
 function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
-    past, held, edge, trouble_packed, asks, served_packed = cmsgpack.unpack(packed)
+    past, held, edge, trouble_packed, asks, served_packed, tally_packed = cmsgpack.unpack(packed)
   return {
     id = id, state = state, epoch = epoch, instance = instance, seq = seq, claim = claim, next_ms = next_ms,
     seen_ms = seen_ms, registered_ms = registered_ms, reach_ms = reach_ms, used_seq = used_seq, draining = draining,
     leaving = leaving, rtt = rtt, read_ms = read_ms, on_time = on_time, offline_ms = offline_ms,
     caps_packed = caps_packed, labels_packed = labels_packed, measured_packed = measured_packed,
     places_packed = places_packed, standing_packed = standing_packed, past = past, held = held, edge = edge,
-    trouble_packed = trouble_packed, asks = asks, served_packed = served_packed,
+    trouble_packed = trouble_packed, asks = asks, served_packed = served_packed, tally_packed = tally_packed,
   }
 end
 
+function agent.is_whole(a)
+  return type(a.state) == 'string' and type(a.epoch) == 'number' and type(a.reach_ms) == 'number'
+    and type(a.caps_packed) == 'string'
+end
+
 function agent.pack(a)
+  local t = a.tally
+  local tally_packed = t and cmsgpack.pack(t.processes, t.cpus, t.models, t.heavy, t.bound, t.ending) or a.tally_packed
   return cmsgpack.pack(
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
     a.draining, a.leaving, a.rtt, a.read_ms, a.on_time, a.offline_ms, a.caps_packed, a.labels_packed,
     a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held, a.edge, a.trouble_packed, a.asks,
-    a.served_packed
+    a.served_packed, tally_packed
   )
 end
 
@@ -64,45 +71,127 @@ function agent.put_standing(a)
   agent:put(a, 'standing_packed', #a.standing > 0 and cmsgpack.pack(unpack(a.standing)) or nil)
 end
 
--- The live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
+-- What can't be read is nobody's: its job moves on at the end of its lease.
+local function unpack_entry(packed)
+  local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive, edge,
+    ticket = cmsgpack.unpack(packed)
+  if type(vram) ~= 'number' or type(devices) ~= 'table' or type(claim) ~= 'number' then
+    error('no live attempt')
+  end
+  return { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices, ram = ram,
+    cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
+end
+
+-- All live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
 -- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, true if it has its
--- devices to itself, and the agent's edge when it began.
+-- devices to itself, the agent's edge when it began, and true if it is a ticket's. An agent may have hundreds: what one of
+-- them or the tally tells is asked there.
 function agent.live(a)
-  if not a.live then
-    a.live = {}
+  local entries = a.entries or {}
+  if not a.all_read then
+    a.entries, a.all_read = entries, true
+    for job_id, entry in pairs(entries) do
+      entries[job_id] = entry or nil
+    end
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive,
-        edge = cmsgpack.unpack(flat[i + 1])
-      a.live[flat[i]] = { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices,
-        ram = ram, cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge }
+      if not entries[flat[i]] then
+        local is_good, entry = pcall(unpack_entry, flat[i + 1])
+        entries[flat[i]] = is_good and entry or nil
+      end
     end
   end
-  return a.live
+  return entries
 end
 
--- What is left after a new attempt without devices, without working it all out again.
-local function take_from_left(left, entry)
-  if entry.model == '' then
-    left.processes = left.processes + 1
-  else
-    left.models[entry.model] = (left.models[entry.model] or 0) + 1
+-- One live attempt; nil if there is none of that job.
+function agent.entry(a, job_id)
+  local entries = a.entries or {}
+  local entry = entries[job_id]
+  if entry == nil and not a.all_read then
+    local packed = redis.call('HGET', key('live', a.id), job_id)
+    local is_good, read = pcall(unpack_entry, packed or '')
+    entry = packed and is_good and read
+    a.entries, entries[job_id] = entries, entry
   end
-  left.ram, left.cpus = math.max(0, left.ram - entry.ram), math.max(0, left.cpus - entry.cpus)
+  return entry or nil
 end
 
--- Adds a live attempt, or changes one, which takes what it took before.
+-- Counts one attempt more (by = 1) or less (-1), or one that changed (0).
+local function count(tally, job_id, entry, by)
+  local stays = by >= 0
+  if entry.model == '' then
+    tally.processes = tally.processes + by
+  else
+    local requests = (tally.models[entry.model] or 0) + by
+    tally.models[entry.model] = requests ~= 0 and requests or nil
+  end
+  tally.cpus = tally.cpus + by * entry.cpus
+  tally.heavy[job_id] = stays and (entry.ram > 0 or #entry.devices > 0) or nil
+  tally.bound[job_id] = stays and entry.state == 'bound' and not entry.ticket or nil
+  tally.ending[job_id] = stays and entry.state == 'ending' or nil
+end
+
+-- How much it holds, kept with its record so that no script has to read all attempts for that: {processes, cpus (milli),
+-- models = {name = requests}, and of the jobs, as {job = true}, those that are bound and no tickets, those that are ending,
+-- and the heavy ones, which have memory reserved}.
+function agent.tally(a)
+  if not a.tally then
+    if not a.tally_packed then
+      return agent.count_anew(a)
+    end
+    local processes, cpus, models, heavy, bound, ending = cmsgpack.unpack(a.tally_packed)
+    a.tally = { processes = processes, cpus = cpus, models = models, heavy = heavy, bound = bound, ending = ending }
+  end
+  return a.tally
+end
+
+-- Counts what it holds from the attempts themselves. Every heartbeat does, so that no error in the tally would last.
+function agent.count_anew(a)
+  a.left = nil
+  a.tally = { processes = 0, cpus = 0, models = {}, heavy = {}, bound = {}, ending = {} }
+  for job_id, entry in pairs(agent.live(a)) do
+    count(a.tally, job_id, entry, 1)
+  end
+  return a.tally
+end
+
+-- The attempts that have memory reserved, by job.
+function agent.heavy(a)
+  local heavy = {}
+  for job_id in pairs(agent.tally(a).heavy) do
+    heavy[job_id] = agent.entry(a, job_id)
+  end
+  return heavy
+end
+
+-- How many attempts it holds.
+function agent.attempts(a)
+  local sum = agent.tally(a).processes
+  for _, requests in pairs(a.tally.models) do
+    sum = sum + requests
+  end
+  return sum
+end
+
+-- Adds a live attempt, or changes one.
 function agent.hold(a, job_id, entry)
-  local live = agent.live(a)
-  if not live[job_id] and a.left and #entry.devices == 0 then
-    take_from_left(a.left, entry)
-  elseif live[job_id] ~= entry then
+  local tally, known = agent.tally(a), a.entries and a.entries[job_id]
+  local packed = cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
+    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge, entry.ticket)
+  local is_new = redis.call('HSET', key('live', a.id), job_id, packed) == 1
+  a.entries, a.changed = a.entries or {}, true
+  a.entries[job_id] = entry
+  if is_new or known == entry then
+    count(tally, job_id, entry, is_new and 1 or 0)
+  else
+    agent.count_anew(a)
+  end
+  if a.left and is_new and not tally.heavy[job_id] then
+    a.left.cpus = math.max(0, a.left.cpus - entry.cpus)
+  else
     a.left = nil
   end
-  live[job_id] = entry
-  local packed = cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
-    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge)
-  redis.call('HSET', key('live', a.id), job_id, packed)
 end
 
 -- What the breaker keeps of it: failures in a row, successes or trials that went well in a row, why it is not healthy, its
@@ -144,7 +233,11 @@ function agent.release(a, job_id)
   if agent.is_trial(a, job_id) then
     agent.put_trial(a, nil)
   end
-  agent.live(a)[job_id] = nil
+  local entry, tally = agent.entry(a, job_id), agent.tally(a)
+  if entry then
+    count(tally, job_id, entry, -1)
+    a.entries[job_id], a.changed = nil, true
+  end
   a.left = nil
   redis.call('HDEL', key('live', a.id), job_id)
 end

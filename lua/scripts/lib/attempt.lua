@@ -4,14 +4,18 @@ local attempt = {}
 -- The number of an attempt that came with no claim, but with a ticket: no heartbeat says by that that it should be listed.
 attempt.WITH_NO_CLAIM = 9007199254740991
 
+-- How many leases this run has handed out: with the call's nonce that gives each an id of its own.
+local handed = 0
+
 -- Hands a bound job to its agent under a lease, as a new attempt.
 function attempt.claim(j, a, nonce, number)
-  local entry = agent.live(a)[j.id]
+  local entry = agent.entry(a, j.id)
   if j.out > 0 then
     ending.drop_output(j)
   end
   job:put(j, 'attempt', j.attempt + 1)
-  job:put(j, 'lease', nonce .. '-' .. j.attempt)
+  handed = handed + 1
+  job:put(j, 'lease', nonce .. '-' .. handed)
   job:put(j, 'lease_until', pool.now + pool.lease)
   job:put(j, 'bound_until', nil)
   job:put(j, 'out', 0)
@@ -31,13 +35,13 @@ end
 
 -- Whether this lease is the agent's current attempt of the job.
 function attempt.is_current(a, job_id, number, lease)
-  local entry = agent.live(a)[job_id]
+  local entry = agent.entry(a, job_id)
   return entry ~= nil and entry.state ~= 'bound' and entry.number == number and entry.lease == lease
 end
 
 -- Ends a running job as failed; its agent is told to end the attempt, which has its reservation until then.
 function attempt.stop(j, a, message)
-  local entry = agent.live(a)[j.id]
+  local entry = agent.entry(a, j.id)
   ending.note_failure(j, a.id, j.attempt, { reason = 'backend_failed', message = message })
   ending.finish(j, 'failed')
   entry.state = 'ending'

@@ -150,7 +150,7 @@ end
 
 -- What an agent holds, if it began after the agent's last edge.
 local function current(a, job_id)
-  local entry = agent.live(a)[job_id]
+  local entry = agent.entry(a, job_id)
   return entry and entry.edge == (a.edge or 0)
 end
 

@@ -26,10 +26,8 @@ end
 -- Jobs that it has to cancel.
 function caller.cancelled(a)
   local ids = {}
-  for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'ending' then
-      ids[#ids + 1] = job_id
-    end
+  for job_id in pairs(agent.tally(a).ending) do
+    ids[#ids + 1] = job_id
   end
   return ids
 end

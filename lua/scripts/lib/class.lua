@@ -7,6 +7,7 @@
 local class = {}
 
 local USE_NOTED_EVERY_MS = 60000
+local MAKERS_FORGOTTEN_AT_ONCE = 100
 
 -- The id of a class is a hash of its spec.
 function class.id_of(spec)
@@ -17,6 +18,12 @@ function class.decode(cid, spec)
   local c = cjson.decode(spec)
   c.id = cid
   return c
+end
+
+-- The same for those who look at many: nil if what Redis has there can't be read.
+function class.read(cid, spec)
+  local ok, c = pcall(class.decode, cid, spec)
+  return ok and c or nil
 end
 
 -- Notes that a job uses the class. Returns whether it has to be made: it is new, or has lost members.
@@ -35,6 +42,14 @@ function class.use(cid, spec)
   -- Should there be no time for it now.
   redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   return true
+end
+
+-- Forgets keys that may have as many classes made again as ever: a bounded number at once.
+function class.forget_makers()
+  local old = redis.call('ZRANGEBYSCORE', key('makers'), '-inf', int(pool.now), 'LIMIT', '0', int(MAKERS_FORGOTTEN_AT_ONCE))
+  if old[1] then
+    redis.call('ZREM', key('makers'), unpack(old))
+  end
 end
 
 return class

@@ -19,6 +19,8 @@ local function settle_it(kind, id)
     settle.aliases(id)
   elseif kind == 'serving' then
     serving.settle(id)
+  elseif kind == 'usage' then
+    retention.look_at_usage(id)
   elseif kind == 'room' then
     queue.settle_room(id)
   else

@@ -31,6 +31,9 @@ function ending.finish(j, state)
   if j.out > 0 then
     redis.call('ZADD', key('outputs'), int(pool.now), j.id)
   end
+  if j.ticket then
+    redis.call('ZREM', key('tickets', j.owner), j.id)
+  end
   event.job(state, j)
   ending.wake(j)
   if j.dependents then

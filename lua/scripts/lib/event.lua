@@ -6,11 +6,29 @@ local KEPT = 10000
 local KEPT_MS = 86400000
 local FORGOTTEN_AT_ONCE = 100
 
+local function add(call, topic, payload)
+  return call('XADD', key('events'), 'MAXLEN', '~', int(KEPT), int(pool.events) .. '-0', 'topic', topic, 'at',
+    int(pool.now), 'payload', payload)
+end
+
+local function last_number()
+  local info = redis.call('XINFO', 'STREAM', key('events'))
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return tonumber(string.match(info[i + 1], '^%d+'))
+    end
+  end
+  return pool.events
+end
+
 -- Appends an event with a payload in JSON.
 function event.append(topic, payload)
   pool.events = pool.events + 1
-  redis.call('XADD', key('events'), 'MAXLEN', '~', int(KEPT), int(pool.events) .. '-0', 'topic', topic, 'at',
-    int(pool.now), 'payload', payload)
+  if type(add(redis.pcall, topic, payload)) == 'table' then
+    -- The stream ends behind the number that comes next, which no version of the program brings about.
+    pool.events = last_number() + 1
+    add(redis.call, topic, payload)
+  end
   pool.announce('events')
 end
 

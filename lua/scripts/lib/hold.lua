@@ -36,15 +36,15 @@ local function agent_for(j)
   if not spec then
     return nil
   end
-  local c, best, best_cost = class.decode(j.class, spec), nil, nil
+  local c, best, best_cost = class.read(j.class, spec), nil, nil
+  if not c then
+    return nil
+  end
   local least = j.gpus > 0 and j.vram or j.ram
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', key('members', j.class), '+inf', int(least), 'LIMIT', '0', int(AGENTS))) do
     local a = agent:load(id)
     if a and not a.held and held.is_good(j, a) and not avoid.is_refused(j, id) and not capable.lacks(a, c, j) then
-      local cost = avoid.is_avoided(j, id) and 1000 or 0
-      for _ in pairs(agent.live(a)) do
-        cost = cost + 1
-      end
+      local cost = agent.attempts(a) + (avoid.is_avoided(j, id) and 1000 or 0)
       if not best or cost < best_cost then
         best, best_cost = a, cost
       end
@@ -63,8 +63,8 @@ local function passed_over(by_prio)
       local prio
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('pending', cid), from, '+inf', 'LIMIT', '0', int(OF_A_PRIORITY))) do
         local j = job:load(id)
-        prio, looked = prio or j.prio, looked + 1
-        if j.prio ~= prio or by_prio[prio] then
+        prio, looked = prio or (j and j.prio), looked + 1
+        if not j or j.prio ~= prio or by_prio[prio] then
           break
         end
         local is_first = not first[prio] or job.goes_before(j, first[prio])

@@ -13,7 +13,7 @@ function idempotency.find(options)
   if body ~= options.idem.body then
     return 'reused'
   end
-  return job:load(id)
+  return job:need(id)
 end
 
 -- Remembers the key of a new job.

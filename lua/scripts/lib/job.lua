@@ -20,6 +20,10 @@ function job.unpack(id, packed)
   }
 end
 
+function job.is_whole(j)
+  return type(j.state) == 'string' and type(j.class) == 'string' and type(j.created) == 'number' and type(j.out) == 'number'
+end
+
 function job.pack(j)
   return cmsgpack.pack(
     j.state, j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.order, j.max, j.created, j.title,

@@ -201,8 +201,9 @@ end
 function members.enrol(a)
   for _, cid in ipairs(redis.call('ZREVRANGE', key('classes'), 0, CLASSES_TRIED - 1)) do
     local spec = redis.call('HGET', key('class', cid), 'spec')
-    if spec then
-      admit(a, class.decode(cid, spec))
+    local c = spec and class.read(cid, spec)
+    if c then
+      admit(a, c)
     end
   end
 end
@@ -230,7 +231,7 @@ end
 
 -- What an attempt had reserved to load a model is used once the model is loaded.
 local function settle_loading(a)
-  for job_id, entry in pairs(agent.live(a)) do
+  for job_id, entry in pairs(agent.heavy(a)) do
     local model = entry.model ~= '' and agent.model(a, entry.model)
     if model and model.loaded and #entry.devices > 0 then
       entry.devices = {}

@@ -1,6 +1,7 @@
 -- meter: what each API key has had of models.
 --
--- usage:<owner>  hash  "requests", "prompt" and "completion" (tokens), each followed by a colon and the model
+-- usage:<owner>  hash  "requests", "prompt" and "completion" (tokens), each followed by a colon and the model; seen: how many
+--                      requests there were when lib/retention last looked
 local meter = {}
 
 local FIELDS = 768
@@ -9,12 +10,17 @@ local FIELDS = 768
 function meter.count(j, usage)
   local of = key('usage', j.owner or '')
   local model = ':' .. j.model
-  if redis.call('HLEN', of) >= FIELDS and redis.call('HEXISTS', of, 'requests' .. model) == 0 then
+  local there = redis.call('HLEN', of)
+  if there == 0 then
+    retention.watch_usage(j.owner or '')
+  end
+  if there >= FIELDS and redis.call('HEXISTS', of, 'requests' .. model) == 0 then
     model = ':'
   end
-  redis.call('HINCRBY', of, 'requests' .. model, '1')
-  redis.call('HINCRBY', of, 'prompt' .. model, int(usage.prompt_tokens or 0))
-  redis.call('HINCRBY', of, 'completion' .. model, int(usage.completion_tokens or 0))
+  -- A count that can't be read is worth less than the end of the request.
+  redis.pcall('HINCRBY', of, 'requests' .. model, '1')
+  redis.pcall('HINCRBY', of, 'prompt' .. model, int(usage.prompt_tokens or 0))
+  redis.pcall('HINCRBY', of, 'completion' .. model, int(usage.completion_tokens or 0))
 end
 
 return meter

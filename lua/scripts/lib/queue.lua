@@ -2,7 +2,6 @@
 local queue = {}
 
 local FILLED_AT_ONCE = 16
-local CLAIMED_AT_ONCE = 64
 local LOOKED_AT_FIRST = 16
 local LOOKED_AT_MORE = 64
 local LONGEST_BACKOFF_MS = 3600000
@@ -173,7 +172,10 @@ end
 function queue.place_waiting(cid)
   for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, FILLED_AT_ONCE - 1)) do
     local j = job:load(id)
-    local a, devices = place.find(j)
+    local a, devices
+    if j then
+      a, devices = place.find(j)
+    end
     if a then
       bind_waiting(j, a, devices)
     end
@@ -260,10 +262,11 @@ local function fitting_held(a, left)
   return j, devices
 end
 
--- Binds pending jobs to an agent that has room and waits for work, of each kind at most `left` has of it, or as many as this
--- script has units left for. Returns the bound jobs. What would be too much for one script is done later.
-function queue.fill(a, left)
-  local bound, most = {}, left and CLAIMED_AT_ONCE or math.max(0, FILLED_AT_ONCE - pool.spent)
+-- Binds pending jobs to an agent that has room and waits for work: at most `most`, of each kind at most `left` has of it, or
+-- as many as this script has units left for. Returns the bound jobs. What would be too much for one script is done later.
+function queue.fill(a, left, most)
+  local bound = {}
+  most = most or math.max(0, FILLED_AT_ONCE - pool.spent)
   if not agent.takes_work(a) or redis.call('EXISTS', key('waiting')) == 0 then
     return bound
   end

@@ -9,29 +9,43 @@ record.__index = record
 local AT_ONCE = 512
 local kept = {}
 
--- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record, and
--- pack(r), which gives the string.
+-- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
+-- is_whole(r), which says whether what was unpacked is one, and pack(r), which gives the string.
 function record.kind(name)
-  return setmetatable({ name = name, cache = {}, order = {} }, record)
+  return setmetatable({ name = name, cache = {}, order = {}, broken = {} }, record)
 end
 
--- The record of that id, the same table for every call of this script; nil if there is none.
+-- The record of that id, the same table for every call of this script; nil if there is none. What no version of the program
+-- has written is as if it were not there, so that it stands in nobody's way; a script that writes notes it.
 function record:load(id)
   local found = self.cache[id]
   if found ~= nil then
     return found or nil
   end
-  local packed = redis.call('GET', key(self.name, id))
-  if not packed then
-    self.cache[id] = false
-    return nil
+  local packed = redis.pcall('GET', key(self.name, id))
+  if packed then
+    local ok, r = pcall(self.unpack, id, packed)
+    if ok and self.is_whole(r) then
+      return self:adopt(r)
+    end
+    self.broken[id] = true
   end
-  return self:adopt(self.unpack(id, packed))
+  self.cache[id] = false
+  return nil
+end
+
+-- The same for a script that is about this one: it fails if the record can't be read.
+function record:need(id)
+  local r = self:load(id)
+  if not r and self.broken[id] then
+    error('the record of ' .. self.name .. ' ' .. id .. ' can not be read', 0)
+  end
+  return r
 end
 
 -- Takes a record in; a new one is written only once it is changed.
 function record:adopt(r)
-  self.cache[r.id] = r
+  self.cache[r.id], self.broken[r.id] = r, nil
   self.order[#self.order + 1] = r
   return r
 end
@@ -72,6 +86,10 @@ function record.flush(...)
         r.changed = false
       end
     end
+    for id in pairs(kind.broken) do
+      redis.call('HSET', key('broken'), kind.name .. ':' .. id, 'its record can not be read')
+    end
+    kind.broken = {}
   end
   write()
 end

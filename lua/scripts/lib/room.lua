@@ -5,7 +5,7 @@ local SEEN_AFTER_MS = 60000
 
 -- What is left of a device: what was measured as free, and what our attempts were seen to use of what they declared,
 -- less all that they declared; nothing if one has it to itself. And how many attempts are on it.
-local function device_left(device, measured, live)
+local function device_left(device, measured, heavy)
   local total = device.total
   local m = measured and measured.gpus and measured.gpus[device.uuid]
   local free, used, seen = total, nil, {}
@@ -13,7 +13,7 @@ local function device_left(device, measured, live)
     free, used, seen = m.free, m.used, measured.seen or {}
   end
   local declared, declared_seen, declared_unseen, attempts, is_closed = 0, 0, 0, 0, false
-  for job_id, entry in pairs(live) do
+  for job_id, entry in pairs(heavy) do
     for _, uuid in ipairs(entry.devices) do
       if uuid == device.uuid then
         attempts, is_closed = attempts + 1, is_closed or entry.exclusive
@@ -34,25 +34,19 @@ local function device_left(device, measured, live)
   return is_closed and 0 or math.max(0, math.min(left, total - declared)), attempts, is_closed
 end
 
--- What is left: {processes, models = {name = n}, loading = {name = true: an attempt has memory for it}, ram, cpus (milli),
+-- What is left: {loading = {name = true: an attempt has memory for it}, ram, cpus (milli),
 -- devices = {{uuid, total, left, attempts, closed: an attempt has it to itself}…}}.
 function room.left(a)
   if a.left then
     return a.left
   end
-  local caps, live = agent.caps(a), agent.live(a)
+  local caps, heavy = agent.caps(a), agent.heavy(a)
   local measured = a.measured_packed and cmsgpack.unpack(a.measured_packed)
-  local left = { processes = 0, models = {}, loading = {}, ram = caps.ram, cpus = caps.cpus, devices = {} }
+  local left = { loading = {}, ram = caps.ram, cpus = math.max(0, caps.cpus - agent.tally(a).cpus), devices = {} }
   local unseen_ram = 0
-  for _, entry in pairs(live) do
-    if entry.model == '' then
-      left.processes = left.processes + 1
-    else
-      left.models[entry.model] = (left.models[entry.model] or 0) + 1
-      left.loading[entry.model] = left.loading[entry.model] or #entry.devices > 0
-    end
+  for _, entry in pairs(heavy) do
+    left.loading[entry.model] = left.loading[entry.model] or #entry.devices > 0
     left.ram = left.ram - entry.ram
-    left.cpus = left.cpus - entry.cpus
     if not measured or measured.at - entry.since < SEEN_AFTER_MS then
       unseen_ram = unseen_ram + entry.ram
     end
@@ -60,9 +54,9 @@ function room.left(a)
   if measured and measured.ram then
     left.ram = math.min(left.ram, measured.ram - unseen_ram)
   end
-  left.ram, left.cpus = math.max(0, left.ram), math.max(0, left.cpus)
+  left.ram = math.max(0, left.ram)
   for i, device in ipairs(caps.gpus) do
-    local free, attempts, closed = device_left(device, measured, live)
+    local free, attempts, closed = device_left(device, measured, heavy)
     left.devices[i] = { uuid = device.uuid, total = device.total, left = free, attempts = attempts, closed = closed }
   end
   a.left = left
@@ -79,12 +73,12 @@ end
 
 -- Slots for a kind of work, and how many of them are taken.
 function room.slots(a, kind, model)
-  local left = room.left(a)
+  local tally = agent.tally(a)
   if kind == 'process' then
-    return agent.caps(a).max_jobs, left.processes
+    return agent.caps(a).max_jobs, tally.processes
   end
   local own = agent.own_name(a, model)
-  return room.parallel(a, model, own), left.models[own] or 0
+  return room.parallel(a, model, own), tally.models[own] or 0
 end
 
 -- How many requests to a model its backend gets at once: none while it cools down after failures, one as a trial after that.

@@ -13,7 +13,7 @@ local KEPT = 256
 
 -- What is kept of the model of a live attempt, and whether the attempt may move it.
 local function of(a, job_id)
-  local entry, all = agent.live(a)[job_id], agent.served(a)
+  local entry, all = agent.entry(a, job_id), agent.served(a)
   local served = all[entry.model] or { fails = 0 }
   all[entry.model] = served
   return served, not served.until_ms or entry.since >= served.until_ms, entry.model

@@ -15,11 +15,12 @@ function session.agent_of(j)
   return j.session and redis.call('HGET', key('session_agents'), j.session) or nil
 end
 
-local function forget_some()
-  local is_over = redis.call('ZCARD', key('sessions')) > KEPT
-  local oldest = redis.call('ZRANGE', key('sessions'), '0', int(FORGOTTEN_AT_ONCE - 1), 'WITHSCORES')
+-- Forgets some of the oldest that are too old, or too many.
+function session.forget_some(most)
+  local over = redis.call('ZCARD', key('sessions')) - KEPT
+  local oldest = redis.call('ZRANGE', key('sessions'), '0', int(most - 1), 'WITHSCORES')
   for i = 1, #oldest, 2 do
-    if is_over or pool.now - oldest[i + 1] >= KEPT_MS then
+    if (i + 1) / 2 <= over or pool.now - oldest[i + 1] >= KEPT_MS then
       redis.call('ZREM', key('sessions'), oldest[i])
       redis.call('HDEL', key('session_agents'), oldest[i])
     end
@@ -31,7 +32,7 @@ function session.note(j, a)
   if j.session then
     redis.call('ZADD', key('sessions'), int(pool.now), j.session)
     redis.call('HSET', key('session_agents'), j.session, a.id)
-    forget_some()
+    session.forget_some(FORGOTTEN_AT_ONCE)
   end
 end
 

@@ -1,4 +1,5 @@
---[[ output/append: what an attempt writes, out of an upload that lasts as long as the attempt.
+--[[ output/append: what an attempt writes, out of an upload that lasts as long as the attempt. An attempt that uploads has
+     begun.
 
   KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -27,6 +28,7 @@ if not is_current then
 elseif j.kind ~= 'process' and tonumber(ARGV[5]) + #ARGV[6] > segment.MOST_OF_ANSWER then
   return { 'too_long' }
 end
+job:put(j, 'started', j.started or pool.now)
 local ends = output.append(j, tonumber(ARGV[5]), 'o', ARGV[6])
 if ends then
   return { 'gap', ends }

@@ -16,12 +16,13 @@
 ]]
 local SEGMENTS_READ = 4
 local FOLLOWED_FOR_MS = 15000
+local NOTED_EVERY_MS = 5000
 
 local refused = pool.enter(ARGV[5])
 if refused then
   return refused
 end
-local j = job:load(ARGV[1])
+local j = job:need(ARGV[1])
 if not j then
   return { 'not_found' }
 end
@@ -41,7 +42,7 @@ while offset < j.out and number <= last and #pieces < 2 * SEGMENTS_READ do
   number = number + 1
 end
 local a = ARGV[4] == '1' and j.state == 'running' and agent:load(j.agent)
-if a then
+if a and (a.read_ms or 0) < pool.now + FOLLOWED_FOR_MS - NOTED_EVERY_MS then
   agent:put(a, 'read_ms', pool.now + FOLLOWED_FOR_MS)
   record.flush(agent)
 end

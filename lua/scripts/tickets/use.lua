@@ -23,7 +23,7 @@ if not a then
   return turned_away
 end
 local j = job:load(ARGV[3])
-local entry = j and agent.live(a)[j.id]
+local entry = j and agent.entry(a, j.id)
 if not j or j.ticket ~= a.id then
   return { 'gone' }
 end

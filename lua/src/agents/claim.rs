@@ -4,11 +4,12 @@ use titan_api::{
     agents::Measures,
     ids::{AgentId, JobId},
     inference::InferenceSpec,
+    jobs::Reason,
     limits::{MAX_JOBS, REQUESTS},
-    work::{Claim, Lease},
+    work::{Claim, Happening, HeldLease, Lease, Report},
 };
 
-use super::{TurnedAway, measures_json};
+use super::{ReportBatch, TurnedAway, measures_json};
 use crate::{
     Pool, StoreError,
     jobs::Spec,
@@ -87,15 +88,44 @@ impl ClaimJobs<'_> {
             "claimed" => {
                 let ttl = pool.store().settings().lease_ttl_ms;
                 let leases = reply.list()?.rest(|r| lease(r.list()?, ttl))?;
+                let leases = self.readable(pool, leases).await?;
                 Ok(ClaimOutcome::Claimed(Claimed { leases, cancel: reply.jobs()?, watched: reply.flag()? }))
             }
             other => Err(unknown_word("agents/claim", other)),
         }
     }
+
+    /// What can be handed to the agent. Of a job that can't be read the attempt ends here, as one that could not be
+    /// started: else the agent, which never hears of it, would be given it again and again.
+    async fn readable(&self, pool: &Pool, given: Vec<Given>) -> Result<Vec<Lease>, StoreError> {
+        let (mut leases, mut broken) = (Vec::new(), Vec::new());
+        for given in given {
+            match given {
+                Ok(lease) => leases.push(lease),
+                Err((lease, why)) => {
+                    let message = Some(format!("what was submitted can't be read: {why}"));
+                    let event =
+                        Happening::Failed { reason: Reason::StartFailed, exit_code: None, signal: None, message };
+                    broken.push(Report { lease, event });
+                }
+            }
+        }
+        if !broken.is_empty() {
+            ReportBatch { agent: self.agent, epoch: self.epoch, reports: &broken }.run(pool).await?;
+        }
+        Ok(leases)
+    }
 }
 
-fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
+/// A lease, or the one of a job of which the rest can't be read, and why.
+type Given = Result<Lease, (HeldLease, StoreError)>;
+
+fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Given, StoreError> {
     let held = reply.lease()?;
+    Ok(work(held.clone(), reply, lease_ttl_ms).map_err(|why| (held, why)))
+}
+
+fn work(held: HeldLease, mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
     let devices = reply.text()?.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
     let spec = Spec::from_json(&reply.bytes()?)?;
     let (model, prompt) = (reply.text()?, reply.text()?);

@@ -1,6 +1,8 @@
 //! `agents/get`: agents as clients see them. One script serves both wrappers: [`GetAgent`] reads one by its id,
 //! [`ListAgents`] a page of the registry.
 
+use std::collections::BTreeMap;
+
 use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
     ids::AgentId,
@@ -69,22 +71,31 @@ async fn read(pool: &Pool, agent: &str, after: &str, limit: u32) -> Result<Vec<A
     args.push(agent).push(after).push(limit).push(pool.now());
     let (word, reply) = pool.call(&SCRIPT, &args).await?;
     match word.as_str() {
-        "agents" => reply.rest(|r| view(r.list()?)),
+        "agents" => reply.rest(|r| view(r.list()?, agent.is_empty())),
         other => Err(unknown_word("agents/get", other)),
     }
 }
 
-fn view(mut reply: Reply) -> Result<Agent, StoreError> {
+/// On a page one whose facts can't be read stands without them, so that the others can be seen.
+fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
     let (id, state): (AgentId, String) = (reply.parse()?, reply.text()?);
     let state = AgentState::from_word(&state).ok_or_else(|| unknown_word("agents/get", &state))?;
     let (draining, score, live_attempts) = (reply.flag()?, reply.parse()?, reply.parse()?);
     let (seen_ms, registered_ms, rtt_ms) = (reply.parse()?, reply.parse()?, reply.some()?);
     let (ram_free_mb, mut left) = (reply.parse()?, reply.list()?);
-    let mut facts: Facts = serde_json::from_slice(&reply.bytes()?).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let facts = serde_json::from_slice(&reply.bytes()?);
+    let mut facts: Facts = match facts {
+        Err(_) if is_of_page => unreadable(),
+        facts => facts.map_err(|e| StoreError::Corrupt(format!("the facts of agent {id}: {e}")))?,
+    };
     let held_for = reply.some()?;
     let breaker = breaker(&mut reply)?;
-    if let Some(models) = reply.some_text()? {
-        facts.models = serde_json::from_str(&models).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    let models = reply.bytes()?;
+    if !models.is_empty() {
+        facts.models = match serde_json::from_slice(&models) {
+            Err(_) if is_of_page => Vec::new(),
+            models => models.map_err(|e| StoreError::Corrupt(format!("the models of agent {id}: {e}")))?,
+        };
     }
     let speeds = speeds(reply.list()?)?;
     let mut gpus = Vec::new();
@@ -111,6 +122,28 @@ fn view(mut reply: Reply) -> Result<Agent, StoreError> {
         speeds,
         facts,
     })
+}
+
+fn unreadable() -> Facts {
+    Facts {
+        hostname: "unreadable".to_owned(),
+        os: String::new(),
+        arch: String::new(),
+        cpu_model: String::new(),
+        cpus: 0,
+        ram_mb: 0,
+        gpus: Vec::new(),
+        models: Vec::new(),
+        accepts_processes: false,
+        max_jobs: 0,
+        endpoint: None,
+        labels: BTreeMap::new(),
+        boot_id: String::new(),
+        version: String::new(),
+        versions: BTreeMap::new(),
+        enforces: Vec::new(),
+        price_per_hour: None,
+    }
 }
 
 fn speeds(reply: Reply) -> Result<Vec<ModelSpeed>, StoreError> {

@@ -29,7 +29,8 @@ impl Page {
             "audited" => {
                 let (next, checked) = (reply.some_text()?, reply.parse()?);
                 let findings = reply.list()?.rest(|r| {
-                    r.list().and_then(|mut r| Ok(Finding { kind: r.text()?, id: r.text()?, wrong: r.text()? }))
+                    r.list()
+                        .and_then(|mut r| Ok(Finding { kind: r.text()?, id: r.lossy_text()?, wrong: r.lossy_text()? }))
                 })?;
                 let classes =
                     if reply.is_empty() { Vec::new() } else { reply.list()?.rest(crate::reply::Reply::text)? };

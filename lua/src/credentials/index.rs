@@ -33,9 +33,12 @@ pub(super) async fn list<R: Record>(
         let wanted = limit - records.len();
         let ids = page(store, &R::index(pool), after.as_ref(), wanted).await?;
         for id in &ids {
-            match R::read(store, id).await? {
-                Some(record) => records.push(record),
-                None => remove::<R>(store, pool, id).await?,
+            match R::read(store, id).await {
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => remove::<R>(store, pool, id).await?,
+                // It is good for nothing, and must not hide the others.
+                Err(StoreError::Corrupt(_)) => {}
+                Err(e) => return Err(e),
             }
         }
         if ids.len() < wanted {

@@ -8,7 +8,6 @@ mod list;
 mod retry;
 mod spec;
 mod submit;
-mod together;
 mod why;
 
 pub(crate) use afford::KnownClasses;
@@ -18,7 +17,6 @@ pub use get::GetJob;
 pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec, class_of, kind_word, model_of};
-pub(crate) use submit::title;
+pub(crate) use submit::{Submissions, title};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
-pub(crate) use together::Together;
 pub use why::WhyWaiting;

@@ -19,14 +19,14 @@ use super::{
     afford::Afford,
     explanation::explanation,
     spec::{Need, Spec, class_of, kind_word, labels_text, model_of},
-    together::{Common, Together, Turn},
 };
 use crate::{
-    Pool, StoreError,
+    Pool, Store, StoreError,
     agents::{Survey, Surveyed},
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
+    together::{CHUNK, Shared, Together, Turn},
 };
 
 script!(Writes, "jobs/submit", uses [
@@ -41,8 +41,8 @@ script!(Writes, "jobs/submit", uses [
 const ASYNC_CONTENT_MS: u64 = 600_000;
 /// The owner of what administrators submit.
 const ADMIN: &str = "admin";
-/// Jobs in one run of the script.
-pub(super) const CHUNK: usize = 32;
+/// Bytes of what a model is asked that may go along with others.
+const SHARED_PROMPT_BYTES: usize = 16 * 1_024;
 
 /// A job to be accepted.
 #[derive(Debug, Clone)]
@@ -158,7 +158,7 @@ impl Submit<'_> {
             return Ok(SubmitOutcome::TooManyClasses { wait });
         }
         let [job] = self.jobs else { return self.run_by_itself(pool).await };
-        if self.explain || !options(job, &BTreeMap::new()).is_empty() {
+        if self.explain || !may_share(job) {
             return self.run_by_itself(pool).await;
         }
         let (owner, allow_unserved) = (self.owner.to_owned(), job.spec.allow_unserved);
@@ -166,7 +166,7 @@ impl Submit<'_> {
         let mut args = Args::new();
         self.push(&mut args, job, &BTreeMap::new())?;
         let begun = Instant::now();
-        match Together::enter(pool, common, args) {
+        match Together::<Submissions>::enter(pool, common, args) {
             Turn::Run(_running) => self.run_by_itself(pool).await,
             Turn::Wait(told) => match told.await {
                 Ok(submitted) => {
@@ -306,18 +306,45 @@ impl Submit<'_> {
     }
 }
 
-/// Runs the script once for single jobs without options, at most as many as it takes; what came of each if all were accepted.
-pub(super) async fn run_together(pool: &Pool, jobs: Vec<(Common, Args)>) -> Option<Vec<Submitted>> {
-    let common = jobs.first()?.0.clone();
-    let mut args = Args::new();
-    args.push(common.owner).push(jobs.len()).push(UNENDED_JOBS).push(if common.allow_unserved { "1" } else { "" });
-    args.push("").push(common.now);
-    for (_, job) in jobs {
-        args.append(job);
+/// Whether a job may go along with others: jobs of one run do not see each other, and a run must not be long.
+fn may_share(job: &NewJob<'_>) -> bool {
+    let prompt_bytes = job.spec.inference.as_ref().map_or(0, |asked| asked.body.len());
+    job.idempotency.is_none() && job.spec.depends_on.is_empty() && prompt_bytes <= SHARED_PROMPT_BYTES
+}
+
+/// Submissions of single jobs that share runs.
+#[derive(Debug)]
+pub(crate) struct Submissions;
+
+/// The arguments that a shared run has once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Common {
+    owner: String,
+    allow_unserved: bool,
+    /// As [`Pool::now`] has it.
+    now: String,
+}
+
+impl Shared for Submissions {
+    type Common = Common;
+    type Told = Submitted;
+
+    fn line(store: &Store) -> &Together<Self> {
+        store.submissions()
     }
-    match pool.call_replicated(&SCRIPT, &args, &["submitted"]).await {
-        Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.list()?)).ok(),
-        _ => None,
+
+    /// Accepts all of the jobs or none.
+    async fn run(pool: &Pool, common: Common, jobs: Vec<Args>) -> Option<Vec<Submitted>> {
+        let mut args = Args::new();
+        args.push(common.owner).push(jobs.len()).push(UNENDED_JOBS).push(if common.allow_unserved { "1" } else { "" });
+        args.push("").push(common.now);
+        for job in jobs {
+            args.append(job);
+        }
+        match pool.call_replicated(&SCRIPT, &args, &["submitted"]).await {
+            Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.list()?)).ok(),
+            _ => None,
+        }
     }
 }
 

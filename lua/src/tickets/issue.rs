@@ -1,5 +1,7 @@
 //! `tickets/issue`: chooses the agent for a request that its client brings there itself.
 
+use std::time::Instant;
+
 use titan_api::{
     ids::{AgentId, JobId},
     jobs::SubmitJob,
@@ -7,11 +9,13 @@ use titan_api::{
 };
 
 use crate::{
-    Pool, StoreError,
+    Pool, Store, StoreError,
     agents::{Survey, Surveyed},
     jobs::{Need, Spec, class_of, explanation, model_of, title},
+    latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
+    together::{Shared, Together, Turn},
 };
 
 script!(Writes, "tickets/issue", uses [
@@ -72,12 +76,13 @@ pub struct Issued {
 }
 
 impl Issue<'_> {
-    /// Runs the script; once more after looking through the registry if it is not known whether the model is served.
+    /// Runs the script, or has it run for several at once; once more after looking through the registry if it is not known
+    /// whether the model is served.
     ///
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<IssueOutcome, StoreError> {
-        if let Some(outcome) = self.run_once(pool, false).await? {
+        if let Some(outcome) = self.run_in_turn(pool).await? {
             return Ok(outcome);
         }
         let (class, need) = (class_of(self.spec), Need::of(self.spec));
@@ -88,7 +93,26 @@ impl Issue<'_> {
         second.ok_or_else(|| unknown_word("tickets/issue", "survey"))
     }
 
+    async fn run_in_turn(&self, pool: &Pool) -> Result<Option<IssueOutcome>, StoreError> {
+        let begun = Instant::now();
+        match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?) {
+            Turn::Run(_running) => self.run_once(pool, false).await,
+            Turn::Wait(told) => match told.await {
+                Ok(outcome) => {
+                    latency::note(begun.elapsed());
+                    Ok(outcome)
+                }
+                Err(_) => self.run_once(pool, false).await,
+            },
+        }
+    }
+
     async fn run_once(&self, pool: &Pool, served: bool) -> Result<Option<IssueOutcome>, StoreError> {
+        let outcome = issue_all(pool, pool.now(), vec![self.args(served)?]).await?.pop();
+        outcome.ok_or_else(|| StoreError::Corrupt("tickets/issue gave no answer".to_owned()))
+    }
+
+    fn args(&self, served: bool) -> Result<Args, StoreError> {
         let flag = |on: bool| if on { "1" } else { "" };
         let stored = Spec { job: self.spec.clone(), owner: self.owner.to_owned(), traceparent: None };
         let mut args = Args::new();
@@ -102,16 +126,45 @@ impl Issue<'_> {
             .push(self.hold_ms)
             .push(self.most)
             .push(flag(served))
-            .push(flag(self.explain))
-            .push(pool.now());
-        let (word, reply) = pool.call(&SCRIPT, &args).await?;
-        outcome(&word, reply)
+            .push(flag(self.explain));
+        Ok(args)
     }
 }
 
-/// None if it first has to be found out whether any agent serves the model.
-fn outcome(word: &str, mut reply: Reply) -> Result<Option<IssueOutcome>, StoreError> {
-    Ok(Some(match word {
+/// Tickets that share runs.
+#[derive(Debug)]
+pub(crate) struct Issuings;
+
+impl Shared for Issuings {
+    /// As [`Pool::now`] has it.
+    type Common = String;
+    type Told = Option<IssueOutcome>;
+
+    fn line(store: &Store) -> &Together<Self> {
+        store.issuings()
+    }
+
+    async fn run(pool: &Pool, now: String, tickets: Vec<Args>) -> Option<Vec<Option<IssueOutcome>>> {
+        issue_all(pool, now, tickets).await.ok()
+    }
+}
+
+/// Runs the script once. None for a ticket of which it first has to be found out whether any agent serves the model.
+async fn issue_all(pool: &Pool, now: String, tickets: Vec<Args>) -> Result<Vec<Option<IssueOutcome>>, StoreError> {
+    let mut args = Args::new();
+    args.push(now);
+    for ticket in tickets {
+        args.append(ticket);
+    }
+    let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+    if word != "answered" {
+        return Err(unknown_word("tickets/issue", &word));
+    }
+    reply.list()?.rest(|answers| outcome(answers.list()?))
+}
+
+fn outcome(mut reply: Reply) -> Result<Option<IssueOutcome>, StoreError> {
+    Ok(Some(match reply.text()?.as_str() {
         "issued" => IssueOutcome::Issued(Issued {
             agent: reply.parse()?,
             endpoint: reply.text()?,

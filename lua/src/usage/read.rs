@@ -33,7 +33,8 @@ impl ReadUsage<'_> {
         }
         let mut models = BTreeMap::<String, ModelUsage>::new();
         for (field, count) in reply.list()?.rest(|r| Ok((r.text()?, r.parse::<u64>()?)))? {
-            let (what, model) = field.split_once(':').ok_or_else(|| unknown_word("usage/read", &field))?;
+            // What is noted of the key as a whole has no colon.
+            let Some((what, model)) = field.split_once(':') else { continue };
             let usage = models.entry(model.to_owned()).or_insert_with(|| named(model));
             match what {
                 "requests" => usage.requests = count,

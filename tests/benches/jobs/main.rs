@@ -9,17 +9,10 @@
 
 mod bullmq;
 mod polling;
+mod throughput;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
-use futures_util::{StreamExt, stream};
 use titan_api::{
     agents::Facts,
     client::Client,
@@ -33,9 +26,7 @@ use titan_tests::{
     redis::RedisServer,
 };
 
-const JOBS: usize = 4_000;
-const AGENTS: usize = 4;
-const SUBMITTERS: usize = 32;
+const JOBS: usize = 10_000;
 const WAIT_MS: u64 = 5_000;
 
 pub(crate) struct Bench {
@@ -49,8 +40,8 @@ async fn main() {
     let bench = start("on").await;
     println!("jobs over HTTP, no-op body (Redis, coordinator and this program on the cores of one machine)");
     println!("{:<28} {:>10}", "", "jobs/s");
-    let single = throughput(&bench, "single", 1).await;
-    let batched = throughput(&bench, "batch", 64).await;
+    let single = throughput::run(&bench, "single", 1, 8).await;
+    let batched = throughput::run(&bench, "batch", 64, 64).await;
     println!("batches to singly: {:.2}", batched / single);
     bullmq::compare(&bench, single, batched);
     latency(&bench).await;
@@ -73,8 +64,13 @@ async fn start(parking: &str) -> Bench {
 
 impl Bench {
     async fn agent(&self, name: &str) -> ProtocolAgent {
+        self.agent_with(name, 64).await
+    }
+
+    /// An agent that runs so many jobs at once.
+    async fn agent_with(&self, name: &str, max_jobs: u32) -> ProtocolAgent {
         let token = self.coordinator.join_token().await;
-        ProtocolAgent::enter(&self.coordinator.anyone(), &token, name, &facts(name)).await
+        ProtocolAgent::enter(&self.coordinator.anyone(), &token, name, &facts(name, max_jobs)).await
     }
 
     /// Microseconds of CPU that Redis, the coordinator and this program have used.
@@ -91,7 +87,7 @@ impl Bench {
     }
 }
 
-fn facts(group: &str) -> Facts {
+fn facts(group: &str, max_jobs: u32) -> Facts {
     Facts {
         hostname: "bench".into(),
         os: "linux".into(),
@@ -102,7 +98,7 @@ fn facts(group: &str) -> Facts {
         gpus: Vec::new(),
         models: Vec::new(),
         accepts_processes: true,
-        max_jobs: 64,
+        max_jobs,
         endpoint: None,
         labels: BTreeMap::from([("group".to_owned(), group.split('-').next().unwrap_or_default().to_owned())]),
         boot_id: String::new(),
@@ -113,8 +109,8 @@ fn facts(group: &str) -> Facts {
     }
 }
 
-pub(crate) async fn submit(client: &Client, group: &str) {
-    let job = SubmitJob {
+pub(crate) fn job(group: &str) -> SubmitJob {
+    SubmitJob {
         kind: JobKind::Process,
         process: ProcessSpec { command: vec!["true".into()], ..ProcessSpec::default() },
         requirements: Requirements {
@@ -122,48 +118,11 @@ pub(crate) async fn submit(client: &Client, group: &str) {
             ..Requirements::default()
         },
         ..SubmitJob::default()
-    };
-    let _: SubmittedJob = client.post("/api/v1/jobs", &job).await.unwrap();
+    }
 }
 
-/// Jobs a second from the first submission to the last end; an agent reports `at_once` jobs in a call.
-async fn throughput(bench: &Bench, group: &'static str, at_once: usize) -> f64 {
-    let done = Arc::new(AtomicUsize::new(0));
-    let mut workers = Vec::new();
-    for i in 0..AGENTS {
-        let mut agent = bench.agent(&format!("{group}-{i}")).await;
-        let done = Arc::clone(&done);
-        workers.push(tokio::spawn(async move {
-            let slots = if at_once == 1 { 8 } else { 64 };
-            while done.load(Ordering::Relaxed) < JOBS {
-                let leases = agent.claim(slots, WAIT_MS.min(500)).await;
-                for some in leases.chunks(at_once) {
-                    agent.complete(some).await;
-                    done.fetch_add(some.len(), Ordering::Relaxed);
-                }
-            }
-        }));
-    }
-    let client = bench.coordinator.client().await;
-    let (before, cpu_before) = (bench.redis.command_counts().await, bench.cpu_us().await);
-    let begun = Instant::now();
-    stream::iter(0..JOBS).for_each_concurrent(SUBMITTERS, |_| submit(&client, group)).await;
-    while done.load(Ordering::Relaxed) < JOBS {
-        tokio::task::yield_now().await;
-    }
-    let rate = JOBS as f64 / begun.elapsed().as_secs_f64();
-    let (scripts, all) = bench.commands_since(&before).await;
-    let (scripts, all) = (scripts as f64 / JOBS as f64, all as f64 / JOBS as f64);
-    let cpu_us = bench.cpu_us().await;
-    let [redis, coordinator, own] = std::array::from_fn(|i| (cpu_us[i] - cpu_before[i]) / JOBS as f64);
-    println!(
-        "{group:<28} {rate:>10.0}   each {scripts:.2} scripts, {all:.1} Redis commands in all; \
-         CPU us: Redis {redis:.0}, coordinator {coordinator:.0}, this program {own:.0}"
-    );
-    for worker in workers {
-        worker.await.unwrap();
-    }
-    rate
+pub(crate) async fn submit(client: &Client, group: &str) {
+    let _: SubmittedJob = client.post("/api/v1/jobs", &job(group)).await.unwrap();
 }
 
 /// How long it takes from the call that submits a job until a parked agent has its lease.

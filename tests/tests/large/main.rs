@@ -8,6 +8,7 @@ mod helpers;
 mod inference;
 mod outages;
 mod output;
+mod replicas;
 mod sharing;
 mod traces;
 mod walk;

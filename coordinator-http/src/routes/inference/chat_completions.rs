@@ -18,7 +18,11 @@ use crate::{
     path = "/v1/chat/completions",
     operation_id = "chat_completions",
     tag = "inference",
-    request_body(content = serde_json::Value, description = "As OpenAI has it"),
+    request_body(
+        content = serde_json::Value,
+        description = "As OpenAI has it",
+        example = json!({"model": "smollm2:135m", "messages": [{"role": "user", "content": "Say hello"}], "stream": true})
+    ),
     params(super::RelayHeaders),
     security(("api_key" = ["inference"]), ("admin" = [])),
     responses((status = 200, description = "What the backend answers", content((serde_json::Value = "application/json"), (String = "text/event-stream"))))

@@ -18,7 +18,11 @@ use crate::{
     path = "/v1/embeddings",
     operation_id = "embeddings",
     tag = "inference",
-    request_body(content = serde_json::Value, description = "As OpenAI has it"),
+    request_body(
+        content = serde_json::Value,
+        description = "As OpenAI has it",
+        example = json!({"model": "nomic-embed-text", "input": "A text"})
+    ),
     params(super::RelayHeaders),
     security(("api_key" = ["inference"]), ("admin" = [])),
     responses((status = 200, description = "What the backend answers", content((serde_json::Value = "application/json"), (String = "text/event-stream"))))

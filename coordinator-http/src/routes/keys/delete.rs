@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use titan_api::ids::CredentialId;
-use titan_lua::credentials::api_keys;
+use titan_lua::{credentials::api_keys, usage::ForgetUsage};
 
 use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiPath, state::AppState};
 
@@ -26,5 +26,9 @@ pub(crate) async fn handler(
         return Err(ApiError::NotFound(format!("pool {} has no API key {id}", caller.pool)));
     }
     state.known.forget_key(&id);
+    // The key is gone whatever comes of this; what stays is forgotten when nothing was added for long.
+    if let Err(e) = (ForgetUsage { key: &id }).run(&state.store.pool(&caller.pool)).await {
+        tracing::warn!(key.id = %id, error = %e, "the usage of a revoked API key is kept for now");
+    }
     Ok(StatusCode::NO_CONTENT)
 }

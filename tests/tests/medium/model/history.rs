@@ -17,8 +17,8 @@ pub(super) struct History {
     /// The highest attempt of each job.
     attempts: BTreeMap<String, u32>,
     ended: BTreeMap<String, JobState>,
-    /// The attempt of each lease. A lease is named by its job and its id.
-    leases: BTreeMap<(String, String), u32>,
+    /// The job and the attempt of each lease.
+    leases: BTreeMap<String, (String, u32)>,
     /// Jobs of a class that were pending, when there were too many to look at.
     crowded: bool,
     /// How often what was reached.
@@ -96,12 +96,13 @@ impl History {
         }
     }
 
-    /// No lease comes again for another attempt.
+    /// No lease comes again for another attempt or another job: agents tell their attempts by it.
     fn leases(&mut self, model: &Model, broken: &mut Vec<String>) {
         for (id, live) in model.agents.values().flat_map(|a| &a.live).filter(|(_, l)| l.phase != Phase::Bound) {
-            let known = *self.leases.entry((id.clone(), live.lease.clone())).or_insert(live.attempt);
-            if known != live.attempt || live.lease.is_empty() {
-                broken.push(format!("lease {:?} of {id} is of attempts {known} and {}", live.lease, live.attempt));
+            let own = (id.clone(), live.attempt);
+            let known = self.leases.entry(live.lease.clone()).or_insert_with(|| own.clone());
+            if *known != own || live.lease.is_empty() {
+                broken.push(format!("lease {:?} is of {known:?} and of {own:?}", live.lease));
             }
         }
     }

@@ -62,6 +62,12 @@ async fn a_job_is_cancelled_though_its_agent_was_removed_and_is_back() {
 }
 
 #[tokio::test]
+async fn every_new_kind_of_job_in_a_batch_is_found_its_agents() {
+    // Two jobs without GPUs and two kinds with some, none of which was there before.
+    tell(&[Step::Batch { key: 0, shape: 4 }, Step::Batch { key: 1, shape: 1 }]).await;
+}
+
+#[tokio::test]
 async fn sweeping_ends_only_when_nothing_is_due() {
     // Box 2 parks with a job in its queue and falls silent; nothing else is due when its silence is.
     let silent = Step::Rounds { times: 3, ms: 10_000, silent: 0b00100 };

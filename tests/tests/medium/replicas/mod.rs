@@ -1,5 +1,6 @@
 //! A Redis with replicas: what is acknowledged, and what outlasts the loss of the master.
 
+mod cluster;
 mod durability;
 mod failover;
 

@@ -70,6 +70,18 @@ async fn a_repeated_claim_gets_the_same_leases_and_a_lower_one_nothing() {
 }
 
 #[tokio::test]
+async fn each_job_of_a_claim_has_a_lease_of_its_own() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    for _ in 0..3 {
+        world.pending(&process()).await;
+    }
+    let leases = world.claim(&agent, 4).await;
+    let ids: std::collections::BTreeSet<_> = leases.iter().map(|lease| &lease.lease_id).collect();
+    assert_eq!((leases.len(), ids.len()), (3, 3));
+}
+
+#[tokio::test]
 async fn a_lease_that_the_agent_never_heard_of_goes_back_and_costs_no_attempt() {
     let world = World::new().await;
     let agent = world.register("a", &facts()).await;

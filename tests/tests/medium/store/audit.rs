@@ -65,7 +65,7 @@ async fn a_pool_at_work_agrees_with_itself_and_an_audit_changes_nothing() {
 
 /// Commands that damage a pool, words separated by spaces; `@` stands for the prefix of its keys, and other words for what
 /// is in it.
-const DAMAGE: [(&str, &str); 34] = [
+const DAMAGE: [(&str, &str); 35] = [
     ("SREM @running RUNNING", "job RUNNING is running and not in that set"),
     ("SADD @scheduled RUNNING", "job RUNNING stands in the set scheduled and is running"),
     ("SADD @running ghost", "job ghost stands in the set running and has no record"),
@@ -76,6 +76,7 @@ const DAMAGE: [(&str, &str); 34] = [
     ("ZREM @due job:BOUND", "job BOUND is scheduled and will never be looked at again"),
     ("ZADD @due 9999999999999 job:RUNNING", "job RUNNING is running and would be looked at too late"),
     ("HDEL @live:a RUNNING", "job RUNNING is running on a, which does not hold it"),
+    ("HDEL @live:a RUNNING", "agent a holds something else than is counted"),
     ("ZREM @pending:CLASS WAITING", "job WAITING is pending and not in the queue of its class"),
     ("ZADD @pending:CLASS 7 WAITING", "job WAITING stands at another place of its queue than its order says"),
     ("ZADD @pending:CLASS 7 RUNNING", "job RUNNING stands in the queue of its class and is running"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use titan_api::{
+    agents::Facts,
     ids::JobId,
     jobs::{JobState, OnDependencyFailure, OnDisconnect, Reason, SubmitJob},
     output::{Encoding, Stream},
@@ -128,6 +129,44 @@ async fn a_failure_cancels_what_depends_on_it_down_the_line_unless_it_is_to_run_
     let (late, outcome) = world.submit(&after(&[&first], process())).await;
     assert_eq!(only(&outcome).state, JobState::Cancelled);
     assert_eq!(world.job(&late).await.reason, Some(Reason::DependencyFailed));
+}
+
+#[tokio::test]
+async fn a_job_that_is_tried_again_waits_again_for_what_it_depends_on() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (first, _) = world.bound(&SubmitJob { max_attempts: 1, ..process() }).await;
+    let (second, _) = world.submit(&after(&[&first], process())).await;
+    let retry = async |id| RetryJob { job: id }.run(&world.pool()).await.unwrap();
+    CancelJob { job: &second }.run(&world.pool()).await.unwrap();
+    assert_eq!(world.job(&second).await.waits_for, None);
+    assert_eq!(retry(&second).await, RetryOutcome::Done(JobState::Blocked));
+    assert_eq!(world.job(&second).await.waits_for, Some(1));
+    // What it waits for fails, so it is cancelled, and a retry alone changes nothing about that.
+    let lease = world.claim(&agent, 1).await.remove(0);
+    world.report(&agent, &lease, failed(1)).await;
+    world.claim(&agent, 4).await;
+    assert_eq!(world.state(&second).await, JobState::Cancelled);
+    assert_eq!(retry(&second).await, RetryOutcome::Done(JobState::Cancelled));
+    // Once that is tried again, the other waits for it again.
+    assert_eq!(retry(&first).await, RetryOutcome::Done(JobState::Scheduled));
+    assert_eq!(retry(&second).await, RetryOutcome::Done(JobState::Blocked));
+    let lease = world.claim(&agent, 1).await.remove(0);
+    assert_eq!(lease.job_id, first);
+    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+    assert!(matches!(world.state(&second).await, JobState::Scheduled | JobState::Pending));
+    assert_eq!(titan_tests::audit::findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn all_kinds_of_jobs_in_a_batch_find_their_agents() {
+    let world = World::new().await;
+    world.parked("a", &Facts { max_jobs: 8, ..super::world::with_gpus(&[24_576, 24_576]) }).await;
+    let specs = [process(), super::world::on_gpus(1, 1_000), super::world::on_gpus(2, 1_000)];
+    let jobs: Vec<_> = specs.iter().enumerate().map(|(i, spec)| NewJob::new(&id(&format!("kind-{i}")), spec)).collect();
+    let states: Vec<_> = accepted(&world, &jobs).await.into_iter().map(|job| job.state).collect();
+    assert_eq!(states, [JobState::Scheduled; 3]);
+    assert_eq!(titan_tests::audit::findings(&world.pool()).await, []);
 }
 
 #[tokio::test]

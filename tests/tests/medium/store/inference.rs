@@ -432,6 +432,9 @@ async fn an_upload_appends_for_the_current_lease_alone_and_no_answer_is_endless(
         o::AppendOutput { agent: &agent.id, lease, offset, data }.run(&world.pool()).await.unwrap()
     };
     let current = held(&lease);
+    assert_eq!(world.job(&id).await.started_at, None);
+    assert_eq!(append(&current, 0, b"").await, o::AppendOutcome::Appended(0));
+    assert!(world.job(&id).await.started_at.is_some(), "what uploads has begun");
     assert_eq!(append(&current, 0, b"data: 1").await, o::AppendOutcome::Appended(7));
     assert_eq!(append(&current, 0, b"data: 1").await, o::AppendOutcome::Appended(7));
     assert_eq!(append(&current, 9, b"x").await, o::AppendOutcome::Gap(7));
@@ -516,6 +519,32 @@ async fn a_ticket_that_is_brought_sixty_four_times_at_once_is_one_attempt() {
     assert!(matches!(outcomes[0], t::UseOutcome::Leased(_)), "{:?}", outcomes[0]);
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
     assert_eq!(world.agent(&agent).await.live_attempts, 1);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn tickets_that_are_asked_for_at_once_share_runs_and_none_gets_a_place_twice() {
+    let world = World::new().await;
+    let (agent, ..) = ticket(&world, 41).await;
+    let pool = world.pool();
+    let before = world.redis.command_counts().await;
+    let asking = (0..64).map(|n| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let (id, owner, spec) = (JobId::new(format!("at-once-{n}")).unwrap(), format!("key-{n}"), request("llama"));
+            let (id, owner, spec) = (&id, owner.as_str(), &spec);
+            let issue = t::Issue { id, owner, spec, session: None, hold_ms: 15_000, most: 1, explain: false };
+            let outcomes = [issue.run(&pool).await.unwrap(), issue.run(&pool).await.unwrap()];
+            let is_issued = matches!(outcomes[0], t::IssueOutcome::Issued(_));
+            // Whoever has one is told so, and of the others none is told that it has.
+            assert_eq!(matches!(outcomes[1], t::IssueOutcome::TooMany(_)), is_issued, "{outcomes:?}");
+            is_issued
+        })
+    });
+    let issued = join_all(asking).await.into_iter().filter(|issued| *issued.as_ref().unwrap()).count();
+    assert_eq!((issued, world.agent(&agent).await.live_attempts), (40, 41));
+    let runs = world.redis.command_counts().await.since(&before).of("evalsha").calls;
+    assert!(runs < 64, "{runs} runs for 128 calls");
     assert_eq!(findings(&world.pool()).await, []);
 }
 

@@ -22,6 +22,7 @@ pub(crate) const PARKED_MS: u64 = 20_000;
 
 pub(crate) struct World<R = RedisServer> {
     pub(crate) redis: R,
+    store: Store,
     pool: Pool,
     pub(crate) now_ms: Cell<i64>,
     jobs: Cell<u64>,
@@ -142,12 +143,22 @@ impl World<Cluster> {
 impl<R> World<R> {
     /// A world on another installation of Redis.
     pub(crate) fn on(redis: R, store: &Store) -> Self {
-        Self { redis, pool: store.pool(&PoolName::default()), now_ms: Cell::new(START_MS), jobs: Cell::new(0) }
+        Self {
+            redis,
+            store: store.clone(),
+            pool: store.pool(&PoolName::default()),
+            now_ms: Cell::new(START_MS),
+            jobs: Cell::new(0),
+        }
     }
 
     /// The pool at the world's time.
     pub(crate) fn pool(&self) -> Pool {
         self.pool.at(self.now_ms.get())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     pub(crate) fn pass_ms(&self, ms: i64) {

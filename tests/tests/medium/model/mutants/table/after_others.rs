@@ -76,9 +76,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job that is tried again waits for nothing",
-        find: "dependencies.restart(j)",
+        find: "event.job('retried', j)\ndependencies.restart(j)",
         times: 1,
-        replace: "queue.put(j)",
+        replace: "event.job('retried', j)\nqueue.put(j)",
         told: Told::Story(|| {
             let again = [Step::Cancel { job: 1 }, Step::Retry { job: 1 }];
             vec![submit(NOBODY, 0), wish(after_jobs(&[0]))].into_iter().chain(again).collect()

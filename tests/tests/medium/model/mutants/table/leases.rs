@@ -25,6 +25,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: Told::Story(|| after(running(), [submit(TWO_GPUS, 0), claim(Number::Same, false)])),
     },
     Mutant {
+        name: "jobs of one claim get the same lease",
+        find: "handed = handed + 1",
+        times: 1,
+        replace: "handed = 1",
+        told: Told::Story(|| vec![submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), claim(Number::Next, false)]),
+    },
+    Mutant {
         name: "a claim with a lower number is served",
         find: "number < a.claim",
         times: 1,

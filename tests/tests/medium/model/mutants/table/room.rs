@@ -4,6 +4,13 @@ use super::*;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "of the new kinds of jobs in a batch only one is found its agents",
+        find: "if looked_at >= SLICE then",
+        times: 1,
+        replace: "if looked_at > 0 then",
+        told: Told::Story(|| vec![Step::Batch { key: 0, shape: 4 }]),
+    },
+    Mutant {
         name: "a completed attempt keeps what it has reserved",
         find: "  agent.release(a, j.id)\n  job:put(j, 'lease_until', nil)\n  job:put(j, 'exit', 0)",
         times: 1,

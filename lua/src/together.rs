@@ -1,0 +1,153 @@
+//! Calls that come at the same time share runs of their script: making the parts of a script takes Redis as long as placing
+//! a job, so one run for many takes half as long as one for each.
+//!
+//! Nobody waits for others to come. A few runs of a pool are under way at once; what comes meanwhile is taken along by the
+//! next. Where a shared run comes to nothing, each caller runs the script for itself: it then hears what is wrong with its
+//! own call, and only that.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::Debug,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use titan_api::ids::PoolName;
+use tokio::{runtime::Handle, sync::oneshot};
+
+use crate::{Pool, Store, script::Args};
+
+/// Runs under way at once for a pool: enough that Redis need not wait for the next one.
+const RUNS: usize = 4;
+/// Calls in one run of a script.
+pub(crate) const CHUNK: usize = 32;
+
+/// A script that can run for several callers at once.
+pub(crate) trait Shared: Debug + Send + Sync + Sized + 'static {
+    /// The arguments that a run has once: only those who agree on them share one.
+    type Common: Debug + Clone + PartialEq + Send;
+    /// What each caller is told.
+    type Told: Debug + Send;
+
+    /// The callers of this process.
+    fn line(store: &Store) -> &Together<Self>;
+
+    /// Runs the script once; what each is to be told, or nothing if each has to run it for itself.
+    fn run(pool: &Pool, common: Self::Common, each: Vec<Args>) -> impl Future<Output = Option<Vec<Self::Told>>> + Send;
+}
+
+/// The callers of each pool that are under way in this process.
+#[derive(Debug)]
+pub(crate) struct Together<S: Shared>(Mutex<HashMap<PoolName, Line<S>>>);
+
+#[derive(Debug)]
+struct Line<S: Shared> {
+    runs: usize,
+    waiting: VecDeque<Waiting<S>>,
+}
+
+/// One caller that waits for the next run.
+#[derive(Debug)]
+struct Waiting<S: Shared> {
+    common: S::Common,
+    own: Args,
+    tell: oneshot::Sender<S::Told>,
+}
+
+/// What a caller does now.
+#[derive(Debug)]
+pub(crate) enum Turn<S: Shared> {
+    /// It runs the script; the next run begins when this is dropped.
+    Run(Running<S>),
+    /// It is told what came of it; an error says that it has to run the script for itself.
+    Wait(oneshot::Receiver<S::Told>),
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub(crate) struct Running<S: Shared>(Pool, std::marker::PhantomData<S>);
+
+impl<S: Shared> Default for Together<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<S: Shared> Default for Line<S> {
+    fn default() -> Self {
+        Self { runs: 0, waiting: VecDeque::new() }
+    }
+}
+
+impl<S: Shared> Together<S> {
+    /// Decides whether a call runs now or goes along with others.
+    pub(crate) fn enter(pool: &Pool, common: S::Common, own: Args) -> Turn<S> {
+        let mut lines = S::line(pool.store()).lock();
+        let line = lines.entry(pool.name().clone()).or_default();
+        if line.runs < RUNS {
+            line.runs += 1;
+            return Turn::Run(Running::of(pool));
+        }
+        let (tell, told) = oneshot::channel();
+        line.waiting.push_back(Waiting { common, own, tell });
+        Turn::Wait(told)
+    }
+
+    /// The callers of the next run, the first that came and those like it; none ends a run.
+    fn next(&self, pool: &PoolName) -> Vec<Waiting<S>> {
+        let mut lines = self.lock();
+        let Some(line) = lines.get_mut(pool) else { return Vec::new() };
+        // Whoever has gone needs no answer, and its call was never sent.
+        line.waiting.retain(|waiting| !waiting.tell.is_closed());
+        let Some(common) = line.waiting.front().map(|first| first.common.clone()) else {
+            line.runs -= 1;
+            if line.runs == 0 {
+                lines.remove(pool);
+            }
+            return Vec::new();
+        };
+        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        for waiting in line.waiting.drain(..) {
+            if taken.len() < CHUNK && waiting.common == common {
+                taken.push(waiting);
+            } else {
+                left.push_back(waiting);
+            }
+        }
+        line.waiting = left;
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PoolName, Line<S>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Shared> Running<S> {
+    fn of(pool: &Pool) -> Self {
+        Self(pool.clone(), std::marker::PhantomData)
+    }
+}
+
+impl<S: Shared> Drop for Running<S> {
+    fn drop(&mut self) {
+        let next = S::line(self.0.store()).next(self.0.name());
+        // Without a runtime the process ends: whoever waits is told so by the loss of its answer.
+        if let Some(common) = next.first().map(|first| first.common.clone())
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(run(self.0.clone(), common, next));
+        }
+    }
+}
+
+/// Runs the script for callers that waited. They may have gone, and that changes nothing for the others.
+async fn run<S: Shared>(pool: Pool, common: S::Common, waiting: Vec<Waiting<S>>) {
+    let running = Running::<S>::of(&pool);
+    let (each, tell): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.own, w.tell)).unzip();
+    if let Some(told) = S::run(&pool, common, each).await {
+        for (tell, told) in tell.into_iter().zip(told) {
+            let _ = tell.send(told);
+        }
+    }
+    drop(running);
+}

@@ -1,0 +1,141 @@
+//! Tickets: issued alone, beside how many signatures such a key makes on the same cores; and issued, used and ended.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{rand::SystemRandom, rsa, signature::RSA_PKCS1_SHA256};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use titan_api::{
+    inference::UsedTicket,
+    work::{Happening, HeldLease},
+};
+use titan_tests::{
+    bench::cpu_seconds, coordinator::Coordinator, protocol_agent::ProtocolAgent, relaying_agent::facts, wire::Wire,
+};
+use tokio::{task::JoinHandle, time::sleep};
+
+const TICKETS: usize = 2_000;
+/// Calls under way at once.
+const CALLS: usize = 12;
+/// Unused tickets that a key may have.
+const OF_A_KEY: usize = 16;
+/// Each has 256 places, and a place is kept for every ticket that is not used.
+const AGENTS: usize = 10;
+const SIGNING_FOR: Duration = Duration::from_secs(2);
+
+/// Agents that nobody calls, and the tasks in which they wait for work.
+struct Crowd {
+    agents: Vec<(ProtocolAgent, JoinHandle<()>)>,
+}
+
+pub(crate) async fn run(coordinator: &Coordinator) {
+    let crowd = Crowd::enter(coordinator).await;
+    alone(coordinator).await;
+    crowd.whole(coordinator).await;
+    for (_, waiting) in crowd.agents {
+        waiting.abort();
+    }
+}
+
+impl Crowd {
+    async fn enter(coordinator: &Coordinator) -> Self {
+        let mut facts = facts("ticketed");
+        facts.endpoint = Some("http://127.0.0.1:1".to_owned());
+        let token = coordinator.join_token().await;
+        let mut agents = Vec::new();
+        for number in 0..AGENTS {
+            let name = format!("ticketed-{number}");
+            let mut agent = ProtocolAgent::enter(&coordinator.anyone(), &token, &name, &facts).await;
+            let speaking = agent.clone();
+            let waiting = tokio::spawn(async move {
+                loop {
+                    agent.claim_requests(256, 10_000).await;
+                }
+            });
+            agents.push((speaking, waiting));
+        }
+        sleep(Duration::from_millis(500)).await;
+        Self { agents }
+    }
+
+    /// Issued, used by the agent, and ended.
+    async fn whole(&self, coordinator: &Coordinator) {
+        let (key, next, began) = (coordinator.api_key().await, AtomicUsize::new(0), Instant::now());
+        let calling = (0..CALLS).map(|_| async {
+            let mut wire = Wire::connect(&coordinator.address(), &key).await;
+            while next.fetch_add(1, Ordering::Relaxed) < TICKETS {
+                let (id, agent) = issue(&mut wire).await;
+                let (agent, _) = self.agents.iter().find(|(known, _)| known.id.as_str() == agent).unwrap();
+                let speaker = agent.speaker();
+                let path = format!("/api/v1/agents/{}/tickets/{id}/use", agent.id);
+                let used: UsedTicket = speaker.client.post(&path, &json!({})).await.unwrap();
+                let held = HeldLease { job_id: id.parse().unwrap(), attempt: used.attempt, lease_id: used.lease_id };
+                speaker.report(&held, Happening::Completed { result: None, usage: None }).await;
+            }
+        });
+        join_all(calling).await;
+        println!("tickets issued, used and ended: {:.0}/s", TICKETS as f64 / began.elapsed().as_secs_f64());
+    }
+}
+
+/// Issued, and left alone.
+async fn alone(coordinator: &Coordinator) {
+    let keys = join_all((0..TICKETS.div_ceil(OF_A_KEY)).map(|_| coordinator.api_key())).await;
+    let signatures = signatures();
+    let (next, keys) = (AtomicUsize::new(0), &keys);
+    let (cpu, began) = (cpu_seconds(coordinator.pid()), Instant::now());
+    let calling = (0..CALLS).map(|_| async {
+        let mut wire = Wire::connect(&coordinator.address(), "").await;
+        while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
+            wire.bearer(key);
+            for _ in 0..OF_A_KEY {
+                issue(&mut wire).await;
+            }
+        }
+    });
+    join_all(calling).await;
+    let (seconds, cores) = (began.elapsed().as_secs_f64(), cores() as f64);
+    let rate = (keys.len() * OF_A_KEY) as f64 / seconds;
+    let cpu_us = (cpu_seconds(coordinator.pid()).unwrap_or_default() - cpu.unwrap_or_default()) * 1e6 / rate / seconds;
+    println!(
+        "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these \
+         cores; of the {cpu_us:.0} us of the coordinator's CPU for each, signing is {:.2} (to be at least 0.8)",
+        rate / signatures,
+        cores * 1e6 / signatures / cpu_us
+    );
+}
+
+/// The ticket's id, and the agent that it is for.
+async fn issue(wire: &mut Wire) -> (String, String) {
+    let wish = json!({"client_id": "bench", "model": "ticketed"});
+    let routed: Value = wire.post("/api/v1/inference/request", &wish).await;
+    assert_eq!(routed["mode"], "direct", "{routed}");
+    let text = |name: &str| routed[name].as_str().unwrap().to_owned();
+    (text("request_id"), text("agent_id"))
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().unwrap().get()
+}
+
+/// Signatures a second of all cores, by the library that the coordinator signs with.
+fn signatures() -> f64 {
+    let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
+    let sign = || {
+        let (random, began, mut made) = (SystemRandom::new(), Instant::now(), 0);
+        let mut signature = vec![0; key.public_modulus_len()];
+        while began.elapsed() < SIGNING_FOR {
+            key.sign(&RSA_PKCS1_SHA256, &random, b"as long as a ticket is, about", &mut signature).unwrap();
+            made += 1;
+        }
+        f64::from(made) / began.elapsed().as_secs_f64()
+    };
+    thread::scope(|scope| {
+        let signing: Vec<_> = (0..cores()).map(|_| scope.spawn(sign)).collect();
+        signing.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
