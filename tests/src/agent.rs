@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use nix::{
 
 use crate::{
     binaries::program,
+    namespace::Namespace,
     process::{Process, clean},
 };
 
@@ -41,16 +43,29 @@ pub struct Agent {
     options: AgentOptions,
     folder: PathBuf,
     log: PathBuf,
+    namespace: Option<Arc<Namespace>>,
 }
 
 impl Agent {
     /// Starts one; it may not have joined yet. Its log and its state go to `folder`.
     #[must_use]
     pub fn start(folder: &Path, options: AgentOptions) -> Self {
+        Self::start_in(None, folder, options)
+    }
+
+    /// The same in a network of its own.
+    #[must_use]
+    pub fn start_in(namespace: Option<Arc<Namespace>>, folder: &Path, options: AgentOptions) -> Self {
         let log = folder.join(format!("{}.log", options.id));
         let folder = folder.join(&options.id);
-        let process = spawn(&options, &folder, &log);
-        Self { process, options, folder, log }
+        let process = spawn(&options, &folder, &log, namespace.as_deref());
+        Self { process, options, folder, log, namespace }
+    }
+
+    /// Where its state is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Its id.
@@ -72,7 +87,7 @@ impl Agent {
     /// Starts it again with the state that it had, after [`Agent::kill`] or [`Agent::stop`].
     pub fn restart(&mut self) {
         self.kill();
-        self.process = spawn(&self.options, &self.folder, &self.log);
+        self.process = spawn(&self.options, &self.folder, &self.log, self.namespace.as_deref());
     }
 
     /// Asks it to shut down (SIGTERM) and waits until it has.
@@ -103,7 +118,7 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(options: &AgentOptions, folder: &Path, log: &Path) -> Process {
+fn spawn(options: &AgentOptions, folder: &Path, log: &Path, namespace: Option<&Namespace>) -> Process {
     let mut command = Command::new(program("titan-agent"));
     clean(&mut command)
         .env("TITAN_COORDINATOR", options.coordinators.join(","))
@@ -119,5 +134,10 @@ fn spawn(options: &AgentOptions, folder: &Path, log: &Path) -> Process {
         .env("TITAN_PROBE_BACKENDS", "false")
         .env("LOG_FORMAT", "json")
         .envs(&options.settings);
-    Process::spawn(&options.id, &mut command, log)
+    let (id, log) = (options.id.clone(), log.to_owned());
+    let start = move || Process::spawn(&id, &mut command, &log);
+    match namespace {
+        Some(namespace) => namespace.run(start),
+        None => start(),
+    }
 }

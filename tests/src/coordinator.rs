@@ -78,6 +78,12 @@ impl Coordinator {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A client without credentials.
     #[must_use]
     pub fn anyone(&self) -> Client {

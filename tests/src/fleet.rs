@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
 };
 
 use tempfile::TempDir;
@@ -14,6 +15,7 @@ use titan_api::{
 use crate::{
     agent::{Agent, AgentOptions},
     coordinator::{Coordinator, CoordinatorOptions, client},
+    namespace::Namespace,
     proxy::Proxy,
     redis::RedisServer,
     wait::eventually,
@@ -27,6 +29,7 @@ pub struct FleetPlan {
     coordinators: usize,
     agents: usize,
     proxies: bool,
+    hidden: Option<Vec<u16>>,
     coordinator_settings: BTreeMap<String, String>,
     agent_settings: BTreeMap<String, String>,
 }
@@ -38,6 +41,7 @@ impl Default for FleetPlan {
             coordinators: 1,
             agents: 2,
             proxies: false,
+            hidden: None,
             coordinator_settings: BTreeMap::new(),
             agent_settings: BTreeMap::new(),
         }
@@ -71,6 +75,14 @@ impl FleetPlan {
     #[must_use]
     pub fn proxies(mut self) -> Self {
         self.proxies = true;
+        self
+    }
+
+    /// Every agent is in a network of its own, in which nothing reaches it: it can only call the coordinators, and what listens
+    /// on these ports of 127.0.0.1.
+    #[must_use]
+    pub fn hidden(mut self, ports: &[u16]) -> Self {
+        self.hidden = Some(ports.to_vec());
         self
     }
 
@@ -188,8 +200,19 @@ impl Fleet {
             join_token: self.coordinators[0].join_token().await,
             settings: self.plan.agent_settings.clone().into_iter().chain(settings).collect(),
         };
-        self.agents.push(Agent::start(self.folder.path(), options));
+        let namespace = self.namespace().await;
+        self.agents.push(Agent::start_in(namespace, self.folder.path(), options));
         self.agents.last_mut().expect("it was just added")
+    }
+
+    /// A network for an agent, if the plan wants one.
+    async fn namespace(&self) -> Option<Arc<Namespace>> {
+        let ports = self.plan.hidden.as_ref()?;
+        let namespace = Namespace::new().unwrap();
+        for port in self.coordinators.iter().map(Coordinator::port).chain(ports.iter().copied()) {
+            namespace.forward(port).await;
+        }
+        Some(Arc::new(namespace))
     }
 
     /// Waits until the coordinator sees an agent in that state.

@@ -21,6 +21,7 @@ pub mod commands;
 pub mod coordinator;
 pub mod fleet;
 pub mod llama;
+pub mod namespace;
 pub mod nvml;
 pub mod ports;
 pub mod process;

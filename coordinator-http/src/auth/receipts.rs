@@ -13,10 +13,10 @@ use super::{jws, proof::public_key_bytes};
 /// Whether a report has no receipt, or one that this agent has signed for what the report says.
 ///
 /// What model was asked for only the store knows, which compares it.
-pub(crate) fn is_good(report: &Report, agent: &AgentId, public_key: Option<&str>) -> bool {
+pub(crate) fn is_good(report: &Report, agent: &AgentId, public_key: &str) -> bool {
     let Some(receipt) = &report.receipt else { return true };
     let Happening::Completed { usage: Some(usage), .. } = &report.event else { return false };
-    let key = public_key.and_then(public_key_bytes).and_then(|key| ParsedPublicKey::new(&ED25519, key).ok());
+    let key = public_key_bytes(public_key).and_then(|key| ParsedPublicKey::new(&ED25519, key).ok());
     let claims = jws::verify::<Receipt>(receipt, Receipt::TYP, |_| key.as_ref());
     claims.is_ok_and(|claims| claims.iss == *agent && claims.sub == report.lease.job_id && claims.usage == *usage)
 }
@@ -49,11 +49,8 @@ mod tests {
     }
 
     fn report(receipt: String) -> Report {
-        let lease = HeldLease {
-            job_id: JobId::new("job-1").unwrap(),
-            attempt: 1,
-            lease_id: LeaseId::new("lease-1").unwrap(),
-        };
+        let lease =
+            HeldLease { job_id: JobId::new("job-1").unwrap(), attempt: 1, lease_id: LeaseId::new("lease-1").unwrap() };
         let usage = Usage { completion_tokens: Some(5), ..Usage::default() };
         let event = Happening::Completed { result: None, usage: Some(usage) };
         Report { receipt: Some(receipt), ..Report::new(lease, event) }
@@ -64,10 +61,10 @@ mod tests {
         let (pair, other) = (Ed25519KeyPair::generate().unwrap(), Ed25519KeyPair::generate().unwrap());
         let key = URL_SAFE_NO_PAD.encode(pair.public_key());
         let agent = AgentId::new("box").unwrap();
-        let good = |report: &Report| is_good(report, &agent, Some(&key));
+        let good = |report: &Report| is_good(report, &agent, &key);
         let right = report(signed(&pair, &header(), &claims()));
         assert!(good(&right));
-        assert!(!is_good(&right, &agent, None) && !is_good(&right, &AgentId::new("other").unwrap(), Some(&key)));
+        assert!(!is_good(&right, &agent, "") && !is_good(&right, &AgentId::new("other").unwrap(), &key));
         let mut wrong = vec![signed(&other, &header(), &claims()), String::new(), "a.b.c".to_owned()];
         for (name, value) in
             [("iss", json!("other")), ("sub", json!("job-2")), ("usage", json!({})), ("model", json!(1))]

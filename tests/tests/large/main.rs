@@ -3,9 +3,12 @@
 
 mod agents;
 mod clients;
+mod crashes;
+mod direct;
 mod docs_page;
 mod helpers;
 mod inference;
+mod models;
 mod outages;
 mod output;
 mod replicas;

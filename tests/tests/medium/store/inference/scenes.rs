@@ -60,7 +60,7 @@ pub(super) async fn nobody_begins_what_nobody_waits_for(world: World) {
 pub(super) async fn a_ticket_is_used_once_by_its_own_agent(world: World) {
     let (agent, id, outcome) = ticket(&world, 8).await;
     assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
-    let other = world.serving("b", &[model("llama", 4)]).await;
+    let other = world.register("b", &serving(&[model("llama", 4)])).await;
     let [second, third] = ["second", "third"].map(|name| JobId::new(name).unwrap());
     assert!(matches!(issue(&world, &second).await, t::IssueOutcome::Issued(_)));
     assert_eq!(issue(&world, &third).await, t::IssueOutcome::TooMany(15_000));
@@ -76,7 +76,10 @@ pub(super) async fn a_ticket_is_used_once_by_its_own_agent(world: World) {
 
 pub(super) async fn a_place_is_kept_for_a_while_and_counts_against_nobody(world: World) {
     let (agent, id, _) = ticket(&world, 1).await;
-    world.pass_ms(15_001);
+    world.pass_ms(14_000);
+    world.beat(&agent, &[]).await;
+    assert_eq!(world.state(&id).await, JobState::Scheduled);
+    world.pass_ms(1_001);
     world.sweep().await;
     let agent_now = world.agent(&agent).await;
     assert_eq!((agent_now.live_attempts, agent_now.breaker.failures), (0, 0));
@@ -162,7 +165,8 @@ async fn a_long_name_of_a_model_is_cut_between_letters_in_lists() {
     let agent = world.register("a", &reachable(&[model(&name, 4)])).await;
     world.claim_both(&agent, 0, 8).await;
     let (id, spec) = (JobId::new("ticket").unwrap(), request(&name));
-    let issue = t::Issue { id: &id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
+    let issue =
+        t::Issue { id: &id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
     let outcome = issue.run(&world.pool()).await.unwrap();
     assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
     let list = j::ListJobs { state: None, agent: None, label: None, after: None, limit: 10 };

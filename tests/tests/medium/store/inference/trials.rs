@@ -40,7 +40,11 @@ pub(super) async fn a_model_is_asked_for_a_word(world: World) {
         let lease = probed(&world, &agent, &other).await;
         let asked = lease.inference.clone().unwrap();
         assert_eq!((asked.model.as_str(), asked.route), ("llama", InferenceRoute::ChatCompletions));
-        assert!(asked.body.contains(r#""max_tokens":1"#) && asked.body.contains(r#""model":"llama""#), "{}", asked.body);
+        assert!(
+            asked.body.contains(r#""max_tokens":1"#) && asked.body.contains(r#""model":"llama""#),
+            "{}",
+            asked.body
+        );
         let probe = world.job(&lease.job_id).await;
         assert_eq!((probe.submitted_by.as_str(), probe.max_attempts), ("titan", 1));
         assert_eq!(world.report(&agent, &lease, answered(1, 10)).await, Answer::Accepted {});
@@ -78,7 +82,7 @@ pub(super) async fn a_probe_that_is_lost_takes_offline_again(world: World) {
 
 pub(super) async fn requests_are_trials_one_at_a_time_and_tickets_are_none(world: World) {
     let llama = [model("llama", 4)];
-    let agent = world.register_run("a", "first", &reachable(&llama), &[]).await;
+    let agent = world.register_run("a", "before", &reachable(&llama), &[]).await;
     world.claim_both(&agent, 0, 8).await;
     let late = JobId::new("late").unwrap();
     assert!(matches!(issue(&world, &late).await, t::IssueOutcome::Issued(_)));

@@ -113,7 +113,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::memory_for_a_model_is_kept_once;
     "an alias has places of its own": "return model and model.of or name" => "return name",
         scenes::an_alias_has_no_places_of_its_own;
-    "prompts and answers are kept": "if j.keeps and pool.now >= j.ended + j.keeps then" => "if false then",
+    "prompts and answers are kept": "  ending.drop_output(j)\n  redis.call('DEL', key('prompt', j.id))" => "",
         scenes::what_was_asked_is_forgotten;
     "an agent without processes is not probed": "return j, devices, request_to(model)" => "return nil",
         trials::a_model_is_asked_for_a_word;
