@@ -135,7 +135,7 @@ fn spawn(options: &AgentOptions, folder: &Path, log: &Path, namespace: Option<&N
         .env("LOG_FORMAT", "json")
         .envs(&options.settings);
     let (id, log) = (options.id.clone(), log.to_owned());
-    let start = move || Process::spawn(&id, &mut command, &log);
+    let mut start = move || Process::spawn(&id, &mut command, &log);
     match namespace {
         Some(namespace) => namespace.run(start),
         None => start(),

@@ -5,11 +5,11 @@
   KEYS[2]  absent    none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  now_ms    integer, or "" for Redis TIME (tests pass their own)
   ARGV[2…] tickets   11 each, at most 32: owner (who asks: the id of an API key, or admin), job (the id that the ticket and its
-                     attempt get), class (JSON {kind, model, gpus, labels}, as for jobs/submit), model, title (what lists of
-                     jobs show of the model), spec (JSON, as for jobs/submit), session (the conversation that the request
-                     belongs to, or ""), hold (milliseconds that the place is kept; 0 if none is to be), most (unused tickets
-                     that the owner may have), served ("1" if it is known that some agent serves the model), and explain ("1" to
-                     explain the choice)
+                     attempt get), class (JSON {kind, model, gpus, labels}, as for jobs/submit), model, spec (JSON, as for
+                     jobs/submit), session (the conversation that the request belongs to, or ""), hold (milliseconds that the
+                     place is kept; 0 if none is to be), most (unused tickets that the owner may have), served ("1" if it is
+                     known that some agent serves the model), explain ("1" to explain the choice), and title (what lists of
+                     jobs show of the model)
 
   Returns  {"answered", {answer…}} | {"no_pool"} | {"newer_schema"}; an answer is one of these:
            | {"issued", agent, endpoint, score, explanation} | {"unreachable", agent, score, explanation}: the best agent can't
@@ -27,9 +27,9 @@ if refused then
 end
 
 local function read(at)
-  local session = ARGV[at + 6]
+  local session = ARGV[at + 5]
   return { id = ARGV[at + 1], class = class.id_of(ARGV[at + 2]), kind = 'inference', model = ARGV[at + 3], gpus = 0, vram = 0,
-    ram = 0, cpus = 0, prio = 0, max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = ARGV[at + 4],
+    ram = 0, cpus = 0, prio = 0, max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = ARGV[at + 10],
     backoff = 0, owner = ARGV[at], is_new = true, session = session ~= '' and session or nil }
 end
 
@@ -63,32 +63,32 @@ local function issue(at)
     return repeated
   end
   local j, spec, unused = read(at), ARGV[at + 2], key('tickets', ARGV[at])
-  local wait = too_many(unused, tonumber(ARGV[at + 8]))
+  local wait = too_many(unused, tonumber(ARGV[at + 7]))
   if wait then
     return { 'too_many', wait }
   end
   local a, devices = place.find(j)
-  if not a and ARGV[at + 9] ~= '1' and not is_served(j) then
+  if not a and ARGV[at + 8] ~= '1' and not is_served(j) then
     return { 'survey' }
   end
   if class.use(j.class, spec) then
     members.settle(j.class)
     a, devices = place.find(j)
   end
-  local explanation = ARGV[at + 10] == '1' and explain.survey(j, spec) or {}
+  local explanation = ARGV[at + 9] == '1' and explain.survey(j, spec) or {}
   if not a then
     return { 'busy', explanation }
   end
   local score, endpoint = string.format('%.6f', rank.score(a, j)), agent.caps(a).endpoint
-  if not endpoint or tonumber(ARGV[at + 7]) == 0 then
+  if not endpoint or tonumber(ARGV[at + 6]) == 0 then
     return { 'unreachable', a.id, score, explanation }
   end
   j.ticket = a.id
   job:adopt(j)
-  redis.call('SET', key('spec', j.id), ARGV[at + 5])
+  redis.call('SET', key('spec', j.id), ARGV[at + 4])
   redis.call('ZADD', key('jobs'), '0', j.id)
-  redis.call('ZADD', unused, int(pool.now + ARGV[at + 7]), j.id)
-  binding.bind(j, a, devices, tonumber(ARGV[at + 7]))
+  redis.call('ZADD', unused, int(pool.now + ARGV[at + 6]), j.id)
+  binding.bind(j, a, devices, tonumber(ARGV[at + 6]))
   return { 'issued', a.id, endpoint, score, explanation }
 end
 

@@ -120,13 +120,13 @@ impl Issue<'_> {
             .push(self.id.as_str())
             .push(class_of(self.spec))
             .push(model_of(self.spec))
-            .push(title(self.spec))
             .push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?)
             .push(self.session.unwrap_or_default())
             .push(self.hold_ms)
             .push(self.most)
             .push(flag(served))
-            .push(flag(self.explain));
+            .push(flag(self.explain))
+            .push(title(self.spec));
         Ok(args)
     }
 }
