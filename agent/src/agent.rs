@@ -278,7 +278,8 @@ impl Agent {
         self.attempts.alone(&held).await;
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);
-        let end = self.executor.run(&lease, orders, kill_grace, |sign| self.seen(&lease.lease_id, sign)).await;
+        let note = trace.as_ref().map(Trace::note);
+        let end = self.executor.run(&lease, note, orders, kill_grace, |sign| self.seen(&lease.lease_id, sign)).await;
         if let Some(trace) = trace {
             trace.end(&held, self.link.session().agent_id.as_ref(), end.as_ref());
         }
@@ -301,7 +302,11 @@ impl Agent {
             let agent = Arc::clone(self);
             tokio::spawn(async move {
                 let (lease, has_devices) = (left.lease().clone(), left.has_devices());
+                let trace = agent.tracer.taken_over(left.owed.trace.clone());
                 let end = agent.executor.resume(left, orders, |sign| agent.seen(&lease.lease_id, sign)).await;
+                if let Some(trace) = trace {
+                    trace.end(&lease, agent.link.session().agent_id.as_ref(), end.as_ref());
+                }
                 agent.conclude(&lease, has_devices, end);
             });
         }

@@ -198,6 +198,11 @@ pub struct RunArgs {
     #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
 
+    /// File for log lines, instead of the standard error. At 10 MB it becomes `FILE.1`, and so on up to `FILE.5`; only the
+    /// agent's account may read them.
+    #[arg(long, env = "LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
     /// GPUs and the like that the agent cannot find by itself; only in the file.
     #[arg(skip)]
     #[serde(rename = "accelerator")]

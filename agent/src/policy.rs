@@ -122,6 +122,7 @@ mod tests {
             cpus: 0.0,
             disconnect_grace_ms: 0,
             traceparent: None,
+            tracestate: None,
         }
     }
 

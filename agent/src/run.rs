@@ -44,7 +44,7 @@ const TIDY: Duration = Duration::from_secs(2);
 /// Its settings are wrong, or it cannot join or register.
 pub(crate) fn run(args: &RunArgs, reexec: Reexec) -> anyhow::Result<ExitCode> {
     let args = args.clone().with_file()?;
-    logging::start(args.log_format, args.log_level.as_deref().unwrap_or("info"))?;
+    logging::start(args.log_format, args.log_level.as_deref().unwrap_or("info"), args.log_file.as_deref())?;
     let config = Config::check(&args)?;
     // One thread runs everything: an agent that waits costs next to nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()

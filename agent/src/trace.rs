@@ -1,16 +1,23 @@
-//! An attempt's place in a trace: told to the job, and to the collector when the attempt has ended.
+//! An attempt's place in a trace: told to the job, and to the collector when the attempt has ended. It is noted on disk, so that
+//! an agent that takes the attempt over can tell of it too.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 use titan_api::{
     ids::AgentId,
-    trace::Traceparent,
+    trace::{Traceparent, Tracestate, lenient_state},
     work::{Happening, HeldLease, Lease},
 };
 use titan_telemetry::{Exporter, Kind, Moment, Service, Settings, Span, Value, random_span_id};
 
+use crate::clock;
+
 /// How long the end of the agent waits for the collector.
 const LAST_SPANS: Duration = Duration::from_secs(2);
+/// No attempt began later: the note of one that says so is broken.
+const FAR_MS: u64 = 1 << 45;
 
 /// What tells a collector of attempts, if there is one.
 #[derive(Debug)]
@@ -20,9 +27,20 @@ pub(crate) struct Tracer(Option<Exporter>);
 #[derive(Debug)]
 pub(crate) struct Trace {
     exporter: Exporter,
-    place: Traceparent,
-    parent: u64,
+    note: Note,
     began: Moment,
+    is_taken_over: bool,
+}
+
+/// What has to be known of it to tell of its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    place: Traceparent,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient_state")]
+    state: Option<Tracestate>,
+    parent: u64,
+    /// On the clock on the wall, milliseconds since the epoch.
+    began_ms: u64,
 }
 
 impl Tracer {
@@ -41,7 +59,17 @@ impl Tracer {
         let exporter = self.0.clone()?;
         let place = given.caused_by(random_span_id());
         lease.traceparent = Some(place);
-        Some(Trace { exporter, place, parent: given.span_id, began: Moment::now() })
+        let began = Moment::now();
+        let began_ms = began.wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, clock::millis);
+        let note = Note { place, state: lease.tracestate.clone(), parent: given.span_id, began_ms };
+        Some(Trace { exporter, note, began, is_taken_over: false })
+    }
+
+    /// Goes on with an attempt of an earlier run, if that told of it.
+    pub(crate) fn taken_over(&self, note: Option<Note>) -> Option<Trace> {
+        let (note, exporter) = (note?, self.0.clone()?);
+        let began = Moment::at(SystemTime::UNIX_EPOCH + Duration::from_millis(note.began_ms.min(FAR_MS)));
+        Some(Trace { exporter, note, began, is_taken_over: true })
     }
 
     /// Sends what waits to be sent, if that does not take long.
@@ -53,6 +81,11 @@ impl Tracer {
 }
 
 impl Trace {
+    /// What is to be written down of it.
+    pub(crate) fn note(&self) -> Note {
+        self.note.clone()
+    }
+
     /// Nothing of the attempt runs any more.
     pub(crate) fn end(self, lease: &HeldLease, agent: Option<&AgentId>, end: Option<&Happening>) {
         let mut attributes: Vec<(&'static str, Value)> =
@@ -60,12 +93,16 @@ impl Trace {
         attributes.extend(agent.map(|id| ("agent.id", id.as_str().into())));
         let (outcome, error) = outcome(end);
         attributes.push(("outcome", outcome.into()));
+        if self.is_taken_over {
+            attributes.push(("attempt.taken_over", "true".into()));
+        }
         if let Some(Happening::Failed { exit_code: Some(code), .. }) = end {
             attributes.push(("process.exit.code", i64::from(*code).into()));
         }
         self.exporter.push(Span {
-            place: self.place,
-            parent: Some(self.parent),
+            place: self.note.place,
+            state: self.note.state,
+            parent: Some(self.note.parent),
             name: "attempt".to_owned(),
             kind: Kind::Consumer,
             began: self.began.wall(),

@@ -286,7 +286,7 @@ pub struct Agent {
     /// Each GPU with its effective free memory, megabytes.
     #[serde(default)]
     pub gpus: Vec<AgentGpu>,
-    /// The job that it is kept free for, since that was passed over for long; what is more urgent it takes all the same.
+    /// The job that it keeps room for, since that was passed over for long: nothing else gets that but what is more urgent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<crate::ids::JobId>,
     /// How its models have served.

@@ -29,7 +29,10 @@ pub use self::{
     reply::Reply,
     trouble::{advice_for, date_of},
 };
-use crate::problem::{Problem, ProblemType};
+use crate::{
+    problem::{Problem, ProblemType},
+    trace::TraceContext,
+};
 
 /// Longest reply that is read into memory: 16 MiB.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
@@ -108,13 +111,14 @@ pub struct Client {
     base: String,
     bearer: Option<String>,
     pool: Option<String>,
+    trace: Option<TraceContext>,
 }
 
 impl Client {
     /// A client for the coordinator at `base`, for example `http://127.0.0.1:8080`.
     #[must_use]
     pub fn new(http: reqwest::Client, base: &str) -> Self {
-        Self { http, base: base.trim_end_matches('/').to_owned(), bearer: None, pool: None }
+        Self { http, base: base.trim_end_matches('/').to_owned(), bearer: None, pool: None, trace: None }
     }
 
     /// The same client with a bearer.
@@ -128,6 +132,13 @@ impl Client {
     #[must_use]
     pub fn with_pool(mut self, pool: impl Into<String>) -> Self {
         self.pool = Some(pool.into());
+        self
+    }
+
+    /// The same client, whose jobs are part of a trace.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
         self
     }
 
@@ -227,9 +238,13 @@ async fn read<R: DeserializeOwned>(response: Response) -> Result<R, ClientError>
 /// Reads a body and keeps its text.
 async fn read_exact<R: DeserializeOwned>(response: Response) -> Result<Reply<R>, ClientError> {
     let (url, status) = (response.url().to_string(), response.status());
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_page = kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
     let body = bounded_body(response).await?;
-    Reply::parse(body)
-        .map_err(|e| ClientError::Unexpected { url, status: format!("{status} with a body that cannot be read ({e})") })
+    Reply::parse(body).map_err(|e| {
+        let what = if is_page { "a page for browsers".to_owned() } else { format!("a body that cannot be read ({e})") };
+        ClientError::Unexpected { url, status: format!("{status} with {what}") }
+    })
 }
 
 async fn bounded_body(mut response: Response) -> Result<Vec<u8>, ClientError> {

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::jobs::{JobState, Reason};
+use crate::{
+    jobs::{JobState, Reason},
+    time::Timestamp,
+};
 
 /// Which stream a chunk was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -13,6 +16,15 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+/// From when on output is wanted, by when it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// From that time on.
+    At(Timestamp),
+    /// So many milliseconds before now, both on the clock of Redis.
+    LastMs(u64),
 }
 
 /// How `data` holds its bytes.

@@ -1,11 +1,27 @@
-//! `traceparent` (W3C Trace Context): of which trace something is a part, and what caused it.
+//! `traceparent` and `tracestate` (W3C Trace Context): of which trace something is a part, what caused it, and what tracing
+//! systems say of it to themselves.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The name of the header, and in capitals of the variable that a job finds it in.
 pub const TRACEPARENT: &str = "traceparent";
+
+/// The name of the header beside it, and in capitals of the variable.
+pub const TRACESTATE: &str = "tracestate";
+/// Longest `tracestate` that is passed on, and how many entries it may have.
+const STATE_BYTES: usize = 512;
+const STATE_ENTRIES: usize = 32;
+
+/// What caused something, and what goes with that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The place of the cause.
+    pub parent: Traceparent,
+    /// What tracing systems say of the trace to themselves.
+    pub state: Option<Tracestate>,
+}
 
 /// The place of something in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +89,70 @@ impl<'de> Deserialize<'de> for Traceparent {
     }
 }
 
+/// What tracing systems keep beside a [`Traceparent`]: `name=value` pairs, passed on as they came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Tracestate(String);
+
+/// It is no `tracestate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 32 different pairs like vendor=value, 512 bytes at most")]
+pub struct NoTracestate;
+
+impl Tracestate {
+    /// The pairs as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tracestate {
+    type Err = NoTracestate;
+
+    /// Empty entries and the spaces around entries are dropped.
+    fn from_str(text: &str) -> Result<Self, NoTracestate> {
+        let entries: Vec<_> =
+            text.split(',').map(|entry| entry.trim_matches([' ', '\t'])).filter(|entry| !entry.is_empty()).collect();
+        let mut names = BTreeSet::new();
+        let mut is_good = |entry: &str| {
+            let pair = entry.split_once('=');
+            pair.is_some_and(|(name, value)| is_name(name) && is_value(value) && names.insert(name.to_owned()))
+        };
+        let all_good =
+            !entries.is_empty() && entries.len() <= STATE_ENTRIES && entries.iter().all(|entry| is_good(entry));
+        let kept = entries.join(",");
+        if all_good && kept.len() <= STATE_BYTES { Ok(Self(kept)) } else { Err(NoTracestate) }
+    }
+}
+
+/// A name, or one of a tenant and one of a system with `@` between.
+fn is_name(name: &str) -> bool {
+    let is_part = |part: &str, most| {
+        let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'*' | b'/');
+        let begins = part.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        begins && part.len() <= most && part.bytes().all(rest)
+    };
+    match name.split_once('@') {
+        None => is_part(name, 256),
+        Some((tenant, system)) => is_part(tenant, 241) && is_part(system, 14),
+    }
+}
+
+fn is_value(value: &str) -> bool {
+    let is_printable = |b: u8| matches!(b, b' '..=b'~') && b != b'=';
+    (1..=256).contains(&value.len()) && value.bytes().all(is_printable)
+}
+
+/// Reads one that may be missing; a wrong one counts as missing.
+///
+/// # Errors
+/// Those of the format itself.
+pub fn lenient_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tracestate>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| text.parse().ok()))
+}
+
 /// Reads one that may be missing; a wrong one counts as missing, since work must not fail for it.
 ///
 /// # Errors
@@ -108,5 +188,24 @@ mod tests {
             assert_eq!(text.parse::<Traceparent>(), Err(NoTraceparent), "{text}");
         }
         assert!(GOOD.replace("b7ad", "+7ad").parse::<Traceparent>().is_err());
+    }
+
+    #[test]
+    fn a_tracestate_is_kept_as_it_came_or_not_at_all() {
+        let read = |text: &str| text.parse::<Tracestate>().map(|state| state.as_str().to_owned());
+        assert_eq!(
+            read("rojo=00f067aa0ba902b7, congo=t61rcWkgMzE ,,").as_deref(),
+            Ok("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE")
+        );
+        assert_eq!(read("fw529a3039@dt=FfYAAA,0a/b*c=!~ x").as_deref(), Ok("fw529a3039@dt=FfYAAA,0a/b*c=!~ x"));
+        let many = |n: usize| (0..n).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
+        assert!(read(&many(32)).is_ok());
+        let long = format!("a={}", "x".repeat(257));
+        let too_long = ["a", "b", "c"].map(|name| format!("{name}={}", "x".repeat(200))).join(",");
+        let wrong =
+            ["", ",", "a", "a=", "=a", "A=b", "a=b=c", "a=b,a=c", "a b=c", "@a=b", "a@=b", "a=\u{e9}", "a=b\nc=d"];
+        for text in wrong.into_iter().chain([&*many(33), &*long, &*too_long]) {
+            assert_eq!(read(text), Err(NoTracestate), "{text}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     inference::{InferenceSpec, Usage},
     jobs::{ProcessSpec, Reason},
     output::{Encoding, Stream},
-    trace::{self, Traceparent},
+    trace::{self, Traceparent, Tracestate},
 };
 
 /// An attempt that an agent holds, named the way every report names it.
@@ -63,6 +63,10 @@ pub struct Lease {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
     #[schema(value_type = Option<String>)]
     pub traceparent: Option<Traceparent>,
+    /// What tracing systems say of that trace to themselves, as the header of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient_state")]
+    #[schema(value_type = Option<String>)]
+    pub tracestate: Option<Tracestate>,
 }
 
 /// The body of `POST /api/v1/agents/{id}/heartbeat`.

@@ -3,6 +3,7 @@
 use titan_api::{
     client::{ClientError, OutputEvent, OutputNews},
     ids::JobId,
+    output::Since,
 };
 use tokio::time::Instant;
 
@@ -17,8 +18,17 @@ use crate::{
 pub struct Follower<'a> {
     session: &'a Session,
     job: &'a JobId,
-    last_event_id: Option<String>,
+    after: After,
     trouble: Trouble,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Default)]
+pub struct After {
+    /// After the event of that id.
+    pub event: Option<String>,
+    /// Or else with what was written from then on.
+    pub since: Option<Since>,
 }
 
 /// How one connection ended.
@@ -31,13 +41,13 @@ impl<'a> Follower<'a> {
     /// A follower at the start of the job's output.
     #[must_use]
     pub fn new(session: &'a Session, job: &'a JobId, patience: Patience) -> Self {
-        Self { session, job, last_event_id: None, trouble: Trouble::new(patience) }
+        Self { session, job, after: After::default(), trouble: Trouble::new(patience) }
     }
 
-    /// The same follower, which begins after the event of that id.
+    /// The same follower, which begins there.
     #[must_use]
-    pub fn after(self, last_event_id: Option<String>) -> Self {
-        Self { last_event_id, ..self }
+    pub fn after(self, after: After) -> Self {
+        Self { after, ..self }
     }
 
     /// Gives every event to `take`, until the job has ended and all was read.
@@ -63,8 +73,8 @@ impl<'a> Follower<'a> {
         &mut self,
         take: &mut impl FnMut(&OutputEvent) -> Result<(), Failure>,
     ) -> Result<Result<Ending, ClientError>, Failure> {
-        let last = self.last_event_id.as_deref();
-        let mut events = match self.session.client.output_events(self.job, last).await {
+        let After { event: last, since } = &self.after;
+        let mut events = match self.session.client.output_events(self.job, last.as_deref(), *since).await {
             Ok(events) => events,
             Err(error) => return Ok(Err(error)),
         };
@@ -72,7 +82,7 @@ impl<'a> Follower<'a> {
         loop {
             match events.next().await {
                 Ok(Some(event)) => {
-                    self.last_event_id = event.id.clone().or(self.last_event_id.take());
+                    self.after.event = event.id.clone().or(self.after.event.take());
                     self.trouble.is_over(self.session);
                     take(&event)?;
                     if matches!(event.what, OutputNews::End(_)) {

@@ -99,10 +99,9 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
     let before = arguments.iter().position(|argument| argument.to_str() == Some(word)).and_then(|at| at.checked_sub(1));
     let noun = before.and_then(|at| arguments[at].to_str()).and_then(|noun| command().find_subcommand(noun).cloned());
     let tip = match noun {
-        Some(noun) => meant(&MEANT_VERB, word)
-            .filter(|verb| noun.find_subcommand(verb).is_some())
+        Some(noun) => meant_verb(&noun, word)
             .map(|verb| format!("`titan {} {verb}` does that", noun.get_name()))
-            .or_else(|| of_the_fleet(noun.get_name(), word)),
+            .or_else(|| of_many(&noun, word)),
         None => meant(&MEANT, word).map(|meant| format!("`titan {meant}` does that")),
     };
     if let Some(tip) = tip {
@@ -112,11 +111,17 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
     error
 }
 
-/// `titan agent` is the daemon here; what is done to the pool's agents stands under `titan agents`.
-fn of_the_fleet(noun: &str, word: &str) -> Option<String> {
-    let verb = meant(&MEANT_VERB, word).unwrap_or(word);
-    let is_known = noun == "agent" && command().find_subcommand("agents")?.find_subcommand(verb).is_some();
-    is_known.then(|| format!("`titan agents {verb}` does that"))
+/// What a word means that is done to a thing, if that can be done.
+fn meant_verb(noun: &clap::Command, word: &str) -> Option<&'static str> {
+    meant(&MEANT_VERB, word).filter(|verb| noun.find_subcommand(verb).is_some())
+}
+
+/// `titan agent` is the program on a machine; what is done to machines is said of many.
+fn of_many(noun: &clap::Command, word: &str) -> Option<String> {
+    let many = command().find_subcommand(format!("{}s", noun.get_name()))?.clone();
+    let verb = many.find_subcommand(word).map(|verb| verb.get_name().to_owned());
+    let verb = verb.or_else(|| meant_verb(&many, word).map(str::to_owned))?;
+    Some(format!("`titan {} {verb}` does that", many.get_name()))
 }
 
 /// `titan submit echo hi` means a program, which stands after `--`.

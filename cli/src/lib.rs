@@ -40,6 +40,7 @@ pub mod stop;
 pub mod submit;
 pub mod sweep;
 pub mod target;
+mod trace;
 pub mod watch;
 
 use std::process::ExitCode;

@@ -136,7 +136,7 @@ fn absolute(file: Option<&PathBuf>) -> Result<Option<PathBuf>, Failure> {
 async fn check(name: &Name, saved: &Saved, global: &Global) -> Result<(), Failure> {
     let target = Target {
         url: saved.url.clone(),
-        origin: Origin::Flag,
+        origin: Origin::Argument,
         key: saved.key.clone().map(|key| (key, KeyOrigin::Flag)),
         pool: saved.pool.clone(),
         ca_file: saved.ca_file.clone(),

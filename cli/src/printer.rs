@@ -17,17 +17,24 @@ pub struct Printer<O, E> {
     stderr: E,
     attempt: Option<u32>,
     offset: u64,
+    /// Whether it begins wherever the first bytes stand.
+    begins_late: bool,
 }
 
 impl<O: Write, E: Write> Printer<O, E> {
     /// A printer that has written nothing yet.
     pub fn new(stdout: O, stderr: E) -> Self {
-        Self { stdout, stderr, attempt: None, offset: 0 }
+        Self { stdout, stderr, attempt: None, offset: 0, begins_late: false }
     }
 
     /// What came before this byte of this attempt was shown otherwise.
     pub fn begin_at(&mut self, attempt: u32, offset: u64) {
         (self.attempt, self.offset) = (Some(attempt), offset);
+    }
+
+    /// What comes before the first bytes is not wanted.
+    pub fn begin_late(&mut self) {
+        self.begins_late = true;
     }
 
     /// Writes what is new in an event.
@@ -40,7 +47,10 @@ impl<O: Write, E: Write> Printer<O, E> {
             OutputNews::Attempt(attempt) => self.enter_attempt(attempt.attempt),
             OutputNews::Gap(gap) => {
                 self.enter_attempt(gap.attempt)?;
-                self.skip_to(self.offset.saturating_add(gap.skipped_bytes))
+                let late = std::mem::take(&mut self.begins_late);
+                self.skip_to(self.offset.saturating_add(gap.skipped_bytes))?;
+                self.begins_late = late;
+                Ok(())
             }
             OutputNews::End(_) => Ok(()),
         }
@@ -94,7 +104,9 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     /// Says so if bytes before `offset` are missing.
     fn skip_to(&mut self, offset: u64) -> Result<(), Failure> {
-        if offset > self.offset {
+        if std::mem::take(&mut self.begins_late) {
+            self.offset = offset;
+        } else if offset > self.offset {
             let missing = offset - self.offset;
             writeln!(self.stderr, "[titan: {missing} bytes of the output are missing here; they are kept no more]")?;
             self.offset = offset;

@@ -15,6 +15,7 @@ use crate::{
     render::style::Style,
     settings::{Format, Global},
     target::{KeyOrigin, Origin, Target},
+    trace,
 };
 
 /// Without a byte for this long a connection counts as broken; the coordinator sends something every 15 s.
@@ -52,7 +53,8 @@ impl Session {
     /// # Errors
     /// [`Failure`] if a setting is unusable.
     pub fn to(target: Target, global: &Global) -> Result<Self, Failure> {
-        let mut client = connect_trusting(&target.url, target.ca_file.as_deref())?;
+        let client = connect_trusting(&target.url, target.ca_file.as_deref())?;
+        let mut client = client.with_trace(trace::of_environment());
         if let Some(pool) = &target.pool {
             client = client.with_pool(pool.as_str());
         }
@@ -141,13 +143,17 @@ impl Session {
                 }
                 problem => self.hint_refused(problem),
             },
-            ClientError::Unexpected { .. } => Some(format!("check that {} is a coordinator", self.client.base())),
+            ClientError::Unexpected { .. } => Some(format!(
+                "check that {} is the URL of a coordinator, without a path, and that no proxy answers in its place",
+                self.client.base()
+            )),
         }
     }
 
     fn hint_unreachable(&self) -> String {
         match &self.origin {
             Origin::Flag => "check --url, and that the coordinator runs; `titan doctor` looks closer".to_owned(),
+            Origin::Argument => "check the URL, and that the coordinator runs; --no-check keeps it unseen".to_owned(),
             Origin::Variable => {
                 "check TITAN_URL, and that the coordinator runs; `titan doctor` looks closer".to_owned()
             }
@@ -208,6 +214,9 @@ impl Session {
 
 /// Where to look for the thing that was meant.
 fn hint_not_found(detail: &str) -> Option<String> {
+    if detail.starts_with("there is no such route") {
+        return Some("check that the URL is without a path, and the versions: `titan doctor` compares them".to_owned());
+    }
     let lists = [("job", "jobs ls"), ("agent", "agents ls"), ("key", "keys ls"), ("join token", "join-tokens ls")];
     let list = lists.iter().find(|(noun, _)| detail.contains(&format!("no {noun} ")))?.1;
     Some(format!("`titan {list}` shows those that there are"))

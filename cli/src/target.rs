@@ -23,6 +23,8 @@ pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub enum Origin {
     /// From `--url`.
     Flag,
+    /// From what `titan login` was called with.
+    Argument,
     /// From `TITAN_URL`.
     Variable,
     /// From a saved context.

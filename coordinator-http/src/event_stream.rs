@@ -4,33 +4,30 @@
 //! events on topics that were not asked for. So whoever comes back misses nothing, and never names an event that is long
 //! gone because nothing happened on its topic.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+mod head;
 
-use axum::response::{
-    Sse,
-    sse::{Event, KeepAlive},
-};
-use futures_util::{Stream, stream};
+use std::{sync::Arc, time::Duration};
+
+use axum::response::{IntoResponse, Response, sse::Event};
 use http::HeaderMap;
 use titan_api::events::{EventGap, EventList};
 use titan_lua::{
     Pool, StoreError,
     events::{ReadEvents, ReadOutcome},
-    watch::{Topic, Watch},
+    watch::Topic,
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
+use self::head::Head;
+pub(crate) use self::head::Heads;
 use crate::{
     auth::callers::{EventsRead, KeyCaller},
     error::ApiError,
     routes::events_page,
-    sse::{KEEP_ALIVE, LONGEST, RETRIES, RETRY_EVERY},
+    sse::{Events, LOOK_EVERY, Pages, Reader, Then, Unread},
     state::AppState,
-    waiters::Seat,
 };
 
-/// How often a reader that hears of no change looks by itself, and how often its place is told anew.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The least time between two looks that changes bring about: what happens in a burst is read at once.
 pub(crate) const GATHER: Duration = Duration::from_millis(50);
 
@@ -48,119 +45,90 @@ pub(crate) async fn follow(
     caller: KeyCaller<EventsRead>,
     prefix: &str,
     after: Option<u64>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
+) -> Result<Response, ApiError> {
     let seat = state.waiters.reader(&caller.owner)?;
     let pool = caller.pool;
     let watch = pool.watch(Topic::Events).await?;
-    let begun = Instant::now();
     let list = events_page(&pool, prefix, after).await?;
-    let mut reader = Reader {
-        state,
+    let mut pages = EventPages {
+        head: state.heads.join(pool.name()),
         pool,
         prefix: prefix.to_owned(),
         after: after.unwrap_or(list.next_after),
-        watch,
-        ready: VecDeque::new(),
-        until: begun + LONGEST,
-        looked: begun,
-        placed: begun,
-        more: false,
-        _seat: seat,
+        is_at_head: false,
+        placed: Instant::now(),
     };
-    reader.place();
-    reader.take(list);
-    let events = stream::unfold(reader, |mut reader| async move { Some((Ok(reader.next().await?), reader)) });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let mut events = Events::new();
+    pages.place(&mut events);
+    let then = pages.take(&list, &mut events);
+    Ok(Reader { state, watch, _seat: seat, pages }.begin(events, then).into_response())
 }
 
-/// One reader of a pool's events.
-struct Reader {
-    state: AppState,
+/// A pool's events, page by page.
+struct EventPages {
+    /// What the readers of this pool read together, if they do.
+    head: Option<Arc<Head>>,
     pool: Pool,
     prefix: String,
-    /// The last event that it was told, or that was passed over.
+    /// The last event that the reader was told, or that was passed over.
     after: u64,
-    watch: Watch,
-    ready: VecDeque<Event>,
-    until: Instant,
-    looked: Instant,
+    /// Whether it had been told everything when it last looked.
+    is_at_head: bool,
     /// When its place was told last.
     placed: Instant,
-    /// Whether more is there to be read at once.
-    more: bool,
-    _seat: Seat,
 }
 
-impl Reader {
-    /// The next event; none at a shutdown, after too long an outage, and when the stream has lasted long enough.
-    async fn next(&mut self) -> Option<Event> {
-        let mut failures = 0;
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            let closing = self.state.closing();
-            if closing.is_cancelled() || Instant::now() >= self.until {
-                return None;
-            }
-            if !self.more {
-                self.rest().await;
-            }
-            match self.look().await {
-                Ok(()) => failures = 0,
-                Err(_) if failures < RETRIES => {
-                    failures += 1;
-                    self.more = true;
-                    closing.run_until_cancelled(sleep(RETRY_EVERY)).await;
-                }
-                Err(_) => return None,
-            }
-        }
-    }
+impl Pages for EventPages {
+    const GATHER: Duration = GATHER;
 
-    /// Waits for a change, and a little for what happens with it.
-    async fn rest(&mut self) {
-        let changed = self.state.waiters.has_changed(&mut self.watch, Instant::now() + LOOK_EVERY).await;
-        if changed {
-            self.state.closing().run_until_cancelled(sleep_until(self.looked + GATHER)).await;
+    async fn look(&mut self, events: &mut Events) -> Result<Then, Unread> {
+        if let Some(head) = self.head.as_ref().filter(|_| self.is_at_head)
+            && let Some(list) = head.page(&self.pool, self.after).await?
+        {
+            return Ok(self.take(&list, events));
         }
+        self.look_alone(events).await.map_err(Unread::from)
     }
+}
 
-    async fn look(&mut self) -> Result<(), StoreError> {
-        self.looked = Instant::now();
+impl EventPages {
+    async fn look_alone(&mut self, events: &mut Events) -> Result<Then, StoreError> {
         match (ReadEvents { after: Some(self.after), prefix: &self.prefix }).run(&self.pool).await? {
-            ReadOutcome::Events(list) => self.take(list),
+            ReadOutcome::Events(list) => Ok(self.take(&list, events)),
             ReadOutcome::Lost { first } => {
                 self.after = first.saturating_sub(1);
-                self.more = true;
-                self.push(Event::default().event("gap").json_data(EventGap { next: first }));
+                self.push(Event::default().event("gap").json_data(EventGap { next: first }), events);
+                Ok(Then::More)
             }
         }
-        Ok(())
     }
 
-    fn take(&mut self, list: EventList) {
-        for event in list.events {
-            self.after = event.id;
-            self.push(Event::default().event("event").json_data(&event));
+    /// Takes what it asked for out of a page, which may be one for all.
+    fn take(&mut self, list: &EventList, events: &mut Events) -> Then {
+        for event in &list.events {
+            if event.id > self.after && event.topic.as_str().starts_with(&self.prefix) {
+                self.after = event.id;
+                self.push(Event::default().event("event").json_data(event), events);
+            }
         }
         let passed_over = list.next_after > self.after;
-        self.after = list.next_after;
-        self.more = list.more;
+        self.after = self.after.max(list.next_after);
+        self.is_at_head = !list.more;
         if passed_over && self.placed.elapsed() >= LOOK_EVERY {
-            self.place();
+            self.place(events);
         }
+        if list.more { Then::More } else { Then::Rest }
     }
 
     /// Tells where the reader is, in an event without data.
-    fn place(&mut self) {
-        self.push(Ok(Event::default()));
+    fn place(&mut self, events: &mut Events) {
+        self.push(Ok(Event::default()), events);
     }
 
-    fn push(&mut self, event: Result<Event, axum::Error>) {
+    fn push(&mut self, event: Result<Event, axum::Error>, events: &mut Events) {
         if let Ok(event) = event {
             self.placed = Instant::now();
-            self.ready.push_back(event.id(self.after.to_string()));
+            events.push_back(event.id(self.after.to_string()));
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Where log lines go, and what they look like.
 
-mod file;
-
 use std::{io::stdout, sync::Mutex};
 
 use anyhow::Context;
+use titan_telemetry::LogFile;
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
-use self::file::LogFile;
 use crate::config::{LogFormat, RunArgs};
 
 /// Sends log lines to the standard output, or to `LOG_FILE`. A program that has set up its own log keeps it.

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, pin::pin, time::Duration};
 
 use http::{HeaderName, HeaderValue};
-use titan_api::trace::Traceparent;
+use titan_api::trace::TraceContext;
 
 use crate::quotas::Standing;
 
@@ -18,7 +18,7 @@ pub(crate) struct Notes {
     /// How the API key stands that the request was made with.
     pub(crate) standing: Option<Standing>,
     /// Of which trace the request is a part.
-    pub(crate) traceparent: Option<Traceparent>,
+    pub(crate) trace: Option<TraceContext>,
     /// For how long the request waited for something to happen.
     pub(crate) waited: Duration,
     /// The id that the request goes by, if it became a job: that of the job.
@@ -43,6 +43,6 @@ pub(crate) fn note(change: impl FnOnce(&mut Notes)) {
 }
 
 /// Of which trace the request is a part that is being served.
-pub(crate) fn traceparent() -> Option<Traceparent> {
-    NOTES.try_with(|notes| notes.borrow().traceparent).ok().flatten()
+pub(crate) fn trace() -> Option<TraceContext> {
+    NOTES.try_with(|notes| notes.borrow().trace.clone()).ok().flatten()
 }

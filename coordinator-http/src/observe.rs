@@ -41,7 +41,7 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
     let line = Line::of(&request);
     let span = tracing::info_span!("request", request.id = %id);
     let trace = Trace::of(request.headers(), state.exporter.as_ref(), line.is_chatter());
-    let before = Notes { traceparent: trace.as_ref().map(|trace| trace.place), ..Notes::default() };
+    let before = Notes { trace: trace.as_ref().map(Trace::context), ..Notes::default() };
     // Boxed, since what is moved into another future takes memory twice, for as long as a request may wait.
     let served = Box::pin(measured(notes::taken(before, next.run(request).instrument(span))));
     let (((response, notes), spent), calls) = match &trace {
@@ -57,7 +57,7 @@ pub(crate) async fn layer(State(state): State<AppState>, request: Request, next:
         status: response.status(),
         took: took.saturating_sub(notes.waited),
     });
-    line.log(&id, notes.traceparent, &response, took, failure.as_ref());
+    line.log(&id, notes.trace.as_ref().map(|trace| trace.parent), &response, took, failure.as_ref());
     if let Some(trace) = trace {
         trace.end(&line.outcome(&id, response.status(), failure.as_ref()), &calls);
     }

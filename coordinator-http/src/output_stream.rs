@@ -1,39 +1,30 @@
 //! A job's output as server-sent events, from wherever the reader was, on any copy of the coordinator.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use axum::response::{
-    Sse,
-    sse::{Event, KeepAlive},
-};
+use axum::response::{IntoResponse, Response, sse::Event};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures_util::{Stream, stream};
 use http::HeaderMap;
 use serde::Serialize;
 use titan_api::{
     ids::JobId,
     jobs::JobKind,
-    output::{Chunk, Encoding, Output, OutputAttempt, OutputEnd, OutputGap},
+    output::{Chunk, Encoding, Output, OutputAttempt, OutputEnd, OutputGap, Since},
 };
 use titan_lua::{
     Pool, StoreError,
     jobs::GetJob,
     output::{ReadOutput, Slice, StoredChunk},
-    watch::{Topic, Watch},
+    watch::Topic,
 };
-use tokio::time::{Instant, sleep};
 
 use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     routes::no_such_job,
-    sse::{KEEP_ALIVE, LONGEST, RETRIES, RETRY_EVERY},
+    sse::{Events, Pages, Reader, Then, Unread},
     state::AppState,
-    waiters::Seat,
 };
-
-/// How often a reader that hears of no change looks by itself, which also renews the agent's haste.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Where a reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +73,8 @@ pub(crate) async fn follow(
     caller: KeyCaller<JobsRead>,
     job: JobId,
     place: Place,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    since: Option<Since>,
+) -> Result<Response, ApiError> {
     let seat = state.waiters.reader(&caller.owner)?;
     let pool = caller.pool;
     // Whoever names jobs that do not exist must not leave a channel for each.
@@ -91,97 +83,56 @@ pub(crate) async fn follow(
         return Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()));
     }
     let watch = pool.watch(Topic::Job(job.clone())).await?;
-    let mut reader = Reader {
-        state,
-        pool,
-        job,
-        place,
-        watch,
-        ready: VecDeque::new(),
-        until: Instant::now() + LONGEST,
-        more: false,
-        over: false,
-        _seat: seat,
-    };
-    let begun = reader.look().await?;
-    if !begun {
-        return Err(no_such_job(&reader.job));
-    }
-    let events = stream::unfold(reader, |mut reader| async move { Some((Ok(reader.next().await?), reader)) });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let mut pages = Pieces { pool, job, place };
+    let mut events = Events::new();
+    let then = pages.next(since, &mut events).await?.ok_or_else(|| no_such_job(&pages.job))?;
+    Ok(Reader { state, watch, _seat: seat, pages }.begin(events, then).into_response())
 }
 
-/// One reader of one job.
-struct Reader {
-    state: AppState,
+/// The output of one job, piece by piece.
+struct Pieces {
     pool: Pool,
     job: JobId,
     place: Place,
-    watch: Watch,
-    ready: VecDeque<Event>,
-    until: Instant,
-    /// Whether the last piece may not have been the last one that is there.
-    more: bool,
-    over: bool,
-    _seat: Seat,
 }
 
-impl Reader {
-    /// The next event; none at the end, at a shutdown, and when the stream has lasted long enough.
-    async fn next(&mut self) -> Option<Event> {
-        let mut failures = 0;
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
-            }
-            let closing = self.state.closing();
-            if self.over || closing.is_cancelled() || Instant::now() >= self.until {
-                return None;
-            }
-            if !self.more {
-                self.state.waiters.has_changed(&mut self.watch, Instant::now() + LOOK_EVERY).await;
-            }
-            match self.look().await {
-                Ok(true) => failures = 0,
-                Err(_) if failures < RETRIES => {
-                    failures += 1;
-                    self.more = true;
-                    closing.run_until_cancelled(sleep(RETRY_EVERY)).await;
-                }
-                Ok(false) | Err(_) => return None,
-            }
-        }
-    }
+impl Pages for Pieces {
+    const GATHER: Duration = Duration::ZERO;
 
-    /// Makes events of a piece of output; `false` if the job is gone. A piece is bounded, so that what has come is sent
-    /// before the next one is read.
-    async fn look(&mut self) -> Result<bool, StoreError> {
-        let read = ReadOutput { job: &self.job, attempt: self.place.attempt, offset: self.place.offset, follow: true };
-        let Some(slice) = read.run(&self.pool).await? else { return Ok(false) };
-        self.more = !slice.chunks.is_empty();
+    async fn look(&mut self, events: &mut Events) -> Result<Then, Unread> {
+        Ok(self.next(None, events).await?.unwrap_or(Then::End))
+    }
+}
+
+impl Pieces {
+    /// Makes events of the next piece, the first one from a time on; none if the job is gone.
+    async fn next(&mut self, since: Option<Since>, events: &mut Events) -> Result<Option<Then>, StoreError> {
+        let Place { attempt, offset } = self.place;
+        let read = ReadOutput { job: &self.job, attempt, offset, since, follow: true };
+        let Some(slice) = read.run(&self.pool).await? else { return Ok(None) };
+        let then = if slice.chunks.is_empty() { Then::Rest } else { Then::More };
         let complete = slice.complete;
-        self.take(slice);
-        if complete { self.end().await } else { Ok(true) }
+        self.take(slice, events);
+        if complete { self.end(events).await } else { Ok(Some(then)) }
     }
 
-    fn take(&mut self, slice: Slice) {
+    fn take(&mut self, slice: Slice, events: &mut Events) {
         if self.place.attempt != Some(slice.attempt) && slice.attempt > 0 {
             self.place = Place { attempt: Some(slice.attempt), offset: 0 };
-            self.push("attempt", &OutputAttempt { attempt: slice.attempt });
+            self.push("attempt", &OutputAttempt { attempt: slice.attempt }, events);
         }
         if slice.skipped_bytes > 0 {
             self.place.offset += slice.skipped_bytes;
-            self.push("gap", &OutputGap { attempt: slice.attempt, skipped_bytes: slice.skipped_bytes });
+            self.push("gap", &OutputGap { attempt: slice.attempt, skipped_bytes: slice.skipped_bytes }, events);
         }
         self.place.offset = slice.next_offset;
         if !slice.chunks.is_empty() {
-            let output = shown(slice);
-            self.push("output", &output);
+            self.push("output", &shown(slice), events);
         }
     }
 
-    async fn end(&mut self) -> Result<bool, StoreError> {
-        let Some(job) = GetJob { job: &self.job }.run(&self.pool).await? else { return Ok(false) };
+    async fn end(&self, events: &mut Events) -> Result<Option<Then>, StoreError> {
+        let Some(job) = GetJob { job: &self.job }.run(&self.pool).await? else { return Ok(None) };
         let end = OutputEnd {
             state: job.state,
             attempt: job.attempt,
@@ -189,16 +140,15 @@ impl Reader {
             signal: job.signal,
             reason: job.reason,
         };
-        self.push("end", &end);
-        self.over = true;
-        Ok(true)
+        self.push("end", &end, events);
+        Ok(Some(Then::End))
     }
 
     /// An event with the place behind it as its id.
-    fn push<T: Serialize>(&mut self, name: &str, data: &T) {
+    fn push<T: Serialize>(&self, name: &str, data: &T, events: &mut Events) {
         let id = format!("{}-{}", self.place.attempt.unwrap_or(0), self.place.offset);
         if let Ok(event) = Event::default().event(name).id(id).json_data(data) {
-            self.ready.push_back(event);
+            events.push_back(event);
         }
     }
 }

@@ -1,16 +1,10 @@
 //! What is the same for all streams of server-sent events.
 
-use std::time::Duration;
+mod pages;
 
 use http::{HeaderMap, header};
 
-/// How long one stream lasts; its reader then comes back with `Last-Event-ID`.
-pub(crate) const LONGEST: Duration = Duration::from_hours(1);
-/// How often a comment shows that the stream lives.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often, and how long, a stream outlives an outage of Redis.
-pub(crate) const RETRY_EVERY: Duration = Duration::from_secs(1);
-pub(crate) const RETRIES: u32 = 30;
+pub(crate) use self::pages::{Events, LOOK_EVERY, Pages, Reader, Then, Unread};
 
 /// Whether the caller accepts a stream.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {

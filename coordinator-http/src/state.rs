@@ -12,6 +12,7 @@ use crate::{
     auth::{admin::AdminToken, keys::KeyRing, principal::Known},
     clock::Clock,
     config::Settings,
+    event_stream::Heads,
     fleet::Fleets,
     load::Load,
     metrics::Metrics,
@@ -47,6 +48,8 @@ pub struct Inner {
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
     pub(crate) alarm: Alarm,
+    /// What readers of events read together.
+    pub(crate) heads: Heads,
     /// Answers of models on their way through this copy.
     pub(crate) live: Hub,
     pub(crate) fleets: Fleets,
@@ -87,6 +90,7 @@ impl AppState {
             load: Load::new(settings.concurrency_limit),
             metrics: Metrics::default(),
             alarm: Alarm::default(),
+            heads: Heads::default(),
             live: Hub::default(),
             fleets: Fleets::default(),
             ticket_ttl_s: settings.ticket_ttl_s,

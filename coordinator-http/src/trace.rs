@@ -1,8 +1,8 @@
-//! A request's place in a trace: continued from the caller's `traceparent`, or begun here, and told to the collector with the
+//! A request's place in a trace: continued from the caller's `traceparent` and `tracestate`, or begun here, and told to the collector with the
 //! scripts that it ran.
 
-use http::{HeaderMap, Method, StatusCode};
-use titan_api::trace::{TRACEPARENT, Traceparent};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use titan_api::trace::{TRACEPARENT, TRACESTATE, TraceContext, Traceparent, Tracestate};
 use titan_lua::latency::Call;
 use titan_telemetry::{Exporter, Kind, Moment, Span, Value, random_span_id};
 
@@ -10,7 +10,9 @@ use titan_telemetry::{Exporter, Kind, Moment, Span, Value, random_span_id};
 #[derive(Debug)]
 pub(crate) struct Trace {
     /// Of which trace what the request brings about is a part.
-    pub(crate) place: Traceparent,
+    place: Traceparent,
+    /// What the caller's tracing systems say of it.
+    state: Option<Tracestate>,
     recorded: Option<Recorded>,
 }
 
@@ -43,13 +45,19 @@ impl Trace {
         let exporter = exporter.filter(|_| given.is_none_or(|given| given.sampled));
         let (place, parent) = match (given, exporter) {
             // Whoever records nothing passes the place on as it is, so that no link of the chain is missing.
-            (Some(given), None) => return Some(Self { place: given, recorded: None }),
+            (Some(given), None) => return Some(Self { place: given, state: state(headers), recorded: None }),
             (Some(given), Some(_)) => (given.caused_by(random_span_id()), Some(given.span_id)),
             (None, Some(exporter)) if !is_chatter => (exporter.root()?, None),
             (None, _) => return None,
         };
         let recorded = exporter.map(|exporter| Recorded { exporter: exporter.clone(), parent, began: Moment::now() });
-        Some(Self { place, recorded })
+        // What is said of the caller's trace says nothing of one that begins here.
+        Some(Self { place, state: given.and_then(|_| state(headers)), recorded })
+    }
+
+    /// What the request is for whatever it causes.
+    pub(crate) fn context(&self) -> TraceContext {
+        TraceContext { parent: self.place, state: self.state.clone() }
     }
 
     /// Whether somebody wants to know which scripts ran.
@@ -63,6 +71,7 @@ impl Trace {
         for call in calls {
             exporter.push(Span {
                 place: self.place.caused_by(random_span_id()),
+                state: self.state.clone(),
                 parent: Some(self.place.span_id),
                 name: call.script.to_owned(),
                 kind: Kind::Client,
@@ -74,6 +83,7 @@ impl Trace {
         }
         exporter.push(Span {
             place: self.place,
+            state: self.state,
             parent,
             name: format!("{} {}", outcome.method, outcome.route),
             kind: Kind::Server,
@@ -105,6 +115,12 @@ fn given(headers: &HeaderMap) -> Option<Traceparent> {
     values.next().is_none().then_some(value)
 }
 
+/// What the caller's tracing systems say of its trace; several headers are one list.
+fn state(headers: &HeaderMap) -> Option<Tracestate> {
+    let values: Result<Vec<_>, _> = headers.get_all(TRACESTATE).iter().map(HeaderValue::to_str).collect();
+    values.ok()?.join(",").parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +134,20 @@ mod tests {
         };
         assert_eq!(of(&[good]).as_deref(), Some(good));
         assert_eq!((of(&[]), of(&["00-1-2-01"]), of(&[good, good])), (None, None, None));
+    }
+
+    #[test]
+    fn a_tracestate_goes_with_a_traceparent_and_never_alone() {
+        let parent = (TRACEPARENT, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
+        let of = |headers: &[(&str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            Trace::of(&headers, None, false)?.context().state.map(|state| state.as_str().to_owned())
+        };
+        let (one, two, wrong) = ((TRACESTATE, "a=1"), (TRACESTATE, "b=2 , c=3"), (TRACESTATE, "a=1=2"));
+        assert_eq!(of(&[parent, one, two]).as_deref(), Some("a=1,b=2,c=3"));
+        assert_eq!(
+            (of(&[one]), of(&[parent]), of(&[parent, wrong]), of(&[parent, one, one])),
+            (None, None, None, None)
+        );
     }
 }

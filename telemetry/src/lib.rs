@@ -1,8 +1,10 @@
-//! Spans, sent to a collector over OTLP/HTTP in JSON.
+//! What coordinator and agent tell of themselves: spans, sent to a collector over OTLP/HTTP in JSON, and log lines in a file of
+//! bounded size.
 //!
 //! A span is put into a bounded queue, and a task of its own sends them in batches. Nothing here can hold up or fail the work
 //! that spans are about: where the queue is full or the collector away, spans are lost and counted.
 
+mod log_file;
 mod otlp;
 mod settings;
 mod span;
@@ -22,6 +24,7 @@ use tokio::{
 };
 
 pub use self::{
+    log_file::LogFile,
     settings::{Settings, WrongSetting},
     span::{Kind, Moment, Span, Value, random_span_id},
 };

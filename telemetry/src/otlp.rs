@@ -97,6 +97,9 @@ fn span(span: &Span) -> Json {
         "endTimeUnixNano": nanos(span.began + span.took),
         "attributes": attributes,
     });
+    if let Some(state) = &span.state {
+        json["traceState"] = state.as_str().into();
+    }
     if let Some(parent) = span.parent {
         json["parentSpanId"] = format!("{parent:016x}").into();
     }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use titan_api::trace::Traceparent;
+use titan_api::trace::{Traceparent, Tracestate};
 
 /// Something that took a while.
 #[derive(Debug, Clone)]
 pub struct Span {
     /// Its place: the trace and its own id.
     pub place: Traceparent,
+    /// What tracing systems say of the trace.
+    pub state: Option<Tracestate>,
     /// The span that caused it.
     pub parent: Option<u64>,
     /// What was done.
@@ -71,6 +73,14 @@ impl Moment {
     #[must_use]
     pub fn now() -> Self {
         Self { wall: SystemTime::now(), steady: Instant::now() }
+    }
+
+    /// The moment at which the clock on the wall said that, as far as that has not been set since.
+    #[must_use]
+    pub fn at(wall: SystemTime) -> Self {
+        let now = Self::now();
+        let ago = now.wall.duration_since(wall).unwrap_or_default();
+        now.steady.checked_sub(ago).map_or(now, |steady| Self { wall, steady })
     }
 
     /// What the clock on the wall said, or will have said, at another moment.

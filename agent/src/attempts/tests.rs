@@ -16,6 +16,7 @@ fn lease(job: &str, lease: &str) -> Lease {
         cpus: 0.0,
         disconnect_grace_ms: 0,
         traceparent: None,
+        tracestate: None,
     }
 }
 

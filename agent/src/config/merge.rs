@@ -51,6 +51,7 @@ impl RunArgs {
             otel_exporter_otlp_endpoint,
             log_format,
             log_level,
+            log_file,
             accelerators,
         } = self;
         Self {
@@ -87,6 +88,7 @@ impl RunArgs {
             otel_exporter_otlp_endpoint: otel_exporter_otlp_endpoint.or(other.otel_exporter_otlp_endpoint),
             log_format: log_format.or(other.log_format),
             log_level: log_level.or(other.log_level),
+            log_file: log_file.or(other.log_file),
             accelerators: first(accelerators, other.accelerators),
         }
     }

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     attempts::{Orders, held_lease},
     clock,
+    trace::Note,
 };
 
 /// A shim gets this much longer than its job's grace before the agent does its work for it.
@@ -53,6 +54,7 @@ impl Executor {
     pub(crate) async fn run(
         &self,
         lease: &Lease,
+        trace: Option<Note>,
         orders: watch::Receiver<Orders>,
         kill_grace: Duration,
         see: impl Fn(Sign),
@@ -62,12 +64,13 @@ impl Executor {
             began.fetch_or(sign == Sign::Started, Ordering::Relaxed);
             see(sign);
         };
-        self.guarded(self.run_unguarded(lease, orders, kill_grace, see), &held_lease(lease), &told, &began).await
+        self.guarded(self.run_unguarded(lease, trace, orders, kill_grace, see), &held_lease(lease), &told, &began).await
     }
 
     async fn run_unguarded(
         &self,
         lease: &Lease,
+        trace: Option<Note>,
         mut orders: watch::Receiver<Orders>,
         kill_grace: Duration,
         see: impl Fn(Sign),
@@ -76,7 +79,7 @@ impl Executor {
             return Some(how);
         }
         let folder = self.folder(lease);
-        let preparation = self.preparation(lease, clock::millis(kill_grace));
+        let preparation = self.preparation(lease, trace, clock::millis(kill_grace));
         let made = tokio::task::spawn_blocking(move || preparation.make()).await;
         let spec = match made.unwrap_or_else(|e| Err(Unmade::Failed(e.to_string()))) {
             Ok(spec) => spec,

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, env, path::Path};
 
-use titan_api::{trace::TRACEPARENT, work::Lease};
+use titan_api::{
+    trace::{TRACEPARENT, TRACESTATE},
+    work::Lease,
+};
 
 /// Where programs are looked for, whatever the agent's own PATH is.
 pub(crate) const SEARCH_PATH: &str = if cfg!(target_os = "macos") {
@@ -33,7 +36,10 @@ pub(super) fn of(
     visible: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let mut all = defaults(folder, account);
-    all.extend(lease.traceparent.map(|place| (TRACEPARENT.to_uppercase(), place.to_string())));
+    if let Some(place) = lease.traceparent {
+        all.insert(TRACEPARENT.to_uppercase(), place.to_string());
+        all.extend(lease.tracestate.as_ref().map(|state| (TRACESTATE.to_uppercase(), state.as_str().to_owned())));
+    }
     all.extend(lease.process.env.clone());
     all.extend(lease.process.secret_env.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     all.insert("TITAN_JOB_ID".into(), lease.job_id.to_string());
@@ -83,6 +89,7 @@ mod tests {
             cpus: 0.0,
             disconnect_grace_ms: 0,
             traceparent: None,
+            tracestate: None,
         }
     }
 

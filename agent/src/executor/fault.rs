@@ -101,6 +101,7 @@ mod tests {
             cpus: 0.0,
             disconnect_grace_ms: 0,
             traceparent: None,
+            tracestate: None,
         }
     }
 
@@ -133,7 +134,7 @@ mod tests {
         let shim = "echo $$ > \"$2/pid\"; exec 3<>\"$2/signs\"; printf s >&3; exec /bin/sleep 1000";
         let executor = executor(&state, shim);
         let (_orders, told) = watch::channel(Orders { deadline_ms: None, stop: None, at_once: false });
-        let ended = executor.run(&lease(), told, Duration::from_secs(1), |_| panic!("a fault")).await;
+        let ended = executor.run(&lease(), None, told, Duration::from_secs(1), |_| panic!("a fault")).await;
         assert!(
             matches!(&ended, Some(Happening::Failed { reason: Reason::Signal, message: Some(why), .. })
                 if why.contains("a fault of titan-agent")),

@@ -8,7 +8,7 @@ use titan_api::work::{HeldLease, Lease};
 use tracing::warn;
 
 use super::{Executor, folder::Folder};
-use crate::{attempts::held_lease, files};
+use crate::{attempts::held_lease, files, trace::Note};
 
 /// What is owed, and on what terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +17,14 @@ pub(crate) struct Owed {
     /// How much longer than its lease it may run while no coordinator can be reached, milliseconds.
     #[serde(default)]
     pub disconnect_grace_ms: u64,
+    /// What to tell a collector of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Note>,
 }
 
 impl Owed {
-    pub(super) fn of(lease: &Lease) -> Self {
-        Self { lease: held_lease(lease), disconnect_grace_ms: lease.disconnect_grace_ms }
+    pub(super) fn of(lease: &Lease, trace: Option<Note>) -> Self {
+        Self { lease: held_lease(lease), disconnect_grace_ms: lease.disconnect_grace_ms, trace }
     }
 
     pub(super) fn write(&self, folder: &Folder) -> io::Result<()> {

@@ -25,6 +25,7 @@ use crate::{
     config::JobUser,
     files,
     policy::{Grant, Policy},
+    trace::Note,
 };
 
 /// Why nothing was prepared.
@@ -40,6 +41,7 @@ pub(super) enum Unmade {
 #[derive(Debug)]
 pub(super) struct Preparation {
     lease: Lease,
+    trace: Option<Note>,
     folder: Folder,
     work_dir: PathBuf,
     policy: Option<Arc<Policy>>,
@@ -56,9 +58,10 @@ impl Executor {
         Folder::of(&self.attempts_dir, &held_lease(lease))
     }
 
-    pub(super) fn preparation(&self, lease: &Lease, kill_grace_ms: u64) -> Preparation {
+    pub(super) fn preparation(&self, lease: &Lease, trace: Option<Note>, kill_grace_ms: u64) -> Preparation {
         Preparation {
             lease: lease.clone(),
+            trace,
             folder: self.folder(lease),
             work_dir: self.work_dir.clone(),
             policy: self.policy.clone(),
@@ -97,7 +100,7 @@ impl Preparation {
         files::make_folder(self.folder.path(), 0o700).map_err(|e| wrong(self.folder.path(), e))?;
         channels::make(&self.folder).map_err(|e| wrong(self.folder.path(), e))?;
         // From here on somebody has to answer for the attempt.
-        Owed::of(&self.lease).write(&self.folder).map_err(|e| wrong(&self.folder.owed(), e))?;
+        Owed::of(&self.lease, self.trace.clone()).write(&self.folder).map_err(|e| wrong(&self.folder.owed(), e))?;
         let stdin = self.lease.process.stdin.as_deref().unwrap_or_default();
         if !stdin.is_empty() {
             files::write_scratch(&self.folder.stdin(), stdin.as_bytes()).map_err(|e| wrong(&self.folder.stdin(), e))?;

@@ -16,6 +16,7 @@ mod gpus;
 mod identity;
 mod limits;
 mod local;
+mod logging;
 mod loops;
 mod nvml;
 mod output;

@@ -11,6 +11,7 @@ use crate::{
         CancelJob, CancelledJob, Job, JobList, JobState, RetriedJob, RetryJob, SubmitBatch, SubmitJob, SubmittedBatch,
         SubmittedJob,
     },
+    trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 
 /// Which jobs to list.
@@ -68,7 +69,13 @@ impl Client {
         body: &B,
         key: &str,
     ) -> Result<Reply<R>, ClientError> {
-        let request = self.request(Method::POST, path).header("idempotency-key", key);
+        let mut request = self.request(Method::POST, path).header("idempotency-key", key);
+        if let Some(TraceContext { parent, state }) = &self.trace {
+            request = request.header(TRACEPARENT, parent.to_string());
+            if let Some(state) = state {
+                request = request.header(TRACESTATE, state.as_str());
+            }
+        }
         read_exact(self.send(request.json(body).timeout(CALL_TIMEOUT)).await?).await
     }
 

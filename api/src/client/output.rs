@@ -5,7 +5,7 @@ use reqwest::{Method, header};
 use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Event, stream::Stream};
 use crate::{
     ids::JobId,
-    output::{Output, OutputAttempt, OutputEnd, OutputGap},
+    output::{Output, OutputAttempt, OutputEnd, OutputGap, Since},
 };
 
 /// Where to read from.
@@ -15,6 +15,8 @@ pub struct OutputFrom {
     pub attempt: Option<u32>,
     /// From which byte on.
     pub offset: u64,
+    /// Only what was accepted from then on.
+    pub since: Option<Since>,
 }
 
 /// Something that arrived on a stream of output.
@@ -54,21 +56,36 @@ impl Client {
         let path = Path::new(format!("/api/v1/jobs/{id}/output"))
             .with("attempt", from.attempt)
             .with("offset", Some(from.offset));
+        let path = with_since(path, from.since);
         let request = self.request(Method::GET, &path.into_text()).timeout(CALL_TIMEOUT);
         read_exact(self.send(request).await?).await
     }
 
-    /// `GET /api/v1/jobs/{id}/output` as an event stream, from the start or after `last_event_id`.
+    /// `GET /api/v1/jobs/{id}/output` as an event stream: after `last_event_id`, or else from what was accepted at a time on, or
+    /// from the start.
     ///
     /// # Errors
     /// [`ClientError`], as for every call.
-    pub async fn output_events(&self, id: &JobId, last_event_id: Option<&str>) -> Result<OutputEvents, ClientError> {
-        let path = format!("/api/v1/jobs/{id}/output");
+    pub async fn output_events(
+        &self,
+        id: &JobId,
+        last_event_id: Option<&str>,
+        since: Option<Since>,
+    ) -> Result<OutputEvents, ClientError> {
+        let path = with_since(Path::new(format!("/api/v1/jobs/{id}/output")), since).into_text();
         let mut request = self.request(Method::GET, &path).header(header::ACCEPT, "text/event-stream");
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
         }
         Stream::of(self.send(request).await?).map(OutputEvents)
+    }
+}
+
+fn with_since(path: Path, since: Option<Since>) -> Path {
+    match since {
+        None => path,
+        Some(Since::At(time)) => path.with("since", Some(time)),
+        Some(Since::LastMs(ms)) => path.with("since_ms", Some(ms)),
     }
 }
 

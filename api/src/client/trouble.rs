@@ -17,7 +17,9 @@ pub fn advice_for(cause: &str) -> Option<&'static str> {
         Some("its certificate is for another name: use the name that it is for, or have the certificate made again")
     } else if says(&["expired"]) {
         Some("its certificate is not valid now: have it renewed, and look at this machine's clock")
-    } else if says(&["certificate", "handshake", "invalidcontenttype", "corrupt message", "tls"]) {
+    } else if says(&["invalidcontenttype"]) {
+        Some("what answers there speaks no TLS: write http:// instead of https:// if that is meant")
+    } else if says(&["certificate", "handshake", "corrupt message", "tls"]) {
         Some("TLS fails: check that it is https that is spoken on this port")
     } else if says(&["lookup", "resolve", "name or service", "dns"]) {
         Some("the host's name is not known here: check its spelling, and DNS")
@@ -58,7 +60,8 @@ mod tests {
             ("invalid peer certificate: UnknownIssuer", "--ca-file"),
             ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
             ("invalid peer certificate: Expired", "renewed"),
-            ("received corrupt message of type InvalidContentType", "https"),
+            ("received corrupt message of type InvalidContentType", "http://"),
+            ("peer sent a corrupt message", "https"),
             ("failed to lookup address information: Name or service not known", "DNS"),
             ("Connection refused (os error 111)", "port"),
             ("operation timed out", "firewalls"),

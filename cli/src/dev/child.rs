@@ -22,7 +22,8 @@ use crate::render;
 const TAIL_BYTES: u64 = 16 * 1_024;
 const TAIL_LINES: usize = 15;
 /// Settings that would contradict those that `titan dev` makes.
-const SETTINGS_OF_SERVERS: [&str; 5] = ["REDIS_URL", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "SIGNING_KEY", "PORT_FILE"];
+const SETTINGS_OF_SERVERS: [&str; 6] =
+    ["REDIS_URL", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE", "SIGNING_KEY", "PORT_FILE", "LOG_FILE"];
 
 /// A running process. Its standard input is a pipe whose other end is here: when this process is gone, however that came
 /// about, the pipe ends, and so does the child.

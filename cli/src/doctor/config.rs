@@ -10,6 +10,7 @@ use crate::{
 pub(super) fn look(target: &Target, findings: &mut Findings) {
     let from = match &target.origin {
         Origin::Flag => "--url".to_owned(),
+        Origin::Argument => "the command line".to_owned(),
         Origin::Variable => "TITAN_URL".to_owned(),
         Origin::Context(name) => format!("context {name}"),
         Origin::Dev { dev, .. } => format!("a running `titan dev` (process {})", dev.pid),

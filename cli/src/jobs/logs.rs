@@ -6,13 +6,20 @@ use clap::Args;
 use titan_api::{
     client::{OutputFrom, OutputNews, Reply},
     ids::JobId,
-    output::Output,
+    output::{Output, Since},
 };
 
 use super::tail;
 use crate::{
-    failure::Failure, follow::Follower, interrupt, jobs::ended, patience::Patience, printer::Printer,
-    progress::Progress, session::Session,
+    credential::milliseconds,
+    failure::Failure,
+    follow::{After, Follower},
+    interrupt,
+    jobs::ended,
+    patience::Patience,
+    printer::Printer,
+    progress::Progress,
+    session::Session,
 };
 
 /// Arguments of `titan jobs logs`.
@@ -24,12 +31,26 @@ pub struct Options {
     /// Begin with the last so many lines of the latest attempt; 0 with `-f` shows what is written from now on.
     #[arg(short = 'n', long, value_name = "LINES")]
     pub tail: Option<usize>,
+    /// Only what was written from then on: for so long (10m, 2h30m), or since a time (2026-11-21T06:18:45Z). It is as exact as
+    /// the times that are kept: up to 15 seconds or 64 bytes more are shown, never less.
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
     /// How to tell a shell how it ended.
     #[command(flatten)]
     pub exit: ended::ExitCode,
     /// The job's whole id.
     #[arg(value_name = "JOB")]
     pub job: JobId,
+}
+
+/// How long before now, or a time.
+fn parse_since(text: &str) -> Result<Since, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(Since::At(time));
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "must be a duration like 10m, or a time like 2026-11-21T06:18:45Z".to_owned())?;
+    Ok(Since::LastMs(milliseconds(ago)))
 }
 
 /// Prints a job's output: its standard output to standard output, its standard error to standard error.
@@ -43,23 +64,27 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
     }
     let _guard = if options.follow { Some(interrupt::detach_on_ctrl_c(id)?) } else { None };
     let after = match options.tail {
-        Some(lines) => tail::print(session, id, lines).await?,
+        Some(lines) => tail::print(session, id, lines, options.since).await?,
         None if options.follow => None,
-        None => return all(session, id).await,
+        None => return all(session, id, options.since).await,
     };
     if !options.follow {
         return Ok(());
     }
     let mut progress = if after.is_none() { Progress::of_job(session, id) } else { Progress::none() };
-    follow(session, id, after, &mut progress).await?;
+    let from = After { event: after, since: options.since };
+    follow(session, id, from, &mut progress).await?;
     progress.stop();
     ended::verdict(&*ended::job(session, id).await?, options.exit)
 }
 
 /// Prints what is there.
-async fn all(session: &Session, id: &JobId) -> Result<(), Failure> {
+async fn all(session: &Session, id: &JobId, since: Option<Since>) -> Result<(), Failure> {
     let mut printer = Printer::new(stdout().lock(), stderr().lock());
-    let mut from = OutputFrom::default();
+    if since.is_some() {
+        printer.begin_late();
+    }
+    let mut from = OutputFrom { since, ..OutputFrom::default() };
     loop {
         let piece = piece(session, id, from).await?;
         if session.format.is_json() {
@@ -86,26 +111,23 @@ pub(super) async fn piece(session: &Session, id: &JobId, from: OutputFrom) -> Re
 /// Where the next piece begins; none if this was the last one so far.
 pub(super) fn next(piece: &Output) -> Option<OutputFrom> {
     let is_last = piece.complete || piece.chunks.is_empty();
-    (!is_last).then_some(OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset })
+    (!is_last).then_some(OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None })
 }
 
-/// Follows a job's output to its end, from its start or after an event; what shows its progress gives way to the first
+/// Follows a job's output to its end, from its start or after something; what shows its progress gives way to the first
 /// thing that is written.
 ///
 /// # Errors
 /// [`Failure`], as for every command.
-pub async fn follow(
-    session: &Session,
-    job: &JobId,
-    after: Option<String>,
-    progress: &mut Progress,
-) -> Result<(), Failure> {
+pub async fn follow(session: &Session, job: &JobId, from: After, progress: &mut Progress) -> Result<(), Failure> {
     let mut printer = Printer::new(stdout(), stderr());
-    if let Some((attempt, offset)) = after.as_deref().and_then(tail::position) {
+    if let Some((attempt, offset)) = from.event.as_deref().and_then(tail::position) {
         printer.begin_at(attempt, offset);
+    } else if from.since.is_some() {
+        printer.begin_late();
     }
     Follower::new(session, job, Patience::default())
-        .after(after)
+        .after(from)
         .run(|event| {
             if matches!(event.what, OutputNews::Output(_) | OutputNews::Gap(_)) {
                 progress.stop();

@@ -5,15 +5,20 @@ use std::io::{Write, stderr, stdout};
 use titan_api::{
     client::OutputFrom,
     ids::JobId,
-    output::{Output, Stream},
+    output::{Output, Since, Stream},
 };
 
 use super::logs;
 use crate::{failure::Failure, printer::decode, session::Session};
 
 /// Prints the last lines of both streams together, and gives the id of the event after which to go on.
-pub(super) async fn print(session: &Session, id: &JobId, lines: usize) -> Result<Option<String>, Failure> {
-    let (mut kept, mut from) = (Vec::new(), OutputFrom::default());
+pub(super) async fn print(
+    session: &Session,
+    id: &JobId,
+    lines: usize,
+    since: Option<Since>,
+) -> Result<Option<String>, Failure> {
+    let (mut kept, mut from) = (Vec::new(), OutputFrom { since, ..OutputFrom::default() });
     let end = loop {
         let piece = logs::piece(session, id, from).await?;
         if from.attempt.is_some_and(|before| before != piece.attempt) {
@@ -22,7 +27,7 @@ pub(super) async fn print(session: &Session, id: &JobId, lines: usize) -> Result
         take(&mut kept, &piece)?;
         match logs::next(&piece) {
             Some(next) => from = next,
-            None => break OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset },
+            None => break OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None },
         }
     };
     for (stream, bytes) in last_lines(&kept, lines) {

@@ -182,7 +182,7 @@ pub fn waits_for(job: &Job, now: Timestamp) -> String {
 
 fn in_line(waiting: &Waiting, now: Timestamp) -> String {
     let place = format!("an agent, as number {} of {} in line", waiting.place, waiting.line);
-    let holds = waiting.holds.as_ref().map(|agent| format!(", which keeps {agent} free")).unwrap_or_default();
+    let holds = waiting.holds.as_ref().map(|agent| format!(", for which room is kept on {agent}")).unwrap_or_default();
     let until = waiting.may_start_at.map(|at| format!(", perhaps {} more", left(at, now))).unwrap_or_default();
     let why_not: Vec<_> = waiting.ruled_out.iter().map(ruled_out).collect();
     let why = if why_not.is_empty() { String::new() } else { format!("; {}", why_not.join(", ")) };

@@ -16,6 +16,7 @@ use titan_api::{
 
 use crate::{
     failure::Failure,
+    follow::After,
     interrupt,
     jobs::{ended, logs, show},
     progress::Progress,
@@ -140,7 +141,7 @@ async fn follow(
     }
     let mut progress = Progress::of_job(session, id);
     if session.format.is_table() {
-        logs::follow(session, id, None, &mut progress).await?;
+        logs::follow(session, id, After::default(), &mut progress).await?;
     }
     let job = ended::job(session, id).await?;
     progress.stop();

@@ -66,7 +66,7 @@ fn nothing_is_kept_of_a_login_that_fails() {
         (&["login", &server.url], "bad-key\n", 4, "cannot log in as"),
         (&["login", &server.url], "\n", 2, "standard input holds no key"),
         (&["login", &server.url], "titan-join_0123456789abcdef_x\n", 2, "a join token"),
-        (&["login", "http://127.0.0.1:1"], "good\n", 7, "check --url"),
+        (&["login", "http://127.0.0.1:1"], "good\n", 7, "check the URL"),
         (&["login", "ftp://x"], "good\n", 2, "must be a URL with http or https"),
         (&["login", &server.url, "--name", "dev"], "good\n", 2, "choose another"),
     ];

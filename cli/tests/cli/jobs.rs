@@ -70,6 +70,38 @@ fn jobs_are_retried_up_to_the_first_that_cannot_be() {
 }
 
 #[test]
+fn a_log_can_begin_at_a_time_and_says_nothing_of_what_comes_before() {
+    use titan_api::output::Stream::Stdout;
+    let server = Server::start(|_, request| {
+        let late = samples::output(1, &[(Stdout, 700, "late\n")], true);
+        match request.line.contains("/output") {
+            true if request.header("accept") == Some("text/event-stream") => {
+                let event = crate::support::event("1-705", &late);
+                crate::support::Answer::Stream(vec![event], true)
+            }
+            true => json(200, serde_json::to_string(&late).unwrap()),
+            false => json(200, serde_json::to_string(&samples::job("job-a", JobState::Completed)).unwrap()),
+        }
+    });
+    let logs = |more: &[&str]| {
+        let arguments = [&["jobs", "logs", "job-a"], more].concat();
+        ran(Titan::new().at(&server, &arguments).output().unwrap())
+    };
+    let says_late = (0, "late\n".to_owned(), String::new());
+    for more in
+        [&["--since", "10m"][..], &["--since", "10m", "-f"], &["--since", "2026-11-21T07:18:45+01:00", "-n", "5"]]
+    {
+        assert_eq!(logs(more), says_late, "{more:?}");
+    }
+    let lines: Vec<_> = server.requests().into_iter().map(|request| request.line).collect();
+    let of = |query: &str| lines.iter().filter(|line| line.contains(query)).count();
+    assert_eq!((of("since_ms=600000"), of("since=2026-11-21T06%3A18%3A45Z")), (2, 1), "{lines:?}");
+    let (code, _, err) = logs(&["--since", "yesterday"]);
+    assert!(code == 2 && err.contains("a duration like 10m, or a time like 2026-"), "{err}");
+    assert!(logs(&[]).2.contains("700 bytes of the output are missing"));
+}
+
+#[test]
 fn a_job_that_waits_says_for_what() {
     let says = |job| {
         let shown = whole(&job, now(), Style::PLAIN);
@@ -90,8 +122,7 @@ fn a_job_that_waits_says_for_what() {
         ruled_out: vec![RuledOut { reason: "slots".into(), agents: 2 }],
         examined: 2,
     });
-    let expected =
-        "an agent, as number 3 of 10 in line, which keeps box-1 free, perhaps 30s more; has no slot free: 2 agents";
+    let expected = "an agent, as number 3 of 10 in line, for which room is kept on box-1, perhaps 30s more; has no slot free: 2 agents";
     assert_eq!(says(job.clone()).unwrap(), expected);
     job.state = JobState::Running;
     assert_eq!(says(job), None);

@@ -37,6 +37,24 @@ fn ends(job: &Job) -> Server {
     })
 }
 
+#[test]
+fn jobs_are_part_of_the_trace_that_titan_is_part_of() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let submit = |variables: &[(&str, &str)]| {
+        let server = ends(&samples::job("job-a", JobState::Completed));
+        let mut command = Titan::new().at(&server, &["submit", "--", "true"]);
+        assert_eq!(ran(command.envs(variables.iter().copied()).output().unwrap()).0, 0);
+        let requests = server.requests();
+        let of = |at: usize, name: &str| requests[at].header(name).map(str::to_owned);
+        assert_eq!((of(1, "traceparent"), of(1, "tracestate")), (None, None), "looking at a job is no part of it");
+        (of(0, "traceparent"), of(0, "tracestate"))
+    };
+    let given = submit(&[("TRACEPARENT", parent), ("TRACESTATE", "a=1, b=2")]);
+    assert_eq!(given, (Some(parent.to_owned()), Some("a=1,b=2".to_owned())));
+    assert_eq!(submit(&[("TRACEPARENT", parent), ("TRACESTATE", "?")]), (Some(parent.to_owned()), None));
+    assert_eq!(submit(&[("TRACEPARENT", "what"), ("TRACESTATE", "a=1")]), (None, None));
+}
+
 fn failed(reason: Reason, exit_code: Option<i32>, signal: Option<i32>) -> Job {
     Job { reason: Some(reason), exit_code, signal, ..samples::job("job-a", JobState::Failed) }
 }

@@ -34,7 +34,9 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
+        (&["agent", "ls"], "`titan agents ls` does that"),
+        (&["agent", "describe", "box-1"], "`titan agents show` does that"),
         (&["ps"], "`titan jobs ls` does that"),
         (&["logs", "job-a"], "`titan jobs logs` does that"),
         (&["job", "ls"], "'jobs'"),
@@ -43,7 +45,6 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
         (&["submit", "echo", "hi"], "`titan submit -- echo …`"),
         (&["jobs", "list"], "`titan jobs ls` does that"),
         (&["keys", "revoke", "x"], "`titan keys rm` does that"),
-        (&["agent", "ls"], "`titan agents ls` does that"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),
     ];
     for (arguments, says) in cases {

@@ -153,7 +153,7 @@ impl Following {
 
     async fn look(&mut self) -> Result<Step, StoreError> {
         let attempt = (self.attempt > 0).then_some(self.attempt);
-        let read = ReadOutput { job: &self.job, attempt, offset: self.offset, follow: true };
+        let read = ReadOutput { job: &self.job, attempt, offset: self.offset, since: None, follow: true };
         let Some(slice) = read.run(&self.pool).await? else {
             return Ok(Step::Ended(Ending { state: JobState::Cancelled, reason: None, exit_code: None, usage: None }));
         };

@@ -79,7 +79,7 @@ impl Relayed {
             spec: what.spec,
             idempotency: what.idempotency,
             terms: Some(terms),
-            traceparent: notes::traceparent(),
+            trace: notes::trace(),
         };
         let jobs = [new];
         let submit = Submit { jobs: &jobs, owner: what.owner, explain: false };

@@ -245,6 +245,37 @@ async fn published_at_last(world: &World) -> u64 {
 }
 
 #[tokio::test]
+async fn many_readers_at_the_newest_event_read_redis_together_and_each_sees_its_own_topics() {
+    let world = World::start().await;
+    let mut readers = Vec::new();
+    for n in 0..60 {
+        let path = format!("{EVENTS}?topic={}", ["a.", "b.", ""][n % 3]);
+        let mut reader = Events::of(&world.router, ADMIN, &path, None).await;
+        assert_eq!(reader.next().await.unwrap().name, "", "its place");
+        readers.push(reader);
+    }
+    let before = world.redis.calls("xrange").await;
+    for round in 0..5 {
+        let (a, b) = (publish(&world, "a.x", json!(round)).await, publish(&world, "b.x", json!(round)).await);
+        for (n, reader) in readers.iter_mut().enumerate() {
+            let expected = [vec![a], vec![b], vec![a, b]][n % 3].clone();
+            for id in expected {
+                assert_eq!(number(reader).await, id);
+            }
+        }
+    }
+    let calls = world.redis.calls("xrange").await - before;
+    assert!(calls <= 60, "{calls} reads for 60 readers of 10 events");
+    // One that is behind reads by itself and catches up.
+    let mut late = Events::of(&world.router, ADMIN, &format!("{EVENTS}?topic=a.&after=0"), None).await;
+    for _ in 0..5 {
+        number(&mut late).await;
+    }
+    let newest = publish(&world, "a.y", json!(0)).await;
+    assert_eq!((number(&mut late).await, number(&mut readers[0]).await), (newest, newest));
+}
+
+#[tokio::test]
 async fn another_pools_events_are_not_there() {
     let world = World::start().await;
     publish(&world, "secret.plan", json!(1)).await;

@@ -84,13 +84,46 @@ async fn ten_megabytes_come_whole_or_with_a_gap_that_is_told() {
                 read += chunks.iter().map(|c| c["data"].as_str().unwrap().len() as u64).sum::<u64>();
                 assert_eq!(event.id, format!("1-{}", read + skipped), "the id says how far the reader is");
             }
-            "gap" => skipped += event.data["skipped_bytes"].as_u64().unwrap(),
+            "gap" => {
+                assert_eq!(read, 65_536, "it is told where the bytes are missing");
+                skipped += event.data["skipped_bytes"].as_u64().unwrap();
+            }
             "end" => break,
             _ => {}
         }
     }
     assert_eq!(read + skipped, pieces * 60_000);
     assert!(read >= 900_000 && skipped > 0, "read {read}, skipped {skipped}");
+}
+
+#[tokio::test]
+async fn output_is_read_from_a_time_on() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let (job, lease) = running(&world, &mut agent).await;
+    agent.report(&world, &lease, vec![output(0, "stdout", "early\n"), output(6, "stdout", "late\n")]).await.ok(200);
+    let piece = async |query: &str| world.get(ADMIN, &format!("/api/v1/jobs/{job}/output?{query}")).await;
+    for (query, expected) in [
+        ("since_ms=3600000", "early\nlate\n"),
+        ("since=2026-01-01T00:00:00Z", "early\nlate\n"),
+        ("since_ms=3600000&attempt=1&offset=6", "late\n"),
+        ("since=2100-01-01T00:00:00Z", ""),
+    ] {
+        let piece = piece(query).await.ok(200);
+        let text: String = piece["chunks"].as_array().unwrap().iter().map(|c| c["data"].as_str().unwrap()).collect();
+        assert_eq!((text.as_str(), &piece["next_offset"]), (expected, &json!(11)), "{query}");
+    }
+    for wrong in ["since=yesterday", "since_ms=-1", "since_ms=1&since=2026-01-01T00:00:00Z"] {
+        piece(wrong).await.problem(titan_api::problem::ProblemType::BadRequest);
+    }
+    agent.report(&world, &lease, vec![json!({"type": "completed"})]).await.ok(200);
+    let path = format!("/api/v1/jobs/{job}/output?since=2100-01-01T00:00:00Z");
+    let mut events = Events::of(&world.router, ADMIN, &path, None).await;
+    let attempt = events.named("attempt").await;
+    assert_eq!(attempt.id, "1-0");
+    assert_eq!(events.named("end").await.id, "1-11", "nothing was written since");
+    let mut resumed = Events::of(&world.router, ADMIN, &path, Some("1-6")).await;
+    assert_eq!(resumed.named("output").await.data["chunks"][0]["data"], "late\n", "who resumes says where");
 }
 
 #[tokio::test]

@@ -72,13 +72,14 @@ impl RedisServer {
         redis::cmd(words[0]).arg(&words[1..]).query_async::<redis::Value>(&mut connection).await.unwrap();
     }
 
-    /// How many scripts it was asked to run, those that it did not know included.
-    pub(crate) async fn scripts_run(&self) -> u64 {
+    /// How often a command has run, scripts' calls included.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
-        let runs = info.lines().filter(|line| line.starts_with("cmdstat_eval"));
-        runs.filter_map(|line| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok()).sum()
+        let beginning = format!("cmdstat_{command}:calls=");
+        let line = info.lines().find_map(|line| line.strip_prefix(&beginning));
+        line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
     }
 
     /// Waits until this very server answers; `false` if it ended instead.

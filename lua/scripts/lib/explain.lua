@@ -17,12 +17,10 @@ local function verdict(a, c, j)
     return 'draining'
   elseif avoid.is_refused(j, a.id) then
     return 'refused'
-  elseif a.held and a.held ~= j.id then
-    return 'held'
   end
-  local devices, lacking = fit.now(a, j)
+  local devices, lacking = fit.for_job(a, j)
   if not devices then
-    return lacking
+    return a.held and fit.now(a, j, room.left(a)) and 'held' or lacking
   elseif not agent.takes_work(a) then
     return 'not_waiting'
   end

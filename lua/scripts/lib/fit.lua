@@ -25,21 +25,21 @@ local function may_be_trial(a, need)
   return not agent.trouble(a).trial and (need.probe or need.max - need.attempt + need.free > 1)
 end
 
--- The devices for a job that the agent has room for now (none for a job without GPUs); nil and why not otherwise.
-function fit.now(a, need)
+-- The devices for a job that has room now in what is left of the agent (none for a job without GPUs); nil and why not
+-- otherwise.
+function fit.now(a, need, left)
   if a.state == 'half_open' and not may_be_trial(a, need) then
     return nil, 'half_open'
   end
   if not agent.asks_for(a, need.kind) then
     return nil, 'not_waiting'
   end
-  local slots, taken = room.slots(a, need.kind, need.model)
+  local slots, taken = room.slots(a, need.kind, need.model, left)
   if slots == 0 and need.kind ~= 'process' then
     return nil, 'cooling'
   elseif taken >= slots then
     return nil, 'slots'
   end
-  local left = room.left(a)
   if left.ram < need.ram then
     return nil, 'ram_free'
   end
@@ -47,7 +47,7 @@ function fit.now(a, need)
     return nil, 'cpus_free'
   end
   if need.kind ~= 'process' then
-    local where = room.devices_for(a, need.model)
+    local where = room.devices_for(a, need.model, left)
     return where, not where and 'vram_free' or nil
   elseif need.gpus == 0 then
     return {}
@@ -57,6 +57,17 @@ function fit.now(a, need)
     return nil, need.exclusive and 'gpus_free' or 'vram_free'
   end
   return devices
+end
+
+-- The devices for a job beside what the agent keeps for another; the job that holds it, and what is more urgent than that
+-- one, may have what is kept too. nil and why not if it has no room.
+function fit.for_job(a, j)
+  local devices, why = fit.now(a, j, room.beside(a))
+  local holder = not devices and a.held and job:load(a.held)
+  if holder and (holder == j or holder.prio < j.prio) then
+    return fit.now(a, j, room.left(a))
+  end
+  return devices, why
 end
 
 return fit

@@ -1,6 +1,7 @@
--- hold: a job that was passed over for a minute holds an agent that could run it, which takes nothing else until the job
--- fits, but for what is more urgent. So large jobs do not starve behind small ones. There is one hold for each priority.
--- Requests to a model are all of one size, so none is passed over.
+-- hold: a job that was passed over for a minute holds an agent that could run it, which keeps what the job needs until that is
+-- free, but for what is more urgent: a slot, memory, CPUs and as many GPUs. So large jobs do not starve behind small ones, and
+-- what is left beside that goes on. There is one hold for each priority. Requests to a model are all of one size, so none is
+-- passed over.
 local hold = {}
 
 local AFTER_MS = 60000
@@ -10,6 +11,45 @@ local CLASSES = 64
 local OF_A_PRIORITY = 16
 local JOBS = 128
 local AGENTS = 32
+
+-- The devices that a job is likely to have first: those with room for it, then those whose oldest attempt began last, since
+-- what has run for long is likely to run on; at last those that it could not have even without our attempts.
+local function likely_devices(a, j)
+  local oldest, could, uuids = {}, {}, {}
+  for _, entry in pairs(agent.heavy(a)) do
+    for _, uuid in ipairs(entry.devices) do
+      oldest[uuid] = math.min(oldest[uuid] or math.huge, entry.since)
+    end
+  end
+  for i, device in ipairs(room.left(a).devices) do
+    local has_room = device.left >= j.vram and room.is_open(device, j.exclusive)
+    local begun = has_room and math.huge or device.most >= j.vram and oldest[device.uuid] or -1
+    could[i] = { uuid = device.uuid, begun = begun, at = i }
+  end
+  table.sort(could, function(x, y) return x.begun > y.begun or (x.begun == y.begun and x.at < y.at) end)
+  for i = 1, math.min(j.gpus, #could) do
+    uuids[i] = could[i].uuid
+  end
+  return uuids
+end
+
+-- Lets the agent keep devices for the job that holds it. Each choice stands twice as long as all before it, so that sooner or
+-- later one stands for longer than what runs on them.
+local function keep_devices(a, j, since)
+  local again = pool.now + math.max(AFTER_MS, pool.now - since)
+  agent:put(a, 'kept_packed', cmsgpack.pack(likely_devices(a, j), since, again))
+  rank.update(a)
+end
+
+-- Chooses anew which devices are kept, once the last choice has stood for long enough.
+local function reconsider(a, j)
+  local _, since, again = agent.kept(a)
+  if pool.now >= again then
+    keep_devices(a, j, since)
+    pool.freed = pool.freed or {}
+    pool.freed[#pool.freed + 1] = a
+  end
+end
 
 -- The priorities whose hold is taken, and how many. Holds that lead nowhere are let go.
 local function taken()
@@ -24,6 +64,7 @@ local function taken()
       held.free(j)
     else
       by_prio[j.prio], count = true, count + 1
+      reconsider(a, j)
     end
   end
   return by_prio, count
@@ -79,7 +120,7 @@ local function passed_over(by_prio)
   return first
 end
 
--- Lets a job hold an agent, and puts it before all others of its priority.
+-- Lets a job hold an agent, and puts the job before all others of its priority.
 local function give(j)
   local a = agent_for(j)
   if a then
@@ -87,7 +128,7 @@ local function give(j)
     agent:put(a, 'held', j.id)
     job:put(j, 'holds', a.id)
     queue.put_first(j)
-    rank.update(a)
+    keep_devices(a, j, pool.now)
     pool.announce('agent', a.id)
   end
   return a ~= nil
@@ -131,6 +172,7 @@ function hold.drop(a)
     held.free(j)
   end
   agent:put(a, 'held', nil)
+  agent:put(a, 'kept_packed', nil)
   redis.call('ZADD', key('due'), int(pool.now), 'hold:all')
 end
 

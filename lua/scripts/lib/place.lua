@@ -66,7 +66,7 @@ local function on_trial(j, ids)
     elseif not agent.takes_work(a) then
       rank.update(a)
     elseif not avoid.is_refused(j, id) and not avoid.is_avoided(j, id) then
-      local devices = fit.now(a, j)
+      local devices = fit.for_job(a, j)
       if devices then
         return a, devices
       end
@@ -77,7 +77,7 @@ end
 
 -- The best agent with room for the job, with its devices; nil if there is none. A half-open one that waits for a trial goes
 -- first, however it scores. One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no
--- other fits, and after that one that is held for a job that the job goes before.
+-- other fits, and after that what an agent keeps for a job that the job goes before.
 local function best(j)
   local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
   if bits >= TRIAL_BIT then
@@ -107,7 +107,7 @@ local function best(j)
     else
       index = index + 1
       if not (j.refused and avoid.is_refused(j, a.id)) then
-        local devices = fit.now(a, j)
+        local devices = fit.now(a, j, room.beside(a))
         if devices and not (j.avoid and avoid.is_avoided(j, a.id)) then
           return a, devices
         end

@@ -54,7 +54,7 @@ end
 local function of_model(a)
   for _, model in ipairs(models_of(a)) do
     local j = new_job('inference', model, class.id_of('probe ' .. model))
-    local devices = fit.now(a, j)
+    local devices = fit.now(a, j, room.left(a))
     if devices then
       j.keeps = KEEPS_MS
       return j, devices, request_to(model)
@@ -65,7 +65,7 @@ end
 
 local function of_process(a)
   local j = new_job('process', '', class.id_of(CLASS))
-  local devices = fit.now(a, j)
+  local devices = fit.now(a, j, room.left(a))
   return devices and j, devices, SPEC
 end
 

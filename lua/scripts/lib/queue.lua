@@ -186,7 +186,7 @@ local function fitting(a, ids)
   for _, id in ipairs(ids) do
     local j = job:load(id)
     if j and not avoid.is_refused(j, a.id) and not job.is_too_late(j) then
-      local devices = fit.now(a, j)
+      local devices = fit.for_job(a, j)
       if devices then
         return j, devices
       end
@@ -218,7 +218,7 @@ end
 local function waiting_classes(a, left)
   local waiting = {}
   for _, place in ipairs(agent.places(a)) do
-    local slots, taken = room.slots(a, place.kind, place.model)
+    local slots, taken = room.slots(a, place.kind, place.model, room.left(a))
     local may_have = taken < slots and agent.asks_for(a, place.kind) and (not left or left[place.kind] > 0)
     for _, cid in ipairs(may_have and place.classes or {}) do
       local best = redis.call('ZSCORE', key('waiting'), cid)
@@ -247,7 +247,8 @@ local function best_fitting(a, beyond, left)
   return j, devices
 end
 
--- What an agent that is held takes: what is more urgent, then the job that holds it.
+-- What an agent that is held takes: what is more urgent, then the job that holds it, then what has room beside what is kept
+-- for that one.
 local function fitting_held(a, left)
   local holder = job:load(a.held)
   if not holder then
@@ -256,8 +257,11 @@ local function fitting_held(a, left)
   end
   local j, devices = best_fitting(a, job.order_of(holder.prio, 0), left)
   if not j and (not left or left[holder.kind] > 0) then
-    devices = fit.now(a, holder)
+    devices = fit.for_job(a, holder)
     j = devices and holder
+  end
+  if not j then
+    return best_fitting(a, math.huge, left)
   end
   return j, devices
 end

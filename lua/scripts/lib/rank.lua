@@ -35,13 +35,13 @@ local function nth_left(devices, n, exclusive)
   return open[n]
 end
 
--- Megabytes that a job of this class could have of the agent at most, on each device or of main memory.
+-- Megabytes that a job of this class could have of what is left at most, on each device or of main memory.
 -- A model that is loaded needs none.
-local function memory_left(a, class)
+local function memory_left(left, class)
   if class.gpus > 0 then
-    return nth_left(room.left(a).devices, class.gpus, class.exclusive)
+    return nth_left(left.devices, class.gpus, class.exclusive)
   end
-  return room.left(a).ram
+  return left.ram
 end
 
 local function memory_part(a, class)
@@ -68,7 +68,7 @@ end
 
 -- The parts of the score, each in [0, 1]: VRAM, load, RTT, performance and cost; and, for a model, 1 if it is loaded.
 function rank.parts(a, class)
-  local slots, taken = room.slots(a, class.kind, class.model)
+  local slots, taken = room.slots(a, class.kind, class.model, room.left(a))
   local load = slots > 0 and math.max(0, 1 - taken / slots) or 0
   local served = class.kind ~= 'process' and agent.model(a, class.model)
   return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, performance_part(a, class),
@@ -111,17 +111,16 @@ function rank.leave(a, cid, step)
   redis.call('ZREM', key('rank:' .. cid, step), a.id)
 end
 
--- The step and the value that the agent should have in classes like this; -1 if it can't take their jobs now, or is held
--- for one job.
+-- The step and the value that the agent should have in classes like this, by what is left beside what it keeps; -1 if it
+-- can't take their jobs now. On trial it keeps nothing for anybody and takes what it is offered.
 local function target(a, place)
-  if a.held or not agent.takes_work(a) then
-    return -1, 0
-  elseif not agent.asks_for(a, place.kind) then
+  if not agent.takes_work(a) or not agent.asks_for(a, place.kind) or (a.held and a.state == 'half_open') then
     return -1, 0
   end
-  local slots, taken = room.slots(a, place.kind, place.model)
-  local memory = taken < slots and memory_left(a, place)
-  if not memory or (place.kind ~= 'process' and not room.devices_for(a, place.model)) then
+  local left = room.beside(a)
+  local slots, taken = room.slots(a, place.kind, place.model, left)
+  local memory = taken < slots and memory_left(left, place)
+  if not memory or (place.kind ~= 'process' and not room.devices_for(a, place.model, left)) then
     return -1, 0
   end
   if a.state == 'half_open' then

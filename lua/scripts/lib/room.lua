@@ -4,7 +4,8 @@ local room = {}
 local SEEN_AFTER_MS = 60000
 
 -- What is left of a device: what was measured as free, and what our attempts were seen to use of what they declared,
--- less all that they declared; nothing if one has it to itself. And how many attempts are on it.
+-- less all that they declared; nothing if one has it to itself. How many attempts are on it, whether one has it to itself,
+-- and what would be left without them all.
 local function device_left(device, measured, heavy)
   local total = device.total
   local m = measured and measured.gpus and measured.gpus[device.uuid]
@@ -31,11 +32,13 @@ local function device_left(device, measured, heavy)
   if used then
     left = left + used - math.max(declared_seen, used)
   end
-  return is_closed and 0 or math.max(0, math.min(left, total - declared)), attempts, is_closed
+  local most = math.min(total, free + (used or declared_seen))
+  return is_closed and 0 or math.max(0, math.min(left, total - declared)), attempts, is_closed, most
 end
 
 -- What is left: {loading = {name = true: an attempt has memory for it}, ram, cpus (milli),
--- devices = {{uuid, total, left, attempts, closed: an attempt has it to itself}…}}.
+-- devices = {{uuid, total, left, attempts, closed: an attempt has it to itself, most: what it could have left}…},
+-- kept: slots that are kept, where that was taken off}.
 function room.left(a)
   if a.left then
     return a.left
@@ -56,11 +59,33 @@ function room.left(a)
   end
   left.ram = math.max(0, left.ram)
   for i, device in ipairs(caps.gpus) do
-    local free, attempts, closed = device_left(device, measured, heavy)
-    left.devices[i] = { uuid = device.uuid, total = device.total, left = free, attempts = attempts, closed = closed }
+    local free, attempts, closed, most = device_left(device, measured, heavy)
+    left.devices[i] = { uuid = device.uuid, total = device.total, left = free, attempts = attempts, closed = closed, most = most }
   end
   a.left = left
   return left
+end
+
+-- What is left beside what is kept for the job that holds the agent: as if that job were there already.
+function room.beside(a)
+  local left, holder = room.left(a), a.held and job:load(a.held)
+  if not holder then
+    return left
+  end
+  local beside = { kept = 1, loading = left.loading, ram = math.max(0, left.ram - holder.ram),
+    cpus = math.max(0, left.cpus - holder.cpus), devices = {} }
+  local kept = {}
+  for _, uuid in ipairs((agent.kept(a))) do
+    kept[uuid] = true
+  end
+  for i, device in ipairs(left.devices) do
+    if kept[device.uuid] then
+      device = { uuid = device.uuid, total = device.total, left = math.max(0, device.left - holder.vram),
+        attempts = device.attempts + 1, closed = device.closed or holder.exclusive, most = device.most }
+    end
+    beside.devices[i] = device
+  end
+  return beside
 end
 
 -- Whether a job that wants its devices to itself, or shares them, could have this one at all.
@@ -71,11 +96,11 @@ function room.is_open(device, exclusive)
   return not device.closed
 end
 
--- Slots for a kind of work, and how many of them are taken.
-function room.slots(a, kind, model)
+-- Slots for a kind of work, and how many of them are taken where this much is left.
+function room.slots(a, kind, model, left)
   local tally = agent.tally(a)
   if kind == 'process' then
-    return agent.caps(a).max_jobs, tally.processes
+    return agent.caps(a).max_jobs, tally.processes + (left.kept or 0)
   end
   local own = agent.own_name(a, model)
   return room.parallel(a, model, own), tally.models[own] or 0
@@ -92,9 +117,9 @@ function room.parallel(a, model, own)
 end
 
 -- Where a model would be loaded for a request: on the device that fits best or, since its backend may part it, on all
--- together; nowhere if it is loaded, about to be, or needs no memory of a device. nil if there is no room for it.
-function room.devices_for(a, model)
-  local served, left = agent.model(a, model), room.left(a)
+-- together, of what is `left`; nowhere if it is loaded, about to be, or needs no memory of a device. nil if there is no room for it.
+function room.devices_for(a, model, left)
+  local served = agent.model(a, model)
   if served.loaded or served.vram == 0 or #left.devices == 0 or left.loading[served.of or model] then
     return {}
   end

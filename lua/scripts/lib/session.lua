@@ -37,7 +37,7 @@ function session.note(j, a)
 end
 
 local function may_have(j, a)
-  return a.state == 'healthy' and not a.held and agent.takes_work(a)
+  return a.state == 'healthy' and agent.takes_work(a)
     and redis.call('ZSCORE', key('members', j.class), a.id)
     and not avoid.is_avoided(j, a.id) and not avoid.is_refused(j, a.id)
 end
@@ -46,7 +46,7 @@ end
 function session.prefer(j, best, devices)
   local id = session.agent_of(j)
   local a = id and id ~= best.id and best.state ~= 'half_open' and agent:load(id)
-  local its_devices = a and may_have(j, a) and fit.now(a, j)
+  local its_devices = a and may_have(j, a) and fit.for_job(a, j)
   if its_devices and rank.score(a, j) >= rank.score(best, j) - BOUND then
     return a, its_devices
   end

@@ -6,19 +6,21 @@
   ARGV[2]  attempt  integer  the attempt that the offset is about, or "" for the latest
   ARGV[3]  offset   integer  the first byte that is wanted
   ARGV[4]  follow   string   "1" if the reader waits for more
-  ARGV[5]  now_ms   integer, or "" for Redis TIME (tests pass their own)
+  ARGV[5]  since    integer  what was accepted before that time is not wanted, milliseconds; before now, if it is not above 0;
+                             or ""
+  ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}, kind, owner, agent, when it
-           began or "", exit code or "", reason or "", message, usage (JSON) or ""} | {"not_found"} | {"no_pool"}
-           | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/segment lib/job lib/agent
+           began or "", exit code or "", reason or "", message, usage (JSON) or "", since (ms) or ""}: the first segment may
+           begin with what was accepted before that | {"not_found"} | {"no_pool"} | {"newer_schema"}
+  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/agent
   Cost     O(1)
 ]]
 local SEGMENTS_READ = 4
 local FOLLOWED_FOR_MS = 15000
 local NOTED_EVERY_MS = 5000
 
-local refused = pool.enter(ARGV[5])
+local refused = pool.enter(ARGV[6])
 if refused then
   return refused
 end
@@ -29,6 +31,11 @@ end
 local offset = tonumber(ARGV[3])
 if ARGV[2] ~= '' and tonumber(ARGV[2]) ~= j.attempt then
   offset = 0
+end
+local since = tonumber(ARGV[5])
+if since then
+  since = since > 0 and since or pool.now + since
+  offset = math.max(offset, segment.since(j, since))
 end
 local last = segment.of(math.max(0, j.out - 1))
 local number = segment.of(offset)
@@ -47,4 +54,5 @@ if a and (a.read_ms or 0) < pool.now + FOLLOWED_FOR_MS - NOTED_EVERY_MS then
   record.flush(agent)
 end
 return { 'output', j.state, j.attempt, offset, j.out, pieces, j.kind, j.owner or '', j.agent or '', j.started or '',
-  j.exit or '', j.reason or '', j.message or '', j.usage or '' }
+  j.exit or '', j.reason or '', j.message or '', j.usage or '',
+  since and int(since) or '' }

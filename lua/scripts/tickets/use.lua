@@ -45,8 +45,10 @@ local function has_place()
   end
   -- One that is half-open is tried with what another may try again, and a ticket is for this agent alone.
   local is_in_service = a.state == 'healthy' or a.state == 'degraded'
-  local slots, taken = room.slots(a, j.kind, j.model)
-  local devices = taken < slots and is_in_service and not a.draining and not a.leaving and room.devices_for(a, j.model)
+  local left = room.beside(a)
+  local slots, taken = room.slots(a, j.kind, j.model, left)
+  local may_begin = is_in_service and not a.draining and not a.leaving
+  local devices = taken < slots and may_begin and room.devices_for(a, j.model, left)
   if devices then
     redis.call('ZREM', key('ended'), j.id)
     job:put(j, 'ended', nil)

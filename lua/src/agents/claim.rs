@@ -129,6 +129,7 @@ fn work(held: HeldLease, mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, S
     let devices = reply.text()?.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
     let spec = Spec::from_json(&reply.bytes()?)?;
     let (model, prompt) = (reply.text()?, reply.text()?);
+    let (traceparent, tracestate) = spec.trace.map(|trace| (trace.parent, trace.state)).unzip();
     Ok(Lease {
         job_id: held.job_id,
         attempt: held.attempt,
@@ -141,7 +142,8 @@ fn work(held: HeldLease, mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, S
         ram_mb: spec.job.requirements.ram_mb,
         cpus: spec.job.requirements.cpus,
         disconnect_grace_ms: 0,
-        traceparent: spec.traceparent,
+        traceparent,
+        tracestate: tracestate.flatten(),
     })
 }
 

@@ -17,6 +17,6 @@ pub use get::GetJob;
 pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
 pub(crate) use spec::{Need, Spec, class_of, kind_word, model_of};
-pub(crate) use submit::{Submissions, title};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
+pub(crate) use submit::{Submissions, title};
 pub use why::WhyWaiting;

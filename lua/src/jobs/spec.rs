@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::json;
 use titan_api::{
     jobs::{JobKind, SubmitJob},
-    trace::Traceparent,
+    trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 
 use crate::StoreError;
@@ -18,9 +18,21 @@ pub(crate) struct Spec {
     pub(crate) job: SubmitJob,
     #[serde(rename = "submitted_by")]
     pub(crate) owner: String,
-    /// What submitted it, in its trace.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) traceparent: Option<Traceparent>,
+    /// What submitted it, in its trace: as `traceparent` and `tracestate`.
+    #[serde(flatten, serialize_with = "as_headers")]
+    pub(crate) trace: Option<TraceContext>,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn as_headers<S: Serializer>(trace: &Option<TraceContext>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut headers = serializer.serialize_map(None)?;
+    if let Some(TraceContext { parent, state }) = trace {
+        headers.serialize_entry(TRACEPARENT, parent)?;
+        if let Some(state) = state {
+            headers.serialize_entry(TRACESTATE, state)?;
+        }
+    }
+    headers.end()
 }
 
 impl Spec {
@@ -30,8 +42,9 @@ impl Spec {
         let mut value: serde_json::Value = serde_json::from_slice(json).map_err(corrupt)?;
         let mut take = |name| value.as_object_mut()?.remove(name)?.as_str().map(str::to_owned);
         let owner = take("submitted_by").unwrap_or_default();
-        let traceparent = take("traceparent").and_then(|text| text.parse().ok());
-        Ok(Self { job: serde_json::from_value(value).map_err(corrupt)?, owner, traceparent })
+        let (parent, state) = (take(TRACEPARENT), take(TRACESTATE).and_then(|text| text.parse().ok()));
+        let trace = parent.and_then(|text| text.parse().ok()).map(|parent| TraceContext { parent, state });
+        Ok(Self { job: serde_json::from_value(value).map_err(corrupt)?, owner, trace })
     }
 }
 

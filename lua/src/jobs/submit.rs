@@ -12,7 +12,7 @@ use titan_api::{
     jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
-    trace::Traceparent,
+    trace::TraceContext,
 };
 
 use super::{
@@ -56,7 +56,7 @@ pub struct NewJob<'a> {
     /// For a request to a model that somebody waits for.
     pub terms: Option<Terms>,
     /// What submits it, if that is part of a trace.
-    pub traceparent: Option<Traceparent>,
+    pub trace: Option<TraceContext>,
 }
 
 /// What is special about a request to a model that somebody waits for.
@@ -76,7 +76,7 @@ impl<'a> NewJob<'a> {
     /// A job without an idempotency key.
     #[must_use]
     pub fn new(id: &JobId, spec: &'a SubmitJob) -> Self {
-        Self { id: id.clone(), spec, idempotency: None, terms: None, traceparent: None }
+        Self { id: id.clone(), spec, idempotency: None, terms: None, trace: None }
     }
 }
 
@@ -297,7 +297,7 @@ impl Submit<'_> {
         let stored = Spec {
             job: SubmitJob { inference, depends_on, ..spec.clone() },
             owner: self.owner.to_owned(),
-            traceparent: job.traceparent,
+            trace: job.trace.clone(),
         };
         args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
         args.push(spec.backoff_ms).push(options(job, meant));

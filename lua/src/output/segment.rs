@@ -1,5 +1,6 @@
 //! The layout of stored output, written by `lib/output.lua`: segments of 64 KiB of both streams together, each a run of
-//! frames of one byte for the stream (`o` or `e`), two for the length (big-endian), and the bytes.
+//! frames of one byte for the stream (`o` or `e`), two for the length (big-endian), and the bytes; and of frames `t`, which
+//! say when that which follows was accepted.
 
 use titan_api::output::Stream;
 
@@ -16,27 +17,43 @@ pub(super) struct Frame<'a> {
     pub(super) data: &'a [u8],
 }
 
-/// The frames of the segment of that number.
-pub(super) fn frames(number: u64, mut segment: &[u8]) -> Result<Vec<Frame<'_>>, StoreError> {
-    let (mut offset, mut frames) = (number * SEGMENT_BYTES, Vec::new());
-    while !segment.is_empty() {
-        let (frame, rest) = split(segment, offset).ok_or_else(|| {
-            StoreError::Corrupt(format!("segment {number} of an output is broken near byte {offset}"))
-        })?;
-        offset += frame.data.len() as u64;
-        frames.push(frame);
-        segment = rest;
-    }
-    Ok(frames)
+/// A segment, taken apart.
+#[derive(Debug, Default)]
+pub(super) struct Segment<'a> {
+    pub(super) frames: Vec<Frame<'a>>,
+    /// Where there is word of the time: the offset, and when the bytes from there on were accepted at the earliest,
+    /// milliseconds. All before it came before that.
+    pub(super) marks: Vec<(u64, i64)>,
 }
 
-fn split(segment: &[u8], offset: u64) -> Option<(Frame<'_>, &[u8])> {
-    let (header, rest) = segment.split_first_chunk::<3>()?;
-    let stream = match header[0] {
-        b'o' => Stream::Stdout,
-        b'e' => Stream::Stderr,
-        _ => return None,
-    };
-    let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([header[1], header[2]])))?;
-    Some((Frame { offset, stream, data }, rest))
+impl<'a> Segment<'a> {
+    /// The segment of that number.
+    pub(super) fn read(number: u64, mut bytes: &'a [u8]) -> Result<Self, StoreError> {
+        let (mut offset, mut segment) = (number * SEGMENT_BYTES, Self::default());
+        while !bytes.is_empty() {
+            bytes = segment.take(bytes, &mut offset).ok_or_else(|| {
+                StoreError::Corrupt(format!("segment {number} of an output is broken near byte {offset}"))
+            })?;
+        }
+        Ok(segment)
+    }
+
+    /// Takes the first frame; what follows it.
+    fn take(&mut self, bytes: &'a [u8], offset: &mut u64) -> Option<&'a [u8]> {
+        let (header, rest) = bytes.split_first_chunk::<3>()?;
+        let (data, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([header[1], header[2]])))?;
+        let stream = match header[0] {
+            b'o' => Stream::Stdout,
+            b'e' => Stream::Stderr,
+            b't' => {
+                let seconds = u32::from_be_bytes(data.try_into().ok()?);
+                self.marks.push((*offset, i64::from(seconds) * 1_000));
+                return Some(rest);
+            }
+            _ => return None,
+        };
+        self.frames.push(Frame { offset: *offset, stream, data });
+        *offset += data.len() as u64;
+        Some(rest)
+    }
 }

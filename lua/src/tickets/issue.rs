@@ -114,7 +114,7 @@ impl Issue<'_> {
 
     fn args(&self, served: bool) -> Result<Args, StoreError> {
         let flag = |on: bool| if on { "1" } else { "" };
-        let stored = Spec { job: self.spec.clone(), owner: self.owner.to_owned(), traceparent: None };
+        let stored = Spec { job: self.spec.clone(), owner: self.owner.to_owned(), trace: None };
         let mut args = Args::new();
         args.push(self.owner)
             .push(self.id.as_str())

@@ -128,7 +128,7 @@ pub(crate) async fn read_output(client: &Client, id: &JobId) -> Written {
     let mut from = OutputFrom::default();
     eventually(format!("all output of {id}"), async || {
         let piece = client.output(id, from).await.unwrap().into_value();
-        from = OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset };
+        from = OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None };
         written.attempt = piece.attempt;
         written.live |= piece.state == JobState::Running && !piece.chunks.is_empty();
         written.skipped_bytes += piece.skipped_bytes;
@@ -144,7 +144,7 @@ pub(crate) async fn follow_output(client: &Client, id: &JobId) -> Written {
     let mut written = Written::default();
     let mut last: Option<String> = None;
     loop {
-        let mut events = client.output_events(id, last.as_deref()).await.unwrap();
+        let mut events = client.output_events(id, last.as_deref(), None).await.unwrap();
         while let Some(event) = events.next().await.unwrap() {
             last = event.id;
             match event.what {

@@ -1,17 +1,23 @@
-//! One box that trains and chats: long jobs that want a GPU to themselves, and many short ones beside them.
+//! One box that trains and chats: long jobs that want a GPU to themselves, and many short ones beside them, all of the same
+//! priority.
 
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
 use titan_api::{
     client::Client,
+    ids::JobId,
     jobs::{Requirements, SubmitJob},
 };
-use titan_tests::{nvml::StandIn, wait::eventually};
+use titan_tests::{
+    nvml::StandIn,
+    wait::{eventually, within},
+};
 
 use crate::helpers::{completed, patient, shell, submit};
 
@@ -23,6 +29,16 @@ const MEANWHILE: usize = 30;
 const OVERTAKEN: usize = 60;
 /// Short jobs of others that may begin between two of the same person.
 const OTHERS: usize = 40;
+
+/// Until a training begins for which a GPU has to be kept, and that is after it has waited for a minute.
+const LONG: Duration = Duration::from_secs(150);
+
+/// How much of a GPU chats need, and how many steps the training has.
+#[derive(Clone, Copy)]
+struct Scene {
+    chat_mb: u64,
+    steps: usize,
+}
 
 /// What began or ended on the box, in order: jobs append lines to one file.
 struct Events(PathBuf);
@@ -45,7 +61,7 @@ impl Events {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&[Event]) -> bool) {
-        eventually(what, async || holds(&self.all()).then_some(())).await;
+        within(LONG, what, async || holds(&self.all()).then_some(())).await;
     }
 }
 
@@ -59,11 +75,10 @@ fn parse(line: &str) -> Event {
     }
 }
 
-/// More urgent than training: somebody waits for it.
-fn chat(folder: &Path, person: usize) -> SubmitJob {
-    let line = format!("echo chat {person} $CUDA_VISIBLE_DEVICES >> {}/events", folder.display());
-    let requirements = Requirements { gpus: 1, vram_mb: 2_000, ..Requirements::default() };
-    SubmitJob { requirements, priority: 10, ..shell(&line) }
+fn chat(folder: &Path, person: usize, vram_mb: u64) -> SubmitJob {
+    let line = format!("echo chat {person} $CUDA_VISIBLE_DEVICES >> {}/events; sleep 0.3", folder.display());
+    let requirements = Requirements { gpus: 1, vram_mb, ..Requirements::default() };
+    SubmitJob { requirements, ..shell(&line) }
 }
 
 /// One step of a training, which begins after the step before it.
@@ -77,22 +92,22 @@ fn training(folder: &Path, number: usize, after: Option<String>) -> SubmitJob {
     SubmitJob { requirements, depends_on: after.into_iter().collect(), ..shell(&line) }
 }
 
-async fn chat_until(enough: &AtomicBool, client: &Client, folder: &Path, person: usize) {
+async fn chat_until(enough: &AtomicBool, client: &Client, job: SubmitJob) {
     while !enough.load(Ordering::Relaxed) {
-        let id = submit(client, &chat(folder, person)).await;
+        let id = submit(client, &job).await;
         completed(client, &id).await;
     }
 }
 
-/// Three steps of a training, one after the other, each while people chat.
-async fn train(client: &Client, folder: &Path, events: &Events) {
+/// The steps of a training, one after the other, each while people chat.
+async fn train(client: &Client, folder: &Path, events: &Events, steps: usize) {
     events.until("everybody chats", |all| all.len() >= PEOPLE).await;
-    let mut steps = Vec::new();
-    for number in 0..3 {
-        let after = steps.last().map(ToString::to_string);
-        steps.push(submit(client, &training(folder, number, after)).await);
+    let mut ids: Vec<JobId> = Vec::new();
+    for number in 0..steps {
+        let after = ids.last().map(ToString::to_string);
+        ids.push(submit(client, &training(folder, number, after)).await);
     }
-    for number in 0..steps.len() {
+    for number in 0..steps {
         let begins = |event: &Event| matches!(event, Event::Begin { training, .. } if *training == number);
         events.until(&format!("training {number} begins"), |all| all.iter().any(begins)).await;
         let before = events.chats();
@@ -100,7 +115,7 @@ async fn train(client: &Client, folder: &Path, events: &Events) {
         eventually(go_on, async || (events.chats() >= before + MEANWHILE).then_some(())).await;
         std::fs::write(folder.join(format!("go-{number}")), "").unwrap();
     }
-    for id in &steps {
+    for id in &ids {
         let job = completed(client, id).await;
         assert!(job.failures.is_empty(), "{job:#?}");
     }
@@ -108,16 +123,26 @@ async fn train(client: &Client, folder: &Path, events: &Events) {
 
 #[tokio::test]
 async fn training_and_chats_on_one_box_with_two_gpus_do_not_starve_each_other() {
+    share(Scene { chat_mb: 2_000, steps: 3 }).await;
+}
+
+#[tokio::test]
+async fn a_training_gets_a_gpu_of_a_box_that_chats_fill_and_they_go_on_with_the_other() {
+    share(Scene { chat_mb: 12_000, steps: 1 }).await;
+}
+
+async fn share(scene: Scene) {
     let gpus = StandIn::gpus(2, 24_000);
     let fleet = patient().agents(1).agent_setting("TITAN_NVML_LIBRARY", gpus.library().to_str().unwrap()).start().await;
     let (trainer, chatter, folder) = (fleet.client().await, fleet.client().await, TempDir::new().unwrap());
     let events = Events(folder.path().join("events"));
     let enough = AtomicBool::new(false);
     let trains = async {
-        train(&trainer, folder.path(), &events).await;
+        train(&trainer, folder.path(), &events, scene.steps).await;
         enough.store(true, Ordering::Relaxed);
     };
-    tokio::join!(trains, join_all((0..PEOPLE).map(|n| chat_until(&enough, &chatter, folder.path(), n))));
+    let chats = (0..PEOPLE).map(|n| chat_until(&enough, &chatter, chat(folder.path(), n, scene.chat_mb)));
+    tokio::join!(trains, join_all(chats));
     check(&events.all());
 }
 

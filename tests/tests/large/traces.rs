@@ -99,6 +99,10 @@ async fn submit(client: &Client, traceparent: Option<&str>) -> JobId {
     client.send(request).await.unwrap().json::<SubmittedJob>().await.unwrap().id
 }
 
+fn nanos(span: &Value, name: &str) -> u128 {
+    span[name].as_str().unwrap().parse().unwrap()
+}
+
 /// Where the job says that it is.
 async fn place(client: &Client, id: &JobId) -> String {
     completed(client, id).await;
@@ -129,7 +133,6 @@ async fn one_trace_runs_from_the_client_over_route_script_and_attempt_into_the_j
     assert_eq!(attribute(&request, "http.response.status_code")["intValue"], "202");
     assert_eq!(attribute(&attempt, "job.id")["stringValue"], id.as_str());
     assert_eq!(attribute(&attempt, "outcome")["stringValue"], "completed");
-    let nanos = |span: &Value, name: &str| span[name].as_str().unwrap().parse::<u128>().unwrap();
     for span in [&request, &script, &attempt] {
         assert!(nanos(span, "startTimeUnixNano") <= nanos(span, "endTimeUnixNano"));
     }
@@ -155,6 +158,39 @@ async fn the_callers_flag_decides_and_without_a_caller_a_trace_begins_at_the_rou
     assert!(spans.iter().all(|span| span["traceId"] != TRACE), "the caller did not want it recorded");
     let chatter = |span: &&Value| span["name"].as_str().unwrap().ends_with("/claim");
     assert_eq!(spans.iter().find(chatter), None, "what agents say all day begins no trace");
+}
+
+#[tokio::test]
+async fn an_attempt_that_a_restarted_agent_took_over_is_one_span_from_its_beginning() {
+    let collector = Collector::start().await;
+    let mut fleet = traced(&collector.url).await;
+    let (client, folder) = (fleet.client().await, tempfile::tempdir().unwrap());
+    let line = format!(
+        "cd {}; echo $TRACESTATE $TRACEPARENT > place.new; mv place.new place; until [ -e go ]; do sleep 0.05; done",
+        folder.path().display()
+    );
+    let request = client.request(reqwest::Method::POST, "/api/v1/jobs").json(&shell(&line));
+    let request = request.header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"));
+    let request = request.header("tracestate", "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE");
+    let id = client.send(request).await.unwrap().json::<SubmittedJob>().await.unwrap().id;
+    let place = eventually("the job runs", async || std::fs::read_to_string(folder.path().join("place")).ok()).await;
+    fleet.agents[0].restart();
+    let restarted = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let job = completed(&client, &id).await;
+    assert_eq!((job.attempt, job.failures.len()), (1, 0));
+    let attempt = collector.span(TRACE, "attempt").await;
+    let request = collector.span(TRACE, "POST /api/v1/jobs").await;
+    let state = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
+    assert_eq!(place, format!("{state} 00-{TRACE}-{}-01\n", attempt["spanId"].as_str().unwrap()));
+    assert_eq!((&attempt["traceState"], &request["traceState"]), (&state.into(), &state.into()));
+    assert_eq!(attempt["parentSpanId"], request["spanId"]);
+    assert_eq!(attribute(&attempt, "attempt.taken_over")["stringValue"], "true");
+    assert_eq!(attribute(&attempt, "outcome")["stringValue"], "completed");
+    assert!(nanos(&attempt, "startTimeUnixNano") < restarted, "it began before the restart");
+    assert!(nanos(&attempt, "endTimeUnixNano") > restarted);
+    let spans = collector.spans();
+    assert_eq!(spans.iter().filter(|span| span["traceId"] == TRACE && span["name"] == "attempt").count(), 1);
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub(crate) async fn handler(
     let prefix = query.topic.as_ref().map_or("", EventTopic::as_str);
     if sse::is_wanted(&headers) {
         let after = event_stream::last_event(&headers)?.or(query.after);
-        return Ok(event_stream::follow(state, caller, prefix, after).await?.into_response());
+        return event_stream::follow(state, caller, prefix, after).await;
     }
     let holder = Holder::Key(&caller.owner);
     let place: Place = Mutex::new((query.after, None));

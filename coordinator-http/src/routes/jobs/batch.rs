@@ -46,7 +46,7 @@ pub(crate) async fn handler(
         spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(*index)),
         terms: None,
-        traceparent: notes::traceparent(),
+        trace: notes::trace(),
     });
     let jobs: Vec<_> = new.collect();
     let outcome = Submit { jobs: &jobs, owner: &caller.owner, explain: false }.run(&caller.pool).await;

@@ -7,7 +7,11 @@ use axum::{
 };
 use http::HeaderMap;
 use serde::Deserialize;
-use titan_api::{ids::JobId, output::Output};
+use titan_api::{
+    ids::JobId,
+    output::{Output, Since},
+    time::Timestamp,
+};
 use titan_lua::{output::ReadOutput, watch::Topic};
 use utoipa::IntoParams;
 
@@ -34,6 +38,19 @@ pub(crate) struct OutputQuery {
     /// How long to wait for more, milliseconds, at most 20,000; 2,000 where nobody parks. Not for SSE.
     #[serde(default)]
     wait_ms: u64,
+    /// Only what was accepted from then on, as far as is known: up to 15 s or 64 bytes more.
+    since: Option<Timestamp>,
+    /// The same, so many milliseconds before now.
+    since_ms: Option<u64>,
+}
+
+impl OutputQuery {
+    fn since(&self) -> Result<Option<Since>, ApiError> {
+        match (self.since, self.since_ms) {
+            (Some(_), Some(_)) => Err(ApiError::BadRequest("say since or since_ms, not both".to_owned())),
+            (time, ms) => Ok(time.map(Since::At).or(ms.map(Since::LastMs))),
+        }
+    }
 }
 
 /// What a job writes: a piece as JSON, or all of it as it comes, by SSE.
@@ -59,19 +76,26 @@ pub(crate) async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
+    let since = query.since()?;
     let asked = Place { attempt: query.attempt, offset: query.offset };
     if sse::is_wanted(&headers) {
         let place = Place::from_last_event(&headers)?.unwrap_or(asked);
-        return Ok(output_stream::follow(state, caller, id, place).await?.into_response());
+        return output_stream::follow(state, caller, id, place, since).await;
     }
     let topic = Topic::Job(id.clone());
-    let look = |_| look(&caller, &id, asked, !wait.is_zero());
+    let look = |_| look(&caller, &id, asked, since, !wait.is_zero());
     let output = state.waiters.until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, look).await?;
     Ok(Json(output).into_response())
 }
 
-async fn look(caller: &KeyCaller<JobsRead>, id: &JobId, place: Place, follow: bool) -> Result<Look<Output>, ApiError> {
-    let read = ReadOutput { job: id, attempt: place.attempt, offset: place.offset, follow };
+async fn look(
+    caller: &KeyCaller<JobsRead>,
+    id: &JobId,
+    place: Place,
+    since: Option<Since>,
+    follow: bool,
+) -> Result<Look<Output>, ApiError> {
+    let read = ReadOutput { job: id, attempt: place.attempt, offset: place.offset, since, follow };
     let slice = read.run(&caller.pool).await?.ok_or_else(|| no_such_job(id))?;
     check_reader(&caller.owner, &slice.about)?;
     let other_attempt = place.attempt.is_some_and(|attempt| attempt != slice.attempt);

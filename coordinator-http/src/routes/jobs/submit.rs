@@ -64,7 +64,7 @@ pub(crate) async fn handler(
         spec: &spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(0)),
         terms: None,
-        traceparent: notes::traceparent(),
+        trace: notes::trace(),
     };
     let id = new.id.clone();
     let explain = query.explain || tracing::enabled!(target: SCHEDULER, tracing::Level::DEBUG);

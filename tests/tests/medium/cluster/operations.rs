@@ -187,7 +187,7 @@ async fn list_jobs(scene: &Scene) -> Result<(), StoreError> {
 }
 
 async fn read_output(scene: &Scene) -> Result<(), StoreError> {
-    let read = ReadOutput { job: &scene.running.job_id, attempt: None, offset: 0, follow: true };
+    let read = ReadOutput { job: &scene.running.job_id, attempt: None, offset: 0, since: None, follow: true };
     read.run(&scene.pool()).await.map(drop)
 }
 

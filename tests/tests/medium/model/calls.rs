@@ -11,7 +11,7 @@ use titan_api::{
 use titan_lua::{agents::TurnedAway, jobs::RetryOutcome};
 
 use super::{
-    state::{Agent, Model, Outcome, Phase, Spent},
+    state::{Agent, Kept, Model, Outcome, Phase, Spent},
     words::{Call, From, Given, Reply},
 };
 
@@ -148,6 +148,7 @@ impl Model {
             measured: None,
             live: before.map_or_else(BTreeMap::new, |b| b.live),
             held: None,
+            kept: Kept::default(),
         };
         self.agents.insert(name.to_owned(), agent);
         self.watch(name);

@@ -1,13 +1,13 @@
-//! Agents that are kept free for jobs that were passed over.
+//! What agents keep for jobs that were passed over.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap};
 
 use titan_api::{agents::AgentState, jobs::JobState};
 
 use super::{
     lines::{Class, class_of},
-    room::{could_ever, is_of_class},
-    state::{Job, Model, Name, Thing},
+    room::{could_ever, cpus_milli, is_of_class, mb},
+    state::{Agent, Job, Kept, Live, Model, Name, Phase, Thing},
 };
 
 /// How long a job has to wait before it holds an agent.
@@ -51,7 +51,7 @@ impl Model {
         let (priority, name) = (job.spec.priority, job.holds.take().expect("a hold"));
         self.holds.remove(&priority);
         if let Some(agent) = self.agents.get_mut(&name) {
-            agent.held = None;
+            (agent.held, agent.kept) = (None, Kept::default());
             self.freed.push(name);
         }
     }
@@ -98,6 +98,8 @@ impl Model {
             let job = &self.jobs[&id];
             if !self.is_good_hold(job, job.holds.as_ref().expect("a hold")) {
                 self.free_hold(&id);
+            } else {
+                self.reconsider(&id);
             }
         }
         for id in self.passed_over() {
@@ -138,6 +140,66 @@ impl Model {
             let priority = job.spec.priority;
             self.holds.insert(priority, id.to_owned());
             self.agent(name).held = Some(id.to_owned());
+            let (name, now) = (name.clone(), self.now());
+            self.keep_devices(&name, id, now);
         }
+    }
+
+    /// Keeps the devices that the job is likely to have first, for twice as long as all choices before.
+    fn keep_devices(&mut self, name: &str, id: &str, since_ms: i64) {
+        let now = self.now();
+        let again_ms = now + AFTER_MS.max(now - since_ms);
+        let devices = self.agents[name].likely_devices(&self.jobs[id]);
+        self.agent(name).kept = Kept { devices, since_ms, again_ms };
+    }
+
+    fn reconsider(&mut self, id: &str) {
+        let name = self.jobs[id].holds.clone().expect("a hold");
+        let (again_ms, since_ms) = (self.agents[&name].kept.again_ms, self.agents[&name].kept.since_ms);
+        if self.now() >= again_ms {
+            self.keep_devices(&name, id, since_ms);
+            self.freed.push(name);
+        }
+    }
+
+    /// An agent as if the job that holds it were there already.
+    pub(super) fn beside(&self, name: &str) -> Cow<'_, Agent> {
+        let agent = &self.agents[name];
+        let Some(id) = &agent.held else { return Cow::Borrowed(agent) };
+        let r = &self.jobs[id].spec.requirements;
+        let kept = Live {
+            phase: Phase::Bound,
+            attempt: 0,
+            lease: String::new(),
+            devices: agent.kept.devices.clone(),
+            vram_mb: mb(r.vram_mb),
+            ram_mb: mb(r.ram_mb),
+            cpus_milli: cpus_milli(r),
+            since_ms: i64::MAX / 2,
+            claim: 0,
+            exclusive: r.exclusive,
+            edge: 0,
+        };
+        let mut beside = agent.clone();
+        beside.live.insert(id.clone(), kept);
+        Cow::Owned(beside)
+    }
+}
+
+impl Agent {
+    /// As many devices as the job needs: first those with room, then those whose oldest attempt began last, at last those that
+    /// would not do even without attempts.
+    fn likely_devices(&self, job: &Job) -> Vec<String> {
+        let r = &job.spec.requirements;
+        let begun = |uuid: &str| {
+            let here = self.live.values().filter(|l| l.devices.iter().any(|d| d == uuid));
+            let has_room = self.vram_left(uuid) >= mb(r.vram_mb) && self.is_open(uuid, r.exclusive);
+            let could = self.vram_most(uuid) >= mb(r.vram_mb);
+            if has_room { i64::MAX } else { here.map(|l| l.since_ms).min().filter(|_| could).unwrap_or(-1) }
+        };
+        let mut devices: Vec<_> = self.facts.gpus.iter().map(|g| g.uuid.clone()).collect();
+        devices.sort_by_key(|uuid| Reverse(begun(uuid)));
+        devices.truncate(r.gpus as usize);
+        devices
     }
 }

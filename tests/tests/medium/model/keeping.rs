@@ -16,14 +16,14 @@ const LOOKED_AT: usize = 16;
 
 /// What is kept of the output of a job's latest attempt.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptOutput {
     /// Bytes of each segment, with their headers.
     segments: BTreeMap<u64, u64>,
     /// Bytes under the last header.
     frame: u64,
 }
 
-impl Kept {
+impl KeptOutput {
     fn bytes(&self) -> u64 {
         self.segments.values().sum()
     }

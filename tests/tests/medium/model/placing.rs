@@ -33,8 +33,8 @@ impl Model {
         let (now, job) = (self.now(), &self.jobs[id]);
         let (gpus, weights) = (job.spec.requirements.gpus, self.weights);
         let mut fitting: Vec<_> = (self.agents.iter())
-            .filter(|(name, a)| a.takes_work(now) && a.held.is_none() && !job.refused.contains(name))
-            .filter(|(name, a)| a.state != AgentState::HalfOpen && self.has_room(name, id))
+            .filter(|(name, a)| a.takes_work(now) && !job.refused.contains(name))
+            .filter(|(name, a)| a.state != AgentState::HalfOpen && self.has_room_beside(name, id))
             .map(|(name, a)| (job.avoid.contains(name), -a.score_step(gpus, &weights), a.used, name))
             .collect();
         fitting.sort();
@@ -50,11 +50,27 @@ impl Model {
     /// Whether an agent is of the job's class and has room for it.
     pub(super) fn has_room(&self, name: &str, id: &str) -> bool {
         let (agent, spec) = (&self.agents[name], &self.jobs[id].spec);
-        is_of_class(&agent.facts, &spec.requirements) && agent.devices_for(spec).is_some()
+        is_of_class(&agent.facts, &spec.requirements) && self.devices_for(name, id).is_some()
+    }
+
+    /// The same, beside what the agent keeps for another job.
+    fn has_room_beside(&self, name: &str, id: &str) -> bool {
+        let spec = &self.jobs[id].spec;
+        is_of_class(&self.agents[name].facts, &spec.requirements) && self.beside(name).devices_for(spec).is_some()
+    }
+
+    /// The devices that an agent has for a job: beside what it keeps or, if the job may have that, of all.
+    fn devices_for(&self, name: &str, id: &str) -> Option<Vec<String>> {
+        let (agent, job) = (&self.agents[name], &self.jobs[id]);
+        let goes_before = |holder: &String| holder == id || job.spec.priority > self.jobs[holder].spec.priority;
+        let may_have_all = agent.held.as_ref().is_none_or(goes_before);
+        let all = || may_have_all.then(|| agent.devices_for(&job.spec)).flatten();
+        self.beside(name).devices_for(&job.spec).or_else(all)
     }
 
     /// Reserves what the job needs and puts it into the agent's queue.
     pub(super) fn bind(&mut self, id: &str, name: &str) {
+        let devices = self.devices_for(name, id).expect("room");
         if self.jobs[id].holds.is_some() {
             self.free_hold(id);
         }
@@ -62,7 +78,6 @@ impl Model {
         let (claim_timeout, interval) = (self.settings.claim_timeout_ms, self.settings.heartbeat_interval_ms);
         let job = self.jobs.get_mut(id).unwrap();
         let agent = self.agents.get_mut(name).unwrap();
-        let devices = agent.devices_for(&job.spec).expect("room");
         let r = &job.spec.requirements;
         let live = Live {
             phase: Phase::Bound,
@@ -130,19 +145,18 @@ impl Model {
         waiting
     }
 
-    /// The first pending job that the agent has room for. If it is held, only what is more urgent than the job that holds
-    /// it, and then that job.
+    /// The first pending job that the agent has room for. If it is held, what is more urgent than the job that holds it goes
+    /// first, then that job, then what has room beside it.
     pub(super) fn first_fitting(&self, name: &str) -> Option<String> {
         let agent = &self.agents[name];
         let holder = agent.held.as_ref();
-        let has_room = |id: &String| self.may_have(name, id) && agent.devices_for(&self.jobs[id].spec).is_some();
-        let fits = |id: &String| {
-            let job = &self.jobs[id];
-            let may_come = holder.is_none_or(|h| job.spec.priority > self.jobs[h].spec.priority);
-            may_come && !job.refused.iter().any(|r| r == name) && has_room(id)
-        };
+        let has_room = |id: &String| self.may_have(name, id) && self.devices_for(name, id).is_some();
+        let fits = |id: &String| !self.jobs[id].refused.iter().any(|r| r == name) && has_room(id);
+        let is_urgent = |id: &String| holder.is_none_or(|h| self.jobs[id].spec.priority > self.jobs[h].spec.priority);
+        let waiting = self.waiting_for(name);
+        let urgent = waiting.iter().find(|id| is_urgent(id) && fits(id)).copied();
         let own = || holder.filter(|h| has_room(h));
-        self.waiting_for(name).into_iter().find(|id| fits(id)).or_else(own).cloned()
+        urgent.or_else(own).or_else(|| waiting.iter().find(|id| fits(id)).copied()).cloned()
     }
 
     /// Binds pending jobs to an agent as long as one fits, at most `most`, or as many as this call may; the rest later.

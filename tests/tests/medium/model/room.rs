@@ -89,8 +89,18 @@ impl Agent {
         left.min(total - all).max(0)
     }
 
+    /// What a device could have left without our attempts, as far as was measured.
+    pub(super) fn vram_most(&self, uuid: &str) -> i64 {
+        let total = self.facts.gpus.iter().find(|g| g.uuid == uuid).map_or(0, |g| mb(g.vram_mb));
+        let measured = self.measured.as_ref().and_then(|m| m.gpus.get(uuid).map(|found| (m, *found)));
+        let Some((m, (free, used))) = measured else { return total };
+        let here = self.live.iter().filter(|(_, l)| l.devices.iter().any(|d| d == uuid));
+        let seen = here.filter(|(id, l)| m.seen.contains(*id) || m.at_ms - l.since_ms >= SEEN_AFTER_MS);
+        total.min(free + used.unwrap_or_else(|| seen.map(|(_, l)| l.vram_mb).sum()))
+    }
+
     /// Whether a job could have the device at all: one that shares, or one that does not.
-    fn is_open(&self, uuid: &str, exclusive: bool) -> bool {
+    pub(super) fn is_open(&self, uuid: &str, exclusive: bool) -> bool {
         let mut here = self.live.values().filter(|l| l.devices.iter().any(|d| d == uuid));
         if exclusive { here.next().is_none() } else { !here.any(|l| l.exclusive) }
     }

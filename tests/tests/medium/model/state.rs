@@ -11,7 +11,7 @@ use titan_lua::PoolSettings;
 
 use super::{
     choices::Choices,
-    keeping::Kept,
+    keeping::KeptOutput,
     lines::{Class, Line},
 };
 
@@ -106,8 +106,19 @@ pub(super) struct Agent {
     pub(super) rtt_ms: Option<f64>,
     pub(super) measured: Option<Measured>,
     pub(super) live: BTreeMap<JobName, Live>,
-    /// The job that it is kept free for.
+    /// The job that it keeps something for.
     pub(super) held: Option<JobName>,
+    /// Which of its devices those are.
+    pub(super) kept: Kept,
+}
+
+/// Devices that are kept for a job.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    pub(super) devices: Vec<String>,
+    pub(super) since_ms: i64,
+    /// When they are chosen again.
+    pub(super) again_ms: i64,
 }
 
 /// What the breaker knows of an agent.
@@ -214,7 +225,7 @@ pub(super) struct Job {
     pub(super) needs: Option<u32>,
     /// Whether others may wait for it that were not told of its end.
     pub(super) has_dependents: bool,
-    pub(super) output: Kept,
+    pub(super) output: KeptOutput,
 }
 
 /// Whether an attempt counts against the most, and whether the next one waits a while.

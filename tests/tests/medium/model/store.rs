@@ -63,7 +63,7 @@ async fn submit(pool: &Pool, wishes: &[Wish], owner: &str) -> Result<Reply, Stor
         spec: &wish.spec,
         idempotency: wish.idem.clone().map(|(key, body)| Idempotency { key, body }),
         terms: None,
-        traceparent: None,
+        trace: None,
     });
     let jobs: Vec<_> = new.collect();
     Ok(match (Submit { jobs: &jobs, owner, explain: false }).run(pool).await? {

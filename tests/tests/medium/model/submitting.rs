@@ -137,7 +137,7 @@ impl Model {
             not_before_ms: spec.not_before.map(Timestamp::as_ms),
             needs: None,
             has_dependents: false,
-            output: super::keeping::Kept::default(),
+            output: super::keeping::KeptOutput::default(),
         }
     }
 

@@ -31,13 +31,8 @@ fn waiting() -> SubmitJob {
 
 async fn submit(pool: &Pool, id: &str, key: &str) -> Result<JobId, StoreError> {
     let (spec, idempotency) = (waiting(), Idempotency { key: key.to_owned(), body: "body".to_owned() });
-    let new = NewJob {
-        id: JobId::new(id).unwrap(),
-        spec: &spec,
-        idempotency: Some(idempotency),
-        terms: None,
-        traceparent: None,
-    };
+    let new =
+        NewJob { id: JobId::new(id).unwrap(), spec: &spec, idempotency: Some(idempotency), terms: None, trace: None };
     match (Submit { jobs: &[new], owner: "admin", explain: false }).run(pool).await? {
         SubmitOutcome::Submitted { mut jobs, .. } => Ok(jobs.remove(0).id),
         other => panic!("{other:?}"),
@@ -87,7 +82,7 @@ async fn a_job_that_no_replica_has_is_told_with_its_id_and_a_repeat_waits_again(
     // A refusal waits for nothing.
     let other_body = Idempotency { key: "key".to_owned(), body: "other".to_owned() };
     let spec = waiting();
-    let reuse = NewJob { id: job("third"), spec: &spec, idempotency: Some(other_body), terms: None, traceparent: None };
+    let reuse = NewJob { id: job("third"), spec: &spec, idempotency: Some(other_body), terms: None, trace: None };
     let refused = Submit { jobs: &[reuse], owner: "admin", explain: false }.run(&other).await.unwrap();
     assert_eq!(refused, SubmitOutcome::Reused);
 

@@ -194,14 +194,8 @@ async fn jobs_of_a_batch_depend_on_each_other_across_runs_of_the_script() {
     let chain = |ids: &[JobId]| -> Vec<NewJob<'static>> {
         let specs: &'static [SubmitJob] = Box::leak(specs.clone().into_boxed_slice());
         let new = ids.iter().zip(specs).enumerate();
-        new.map(|(i, (id, spec))| NewJob {
-            id: id.clone(),
-            spec,
-            idempotency: Some(key(i)),
-            terms: None,
-            traceparent: None,
-        })
-        .collect()
+        new.map(|(i, (id, spec))| NewJob { id: id.clone(), spec, idempotency: Some(key(i)), terms: None, trace: None })
+            .collect()
     };
     let first = accepted(&world, &chain(&ids)).await;
     assert_eq!(first[0].state, JobState::Pending);
@@ -221,7 +215,7 @@ async fn an_idempotency_key_gives_one_job_for_as_long_as_the_job_is_kept() {
         spec: Box::leak(Box::new(spec.clone())),
         idempotency: Some(Idempotency { key: "key".to_owned(), body: body.to_owned() }),
         terms: None,
-        traceparent: None,
+        trace: None,
     };
     let first = accepted(&world, &[new("first", "b")]).await.remove(0);
     assert_eq!(accepted(&world, &[new("second", "b")]).await.remove(0).id, first.id);

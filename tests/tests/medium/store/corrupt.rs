@@ -249,7 +249,7 @@ async fn a_value_that_makes_no_sense_spoils_what_it_belongs_to_and_nothing_else(
         for name in ["RUNNING", "BOUND", "WAITING", "BLOCKED", "ENDED", "ASKED"] {
             let job = pool.of(name);
             is_clear(line, GetJob { job: &job }.run(&pool.world.pool()).await);
-            let read = ReadOutput { job: &job, attempt: None, offset: 0, follow: false };
+            let read = ReadOutput { job: &job, attempt: None, offset: 0, follow: false, since: None };
             is_clear(line, read.run(&pool.world.pool()).await);
         }
         is_clear(line, GetAgent { agent: &pool.first.id }.run(&pool.world.pool()).await);

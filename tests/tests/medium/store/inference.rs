@@ -1,7 +1,9 @@
-//! Requests to models: who gets them, what their ends mean, and what is kept of them.
+//! Requests to models: who gets them.
 
+mod ends;
 mod lost;
 mod scenes;
+mod tickets;
 mod trials;
 mod wrong;
 
@@ -14,8 +16,7 @@ use titan_api::{
     output::{Encoding, Stream},
     work::{Answer, Claim, Happening, HeldLease, Lease},
 };
-use titan_lua::{agents as a, jobs as j, models as m, output as o, tickets as t, usage::ReadUsage};
-
+use titan_lua::{agents as a, jobs as j, models as m, output as o, usage::ReadUsage};
 use titan_tests::audit::findings;
 
 use super::world::{Box_, PARKED_MS, World, facts, held, only, process, with_gpus};
@@ -221,137 +222,6 @@ async fn memory_for_a_model_is_kept_once_while_it_is_loaded() {
 }
 
 #[tokio::test]
-async fn a_failure_before_any_output_is_tried_elsewhere_and_one_after_it_ends_the_request() {
-    let world = World::new().await;
-    let agents = [world.serving("a", &[model("llama", 4)]).await, world.serving("b", &[model("llama", 4)]).await];
-    let of = |id: &titan_api::ids::AgentId| agents.iter().find(|agent| agent.id == *id).unwrap();
-    let (id, first) = world.bound(&request("llama")).await;
-    world.end_one(of(&first), failed(Reason::BackendFailed)).await;
-    let job = world.job(&id).await;
-    assert_eq!(job.state, JobState::Scheduled);
-    let second = job.agent_id.unwrap();
-    assert_ne!(second, first);
-    let lease = world.claim_both(of(&second), 0, 8).await.remove(0);
-    world.report(of(&second), &lease, text("data: ")).await;
-    world.report(of(&second), &lease, failed(Reason::Stalled)).await;
-    let job = world.job(&id).await;
-    assert_eq!((job.state, job.reason), (JobState::Failed, Some(Reason::Stalled)));
-}
-
-#[tokio::test]
-async fn what_the_backend_refuses_or_cannot_load_in_time_is_tried_nowhere_else_and_blamed_on_nobody() {
-    for reason in [Reason::BackendRejected, Reason::LoadTimeout] {
-        let world = World::new().await;
-        let agent = world.serving("a", &[model("llama", 4)]).await;
-        world.serving("b", &[model("llama", 0)]).await;
-        for _ in 0..4 {
-            let (id, _) = world.bound(&request("llama")).await;
-            world.end_one(&agent, failed(reason)).await;
-            let job = world.job(&id).await;
-            assert_eq!((job.state, job.reason, job.attempt), (JobState::Failed, Some(reason), 1));
-        }
-    }
-}
-
-#[tokio::test]
-async fn three_failures_in_a_row_rest_the_model_on_that_agent_alone_and_then_one_request_tries_it() {
-    let world = World::new().await;
-    let agent = world.serving("a", &[model("llama", 4), model("mistral", 4)]).await;
-    let once = SubmitJob { max_attempts: 1, ..request("llama") };
-    for _ in 0..3 {
-        world.bound(&once).await;
-        world.end_one(&agent, failed(Reason::BackendFailed)).await;
-    }
-    let [waiting, behind] = [world.pending(&request("llama")).await, world.pending(&request("llama")).await];
-    world.bound(&request("mistral")).await;
-    world.end_one(&agent, answered(10, 100)).await;
-    assert_eq!(world.agent(&agent).await.breaker.failures, 0);
-    world.pass_ms(9_000);
-    world.beat(&agent, &[]).await;
-    assert_eq!(world.state(&waiting).await, JobState::Pending);
-    world.pass_ms(1_001);
-    world.sweep().await;
-    assert_eq!((world.state(&waiting).await, world.state(&behind).await), (JobState::Scheduled, JobState::Pending));
-    let leases = world.claim_both(&agent, 0, 8).await;
-    let trial = leases.iter().find(|lease| lease.job_id == waiting).unwrap();
-    world.report(&agent, trial, answered(10, 100)).await;
-    world.claim_both(&agent, 0, 8).await;
-    assert_eq!(world.state(&behind).await, JobState::Running);
-}
-
-#[tokio::test]
-async fn a_failed_trial_doubles_the_rest() {
-    let world = World::new().await;
-    let agent = world.serving("a", &[model("llama", 4)]).await;
-    let once = SubmitJob { max_attempts: 1, ..request("llama") };
-    for _ in 0..3 {
-        world.bound(&once).await;
-        world.end_one(&agent, failed(Reason::Stalled)).await;
-    }
-    let until = |agent: titan_api::agents::Agent| agent.speeds[0].cool_down_until.unwrap().as_ms();
-    for rest_ms in [10_000, 20_000, 40_000] {
-        assert_eq!(until(world.agent(&agent).await) - world.now_ms.get(), rest_ms);
-        world.pass_ms(rest_ms + 1);
-        world.sweep().await;
-        world.claim_both(&agent, 0, 8).await;
-        world.bound(&once).await;
-        world.end_one(&agent, failed(Reason::Stalled)).await;
-    }
-}
-
-#[tokio::test]
-async fn a_request_that_nobody_has_begun_by_its_deadline_fails() {
-    let world = World::new().await;
-    let agent = world.serving("a", &[model("llama", 1)]).await;
-    world.bound(&request("llama")).await;
-    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
-    let outcome = ask(&world, "late", &request("llama"), terms(5_000, None)).await;
-    let id = only(&outcome).id.clone();
-    world.pass_ms(4_999);
-    world.sweep().await;
-    assert_eq!(world.state(&id).await, JobState::Pending);
-    world.pass_ms(1);
-    world.sweep().await;
-    let job = world.job(&id).await;
-    assert_eq!((job.state, job.reason), (JobState::Failed, Some(Reason::DeadlinePassed)));
-    // One that has begun may take as long as it needs.
-    let begun = ask(&world, "begun", &request("llama"), terms(5_000, None)).await;
-    world.report(&agent, &lease, answered(1, 1)).await;
-    assert_eq!(world.claim_both(&agent, 0, 8).await[0].job_id, only(&begun).id);
-    world.pass_ms(6_000);
-    world.sweep().await;
-    assert_eq!(world.state(&only(&begun).id).await, JobState::Running);
-}
-
-#[tokio::test]
-async fn prompt_and_answer_are_forgotten_a_minute_after_the_end_and_the_rest_stays() {
-    let world = World::new().await;
-    let agent = world.serving("a", &[model("llama", 4)]).await;
-    let id = only(&ask(&world, "asked", &request("llama"), terms(5_000, None)).await).id.clone();
-    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
-    world.report(&agent, &lease, text("an answer")).await;
-    world.report(&agent, &lease, answered(3, 100)).await;
-    world.pass_with_beats_ms(50_000, &[&agent]).await;
-    assert_eq!(world.job(&id).await.inference, request("llama").inference);
-    world.pass_with_beats_ms(20_000, &[&agent]).await;
-    let job = world.job(&id).await;
-    assert_eq!((job.state, job.output_bytes, job.usage.unwrap().completion_tokens), (JobState::Completed, 0, Some(3)));
-    assert_eq!(job.inference.unwrap().body, "");
-    let read = o::ReadOutput { job: &id, attempt: None, offset: 0, follow: false }.run(&world.pool()).await.unwrap();
-    assert!(read.unwrap().complete);
-    world.claim_both(&agent, 0, 8).await;
-    let again = world.bound(&SubmitJob { max_attempts: 1, ..request("llama") }).await.0;
-    world.claim_both(&agent, 0, 8).await;
-    j::CancelJob { job: &again }.run(&world.pool()).await.unwrap();
-    world.beat(&agent, &[]).await;
-    for _ in 0..70 {
-        world.pass_with_beats_ms(10_000, &[&agent]).await;
-    }
-    let retried = j::RetryJob { job: &again }.run(&world.pool()).await.unwrap();
-    assert_eq!(retried, j::RetryOutcome::Forgotten);
-}
-
-#[tokio::test]
 async fn speed_is_smoothed_scored_and_counted_for_the_key_that_asked() {
     let world = World::new().await;
     let agent = world.serving("a", &[model("llama", 4)]).await;
@@ -484,106 +354,4 @@ async fn of_sixty_four_requests_at_once_as_many_are_bound_as_the_model_takes() {
     let outcomes = join_all(asking).await;
     assert_eq!(outcomes.iter().filter(|outcome| only(outcome.as_ref().unwrap()).agent.is_some()).count(), 5);
     assert_eq!(findings(&world.pool()).await, []);
-}
-
-/// A ticket for a model, and the box that it is for.
-async fn ticket(world: &World, parallel: u32) -> (Box_, JobId, t::IssueOutcome) {
-    let facts = Facts { endpoint: Some("http://192.0.2.1".into()), ..serving(&[model("llama", parallel)]) };
-    let agent = world.register("a", &facts).await;
-    world.claim_both(&agent, 0, 8).await;
-    let id = JobId::new("ticket").unwrap();
-    let outcome = issue(world, &id).await;
-    (agent, id, outcome)
-}
-
-async fn issue(world: &World, id: &JobId) -> t::IssueOutcome {
-    let spec = request("llama");
-    let issue = t::Issue { id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
-    issue.run(&world.pool()).await.unwrap()
-}
-
-async fn bring(world: &World, agent: &Box_, id: &JobId) -> t::UseOutcome {
-    t::UseTicket { agent: &agent.id, epoch: agent.epoch, id }.run(&world.pool()).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_ticket_that_is_brought_sixty_four_times_at_once_is_one_attempt() {
-    let world = World::new().await;
-    let (agent, id, _) = ticket(&world, 4).await;
-    let pool = world.pool();
-    let bringing = (0..64).map(|_| {
-        let (pool, epoch, agent, id) = (pool.clone(), agent.epoch, agent.id.clone(), id.clone());
-        tokio::spawn(async move { t::UseTicket { agent: &agent, epoch, id: &id }.run(&pool).await.unwrap() })
-    });
-    let outcomes: Vec<_> = join_all(bringing).await.into_iter().map(Result::unwrap).collect();
-    assert!(matches!(outcomes[0], t::UseOutcome::Leased(_)), "{:?}", outcomes[0]);
-    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
-    assert_eq!(world.agent(&agent).await.live_attempts, 1);
-    assert_eq!(findings(&world.pool()).await, []);
-}
-
-#[tokio::test]
-async fn tickets_that_are_asked_for_at_once_share_runs_and_none_gets_a_place_twice() {
-    let world = World::new().await;
-    let (agent, ..) = ticket(&world, 41).await;
-    let pool = world.pool();
-    let before = world.redis.command_counts().await;
-    let asking = (0..64).map(|n| {
-        let pool = pool.clone();
-        tokio::spawn(async move {
-            let (id, owner, spec) = (JobId::new(format!("at-once-{n}")).unwrap(), format!("key-{n}"), request("llama"));
-            let (id, owner, spec) = (&id, owner.as_str(), &spec);
-            let issue = t::Issue { id, owner, spec, session: None, hold_ms: 15_000, most: 1, explain: false };
-            let outcomes = [issue.run(&pool).await.unwrap(), issue.run(&pool).await.unwrap()];
-            let is_issued = matches!(outcomes[0], t::IssueOutcome::Issued(_));
-            // Whoever has one is told so, and of the others none is told that it has.
-            assert_eq!(matches!(outcomes[1], t::IssueOutcome::TooMany(_)), is_issued, "{outcomes:?}");
-            is_issued
-        })
-    });
-    let issued = join_all(asking).await.into_iter().filter(|issued| *issued.as_ref().unwrap()).count();
-    assert_eq!((issued, world.agent(&agent).await.live_attempts), (40, 41));
-    let runs = world.redis.command_counts().await.since(&before).of("evalsha").calls;
-    assert!(runs < 64, "{runs} runs for 128 calls");
-    assert_eq!(findings(&world.pool()).await, []);
-}
-
-#[tokio::test]
-async fn a_ticket_keeps_its_place_for_a_while_and_is_served_later_if_there_is_one() {
-    let world = World::new().await;
-    let (agent, id, outcome) = ticket(&world, 1).await;
-    assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
-    let waiting = world.pending(&request("llama")).await;
-    // Claims do not hand it out, and once its time is over others have the place.
-    assert_eq!(world.claim_both(&agent, 0, 8).await, Vec::new());
-    world.pass_ms(14_000);
-    world.beat(&agent, &[]).await;
-    world.claim_both(&agent, 0, 8).await;
-    assert_eq!(world.state(&id).await, JobState::Scheduled);
-    world.pass_ms(1_001);
-    world.sweep().await;
-    assert_eq!((world.state(&id).await, world.state(&waiting).await), (JobState::Failed, JobState::Scheduled));
-    assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Busy);
-    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
-    world.report(&agent, &lease, answered(1, 1)).await;
-    let used = bring(&world, &agent, &id).await;
-    let t::UseOutcome::Leased(ref used_lease) = used else { panic!("{used:?}") };
-    // A heartbeat that was on its way does not list it yet.
-    world.beat(&agent, &[]).await;
-    assert_eq!(bring(&world, &agent, &id).await, used);
-    let held = HeldLease { job_id: id.clone(), attempt: used_lease.attempt, lease_id: used_lease.lease_id.clone() };
-    world.report_held(&agent, held, answered(1, 1)).await;
-    assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Gone);
-    assert_eq!(findings(&world.pool()).await, []);
-}
-
-#[tokio::test]
-async fn an_owner_has_so_many_unused_tickets_until_they_are_used_or_old() {
-    let world = World::new().await;
-    let (agent, first, _) = ticket(&world, 8).await;
-    let [second, third] = ["second", "third"].map(|name| JobId::new(name).unwrap());
-    assert!(matches!(issue(&world, &second).await, t::IssueOutcome::Issued(_)));
-    assert_eq!(issue(&world, &third).await, t::IssueOutcome::TooMany(15_000));
-    bring(&world, &agent, &first).await;
-    assert!(matches!(issue(&world, &third).await, t::IssueOutcome::Issued(_)));
 }

@@ -10,6 +10,7 @@ mod clock;
 mod conditions;
 mod corrupt;
 mod credentials;
+mod holds;
 pub(crate) mod inference;
 mod output;
 mod placing;

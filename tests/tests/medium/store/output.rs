@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use titan_api::{
-    output::{Encoding, Stream},
+    output::{Encoding, Since, Stream},
+    time::Timestamp,
     work::{Answer, Happening, Lease},
 };
 use titan_lua::output::{ReadOutput, Slice};
@@ -22,7 +23,7 @@ async fn running(world: &World) -> (Box_, Lease) {
 }
 
 async fn read(world: &World, lease: &Lease, offset: u64) -> Slice {
-    let call = ReadOutput { job: &lease.job_id, attempt: None, offset, follow: false };
+    let call = ReadOutput { job: &lease.job_id, attempt: None, offset, since: None, follow: false };
     call.run(&world.pool()).await.unwrap().unwrap()
 }
 
@@ -121,6 +122,73 @@ async fn a_thousand_tokens_cost_little_more_than_their_bytes() {
     assert!(stored <= 5_000 * 12 / 10, "{stored} bytes for 5,000");
 }
 
+/// What was accepted in the last so many milliseconds, as it is read piece by piece.
+async fn lately(world: &World, lease: &Lease, ms: u64) -> String {
+    let (mut text, mut offset, mut since) = (String::new(), 0, Some(Since::LastMs(ms)));
+    loop {
+        let call = ReadOutput { job: &lease.job_id, attempt: None, offset, since: since.take(), follow: false };
+        let slice = call.run(&world.pool()).await.unwrap().unwrap();
+        text.extend(joined(&slice).into_iter().map(|(_, text)| text));
+        if slice.chunks.is_empty() {
+            return text;
+        }
+        offset = slice.next_offset;
+    }
+}
+
+#[tokio::test]
+async fn output_is_read_from_a_time_on_and_nothing_of_that_is_missing() {
+    let world = World::new().await;
+    let (agent, lease) = running(&world).await;
+    let (mut all, mut accepted) = (String::new(), Vec::new());
+    for n in 0..4_000 {
+        let stream = if n % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
+        let line = format!("line {n} of a program that writes two of them in a second\n");
+        if n % 20 == 0 {
+            world.beat(&agent, &[super::world::held(&lease)]).await;
+        }
+        assert_eq!(world.report(&agent, &lease, text(all.len() as u64, stream, &line)).await, Answer::Accepted {});
+        accepted.push(all.len());
+        all.push_str(&line);
+        world.pass_ms(500);
+    }
+    for lines in [1, 2, 7, 100, 1_111, 3_999] {
+        let got = lately(&world, &lease, lines * 500).await;
+        let wanted = &all[accepted[4_000 - usize::try_from(lines).unwrap()]..];
+        assert!(got.ends_with(wanted) && all.ends_with(&got), "{lines} lines");
+        assert!(got.len() <= wanted.len() + 4 * 70, "{} bytes instead of {}", got.len(), wanted.len());
+    }
+    world.pass_ms(60_000);
+    assert_eq!(lately(&world, &lease, 60_000).await, "");
+    assert_eq!(lately(&world, &lease, u64::MAX).await, all);
+    let at = |ms| Some(Since::At(Timestamp::from_ms(ms)));
+    for (since, expected) in [(at(0), 0), (at(-5), 0), (at(world.now_ms.get()), all.len() as u64)] {
+        let call = ReadOutput { job: &lease.job_id, attempt: None, offset: 0, since, follow: false };
+        let slice = call.run(&world.pool()).await.unwrap().unwrap();
+        assert_eq!((slice.next_offset - slice.chunks.iter().map(|c| c.data.len() as u64).sum::<u64>()), expected);
+    }
+}
+
+#[tokio::test]
+async fn times_cost_little_however_slowly_tokens_come() {
+    for every_ms in [20, 200, 900, 1_100] {
+        let world = World::new().await;
+        let (agent, lease) = running(&world).await;
+        for i in 0..1_000 {
+            if i % 10 == 0 {
+                world.beat(&agent, &[super::world::held(&lease)]).await;
+            }
+            let answer = world.report(&agent, &lease, text(i * 5, Stream::Stdout, "token")).await;
+            assert_eq!(answer, Answer::Accepted {});
+            world.pass_ms(every_ms);
+        }
+        let key = format!("titan:{{default}}:output:{}:1:0", lease.job_id);
+        let stored: u64 =
+            redis::cmd("STRLEN").arg(&key).query_async(&mut world.redis.connection().await).await.unwrap();
+        assert!(stored <= 5_000 * 12 / 10, "{stored} bytes for 5,000, one token in {every_ms} ms");
+    }
+}
+
 #[tokio::test]
 async fn streams_that_alternate_byte_by_byte_keep_their_order_over_segments() {
     let world = World::new().await;
@@ -151,7 +219,7 @@ async fn a_new_attempt_begins_a_new_output_and_the_old_one_is_gone() {
     assert_eq!(joined(&read(&world, &lease, 0).await)[0].1, "first", "readable until the next attempt begins");
     let second = world.claim(&agent, 1).await.remove(0);
     world.report(&agent, &second, text(0, Stream::Stdout, "second")).await;
-    let call = ReadOutput { job: &lease.job_id, attempt: Some(1), offset: 5, follow: false };
+    let call = ReadOutput { job: &lease.job_id, attempt: Some(1), offset: 5, since: None, follow: false };
     let slice = call.run(&world.pool()).await.unwrap().unwrap();
     assert_eq!((slice.attempt, joined(&slice)[0].1.as_str()), (2, "second"));
 }
@@ -187,7 +255,7 @@ async fn an_agent_learns_that_somebody_reads() {
     let world = World::new().await;
     let (agent, lease) = running(&world).await;
     assert!(!world.beat(&agent, &[super::world::held(&lease)]).await.watched);
-    let call = ReadOutput { job: &lease.job_id, attempt: None, offset: 0, follow: true };
+    let call = ReadOutput { job: &lease.job_id, attempt: None, offset: 0, since: None, follow: true };
     call.run(&world.pool()).await.unwrap();
     assert!(world.beat(&agent, &[super::world::held(&lease)]).await.watched);
     world.pass_ms(16_000);

@@ -151,6 +151,13 @@ fn passed_over(then: impl IntoIterator<Item = Step>) -> Vec<Step> {
     after(begun, then)
 }
 
+/// Both GPUs of the big box are shared by others, the larger one for less long by some time; a job that wants one to itself
+/// waits for longer than that is passed over.
+fn waiting_for_one_gpu(later_ms: i64) -> Vec<Step> {
+    let first = after(alone(BIG), [submit(ONE_GPU, 0), ROUND, Step::Wait { ms: later_ms }]);
+    after(first, [submit(ONE_GPU, 0), ROUND, submit(WHOLE_GPU, 0), rounds(8, 0)])
+}
+
 /// A job with conditions.
 fn wish(condition: Condition) -> Step {
     Step::Wish(condition)

@@ -3,7 +3,11 @@
 
 use titan_api::work::HeldLease;
 
-use super::{trials::reachable, *};
+use super::{
+    tickets::{bring, issue},
+    trials::reachable,
+    *,
+};
 
 /// Two agents that clients can reach, the first with a ticket.
 async fn two_and_a_ticket(world: &World) -> (Box_, Box_, JobId) {

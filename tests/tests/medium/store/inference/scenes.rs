@@ -2,7 +2,13 @@
 
 use titan_api::work::Report;
 
-use super::{trials::reachable, *};
+use titan_lua::tickets as t;
+
+use super::{
+    tickets::{bring, issue, ticket},
+    trials::reachable,
+    *,
+};
 
 pub(super) async fn answers_are_not_made_twice(world: World) {
     let agent = world.serving("a", &[model("llama", 4)]).await;

@@ -2,7 +2,12 @@
 
 use titan_api::agents::AgentState::{HalfOpen, Healthy, Offline};
 
-use super::*;
+use titan_lua::tickets as t;
+
+use super::{
+    tickets::{bring, issue},
+    *,
+};
 
 /// What an agent serves that clients can reach and that runs no processes.
 pub(super) fn reachable(models: &[Model]) -> Facts {

@@ -47,7 +47,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job is placed where it has no room",
-        find: "local devices = fit.now(a, j)\n        if devices and not (j.avoid",
+        find: "local devices = fit.now(a, j, room.beside(a))\n        if devices and not (j.avoid",
         times: 1,
         replace: "local devices = {}\n        if devices and not (j.avoid",
         told: Told::Story(|| after(alone(BIG), [MANY_CPUS; 3].map(|need| submit(need, 0)))),

@@ -36,17 +36,48 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an agent that is held takes what comes",
-        find: "if a.held or not agent.takes_work(a) then",
+        find: "a.held and job:load(a.held)\n  if not holder then\n    return left",
         times: 1,
-        replace: "if not agent.takes_work(a) then",
-        told: Told::Story(|| passed_over([submit(ANY, 0)])),
+        replace: "nil\n  if not holder then\n    return left",
+        told: Told::Story(|| passed_over([submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a hold keeps all devices of the agent",
+        find: "if kept[device.uuid] then",
+        times: 1,
+        replace: "if true then",
+        told: Told::Story(|| after(waiting_for_one_gpu(0), [submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a hold keeps the device whose jobs have run for longest",
+        find: "x.begun > y.begun or",
+        times: 1,
+        replace: "x.begun < y.begun or",
+        told: Told::Story(|| after(waiting_for_one_gpu(10_000), [submit(ONE_GPU, 0)])),
+    },
+    Mutant {
+        name: "a hold keeps the same device for ever",
+        find: "if pool.now >= again then",
+        times: 1,
+        replace: "if false then",
+        told: Told::Story(|| {
+            let second = [submit(ONE_GPU, 0), ROUND, report(BIG, Which::Held(1), Event::Completed), rounds(7, 0)];
+            after(after(waiting_for_one_gpu(0), second), [submit(ONE_GPU, 0)])
+        }),
+    },
+    Mutant {
+        name: "what is more urgent may not have what a hold keeps",
+        find: "(holder == j or holder.prio < j.prio)",
+        times: 1,
+        replace: "holder == j",
+        told: Told::Story(|| passed_over([submit(ONE_GPU, 7)])),
     },
     Mutant {
         name: "a hold counts for what is more urgent",
         find: "(holder == j or j.prio > holder.prio)",
         times: 1,
         replace: "holder == j",
-        told: Told::Story(|| passed_over([submit(ANY, 7)])),
+        told: Told::Story(|| passed_over([submit(ONE_GPU, 7)])),
     },
     Mutant {
         name: "a job that is passed over holds nothing",

@@ -16,7 +16,7 @@ const KEPT: u32 = 5;
 
 /// The file, to be written a line at a time.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub struct LogFile {
     path: PathBuf,
     file: File,
     /// What is in it.
@@ -33,7 +33,7 @@ impl LogFile {
     ///
     /// # Errors
     /// It cannot be written, or is something else than a file.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         Self::of(path, BYTES)
     }
 

@@ -1,0 +1,111 @@
+//! Tickets: places that are kept for clients which call an agent directly.
+
+use futures_util::future::join_all;
+use titan_api::{agents::Facts, ids::JobId, jobs::JobState, work::HeldLease};
+use titan_lua::tickets as t;
+use titan_tests::audit::findings;
+
+use super::{answered, model, request, serving};
+use crate::store::world::{Box_, World};
+
+/// A ticket for a model, and the box that it is for.
+pub(super) async fn ticket(world: &World, parallel: u32) -> (Box_, JobId, t::IssueOutcome) {
+    let facts = Facts { endpoint: Some("http://192.0.2.1".into()), ..serving(&[model("llama", parallel)]) };
+    let agent = world.register("a", &facts).await;
+    world.claim_both(&agent, 0, 8).await;
+    let id = JobId::new("ticket").unwrap();
+    let outcome = issue(world, &id).await;
+    (agent, id, outcome)
+}
+
+pub(super) async fn issue(world: &World, id: &JobId) -> t::IssueOutcome {
+    let spec = request("llama");
+    let issue = t::Issue { id, owner: "test", spec: &spec, session: None, hold_ms: 15_000, most: 2, explain: false };
+    issue.run(&world.pool()).await.unwrap()
+}
+
+pub(super) async fn bring(world: &World, agent: &Box_, id: &JobId) -> t::UseOutcome {
+    t::UseTicket { agent: &agent.id, epoch: agent.epoch, id }.run(&world.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_brought_sixty_four_times_at_once_is_one_attempt() {
+    let world = World::new().await;
+    let (agent, id, _) = ticket(&world, 4).await;
+    let pool = world.pool();
+    let bringing = (0..64).map(|_| {
+        let (pool, epoch, agent, id) = (pool.clone(), agent.epoch, agent.id.clone(), id.clone());
+        tokio::spawn(async move { t::UseTicket { agent: &agent, epoch, id: &id }.run(&pool).await.unwrap() })
+    });
+    let outcomes: Vec<_> = join_all(bringing).await.into_iter().map(Result::unwrap).collect();
+    assert!(matches!(outcomes[0], t::UseOutcome::Leased(_)), "{:?}", outcomes[0]);
+    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+    assert_eq!(world.agent(&agent).await.live_attempts, 1);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn tickets_that_are_asked_for_at_once_share_runs_and_none_gets_a_place_twice() {
+    let world = World::new().await;
+    let (agent, ..) = ticket(&world, 41).await;
+    let pool = world.pool();
+    let before = world.redis.command_counts().await;
+    let asking = (0..64).map(|n| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let (id, owner, spec) = (JobId::new(format!("at-once-{n}")).unwrap(), format!("key-{n}"), request("llama"));
+            let (id, owner, spec) = (&id, owner.as_str(), &spec);
+            let issue = t::Issue { id, owner, spec, session: None, hold_ms: 15_000, most: 1, explain: false };
+            let outcomes = [issue.run(&pool).await.unwrap(), issue.run(&pool).await.unwrap()];
+            let is_issued = matches!(outcomes[0], t::IssueOutcome::Issued(_));
+            // Whoever has one is told so, and of the others none is told that it has.
+            assert_eq!(matches!(outcomes[1], t::IssueOutcome::TooMany(_)), is_issued, "{outcomes:?}");
+            is_issued
+        })
+    });
+    let issued = join_all(asking).await.into_iter().filter(|issued| *issued.as_ref().unwrap()).count();
+    assert_eq!((issued, world.agent(&agent).await.live_attempts), (40, 41));
+    let runs = world.redis.command_counts().await.since(&before).of("evalsha").calls;
+    assert!(runs < 64, "{runs} runs for 128 calls");
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_ticket_keeps_its_place_for_a_while_and_is_served_later_if_there_is_one() {
+    let world = World::new().await;
+    let (agent, id, outcome) = ticket(&world, 1).await;
+    assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
+    let waiting = world.pending(&request("llama")).await;
+    // Claims do not hand it out, and once its time is over others have the place.
+    assert_eq!(world.claim_both(&agent, 0, 8).await, Vec::new());
+    world.pass_ms(14_000);
+    world.beat(&agent, &[]).await;
+    world.claim_both(&agent, 0, 8).await;
+    assert_eq!(world.state(&id).await, JobState::Scheduled);
+    world.pass_ms(1_001);
+    world.sweep().await;
+    assert_eq!((world.state(&id).await, world.state(&waiting).await), (JobState::Failed, JobState::Scheduled));
+    assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Busy);
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.report(&agent, &lease, answered(1, 1)).await;
+    let used = bring(&world, &agent, &id).await;
+    let t::UseOutcome::Leased(ref used_lease) = used else { panic!("{used:?}") };
+    // A heartbeat that was on its way does not list it yet.
+    world.beat(&agent, &[]).await;
+    assert_eq!(bring(&world, &agent, &id).await, used);
+    let held = HeldLease { job_id: id.clone(), attempt: used_lease.attempt, lease_id: used_lease.lease_id.clone() };
+    world.report_held(&agent, held, answered(1, 1)).await;
+    assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Gone);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_unused_tickets_until_they_are_used_or_old() {
+    let world = World::new().await;
+    let (agent, first, _) = ticket(&world, 8).await;
+    let [second, third] = ["second", "third"].map(|name| JobId::new(name).unwrap());
+    assert!(matches!(issue(&world, &second).await, t::IssueOutcome::Issued(_)));
+    assert_eq!(issue(&world, &third).await, t::IssueOutcome::TooMany(15_000));
+    bring(&world, &agent, &first).await;
+    assert!(matches!(issue(&world, &third).await, t::IssueOutcome::Issued(_)));
+}
