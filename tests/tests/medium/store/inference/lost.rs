@@ -1,7 +1,7 @@
 //! Tickets whose way was cut off in the middle: a call that was carried out while its answer was lost, and what is kept for
 //! nobody.
 
-use titan_api::work::HeldLease;
+use titan_lua::tickets as t;
 
 use super::{
     tickets::{bring, issue},
