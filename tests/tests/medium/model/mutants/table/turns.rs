@@ -22,9 +22,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "keys do not take turns",
-        find: "(j.owner or '')",
+        find: ":' .. (j.owner or '')",
         times: 1,
-        replace: "''",
+        replace: ":' .. ''",
         told: Told::Story(|| after(alone(SMALL), turns())),
     },
     Mutant {
