@@ -1,5 +1,5 @@
-//! A client's socket, which breaks when the client takes nothing of what waits for it: whoever does not read holds a connection and,
-//! with a ticket, a slot of the model.
+//! A client's socket, which breaks when the client takes nothing of what waits for it: whoever does not read holds a
+//! connection and, with a ticket, a slot of the model.
 
 use std::{
     io,
