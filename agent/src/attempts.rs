@@ -38,6 +38,20 @@ struct Inner {
     accepted: u64,
     /// Requests to models at once.
     requests: u32,
+    /// Requests that clients have brought here, while the coordinator is asked about them.
+    brought: usize,
+}
+
+/// A place for a request that a client has brought here, until it is held or given back.
+#[derive(Debug)]
+pub(crate) struct Brought<'a>(&'a Attempts);
+
+impl Drop for Brought<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        inner.brought -= 1;
+        self.0.counted(inner);
+    }
 }
 
 /// One sending of a claim whose answer is not known.
@@ -151,6 +165,18 @@ impl Attempts {
         let orders = inner.hold(lease, grace_ms, None, false);
         self.counted(inner);
         orders
+    }
+
+    /// Room for a request that a client has brought here itself; none if a heartbeat could not list it beside the others.
+    pub(crate) fn expect_request(&self) -> Option<Brought<'_>> {
+        let mut inner = self.lock();
+        let most = u32::try_from(limits::LEASES).unwrap_or(u32::MAX).saturating_sub(self.slots);
+        if inner.count(true) >= most {
+            return None;
+        }
+        inner.brought += 1;
+        self.counted(inner);
+        Some(Brought(self))
     }
 
     /// Holds a request that a client has brought here itself.
@@ -298,10 +324,11 @@ impl Inner {
         receiver
     }
 
-    /// How many are held: requests to models, or process jobs.
+    /// How many are held: requests to models, with those that are about to be, or process jobs.
     fn count(&self, requests: bool) -> u32 {
         let held = self.held.values().filter(|held| held.is_request == requests).count();
-        u32::try_from(held).unwrap_or(u32::MAX)
+        let brought = if requests { self.brought } else { 0 };
+        u32::try_from(held + brought).unwrap_or(u32::MAX)
     }
 
     fn has_earlier(&self, lease: &HeldLease) -> bool {

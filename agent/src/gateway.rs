@@ -6,6 +6,7 @@ mod keys;
 mod reply;
 mod ticket;
 mod used;
+mod wire;
 
 use std::{
     convert::Infallible,
@@ -24,6 +25,7 @@ use crate::agent::Agent;
 use keys::{KeySet, Keys};
 use ticket::{Here, Ticket, Unfit};
 use used::Used;
+use wire::Wire;
 
 /// Connections at once.
 const CONNECTIONS: usize = 512;
@@ -89,7 +91,7 @@ pub(crate) async fn run(agent: Arc<Agent>, listener: Option<TcpListener>) {
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
-            if let Err(e) = http.serve_connection(TokioIo::new(stream), service).await {
+            if let Err(e) = http.serve_connection(TokioIo::new(Wire::new(stream)), service).await {
                 debug!("a client's connection broke: {e}");
             }
             drop(place);

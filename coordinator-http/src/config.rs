@@ -82,7 +82,7 @@ pub struct RunArgs {
     #[arg(long, env = "JOB_RETENTION_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub job_retention_max: u64,
 
-    /// Bytes of output that a pool keeps; the oldest ended jobs go first
+    /// Bytes of output that a pool keeps; of ended jobs the oldest output goes first, and the jobs stay
     #[arg(long, env = "OUTPUT_BUDGET", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1_048_576..))]
     pub output_budget: u64,
 

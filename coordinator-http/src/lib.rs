@@ -13,6 +13,7 @@ mod cursor;
 mod error;
 mod event_stream;
 mod extract;
+mod fleet;
 mod gate;
 pub mod healthcheck;
 mod idempotency;

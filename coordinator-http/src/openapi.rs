@@ -50,9 +50,9 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those
-/// that serve the administrator that `X-Titan-Pool` names the pool. What the standard wants and the handlers do not say is added: paths without the router's
-/// mark for the rest of a path, and a description of each response.
+/// Says of every route that whatever else it answers is a problem, in OpenAI's shape where it speaks that, and of those that
+/// serve the administrator that `X-Titan-Pool` names the pool. What the standard wants and the handlers do not say is added:
+/// paths without the router's mark for the rest of a path, and a description of each response.
 pub(crate) fn completed(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let paths = std::mem::take(&mut document.paths.paths);
     document.paths.paths = paths.into_iter().map(|(path, item)| (documented(&path), item)).collect();

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     event_stream::Heads,
+    fleet::Fleets,
     load::Load,
     metrics::Metrics,
     pace::Pace,
@@ -51,6 +52,7 @@ pub struct Inner {
     pub(crate) heads: Heads,
     /// Answers of models on their way through this copy.
     pub(crate) live: Hub,
+    pub(crate) fleets: Fleets,
     /// How long a ticket is good, seconds.
     pub(crate) ticket_ttl_s: i64,
     pub(crate) exporter: Option<Exporter>,
@@ -90,6 +92,7 @@ impl AppState {
             alarm: Alarm::default(),
             heads: Heads::default(),
             live: Hub::default(),
+            fleets: Fleets::default(),
             ticket_ttl_s: settings.ticket_ttl_s,
             exporter: exporter(settings.tracing.as_ref()),
             started_s: Clock::default().now_s(),

@@ -56,16 +56,14 @@ impl Reply {
     /// The next value, parsed; Lua has no integers of 64 bits, so numbers come as text too.
     pub(crate) fn parse<T: FromStr>(&mut self) -> Result<T, StoreError> {
         let text = self.text()?;
-        text.parse().map_err(|_| StoreError::Corrupt(format!("cannot make sense of {text:?}")))
+        text.parse().map_err(|_| no_sense::<T>(&text))
     }
 
     /// The next value, parsed; none if it is empty.
     pub(crate) fn some<T: FromStr>(&mut self) -> Result<Option<T>, StoreError> {
         match self.some_text()? {
             None => Ok(None),
-            Some(text) => {
-                text.parse().map(Some).map_err(|_| StoreError::Corrupt(format!("cannot make sense of {text:?}")))
-            }
+            Some(text) => text.parse().map(Some).map_err(|_| no_sense::<T>(&text)),
         }
     }
 
@@ -109,6 +107,42 @@ pub(crate) fn unknown_word(script: &str, word: &str) -> StoreError {
     StoreError::Corrupt(format!("{script} answered {word:?}"))
 }
 
+// What came may be a secret of whoever submitted it, and this goes to the log: it is never said itself.
+
+fn no_sense<T>(text: &str) -> StoreError {
+    StoreError::Corrupt(format!("{} bytes of text are no {}", text.len(), std::any::type_name::<T>()))
+}
+
 fn unexpected(wanted: &str, got: &Value) -> StoreError {
-    StoreError::Corrupt(format!("wanted {wanted}, got {got:?}"))
+    let got = match got {
+        Value::Nil => "nothing",
+        Value::Int(_) => "a number",
+        Value::BulkString(_) | Value::SimpleString(_) | Value::VerbatimString { .. } => "a string",
+        Value::Array(_) | Value::Set(_) => "a list",
+        Value::Map(_) => "a map",
+        Value::ServerError(_) => "an error",
+        _ => "something else",
+    };
+    StoreError::Corrupt(format!("wanted {wanted}, got {got}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_never_said_where_it_may_be_a_secret() {
+        let secret = || Value::BulkString(b"hunter2".to_vec());
+        let reply = |values| Reply::new(Value::Array(values)).unwrap_or_else(|e| panic!("{e}"));
+        let said = [
+            Reply::new(secret()).map(drop),
+            reply(vec![secret()]).parse::<u64>().map(drop),
+            reply(vec![secret()]).some::<u64>().map(drop),
+            reply(vec![Value::Array(vec![secret()])]).text().map(drop),
+            reply(vec![secret()]).list().map(drop),
+        ];
+        for said in said.map(|said| said.unwrap_err().to_string()) {
+            assert!(!said.contains("hunter2") && !said.contains("104, 117"), "{said}");
+        }
+    }
 }

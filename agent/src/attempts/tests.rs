@@ -51,6 +51,24 @@ fn a_lease_that_has_run_out_and_one_too_many_are_not_held() {
 }
 
 #[test]
+fn clients_bring_no_more_than_a_heartbeat_lists_beside_the_jobs() {
+    let attempts = Attempts::new(4);
+    attempts.take_requests(8);
+    let most = limits::LEASES - 4;
+    for n in 0..most - 1 {
+        let place = attempts.expect_request().unwrap();
+        let lease = HeldLease { lease_id: id(&format!("l{n}")), ..held_lease(&lease("j", "l")) };
+        attempts.adopt_request(lease, 1_000);
+        drop(place);
+    }
+    let last = attempts.expect_request().unwrap();
+    assert!(attempts.expect_request().is_none(), "one is on its way");
+    drop(last);
+    assert!(attempts.expect_request().is_some(), "it did not come");
+    assert_eq!(attempts.free_requests(), 0);
+}
+
+#[test]
 fn a_second_answer_to_a_claim_changes_nothing() {
     let attempts = Attempts::new(2);
     attempts.accept(claim(1), vec![lease("j", "l")], 600);

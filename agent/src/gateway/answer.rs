@@ -23,7 +23,7 @@ use super::{
     reply::{self, Ended, Reply, error},
     ticket::{Ticket, Unfit},
 };
-use crate::{agent::Agent, clock, identity, link::CallError, relay, relay::Piece};
+use crate::{agent::Agent, attempts::Brought, clock, identity, link::CallError, relay, relay::Piece};
 
 /// How long the body of a request may take.
 const BODY: Duration = Duration::from_secs(30);
@@ -111,6 +111,8 @@ fn unauthorized(unfit: &Unfit) -> Box<Reply> {
 async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
     let ticket = &admitted.ticket;
     let gone = || error(StatusCode::GONE, "ticket_gone", "a ticket is good once; ask the coordinator for a new one");
+    let no_place = || error(StatusCode::TOO_MANY_REQUESTS, "no_place", "there is no place for the request now");
+    let Some(place) = gateway.agent.attempts.expect_request() else { return no_place() };
     if !gateway.take(ticket) {
         return gone();
     }
@@ -125,7 +127,7 @@ async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
             warn!(job.id = %ticket.request, "a ticket could not be used: {why}");
             let is_full = matches!(&why, CallError::Refused { problem, .. } if problem.status == 429);
             return if is_full {
-                error(StatusCode::TOO_MANY_REQUESTS, "no_place", "there is no place for the request now")
+                no_place()
             } else {
                 error(StatusCode::SERVICE_UNAVAILABLE, "no_coordinator", "the coordinator does not answer; try again")
             };
@@ -137,7 +139,7 @@ async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
         // The client may know it by an alias that is the coordinator's.
         admitted.request.model = used.model;
     }
-    begin(gateway, held, deadline_ms, admitted).await
+    begin(gateway, held, deadline_ms, admitted, place).await
 }
 
 async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, CallError> {
@@ -148,17 +150,23 @@ async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, Ca
 }
 
 /// Begins the attempt, and gives the client what comes of it.
-async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: Admitted) -> Reply {
+async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: Admitted, place: Brought<'_>) -> Reply {
     let agent = Arc::clone(&gateway.agent);
     let spool = agent.outbox.open_in_memory(held.clone());
     let orders = agent.attempts.adopt_request(held.clone(), deadline_ms);
+    drop(place);
     let (pieces, mut rest) = mpsc::channel(PIECES);
     let (telling, ended) = oneshot::channel();
     let Admitted { ticket, request, traceparent } = admitted;
     let is_stream = request.stream;
     // A task of its own: a client that goes away does not take the report with it.
     tokio::spawn(async move {
-        let asked = relay::Asked { lease: &held, timeout_ms: None, request: &request, traceparent };
+        let asked = relay::Asked {
+            lease: &held,
+            timeout_ms: Some(limits::INFERENCE_TIMEOUT_MS),
+            request: &request,
+            traceparent,
+        };
         let end = relay::run(&agent, asked, &spool, orders, Some(pieces)).await;
         let told = match &end {
             Some(Happening::Completed { usage, .. }) => {

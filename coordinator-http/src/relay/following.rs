@@ -159,7 +159,10 @@ impl Following {
         };
         self.note(&slice);
         // What is behind a gap is of no use to anybody.
-        let has_gap = slice.skipped_bytes > 0 || (attempt.is_some_and(|n| n != slice.attempt) && self.offset > 0);
+        // During an upload to this copy Redis has less than was read.
+        let is_forgotten = slice.state == JobState::Completed && self.offset > slice.written;
+        let is_lost = slice.skipped_bytes > 0 || is_forgotten;
+        let has_gap = is_lost || (attempt.is_some_and(|n| n != slice.attempt) && self.offset > 0);
         if has_gap {
             let reason = Some(Reason::BackendFailed);
             return Ok(Step::Ended(Ending { state: JobState::Failed, reason, exit_code: None, usage: None }));

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use titan_api::problem::ProblemType;
 use tokio::time::sleep;
 use tower::ServiceExt;
 
@@ -425,7 +426,9 @@ async fn the_models_of_the_fleet_are_listed_and_change_with_a_heartbeat() {
     assert_eq!(names(&listed), ["llama", "org/name"]);
     assert_eq!(world.get(ADMIN, "/v1/models/org/name").await.ok(200)["object"], "model");
     agent.heartbeat(&world, json!({"models": [{"name": "phi", "parallel": 1, "loaded": false}]})).await.ok(200);
-    assert_eq!(names(&world.get(ADMIN, "/v1/models").await.ok(200)), ["phi"]);
+    while names(&world.get(ADMIN, "/v1/models").await.ok(200)) != ["phi"] {
+        sleep(Duration::from_millis(20)).await;
+    }
     let fleet = world.get(ADMIN, "/api/v1/models").await.ok(200);
     assert_eq!(
         (&fleet["models"][0]["name"], &fleet["models"][0]["agents"], &fleet["models"][0]["loaded_on"]),
@@ -433,8 +436,49 @@ async fn the_models_of_the_fleet_are_listed_and_change_with_a_heartbeat() {
     );
     world.call("PUT", ADMIN, "/api/v1/models/aliases", Some(json!({"aliases": {"chat": ["phi"]}}))).await.ok(200);
     world.post(ADMIN, "/api/v1/sweep", json!({})).await.ok(200);
-    assert_eq!(names(&world.get(ADMIN, "/v1/models").await.ok(200)), ["chat", "phi"]);
+    while names(&world.get(ADMIN, "/v1/models").await.ok(200)) != ["chat", "phi"] {
+        sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(world.get(ADMIN, "/api/v1/models/aliases").await.ok(200)["aliases"], json!({"chat": ["phi"]}));
+}
+
+#[tokio::test]
+async fn all_who_list_the_models_at_once_have_the_registry_read_once() {
+    let world = World::start().await;
+    serving(&world, "box", &["llama"]).await;
+    let before = world.redis.calls("evalsha").await;
+    let paths = ["/v1/models", "/v1/models/llama", "/api/v1/models"];
+    let asking = (0..99).map(|n| world.get(ADMIN, paths[n % 3]));
+    for reply in futures_util::future::join_all(asking).await {
+        reply.ok(200);
+    }
+    assert_eq!(world.redis.calls("evalsha").await - before, 1);
+}
+
+#[tokio::test]
+async fn a_request_is_tried_again_by_whoever_asked_it_alone() {
+    let world = World::start().await;
+    let mut agent = serving(&world, "box", &["llama"]).await;
+    let [asker, other] = [&["inference", "jobs:write", "jobs:read"]; 2].map(|scopes| world.key("default", scopes));
+    let (asker, other) = (asker.await, other.await);
+    let words = json!({"type": "failed", "reason": "backend_failed", "message": "the backend says: you asked for X"});
+    let events = vec![output(0, "stdout", "{"), words];
+    let (reply, _) = tokio::join!(world.post(&asker, CHAT, ask(false)), answer(&world, &mut agent, events));
+    let path = format!("/api/v1/jobs/{}", reply.headers["x-request-id"].to_str().unwrap());
+    let shown = world.get(&asker, &path).await.ok(200);
+    assert_eq!(shown["failures"][0]["message"], shown["message"]);
+    assert_eq!(shown["message"], "the backend says: you asked for X");
+    let shown = world.get(&other, &path).await.ok(200);
+    assert_eq!((&shown["message"], &shown["failures"][0]["message"]), (&Value::Null, &Value::Null));
+    assert_eq!(shown["reason"], "backend_failed");
+    let retry = format!("{path}/retry");
+    let before = world.pool_dump().await;
+    let writes = world.key("default", &["jobs:write"]).await;
+    for bearer in [&other, &writes] {
+        world.post(bearer, &retry, json!({})).await.problem(ProblemType::Forbidden);
+    }
+    assert_eq!(world.pool_dump().await, before);
+    world.post(&asker, &retry, json!({})).await.ok(200);
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Tickets: the way around the relay.
 
+use clap::Parser;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use serde_json::{Value, json};
 use titan_api::problem::ProblemType;
+use titan_coordinator::{AppState, router};
 
 use crate::{
     agent::{TestAgent, facts},
     relay::serving,
-    world::{ADMIN, World},
+    world::{ADMIN, Flags, World, request, send, signing_keys},
 };
 
 const REQUEST: &str = "/api/v1/inference/request";
@@ -91,6 +93,22 @@ async fn the_relay_is_named_where_the_best_agent_cannot_be_reached_or_none_is_fr
     let mut unknown = wish();
     unknown["model"] = json!("gpt");
     world.post(ADMIN, REQUEST, unknown).await.problem(ProblemType::ModelNotFound);
+}
+
+#[tokio::test]
+async fn where_no_ticket_can_be_signed_no_place_is_kept() {
+    let world = World::start().await;
+    let agent = reachable(&world, "box", 2).await;
+    let ed25519 = signing_keys().split_inclusive("-----END PRIVATE KEY-----\n").next().unwrap();
+    let args = Flags::parse_from(["test", "--redis-url", &world.redis.url()]).run;
+    let secret = |name: &str| Some(if name == "ADMIN_TOKEN" { ADMIN } else { ed25519 }.to_owned());
+    let copy = router(AppState::new(args.check(secret).unwrap()).unwrap());
+    for _ in 0..32 {
+        let routed = send(&copy, request("POST", ADMIN, REQUEST, Some(wish()))).await.ok(200);
+        assert_eq!((&routed["mode"], &routed["agent_id"]), (&json!("relay"), &json!("box")));
+    }
+    let shown = world.get(ADMIN, &format!("/api/v1/agents/{}", agent.id)).await.ok(200);
+    assert_eq!(shown["live_attempts"], 0);
 }
 
 #[tokio::test]

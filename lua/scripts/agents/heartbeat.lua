@@ -19,6 +19,9 @@
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
   Cost     O(attempts + classes); O(128) more if its models changed
 ]]
+-- An agent knows of an attempt with a ticket within 10 s, or never. One of its heartbeats may take as long.
+local USE_IS_LOST_AFTER_MS = 30000
+
 local refused = pool.enter(ARGV[10])
 if refused then
   return refused
@@ -46,10 +49,18 @@ local function renew(leases)
   return listed
 end
 
--- A lease from a claim whose reply the agent has read, but which it does not list, is not held by anybody.
+-- Whether the agent has read by now what an attempt came with.
+local function is_known(entry)
+  if entry.claim == attempt.WITH_NO_CLAIM then
+    return pool.now - entry.since >= USE_IS_LOST_AFTER_MS
+  end
+  return entry.claim <= last_claim
+end
+
+-- A lease that the agent has heard of, but which it does not list, is not held by anybody.
 local function take_back_unlisted(listed)
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.state ~= 'bound' and not listed[job_id] and entry.claim <= last_claim then
+    if entry.state ~= 'bound' and not listed[job_id] and is_known(entry) then
       local j = job:load(job_id)
       if not j then
         agent.release(a, job_id)
@@ -57,6 +68,18 @@ local function take_back_unlisted(listed)
         attempt.buried(j, a)
       else
         queue.retry(j, a, {}, true)
+      end
+    end
+  end
+end
+
+-- What is kept for a job that is not bound here any more is kept for nobody.
+local function free_unbound()
+  for job_id, entry in pairs(agent.live(a)) do
+    if entry.state == 'bound' then
+      local j = job:load(job_id)
+      if not j or j.state ~= 'scheduled' or j.agent ~= a.id then
+        agent.release(a, job_id)
       end
     end
   end
@@ -79,6 +102,7 @@ if ARGV[8] ~= '' then
 end
 measure.take(a, ARGV[5])
 take_back_unlisted(renew(cjson.decode(ARGV[6])))
+free_unbound()
 breaker.look_at_trial(a)
 if ARGV[7] == '1' and not a.leaving then
   agent:put(a, 'leaving', '1')

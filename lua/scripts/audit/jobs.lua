@@ -11,7 +11,7 @@
   Cost     O(400)
 ]]
 local SLICE = 64
-local READS_OF_A_JOB = 14
+local READS_OF_A_JOB = 15
 local SETS = { blocked = true, delayed = true, scheduled = true, running = true }
 local ENDED = { completed = true, failed = true, cancelled = true }
 
@@ -35,6 +35,10 @@ local function look_at_sets(j)
   local is_listed = redis.call('ZSCORE', key('ended'), j.id)
   if (is_listed and true or false) ~= (ENDED[j.state] or false) then
     wrong(j, is_listed and 'stands among the ended jobs and is ' .. j.state or 'has ended and is not listed so')
+  end
+  local is_counted = redis.call('ZSCORE', key('outputs'), j.id) and true or false
+  if is_counted ~= (ENDED[j.state] ~= nil and j.out > 0) then
+    wrong(j, is_counted and 'stands among those with output' or 'has output and does not stand among those that do')
   end
   local order = redis.call('ZSCORE', key('pending', j.class), j.id)
   if j.state == 'pending' and not order then

@@ -34,6 +34,7 @@ elseif dependencies.is_hopeless(j) then
   return due.finish({ 'done', j.state })
 end
 redis.call('ZREM', key('ended'), j.id)
+redis.call('ZREM', key('outputs'), j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
   'probe', 'not_after' }) do
   job:put(j, field, nil)

@@ -1,6 +1,9 @@
 -- attempt: a job under a lease: claimed, and ended by its agent.
 local attempt = {}
 
+-- The number of an attempt that came with no claim, but with a ticket: no heartbeat says by that that it should be listed.
+attempt.WITH_NO_CLAIM = 9007199254740991
+
 -- How many leases this run has handed out: with the call's nonce that gives each an id of its own.
 local handed = 0
 

@@ -28,6 +28,9 @@ function ending.finish(j, state)
   job.move(j, state)
   job:put(j, 'ended', pool.now)
   redis.call('ZADD', key('ended'), int(pool.now), j.id)
+  if j.out > 0 then
+    redis.call('ZADD', key('outputs'), int(pool.now), j.id)
+  end
   if j.ticket then
     redis.call('ZREM', key('tickets', j.owner), j.id)
   end
@@ -49,13 +52,19 @@ function ending.drop_output(j)
   for number = segment.first_kept(j, last), last do
     segment.drop(j, number)
   end
+  redis.call('ZREM', key('outputs'), j.id)
+end
+
+-- Forgets what an ended job wrote.
+function ending.forget_output(j)
+  ending.drop_output(j)
+  job:put(j, 'out', 0)
 end
 
 -- Forgets what was asked of a model and what it answered. That it was asked is kept.
 function ending.forget_content(j)
-  ending.drop_output(j)
+  ending.forget_output(j)
   redis.call('DEL', key('prompt', j.id))
-  job:put(j, 'out', 0)
   job:put(j, 'keeps', nil)
 end
 

@@ -6,7 +6,8 @@
 --   broken         hash  what due held but could not be settled, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
 --   blocked        set   jobs that wait for others   delayed  set   jobs that wait for a time
---   ended          zset  ended jobs by the time of their end
+--   ended          zset  ended jobs by the time of their end, or when they were put behind the others (see lib/retention)
+--   outputs        zset  ended jobs of which output is kept, by the time of their end
 --   events         stream, see lib/event     event_keys  zset  idempotency keys by the number of their event
 --   agents         zset  all agents, score 0         agents:<state>, agents:draining, :tripped, :guarded  set (the last two:
 --                        out of service by failures, and in it though their failures would take them out)

@@ -1,23 +1,45 @@
--- retention: how many ended jobs a pool keeps, and how many bytes of output; the oldest go first. And for how long it keeps
--- what an API key has had of models, once nothing is added.
+-- retention: how many ended jobs a pool keeps, and how many bytes of output; the oldest go first. Output goes alone: its job
+-- stays, with the key that it is known by. And for how long it keeps what an API key has had of models, once nothing is added.
 local retention = {}
 
+local LOOKED_AT = 16
 local USAGE_KEPT_MS = 90 * 86400000
 
 function retention.is_over()
-  return pool.output > pool.output_max or redis.call('ZCARD', key('ended')) > pool.job_max
+  return redis.call('ZCARD', key('ended')) > pool.job_max
 end
 
--- The job that is forgotten next because the pool keeps too much: the oldest ended one. False if it does not.
+-- The job that is forgotten next because the pool keeps too many: the oldest ended one. False if it does not.
 function retention.surplus()
   return retention.is_over() and redis.call('ZRANGE', key('ended'), '0', '0')[1]
 end
 
--- Has the oldest ended job looked at now, if the pool keeps too much.
+-- The job whose output is forgotten next because the pool keeps too much: of the ended ones that have any the oldest.
+function retention.surplus_output()
+  return pool.output > pool.output_max and redis.call('ZRANGE', key('outputs'), '0', '0')[1]
+end
+
+-- One that is cancelled has a place until its processes are gone, and one that others wait for has yet to tell them.
+local function can_go(id)
+  local j = job:load(id)
+  return j and not j.cancelling and not j.dependents
+end
+
+-- Has the oldest ended job that can go looked at now, if the pool keeps too much. Those that can't go behind the others, so
+-- that none is ever in their way.
 function retention.trim()
-  local oldest = retention.surplus()
-  if oldest then
-    redis.call('ZADD', key('due'), int(pool.now), 'job:' .. oldest)
+  local id = retention.surplus()
+  for _ = 1, id and LOOKED_AT or 0 do
+    if can_go(id) then
+      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. id)
+      break
+    end
+    redis.call('ZADD', key('ended'), int(pool.now), id)
+    id = retention.surplus()
+  end
+  local with_output = retention.surplus_output()
+  if with_output then
+    redis.call('ZADD', key('due'), int(pool.now), 'job:' .. with_output)
   end
 end
 

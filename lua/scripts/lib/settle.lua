@@ -61,6 +61,10 @@ local function running(j)
 end
 
 local function ended(j)
+  if retention.surplus_output() == j.id then
+    ending.forget_output(j)
+    retention.trim()
+  end
   if j.cancelling then
     local at = j.lease_until + pool.grace
     if pool.now < at then

@@ -9,9 +9,11 @@
            given work, those of them that have it loaded, since when the first was registered}…} | {"no_pool"}
            | {"newer_schema"}
   Uses     lib/key lib/clock lib/pool lib/record lib/agent lib/room
-  Cost     O(128 · models of an agent)
+  Cost     O(128 + 400 models)
 ]]
 local SLICE = 128
+-- A slice ends early once it has looked at so many models, since an agent may have hundreds.
+local MODELS = 400
 
 local refused = pool.enter(ARGV[2])
 if refused then
@@ -19,7 +21,7 @@ if refused then
 end
 local from = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLICE)
-local found = {}
+local found, looked, last = {}, 0, nil
 
 local function add(a, name, model)
   local row = found[name] or { agents = 0, loaded = 0, since = a.registered_ms, model = model }
@@ -39,7 +41,12 @@ for _, id in ipairs(ids) do
   if a and a.state ~= 'offline' and not a.draining and not a.leaving then
     for name, model in pairs(agent.caps(a).models) do
       add(a, name, model)
+      looked = looked + 1
     end
+  end
+  last = id
+  if looked >= MODELS then
+    break
   end
 end
 local rows = {}
@@ -47,4 +54,5 @@ for name, row in pairs(found) do
   local m = row.model
   rows[#rows + 1] = { name, m.vram, m.parallel, m.backend or '', m.size or '', row.agents, row.loaded, row.since }
 end
-return { 'models', #ids == SLICE and ids[#ids] or '', rows }
+local is_last = #ids < SLICE and last == ids[#ids]
+return { 'models', is_last and '' or last, rows }

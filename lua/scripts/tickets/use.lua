@@ -14,9 +14,6 @@
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
   Cost     O(log N)
 ]]
--- The attempt came with no claim, so that no heartbeat says that it should be listed already.
-local WITH_NO_CLAIM = 9007199254740991
-
 local refused = pool.enter(ARGV[5])
 if refused then
   return refused
@@ -36,7 +33,9 @@ local function leased()
 end
 
 if entry and entry.state == 'running' then
-  return leased()
+  -- The agent counts from this call.
+  job:put(j, 'lease_until', pool.now + pool.lease)
+  return due.finish(leased())
 end
 
 -- Whether a place was kept, or there is one still.
@@ -48,7 +47,8 @@ local function has_place()
   local is_in_service = a.state == 'healthy' or a.state == 'degraded'
   local left = room.beside(a)
   local slots, taken = room.slots(a, j.kind, j.model, left)
-  local devices = taken < slots and is_in_service and not a.draining and room.devices_for(a, j.model, left)
+  local may_begin = is_in_service and not a.draining and not a.leaving
+  local devices = taken < slots and may_begin and room.devices_for(a, j.model, left)
   if devices then
     redis.call('ZREM', key('ended'), j.id)
     job:put(j, 'ended', nil)
@@ -63,7 +63,7 @@ if j.state ~= 'scheduled' and not came_late then
 elseif not has_place() then
   return due.finish({ 'busy' })
 end
-attempt.claim(j, a, ARGV[4], WITH_NO_CLAIM)
+attempt.claim(j, a, ARGV[4], attempt.WITH_NO_CLAIM)
 redis.call('ZREM', key('tickets', j.owner), j.id)
 rank.update(a)
 return due.finish(leased())

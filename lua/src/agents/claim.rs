@@ -106,7 +106,7 @@ impl ClaimJobs<'_> {
                     let message = Some(format!("what was submitted can't be read: {why}"));
                     let event =
                         Happening::Failed { reason: Reason::StartFailed, exit_code: None, signal: None, message };
-                    broken.push(Report { lease, event, receipt: None });
+                    broken.push(Report::new(lease, event));
                 }
             }
         }

@@ -4,6 +4,7 @@ use titan_api::ids::EventTopic;
 
 use crate::{
     Pool, StoreError,
+    agents::nonce,
     reply::unknown_word,
     script::{Args, script},
 };
@@ -18,7 +19,7 @@ pub struct Publish<'a> {
     /// The payload, JSON of at most `titan_api::limits::EVENT_BYTES`.
     pub payload: &'a str,
     /// A hash of the idempotency key and its owner: a repeat gives the event that the first run made, for as long as that is
-    /// kept. Without one every run makes another event.
+    /// kept. Without one every call makes another event.
     pub idempotency: Option<&'a str>,
 }
 
@@ -37,8 +38,10 @@ impl Publish<'_> {
     /// # Errors
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<PublishOutcome, StoreError> {
+        // A command whose connection broke is sent once more, and may have been carried out: it has to be known again.
+        let once = nonce()?;
         let mut args = Args::new();
-        args.push(self.topic.as_str()).push(self.payload).push(self.idempotency.unwrap_or_default()).push(pool.now());
+        args.push(self.topic.as_str()).push(self.payload).push(self.idempotency.unwrap_or(&once)).push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
             "published" => reply.parse().map(PublishOutcome::Published),

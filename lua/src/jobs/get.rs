@@ -63,7 +63,8 @@ impl Fields {
     }
 
     fn some<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        let parse = |text: &str| text.parse().map_err(|_| StoreError::Corrupt(format!("job field {name} is {text:?}")));
+        let parse =
+            |text: &str| text.parse().map_err(|_| StoreError::Corrupt(format!("job field {name} can't be read")));
         self.text(name).map(parse).transpose()
     }
 

@@ -17,7 +17,7 @@ script!(Reads, "models/list", uses ["key", "clock", "pool", "record", "agent", "
 pub struct ListModels;
 
 impl ListModels {
-    /// Runs the script for each slice of 128 agents.
+    /// Runs the script for each slice of 128 agents, fewer if they have many models.
     ///
     /// # Errors
     /// [`StoreError`], as for every operation.

@@ -50,6 +50,8 @@ pub struct Slice {
     pub skipped_bytes: u64,
     /// Where to go on.
     pub next_offset: u64,
+    /// Bytes that the attempt has written; none once what it wrote is forgotten.
+    pub written: u64,
     /// Whether nothing will follow.
     pub complete: bool,
     /// What else is known of the job.
@@ -199,7 +201,7 @@ fn slice(
         }
     }
     let complete = state.is_ended() && next_offset >= written;
-    Ok(Slice { attempt, state, chunks, skipped_bytes, next_offset, complete, about })
+    Ok(Slice { attempt, state, chunks, skipped_bytes, next_offset, written, complete, about })
 }
 
 #[cfg(test)]

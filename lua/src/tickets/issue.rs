@@ -36,7 +36,7 @@ pub struct Issue<'a> {
     pub spec: &'a SubmitJob,
     /// A hash of the conversation that it belongs to.
     pub session: Option<&'a str>,
-    /// How long a place is kept, milliseconds.
+    /// How long a place is kept, milliseconds; 0 if the caller can sign no ticket, so that none is kept.
     pub hold_ms: u64,
     /// How many unused ones the owner may have.
     pub most: u32,
@@ -49,7 +49,7 @@ pub struct Issue<'a> {
 pub enum IssueOutcome {
     /// A place is kept.
     Issued(Issued),
-    /// The best agent has no endpoint, or none has room; nothing is kept.
+    /// The best agent has no endpoint, none has room, or no place was to be kept; nothing is kept.
     Relay {
         /// The best agent, and its score.
         best: Option<(AgentId, f64)>,

@@ -12,7 +12,7 @@ use titan_api::{
     scheduler::Explanation,
     time::Timestamp,
 };
-use titan_lua::tickets::{Issue, IssueOutcome, Issued};
+use titan_lua::tickets::{Issue, IssueOutcome};
 use utoipa::IntoParams;
 
 use crate::{
@@ -68,17 +68,14 @@ pub(crate) async fn handler(
         owner: &caller.owner,
         spec: &spec,
         session: session.as_deref(),
-        hold_ms: HOLD_MS,
+        hold_ms: if state.keys.has_rsa() { HOLD_MS } else { 0 },
         most: UNUSED,
         explain: query.explain,
     };
     let outcome = issue.run(&caller.pool).await?;
     let shown = |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { unnamed(e) });
     let issued = match outcome {
-        IssueOutcome::Issued(issued) if state.keys.has_rsa() => issued,
-        IssueOutcome::Issued(Issued { agent, score, explanation, .. }) => {
-            return Ok(Json(relay(&headers, id.as_str(), Some((agent, score)), shown(explanation))));
-        }
+        IssueOutcome::Issued(issued) => issued,
         IssueOutcome::Relay { best, explanation } => {
             return Ok(Json(relay(&headers, id.as_str(), best, shown(explanation))));
         }

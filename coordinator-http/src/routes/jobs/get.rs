@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
-    jobs::{Job, JobState},
+    jobs::{Job, JobKind, JobState},
     secret::{COVER, Secret},
 };
 use titan_lua::{
@@ -61,10 +61,8 @@ pub(crate) async fn handler(
     if let Some(waiting) = job.waiting.as_mut().filter(|_| !caller.sees_agents) {
         waiting.holds = None;
     }
-    if caller.owner != job.submitted_by
-        && let Some(asked) = &mut job.inference
-    {
-        asked.body.clear();
+    if caller.owner != job.submitted_by && job.kind == JobKind::Inference {
+        forget_words(&mut job);
     }
     Ok(Json(if caller.is_admin || caller.owner == job.submitted_by { job } else { covered(job) }))
 }
@@ -73,6 +71,15 @@ pub(crate) async fn handler(
 fn without_secrets(mut job: Job) -> Job {
     job.process.secret_env.values_mut().for_each(|value| *value = Secret::covered());
     job
+}
+
+/// The request without what was asked, and without what a backend says of it, which may be the same.
+fn forget_words(job: &mut Job) {
+    if let Some(asked) = &mut job.inference {
+        asked.body.clear();
+    }
+    job.message = None;
+    job.failures.iter_mut().for_each(|failure| failure.message = None);
 }
 
 /// The job without what may be secret of its submitter.

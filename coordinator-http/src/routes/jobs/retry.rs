@@ -3,9 +3,9 @@
 use axum::Json;
 use titan_api::{
     ids::JobId,
-    jobs::{RetriedJob, RetryJob},
+    jobs::{JobKind, RetriedJob, RetryJob},
 };
-use titan_lua::jobs::{self, RetryOutcome};
+use titan_lua::jobs::{self, GetJob, RetryOutcome};
 
 use super::no_such_job;
 use crate::{
@@ -30,6 +30,7 @@ pub(crate) async fn handler(
     ApiPath(id): ApiPath<JobId>,
     _: OptionalJson<RetryJob>,
 ) -> Result<Json<RetriedJob>, ApiError> {
+    may_retry(&caller, &id).await?;
     match (jobs::RetryJob { job: &id }).run(&caller.pool).await? {
         RetryOutcome::Done(state) => Ok(Json(RetriedJob { id, state })),
         RetryOutcome::Completed => {
@@ -42,5 +43,19 @@ pub(crate) async fn handler(
             "what job {id} asked a model is not kept any more, or its answer went to another client: ask anew"
         ))),
         RetryOutcome::NotFound => Err(no_such_job(&id)),
+    }
+}
+
+/// Whether the caller may have it tried again. A request to a model is charged to whoever asked, and its answer is theirs.
+async fn may_retry(caller: &KeyCaller<JobsWrite>, id: &JobId) -> Result<(), ApiError> {
+    let job = GetJob { job: id }.run(&caller.pool).await?.ok_or_else(|| no_such_job(id))?;
+    if caller.is_admin || job.kind == JobKind::Process {
+        Ok(())
+    } else if !caller.may_infer {
+        Err(ApiError::Forbidden("a request to a model is tried again by a key with the scope inference".to_owned()))
+    } else if job.submitted_by != caller.owner {
+        Err(ApiError::Forbidden("a request to a model is tried again by whoever asked it".to_owned()))
+    } else {
+        Ok(())
     }
 }

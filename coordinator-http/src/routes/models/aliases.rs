@@ -36,6 +36,7 @@ pub(crate) async fn set(
 ) -> Result<Json<ModelAliases>, ApiError> {
     aliases.validate()?;
     let set = SetAliases { aliases: &aliases }.run(&state.store.pool(&admin.pool)).await?;
+    state.fleets.forget(&admin.pool);
     state.alarm.within(std::time::Duration::ZERO);
     Ok(Json(set))
 }

@@ -1,12 +1,12 @@
 //! `GET /api/v1/models`: the models of the fleet, and how many agents have each.
 
-use axum::Json;
+use axum::{Json, extract::State};
 use titan_api::inference::FleetModels;
-use titan_lua::models::ListModels;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
+    state::AppState,
 };
 
 /// The models of the fleet, and how many agents have each.
@@ -18,6 +18,9 @@ use crate::{
     security(("api_key" = ["inference"]), ("admin" = [])),
     responses((status = 200, body = FleetModels))
 )]
-pub(crate) async fn handler(caller: KeyCaller<Inference>) -> Result<Json<FleetModels>, ApiError> {
-    Ok(Json(FleetModels { models: ListModels.run(&caller.pool).await? }))
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: KeyCaller<Inference>,
+) -> Result<Json<FleetModels>, ApiError> {
+    Ok(Json(FleetModels { models: state.fleets.models(&caller.pool).await?.to_vec() }))
 }

@@ -1,13 +1,13 @@
 //! `GET /v1/models/{id}`: one model, as OpenAI's clients expect it. Its name may hold slashes.
 
-use axum::Json;
+use axum::{Json, extract::State};
 use serde_json::Value;
-use titan_lua::models::ListModels;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
     extract::ApiPath,
+    state::AppState,
 };
 
 /// One model that can be asked now.
@@ -21,10 +21,11 @@ use crate::{
     responses((status = 200, description = "A model, as OpenAI has it", body = serde_json::Value))
 )]
 pub(crate) async fn handler(
+    State(state): State<AppState>,
     caller: KeyCaller<Inference>,
     ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let models = ListModels.run(&caller.pool).await?;
+    let models = state.fleets.models(&caller.pool).await?;
     let found = models.iter().find(|model| model.agents > 0 && model.model.name == id);
     found.map(|model| Json(super::entry(model))).ok_or_else(|| {
         ApiError::ModelNotFound(format!(

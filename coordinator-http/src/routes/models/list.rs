@@ -1,12 +1,12 @@
 //! `GET /v1/models`: the models that agents in service have, as OpenAI's clients expect them.
 
-use axum::Json;
+use axum::{Json, extract::State};
 use serde_json::{Value, json};
-use titan_lua::models::ListModels;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
+    state::AppState,
 };
 
 /// The models that can be asked now.
@@ -18,8 +18,11 @@ use crate::{
     security(("api_key" = ["inference"]), ("admin" = [])),
     responses((status = 200, description = "A list of models, as OpenAI has it", body = serde_json::Value))
 )]
-pub(crate) async fn handler(caller: KeyCaller<Inference>) -> Result<Json<Value>, ApiError> {
-    let models = ListModels.run(&caller.pool).await?;
+pub(crate) async fn handler(
+    State(state): State<AppState>,
+    caller: KeyCaller<Inference>,
+) -> Result<Json<Value>, ApiError> {
+    let models = state.fleets.models(&caller.pool).await?;
     let data: Vec<Value> = models.iter().filter(|model| model.agents > 0).map(super::entry).collect();
     Ok(Json(json!({ "object": "list", "data": data })))
 }

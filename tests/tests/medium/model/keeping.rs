@@ -11,6 +11,8 @@ const LATEST: u64 = 15;
 /// The most that is written under one header, and the header.
 const FRAME: u64 = 65_535;
 const HEADER: u64 = 3;
+/// Jobs that are looked at to find one that can go.
+const LOOKED_AT: usize = 16;
 
 /// What is kept of the output of a job's latest attempt.
 #[derive(Debug, Clone, Default)]
@@ -66,17 +68,41 @@ impl Model {
     /// The job that is forgotten next, if the pool keeps more than it is to.
     fn surplus(&self) -> Option<JobName> {
         let ended = self.jobs.iter().filter(|(_, j)| j.state.is_ended());
-        let oldest = ended.clone().min_by_key(|(id, j)| (j.ended_ms, *id));
+        let oldest = ended.clone().min_by_key(|(id, j)| (j.listed_ms, *id));
         let too_many = ended.count() as u64 > self.settings.job_retention_max;
-        let too_much = self.output > self.settings.output_budget_bytes;
-        oldest.filter(|_| too_many || too_much).map(|(id, _)| id.clone())
+        oldest.filter(|_| too_many).map(|(id, _)| id.clone())
     }
 
-    /// Has the oldest ended job looked at now, if the pool keeps too much.
+    /// The job whose output is forgotten next, if the pool keeps more of it than it is to.
+    fn surplus_output(&self) -> Option<JobName> {
+        let too_much = self.output > self.settings.output_budget_bytes;
+        let written = self.jobs.iter().filter(|(_, j)| too_much && j.state.is_ended() && j.written > 0);
+        written.min_by_key(|(id, j)| (j.ended_ms, *id)).map(|(id, _)| id.clone())
+    }
+
+    /// Has the oldest ended job that can go looked at now, if the pool keeps too much; those that can't go behind.
     pub(super) fn trim(&mut self) {
-        if let Some(oldest) = self.surplus() {
-            let now = self.now();
+        let now = self.now();
+        for _ in 0..LOOKED_AT {
+            let Some(oldest) = self.surplus() else { break };
+            let job = self.job(&oldest);
+            if !job.cancelling && !job.has_dependents {
+                self.wake(Thing::Job(oldest), now);
+                break;
+            }
+            job.listed_ms = now;
+        }
+        if let Some(oldest) = self.surplus_output() {
             self.wake(Thing::Job(oldest), now);
+        }
+    }
+
+    /// An ended job is looked at: what it wrote is forgotten if that is the oldest of too much.
+    pub(super) fn look_at_output(&mut self, id: &str) {
+        if self.surplus_output().as_deref() == Some(id) {
+            self.drop_output(id);
+            self.job(id).written = 0;
+            self.trim();
         }
     }
 

@@ -90,7 +90,7 @@ impl Model {
     pub(super) fn end(&mut self, id: &str, state: JobState) {
         let now = self.now();
         let job = self.job(id);
-        (job.state, job.ended_ms) = (state, Some(now));
+        (job.state, job.ended_ms, job.listed_ms) = (state, Some(now), now);
         self.tell_of_job(state.as_str(), id);
         let until = now + Self::ms(self.settings.job_retention_ms);
         self.wake(Thing::Job(id.to_owned()), until);

@@ -131,6 +131,7 @@ impl Model {
     }
 
     fn settle_job(&mut self, id: &str) {
+        self.look_at_output(id);
         let Some(job) = self.jobs.get(id) else {
             self.due.remove(&Thing::Job(id.to_owned()));
             return;

@@ -202,6 +202,8 @@ pub(super) struct Job {
     pub(super) bound_until_ms: i64,
     pub(super) started_ms: Option<i64>,
     pub(super) ended_ms: Option<i64>,
+    /// Where it stands among those that ended: by the time of its end, or when it was put behind the others.
+    pub(super) listed_ms: i64,
     pub(super) cancelling: bool,
     /// The lease whose end was reported last.
     pub(super) done: Option<String>,

@@ -123,6 +123,7 @@ impl Model {
             bound_until_ms: 0,
             started_ms: None,
             ended_ms: None,
+            listed_ms: 0,
             cancelling: false,
             done: None,
             written: 0,

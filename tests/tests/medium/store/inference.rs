@@ -1,6 +1,7 @@
 //! Requests to models: who gets them.
 
 mod ends;
+mod lost;
 mod scenes;
 mod tickets;
 mod trials;

@@ -17,6 +17,7 @@ mod placing;
 mod quotas;
 mod races;
 mod readiness;
+mod retention;
 mod together;
 mod turns;
 pub(crate) mod world;

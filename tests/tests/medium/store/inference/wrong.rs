@@ -9,7 +9,7 @@ use titan_tests::{
     rewriter::{Change, Rewriter},
 };
 
-use super::{scenes, trials, *};
+use super::{lost, scenes, trials, *};
 
 type Scene = fn(World) -> Pin<Box<dyn Future<Output = ()>>>;
 
@@ -97,7 +97,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket that nobody brings counts against the agent": "if a and j.ticket then" => "if false then",
         scenes::a_place_is_kept_for_a_while_and_counts_against_nobody;
-    "a late ticket needs no place": "taken < slots and is_in_service" => "is_in_service",
+    "a late ticket needs no place": "taken < slots and may_begin" => "may_begin",
         scenes::a_place_is_kept_for_a_while_and_counts_against_nobody;
     "a half-open agent is tried with a ticket": "local is_in_service = a.state == 'healthy' or a.state == 'degraded'" => "local is_in_service = a.state ~= 'offline'",
         trials::requests_are_trials_one_at_a_time_and_tickets_are_none;
@@ -127,4 +127,14 @@ const MUTANTS: &[Mutant] = mutants! {
         trials::a_backend_that_fails_neither_heals_nor_condemns;
     "a half-open agent is on several trials": "    return agent.trouble(a).trial and -1 or rank.TRIAL, -(a.used_seq or 0)" => "    return rank.TRIAL, -(a.used_seq or 0)",
         trials::requests_are_trials_one_at_a_time_and_tickets_are_none;
+    "a ticket that is asked for again has a second place": "local known = job:load(id)" => "local known",
+        lost::a_repeat_gets_the_same_place;
+    "a place is kept for a job that is elsewhere": "if not j or j.state ~= 'scheduled' or j.agent ~= a.id then" => "if not j then",
+        lost::what_is_kept_for_nobody_is_freed;
+    "a use that the agent never heard of is not taken back": "pool.now - entry.since >= USE_IS_LOST_AFTER_MS" => "false",
+        lost::a_use_that_the_agent_never_heard_of_is_taken_back;
+    "a use is taken back by a heartbeat that was on its way": "pool.now - entry.since >= USE_IS_LOST_AFTER_MS" => "true",
+        lost::a_use_that_the_agent_never_heard_of_is_taken_back;
+    "a use that is repeated does not renew the lease": "  job:put(j, 'lease_until', pool.now + pool.lease)\n  return due.finish(leased())" => "  return due.finish(leased())",
+        lost::an_agent_counts_from_the_repeat;
 };

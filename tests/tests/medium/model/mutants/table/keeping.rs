@@ -9,6 +9,11 @@ fn written(times: usize, bytes: usize) -> Vec<Step> {
     (0..times).flat_map(|_| one().into_iter().chain(then.clone())).collect()
 }
 
+/// A job on the big box writes so much and goes on.
+fn writing(bytes: usize) -> Vec<Step> {
+    vec![submit(TWO_GPUS, 0), ROUND, done(Event::Output { gap: 0, bytes })]
+}
+
 fn cancelled(jobs: usize) -> Vec<Step> {
     (0..jobs).flat_map(|job| [submit(NOBODY, 0), Step::Cancel { job }, Step::Pass { ms: 1 }]).collect()
 }
@@ -41,10 +46,38 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "any amount of output is kept",
-        find: "pool.output > pool.output_max or",
+        find: "return pool.output > pool.output_max and",
         times: 1,
-        replace: "false or",
+        replace: "return false and",
         told: Told::Kept(Keep::LittleOutput, || written(3, 1_500)),
+    },
+    Mutant {
+        name: "a job goes with what it wrote",
+        find: "    ending.forget_output(j)\n    retention.trim()",
+        times: 1,
+        replace: "    return ending.forget(j)",
+        told: Told::Kept(Keep::LittleOutput, || written(3, 1_500)),
+    },
+    Mutant {
+        name: "jobs go while those that run write too much",
+        find: "return redis.call('ZCARD', key('ended')) > pool.job_max",
+        times: 1,
+        replace: "return pool.output > pool.output_max",
+        told: Told::Kept(Keep::LittleOutput, || after(writing(4_000), cancelled(1))),
+    },
+    Mutant {
+        name: "a job that can't go is in the way of the others",
+        find: "redis.call('ZADD', key('ended'), int(pool.now), id)",
+        times: 1,
+        replace: "do break end",
+        told: Told::Kept(Keep::FewJobs, two_are_ending),
+    },
+    Mutant {
+        name: "a job goes whose processes are not gone",
+        find: "return j and not j.cancelling and",
+        times: 1,
+        replace: "return j and",
+        told: Told::Kept(Keep::FewJobs, two_are_ending),
     },
     Mutant {
         name: "output that is forgotten counts for ever",

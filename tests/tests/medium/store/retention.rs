@@ -1,0 +1,104 @@
+//! What is kept of ended jobs while something is in the way of forgetting.
+
+use titan_api::{
+    ids::JobId,
+    jobs::JobState,
+    output::{Encoding, Stream},
+    work::{Happening, HeldLease, Lease},
+};
+use titan_lua::{
+    PoolSettings,
+    jobs::{CancelJob, Idempotency, ListJobs, NewJob, Submit},
+};
+use titan_tests::audit::findings;
+
+use super::world::{Box_, World, facts, held, only, process};
+
+fn little(output_budget_bytes: u64, job_retention_max: u64) -> PoolSettings {
+    PoolSettings { output_budget_bytes, job_retention_max, ..PoolSettings::default() }
+}
+
+/// A job that runs and has written so much.
+async fn writing(world: &World, agent: &Box_, bytes: usize) -> Lease {
+    assert_eq!(world.claim(agent, 4).await, []);
+    world.bound(&process()).await;
+    let lease = world.claim(agent, 4).await.remove(0);
+    let mut offset = 0;
+    while offset < bytes {
+        let data = "x".repeat((bytes - offset).min(60_000));
+        let after = offset + data.len();
+        let offset_then = u64::try_from(offset).unwrap();
+        let text = Happening::Output { offset: offset_then, stream: Stream::Stdout, data, encoding: Encoding::Utf8 };
+        world.report(agent, &lease, text).await;
+        offset = after;
+    }
+    lease
+}
+
+async fn complete(world: &World, agent: &Box_, lease: &Lease) {
+    world.report(agent, lease, Happening::Completed { result: None, usage: None }).await;
+    world.pass_ms(10);
+    world.sweep().await;
+}
+
+#[tokio::test]
+async fn jobs_that_end_are_known_while_those_that_run_have_written_too_much() {
+    let world = World::with(little(200_000, 100)).await;
+    let agent = world.parked("a", &facts()).await;
+    let running = writing(&world, &agent, 300_000).await;
+    let (id, spec) = (JobId::new("once").unwrap(), process());
+    let idempotency = Some(Idempotency { key: "hash".into(), body: "body".into() });
+    let submit = async |id: &JobId| {
+        let new = NewJob { idempotency: idempotency.clone(), ..NewJob::new(id, &spec) };
+        let outcome = Submit { jobs: &[new], owner: "test", explain: false }.run(&world.pool()).await.unwrap();
+        only(&outcome).id.clone()
+    };
+    submit(&id).await;
+    let lease = world.claim(&agent, 4).await.remove(0);
+    complete(&world, &agent, &lease).await;
+    assert_eq!(world.state(&id).await, JobState::Completed);
+    assert_eq!(submit(&JobId::new("twice").unwrap()).await, id);
+    let written = writing(&world, &agent, 60_000).await;
+    complete(&world, &agent, &written).await;
+    assert_eq!(world.job(&written.job_id).await.output_bytes, 0, "it is the oldest that has ended and has any");
+    complete(&world, &agent, &running).await;
+    let ended = world.job(&running.job_id).await;
+    assert_eq!((ended.state, ended.output_bytes), (JobState::Completed, 0));
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+/// Two jobs that were cancelled and whose processes do not go away: every heartbeat lists them.
+async fn lingering(world: &World, agent: &Box_) -> Vec<HeldLease> {
+    let mut leases = Vec::new();
+    for _ in 0..2 {
+        let lease = writing(world, agent, 10).await;
+        CancelJob { job: &lease.job_id }.run(&world.pool()).await.unwrap();
+        world.pass_ms(10);
+        leases.push(held(&lease));
+    }
+    leases
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_go_away_keeps_no_output_and_no_other_job() {
+    let world = World::with(little(100_000, 3)).await;
+    let agent = world.parked("a", &facts()).await;
+    let listed = lingering(&world, &agent).await;
+    for _ in 0..8 {
+        let lease = writing(&world, &agent, 60_000).await;
+        complete(&world, &agent, &lease).await;
+        world.pass_ms(10_000);
+        world.beat(&agent, &listed).await;
+        world.sweep().await;
+    }
+    let list = ListJobs { state: None, agent: None, label: None, after: None, limit: 100 };
+    let mut kept = Vec::new();
+    for job in list.run(&world.pool()).await.unwrap().jobs {
+        kept.push((job.state, world.job(&job.id).await.output_bytes));
+    }
+    assert_eq!(kept, [(JobState::Completed, 60_000), (JobState::Cancelled, 0), (JobState::Cancelled, 0)]);
+    world.beat(&agent, &[]).await;
+    let lease = writing(&world, &agent, 10).await;
+    complete(&world, &agent, &lease).await;
+    assert_eq!(findings(&world.pool()).await, []);
+}
