@@ -71,6 +71,7 @@ pub(super) async fn a_ticket_is_used_once_by_its_own_agent(world: World) {
     assert!(matches!(issue(&world, &second).await, t::IssueOutcome::Issued(_)));
     assert_eq!(issue(&world, &third).await, t::IssueOutcome::TooMany(15_000));
     assert_eq!(world.claim_both(&agent, 0, 8).await, []);
+    assert_eq!(world.state(&id).await, JobState::Scheduled);
     assert_eq!(bring(&world, &other, &id).await, t::UseOutcome::Gone);
     let t::UseOutcome::Leased(used) = bring(&world, &agent, &id).await else { panic!("it is good") };
     assert_eq!(used.model, "llama");

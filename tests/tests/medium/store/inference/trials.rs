@@ -101,6 +101,7 @@ pub(super) async fn requests_are_trials_one_at_a_time_and_tickets_are_none(world
     assert_eq!(world.agent(&agent).await.breaker.trial_job_id, Some(trial.clone()));
     assert_eq!(bring(&world, &agent, &late).await, t::UseOutcome::Busy);
     assert_eq!(world.agent(&agent).await.breaker.trial_job_id, Some(trial));
+    assert_eq!(world.claim_both(&agent, 0, 8).await.len(), 1, "there is one trial at a time");
     assert_eq!(findings(&world.pool()).await, []);
 }
 

@@ -125,7 +125,7 @@ const MUTANTS: &[Mutant] = mutants! {
         trials::who_passes_a_refusal_on_has_done_its_part;
     "a probe that the backend fails heals": "if j.probe and reason == 'backend_rejected' then" => "if j.probe then",
         trials::a_backend_that_fails_neither_heals_nor_condemns;
-    "a half-open agent is on several trials": "    return agent.trouble(a).trial and -1 or rank.TRIAL, -(a.used_seq or 0)" => "    return rank.TRIAL, -(a.used_seq or 0)",
+    "a half-open agent is on several trials": "return not agent.trouble(a).trial and (" => "return (",
         trials::requests_are_trials_one_at_a_time_and_tickets_are_none;
     "a ticket that is asked for again has a second place": "local known = job:load(id)" => "local known",
         lost::a_repeat_gets_the_same_place;
