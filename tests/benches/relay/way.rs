@@ -75,7 +75,7 @@ impl Way {
         let (mut body, mut first, mut last, mut gaps, mut breaks) = (reply.bytes_stream(), None, began, Vec::new(), 0);
         while let Some(bytes) = body.next().await {
             let (bytes, now) = (bytes.unwrap(), Instant::now());
-            breaks += bytes.iter().filter(|byte| **byte == b'\n').count();
+            breaks += bytes.split(|byte| *byte == b'\n').count() - 1;
             match first {
                 None => first = Some(now - began),
                 Some(_) => gaps.push(now - last),
