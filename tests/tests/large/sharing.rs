@@ -22,7 +22,7 @@ use titan_tests::{
 use crate::helpers::{completed, patient, shell, submit};
 
 /// People who chat, each with one short job after the other.
-const PEOPLE: usize = 6;
+const PEOPLE: usize = 9;
 /// Short jobs that have to be through while a training runs.
 const MEANWHILE: usize = 30;
 /// Short jobs that may begin while a training waits for a GPU that has become free.
@@ -76,7 +76,8 @@ fn parse(line: &str) -> Event {
 }
 
 fn chat(folder: &Path, person: usize, vram_mb: u64) -> SubmitJob {
-    let line = format!("echo chat {person} $CUDA_VISIBLE_DEVICES >> {}/events; sleep 0.3", folder.display());
+    let line =
+        format!("echo chat {person} $CUDA_VISIBLE_DEVICES >> {}/events; sleep 0.{}", folder.display(), 30 + 7 * person);
     let requirements = Requirements { gpus: 1, vram_mb, ..Requirements::default() };
     SubmitJob { requirements, ..shell(&line) }
 }
@@ -128,12 +129,13 @@ async fn training_and_chats_on_one_box_with_two_gpus_do_not_starve_each_other() 
 
 #[tokio::test]
 async fn a_training_gets_a_gpu_of_a_box_that_chats_fill_and_they_go_on_with_the_other() {
-    share(Scene { chat_mb: 12_000, steps: 1 }).await;
+    share(Scene { chat_mb: 8_000, steps: 1 }).await;
 }
 
 async fn share(scene: Scene) {
     let gpus = StandIn::gpus(2, 24_000);
-    let fleet = patient().agents(1).agent_setting("TITAN_NVML_LIBRARY", gpus.library().to_str().unwrap()).start().await;
+    let plan = patient().agents(1).agent_setting("TITAN_MAX_JOBS", "12");
+    let fleet = plan.agent_setting("TITAN_NVML_LIBRARY", gpus.library().to_str().unwrap()).start().await;
     let (trainer, chatter, folder) = (fleet.client().await, fleet.client().await, TempDir::new().unwrap());
     let events = Events(folder.path().join("events"));
     let enough = AtomicBool::new(false);

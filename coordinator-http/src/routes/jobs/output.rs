@@ -79,7 +79,9 @@ pub(crate) async fn handler(
     let since = query.since()?;
     let asked = Place { attempt: query.attempt, offset: query.offset };
     if sse::is_wanted(&headers) {
-        let place = Place::from_last_event(&headers)?.unwrap_or(asked);
+        // Who resumes misses what came since it was here, whatever it asked for at first.
+        let resumed = Place::from_last_event(&headers)?;
+        let (place, since) = resumed.map_or((asked, since), |place| (place, None));
         return output_stream::follow(state, caller, id, place, since).await;
     }
     let topic = Topic::Job(id.clone());
