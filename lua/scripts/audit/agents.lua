@@ -69,11 +69,12 @@ local function look_at_attempt(a, job_id, entry)
   end
 end
 
--- What its live attempts were promised, all together, and when the last of them was.
+-- What its live attempts were promised, all together, and whether this run has taken some of them over.
 local function promised(a)
-  local sum = { ram = 0, cpus = 0, processes = 0, models = {}, devices = {}, latest = 0 }
+  local sum = { ram = 0, cpus = 0, processes = 0, models = {}, devices = {} }
   for _, entry in pairs(agent.live(a)) do
-    sum.ram, sum.cpus, sum.latest = sum.ram + entry.ram, sum.cpus + entry.cpus, math.max(sum.latest, entry.since)
+    sum.ram, sum.cpus = sum.ram + entry.ram, sum.cpus + entry.cpus
+    sum.is_taken_over = sum.is_taken_over or (entry.state ~= 'bound' and entry.claim == 0)
     if entry.model == '' then
       sum.processes = sum.processes + 1
     else
@@ -113,10 +114,10 @@ local function look_at_tally(a)
   end
 end
 
--- Nothing is promised that it has not: unless it has come back with less than it had when that was promised.
+-- Nothing is promised that it has not: unless some of it was promised to a run before, when it may have had more.
 local function look_at_promises(a)
   local caps, sum = agent.caps(a), promised(a)
-  if sum.latest < a.registered_ms then
+  if sum.is_taken_over then
     return
   end
   local function compare(what, taken, of)

@@ -33,6 +33,7 @@ elseif redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= t
 elseif dependencies.is_hopeless(j) then
   return due.finish({ 'done', j.state })
 end
+local depends_on = dependencies.of(j)
 redis.call('ZREM', key('ended'), j.id)
 redis.call('ZREM', key('outputs'), j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
@@ -45,5 +46,5 @@ if j.attempt > 0 then
 end
 job:put(j, 'free', j.attempt)
 event.job('retried', j)
-dependencies.restart(j)
+dependencies.restart(j, depends_on)
 return due.finish({ 'done', j.state })

@@ -86,7 +86,8 @@ function dependencies.start(j, options, meant)
   end)
 end
 
-local function of(j)
+-- What a job was submitted to depend on.
+function dependencies.of(j)
   local spec = cjson.decode(redis.call('GET', key('spec', j.id)))
   return type(spec.depends_on) == 'table' and spec.depends_on or {}
 end
@@ -97,10 +98,10 @@ function dependencies.is_hopeless(j)
   return cause and not job:load(cause)
 end
 
--- Starts a job anew: it waits for what it depends on as that stands now.
-function dependencies.restart(j)
+-- Starts a job anew: it waits for these as they stand now.
+function dependencies.restart(j, ids)
   redis.call('ZREM', key('due'), 'job:' .. j.id)
-  start(j, of(j), function(id)
+  start(j, ids, function(id)
     return job:load(id)
   end)
 end

@@ -104,14 +104,17 @@ local function passed_over(by_prio)
       local prio
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('pending', cid), from, '+inf', 'LIMIT', '0', int(OF_A_PRIORITY))) do
         local j = job:load(id)
-        prio, looked = prio or (j and j.prio), looked + 1
-        if not j or j.prio ~= prio or by_prio[prio] then
-          break
-        end
-        local is_first = not first[prio] or job.goes_before(j, first[prio])
-        if pool.now - j.waits >= AFTER_MS and is_first and j.kind == 'process' and agent_for(j) then
-          first[prio] = j
-          break
+        looked = looked + 1
+        if j then
+          prio = prio or j.prio
+          if j.prio ~= prio or by_prio[prio] then
+            break
+          end
+          local is_first = not first[prio] or job.goes_before(j, first[prio])
+          if pool.now - j.waits >= AFTER_MS and is_first and j.kind == 'process' and agent_for(j) then
+            first[prio] = j
+            break
+          end
         end
       end
       from = prio and int(job.order_of(prio - 1, 0))

@@ -15,6 +15,15 @@ function record.kind(name)
   return setmetatable({ name = name, cache = {}, order = {}, broken = {} }, record)
 end
 
+-- What a key holds, whatever its type is; any other trouble than that ends the script.
+local function read(name)
+  local packed = redis.pcall('GET', name)
+  if type(packed) == 'table' and not string.find(packed.err, 'WRONGTYPE', 1, true) then
+    return redis.call('GET', name)
+  end
+  return packed
+end
+
 -- The record of that id, the same table for every call of this script; nil if there is none. What no version of the program
 -- has written is as if it were not there, so that it stands in nobody's way; a script that writes notes it.
 function record:load(id)
@@ -22,7 +31,7 @@ function record:load(id)
   if found ~= nil then
     return found or nil
   end
-  local packed = redis.pcall('GET', key(self.name, id))
+  local packed = read(key(self.name, id))
   if packed then
     local ok, r = pcall(self.unpack, id, packed)
     if ok and self.is_whole(r) then

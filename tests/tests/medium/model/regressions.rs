@@ -62,6 +62,12 @@ async fn a_job_is_cancelled_though_its_agent_was_removed_and_is_back() {
 }
 
 #[tokio::test]
+async fn a_box_that_comes_back_smaller_with_what_it_runs_agrees_with_itself() {
+    let smaller = Step::Register { agent: 3, run: Run::New { kept: u8::MAX, is_smaller: true } };
+    tell(&[submit(5, 0), submit(5, 0), ROUND, smaller]).await;
+}
+
+#[tokio::test]
 async fn every_new_kind_of_job_in_a_batch_is_found_its_agents() {
     // Two jobs without GPUs and two kinds with some, none of which was there before.
     tell(&[Step::Batch { key: 0, shape: 4 }, Step::Batch { key: 1, shape: 1 }]).await;

@@ -143,13 +143,11 @@ impl Model {
 
     /// Places a job that waits for no other, or lets it wait for its time.
     pub(super) fn start(&mut self, id: &str) {
-        match self.jobs[id].not_before_ms.filter(|at| self.now() < *at) {
-            Some(at) => self.delay(id, at),
-            None => {
-                self.job(id).not_before_ms = None;
-                self.place(id);
-            }
+        if let Some(at) = self.jobs[id].not_before_ms.filter(|at| self.now() < *at) {
+            return self.delay(id, at);
         }
+        self.job(id).not_before_ms = None;
+        self.place(id);
     }
 
     pub(super) fn delay(&mut self, id: &str, until_ms: i64) {

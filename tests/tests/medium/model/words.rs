@@ -12,6 +12,7 @@ use titan_lua::{agents::TurnedAway, jobs::RetryOutcome};
 
 /// One call.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Call {
     Join {
         agent: AgentId,

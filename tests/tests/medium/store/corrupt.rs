@@ -155,10 +155,9 @@ impl AtWork {
         };
         let mut words = line.split(' ').map(named);
         let (verb, key) = (words.next().unwrap(), words.next().unwrap());
-        let () = match verb.strip_suffix('+') {
-            Some(_) => redis::cmd("DEL").arg(&key).query_async(&mut redis).await.unwrap(),
-            None => (),
-        };
+        if verb.ends_with('+') {
+            let () = redis::cmd("DEL").arg(&key).query_async(&mut redis).await.unwrap();
+        }
         let mut command = redis::cmd(verb.trim_end_matches('+'));
         command.arg(key);
         for word in words {

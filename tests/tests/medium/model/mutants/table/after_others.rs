@@ -76,7 +76,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job that is tried again waits for nothing",
-        find: "event.job('retried', j)\ndependencies.restart(j)",
+        find: "event.job('retried', j)\ndependencies.restart(j, depends_on)",
         times: 1,
         replace: "event.job('retried', j)\nqueue.put(j)",
         told: Told::Story(|| {
