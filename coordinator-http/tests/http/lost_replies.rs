@@ -13,6 +13,7 @@ use crate::{
     agent::{TestAgent, held, now_s, output, report},
     authorization::{Operation, operations},
     losing::Losing,
+    pulls::pulling,
     relay::{serving, upload},
     tickets::{reachable, wish},
     world::{ADMIN, Reply, World, job, request, send, settings},
@@ -79,6 +80,10 @@ async fn prepare(world: &World, operation: &str) -> Call {
             let id = world.submit(ADMIN).await;
             world.post(ADMIN, &format!("/api/v1/jobs/{id}/cancel"), json!({})).await.ok(200);
             Call::new(ADMIN, json!({}), &[200]).of(&id)
+        }
+        "pull_model" => {
+            pulling(world, "box").await;
+            Call::new(ADMIN, json!({"model": "new:1b", "agent_id": "box"}), &[202]).keyed()
         }
         "publish_event" => Call::new(ADMIN, json!({"topic": "tests.done", "payload": {}}), &[201]).keyed(),
         "set_scheduler" => Call::new(ADMIN, json!({"profile": "memory"}), &[200]),
@@ -200,8 +205,9 @@ async fn summary(world: &World) -> Value {
     let mut jobs = Vec::new();
     for listed in list("/api/v1/jobs?limit=100", "jobs").await {
         let job = world.get(ADMIN, &format!("/api/v1/jobs/{}", listed["id"].as_str().unwrap())).await.ok(200);
-        // A ticket that nobody brings is a request that nobody made.
-        let is_unused = job["kind"] == "inference" && job["attempt"] == 0;
+        // A ticket that nobody brings is a request that nobody made; a pull waits for its agent.
+        let is_pull = job["inference"]["route"] == "pull";
+        let is_unused = job["kind"] == "inference" && job["attempt"] == 0 && !is_pull;
         let view = ["state", "attempt", "process", "output_bytes", "exit_code", "cancelling", "waits_for"];
         jobs.extend(
             (!is_unused).then(|| view.map(|field| job[field].clone()).map(|value| value.to_string()).join(" ")),

@@ -11,7 +11,7 @@ use crate::{
 const PULL: &str = "/api/v1/models/pull";
 
 /// An agent that serves `llama`, and would pull two models at once.
-async fn pulling(world: &World, id: &str) -> TestAgent {
+pub(crate) async fn pulling(world: &World, id: &str) -> TestAgent {
     let mut facts = facts();
     facts["accepts_processes"] = json!(false);
     facts["models"] = models();
