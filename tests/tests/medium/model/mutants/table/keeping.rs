@@ -45,13 +45,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: Told::Kept(Keep::FewJobs, || cancelled(5)),
     },
     Mutant {
-        name: "any amount of output is kept",
-        find: "return pool.output > pool.output_max and",
-        times: 1,
-        replace: "return false and",
-        told: Told::Kept(Keep::LittleOutput, || written(3, 1_500)),
-    },
-    Mutant {
         name: "a job goes with what it wrote",
         find: "    ending.forget_output(j)\n    retention.trim()",
         times: 1,
@@ -63,21 +56,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "return redis.call('ZCARD', key('ended')) > pool.job_max",
         times: 1,
         replace: "return pool.output > pool.output_max",
-        told: Told::Kept(Keep::LittleOutput, || after(writing(4_000), cancelled(1))),
-    },
-    Mutant {
-        name: "a job that can't go is in the way of the others",
-        find: "redis.call('ZADD', key('ended'), int(pool.now), id)",
-        times: 1,
-        replace: "do break end",
-        told: Told::Kept(Keep::FewJobs, two_are_ending),
-    },
-    Mutant {
-        name: "a job goes whose processes are not gone",
-        find: "return j and not j.cancelling and",
-        times: 1,
-        replace: "return j and",
-        told: Told::Kept(Keep::FewJobs, two_are_ending),
+        told: Told::Kept(Keep::LittleOutput, || after(writing(4_000), [submit(NOBODY, 0), Step::Cancel { job: 1 }])),
     },
     Mutant {
         name: "output that is forgotten counts for ever",

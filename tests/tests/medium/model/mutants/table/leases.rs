@@ -102,9 +102,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lease whose reply is on its way goes back",
-        find: " and entry.claim <= last_claim",
+        find: "return entry.claim <= last_claim",
         times: 1,
-        replace: "",
+        replace: "return true",
         told: Told::Story(|| {
             let unread = Step::Beat(Beat { has_read: false, ..Beat::usual(BIG) });
             vec![submit(TWO_GPUS, 0), claim(Number::Next, true), unread]
