@@ -96,10 +96,10 @@ impl Model {
         let holders: Vec<_> = self.holds.values().cloned().collect();
         for id in holders {
             let job = &self.jobs[&id];
-            if !self.is_good_hold(job, job.holds.as_ref().expect("a hold")) {
-                self.free_hold(&id);
-            } else {
+            if self.is_good_hold(job, job.holds.as_ref().expect("a hold")) {
                 self.reconsider(&id);
+            } else {
+                self.free_hold(&id);
             }
         }
         for id in self.passed_over() {
