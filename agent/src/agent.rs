@@ -94,6 +94,7 @@ impl Wish {
 }
 
 impl Agent {
+    #[expect(clippy::too_many_arguments, reason = "each is a part that is made on its own")]
     pub(crate) fn new(
         config: Config,
         identity: Identity,

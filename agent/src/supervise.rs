@@ -141,5 +141,5 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             agent.supervise.lives.send_modify(|lives| *lives -= 1);
         });
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

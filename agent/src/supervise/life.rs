@@ -20,6 +20,9 @@ use crate::{agent::Agent, backends::Http, backoff::Backoff, config::BackendArg};
 
 /// From one look whether it is well to the next: while it starts, and later.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+/// Looks for processes that have lost their keeper, and from one to the next.
+const ORPHAN_LOOKS: u32 = 100;
+const ORPHAN_LOOK: Duration = Duration::from_millis(20);
 /// Waits before a model is asked for again.
 const PULL_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 
@@ -90,10 +93,20 @@ async fn one_start(agent: &Arc<Agent>, unit: &Unit, ending: &mut watch::Receiver
     let why = if said.is_empty() { why } else { format!("{why}; its last words: {said}") };
     runner.stop().await;
     if runner.may_leave_orphans() {
-        agent.executor.end_orphans();
+        end_orphans(agent).await;
     }
     let well_for = watch.well_since.borrow().map(|since: Instant| since.elapsed());
     Outcome::Ended { why, well_for }
+}
+
+/// Ends what has lost its keeper. While something dies, what is below it falls to this process, so one look is not enough.
+async fn end_orphans(agent: &Agent) {
+    for _ in 0..ORPHAN_LOOKS {
+        if agent.executor.end_orphans() == 0 {
+            break;
+        }
+        sleep(ORPHAN_LOOK).await;
+    }
 }
 
 /// The agent stops: it ends too, or goes on alone.

@@ -152,5 +152,6 @@ fn fingerprint(body: &ContainerCreateBody) -> String {
 /// Sixteen hexadecimal digits that stand for `bytes`.
 pub(super) fn short_digest(bytes: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let number = digest.as_ref().iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    format!("{number:016x}")
 }

@@ -31,7 +31,8 @@ impl LlamaCpp {
         let model = model.context("--llamacpp-model is missing: a file (GGUF), or USER/REPOSITORY at Hugging Face")?;
         check_model("--llamacpp-model", model)?;
         ensure!(args.ctx_size != Some(0), "--llamacpp-ctx-size must not be 0");
-        let is_file = model.starts_with(['/', '.']) || model.ends_with(".gguf");
+        let is_file = model.starts_with(['/', '.'])
+            || Path::new(model).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
         let model = if is_file {
             Model::File(std::path::absolute(model).with_context(|| format!("`{model}` is no path"))?)
         } else {
