@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 use crate::config::BackendArg;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept that nothing is asked over. Backends close theirs without a word, llama.cpp after 5 s, and
+/// what is sent in that moment is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a backend may take to say what it serves.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a list.
@@ -33,6 +36,9 @@ pub(crate) enum NoAnswer {
     /// Nobody listens there.
     #[error("nobody answers: {0}")]
     Away(String),
+    /// Somebody does, but the connection broke.
+    #[error("it broke off: {0}")]
+    Broke(String),
     /// Somebody does, but takes too long.
     #[error("no answer within {LIST_TIMEOUT:?}")]
     Slow,
@@ -50,6 +56,7 @@ impl Http {
         let mut client = reqwest::Client::builder()
             .user_agent(concat!("titan-agent/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             // A backend decides about its own answers, not about whom else prompts are sent to.
             .redirect(redirect::Policy::none())
             .referer(false);
@@ -74,7 +81,7 @@ impl Http {
     /// There was none, in time and within bounds.
     pub(crate) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
         let call = async {
-            let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| away(&e))?;
+            let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| no_answer(&e))?;
             let status = response.status();
             if !status.is_success() {
                 return Err(NoAnswer::Wrong(format!("{path} answers {status}")));
@@ -89,7 +96,7 @@ impl Http {
 /// The whole body, unless it is longer than `most`.
 async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, NoAnswer> {
     let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|e| away(&e))? {
+    while let Some(part) = response.chunk().await.map_err(|e| no_answer(&e))? {
         if body.len() + part.len() > most {
             return Err(NoAnswer::Wrong(format!("the answer is longer than {most} bytes")));
         }
@@ -98,8 +105,9 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, NoAnswer> 
     Ok(body)
 }
 
-fn away(error: &reqwest::Error) -> NoAnswer {
-    NoAnswer::Away(cause(error))
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
+    let cause = cause(error);
+    if error.is_connect() { NoAnswer::Away(cause) } else { NoAnswer::Broke(cause) }
 }
 
 /// The innermost cause, which names neither the URL nor a header.
