@@ -191,7 +191,7 @@ async fn tickets(coordinator: &Coordinator, way: &Way) {
         let used: titan_api::inference::UsedTicket = speaker.client.post(&path, &json!({})).await.unwrap();
         let job_id = routed["request_id"].as_str().unwrap().parse().unwrap();
         let held = titan_api::work::HeldLease { job_id, attempt: used.attempt, lease_id: used.lease_id };
-        speaker.report(&held, titan_api::work::Happening::Completed { result: None, usage: None }).await;
+        speaker.report(&held, titan_api::work::Happening::Completed { result: None, message: None, usage: None }).await;
     };
     let began = Instant::now();
     stream::iter(0..TICKETS).map(|_| issue()).buffer_unordered(12).collect::<Vec<()>>().await;

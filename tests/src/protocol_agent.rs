@@ -147,7 +147,7 @@ impl Speaker {
 
 fn completed(l: &Lease) -> Report {
     let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
-    Report { lease, event: Happening::Completed { result: None, usage: None } }
+    Report { lease, event: Happening::Completed { result: None, message: None, usage: None } }
 }
 
 fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {

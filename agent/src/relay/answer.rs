@@ -58,7 +58,7 @@ impl Answer<'_> {
         let relayed = self.relay(&target, &patience, body, &mut way).await;
         way.end().await;
         match relayed {
-            Ok(usage) => Happening::Completed { result: None, usage: Some(usage) },
+            Ok(usage) => Happening::Completed { result: None, message: None, usage: Some(usage) },
             Err(broken) => {
                 if matches!(broken, Broken::Backend(_)) {
                     self.agent.backends.doubt();

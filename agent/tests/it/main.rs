@@ -22,6 +22,7 @@ mod output;
 mod policy;
 mod processes;
 mod relay;
+mod results;
 mod settings;
 mod takeover;
 mod ways;

@@ -7,7 +7,7 @@
   ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
                     "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), and twice ""
+                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, ""
                     "started", "cancelled", "released": four times ""
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
@@ -75,7 +75,7 @@ local function closing(handler)
   end
 end
 
-events.completed = closing(function(j, result, usage)
+events.completed = closing(function(j, result, usage, message)
   if j.suspects or a.trouble_packed then
     breaker.completed(j, a)
   end
@@ -85,6 +85,7 @@ events.completed = closing(function(j, result, usage)
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
+  job:put(j, 'message', message ~= '' and message or nil)
   if result ~= '' then
     redis.call('SET', key('result', j.id), result)
   end

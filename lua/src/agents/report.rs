@@ -123,8 +123,9 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
     let none = <[Vec<u8>; 4]>::default;
     Some(match event {
         Happening::Started {} => ("started", none()),
-        Happening::Completed { result, usage } => {
-            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, vec![], vec![]])
+        Happening::Completed { result, message, usage } => {
+            let message = text_of(message.as_ref());
+            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, message, vec![]])
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
@@ -140,9 +141,8 @@ fn event(event: &Happening) -> Option<(&'static str, [Vec<u8>; 4])> {
         }
         Happening::Failed { reason, exit_code, signal, message } => {
             let number = |n: &Option<i32>| n.map(|n| n.to_string()).unwrap_or_default().into_bytes();
-            let message = message.as_deref().map(|m| cut(m, TEXT_BYTES)).unwrap_or_default();
             let reason = reason.as_str().as_bytes().to_vec();
-            ("failed", [reason, number(exit_code), number(signal), message.as_bytes().to_vec()])
+            ("failed", [reason, number(exit_code), number(signal), text_of(message.as_ref())])
         }
     })
 }
@@ -162,6 +162,11 @@ fn usage_text(usage: Option<&Usage>) -> Option<Vec<u8>> {
         return None;
     }
     serde_json::to_vec(usage).ok()
+}
+
+/// What an agent says, as much of it as is kept.
+fn text_of(message: Option<&String>) -> Vec<u8> {
+    message.map(|message| cut(message, TEXT_BYTES)).unwrap_or_default().as_bytes().to_vec()
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes.

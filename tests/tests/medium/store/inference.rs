@@ -113,7 +113,7 @@ fn answered(tokens: u64, ms: u64) -> Happening {
         generation_ms: Some(ms),
         load_ms: None,
     };
-    Happening::Completed { result: None, usage: Some(usage) }
+    Happening::Completed { result: None, message: None, usage: Some(usage) }
 }
 
 fn text(data: &str) -> Happening {

@@ -13,6 +13,7 @@ mod placing;
 mod quotas;
 mod races;
 mod readiness;
+mod results;
 mod together;
 mod turns;
 pub(crate) mod world;
