@@ -226,7 +226,7 @@ async fn a_retry_gives_a_new_budget_and_leaves_what_has_not_failed() {
     let lease = world.claim(&agent, 1).await.remove(0);
     assert_eq!(lease.attempt, 2);
     let result = Some(serde_json::json!({ "loss": 0.25 }));
-    world.report(&agent, &lease, Happening::Completed { result: result.clone(), usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: result.clone(), message: None, usage: None }).await;
     assert_eq!(retry().await, RetryOutcome::Completed);
     assert_eq!(world.job(&id).await.result, result);
 }
