@@ -331,3 +331,12 @@ async fn an_upload_that_is_refused_or_lost_is_made_good_by_reports() {
     }
     assert_eq!(coordinator.with(|s| s.calls_of("stream").len()), 5, "it is not tried again soon");
 }
+
+#[tokio::test]
+async fn a_route_that_the_backend_has_not_got_is_the_requests_fault() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    let attempt = outcome(&coordinator, &backend, false, Manner::refuse(501)).await;
+    assert_eq!((&end(&attempt)["reason"], &end(&attempt)["exit_code"]), (&json!("backend_rejected"), &json!(501)));
+    assert!(text(&attempt).contains("refused with 501"), "{}", text(&attempt));
+}

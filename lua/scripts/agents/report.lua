@@ -97,10 +97,10 @@ events.failed = closing(function(j, reason, exit, signal, message)
   if refusal then
     avoid.add_refusal(j, a.id)
   elseif of_backend then
-    avoid.add(j, a.id)
     if of_backend == 'failure' and j.kind ~= 'process' then
-      serving.failed(a, j.id)
+      serving.failed(a, j.id, avoid.is_avoided(j, a.id))
     end
+    avoid.add(j, a.id)
   else
     avoid.add(j, a.id)
     breaker.suspect(j, a)

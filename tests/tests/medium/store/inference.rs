@@ -1,5 +1,7 @@
 //! Requests to models: who gets them, what their ends mean, and what is kept of them.
 
+mod repeats;
+
 use futures_util::future::join_all;
 use titan_api::{
     agents::{Facts, Model},
