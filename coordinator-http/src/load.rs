@@ -14,8 +14,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::Method;
+use tokio::time::Instant;
 
-use crate::{error::ApiError, metrics::Tally, state::AppState};
+use crate::{error::ApiError, metrics::Tally, notes, state::AppState};
 
 tokio::task_local! {
     /// The count that the request of this task is part of.
@@ -43,9 +44,13 @@ impl Class {
         match route.strip_prefix("/api/v1").unwrap_or(route) {
             "/health" | "/ready" | "/metrics" => None,
             // Which heartbeats renew nothing is known when their body is.
-            "/agents/{id}/report" | "/agents/{id}/heartbeat" => Some(Self::Reports),
+            "/agents/{id}/report" | "/agents/{id}/heartbeat" | "/jobs/{id}/attempts/{number}/stream" => {
+                Some(Self::Reports)
+            }
             "/agents/register" => Some(Self::Heartbeats),
-            "/agents/{id}/claim" | "/jobs/{id}/cancel" | "/sweep" => Some(Self::Claims),
+            "/agents/{id}/claim" | "/agents/{id}/tickets/{request_id}/use" | "/jobs/{id}/cancel" | "/sweep" => {
+                Some(Self::Claims)
+            }
             _ if method == Method::GET || method == Method::HEAD => Some(Self::Lists),
             _ => Some(Self::Submits),
         }
@@ -141,6 +146,20 @@ pub(crate) async fn resting<T>(wait: impl Future<Output = T>) -> T {
     // Outside of a request, as in a stream whose reply has begun, nothing was counted.
     let _rest = BUSY.try_with(|busy| Rest::begin(Arc::clone(busy)));
     wait.await
+}
+
+/// The same for something that the request is about, which the figures tell apart from the time that the coordinator took.
+pub(crate) async fn waiting<T>(wait: impl Future<Output = T>) -> T {
+    let _wait = Wait(Instant::now());
+    resting(wait).await
+}
+
+struct Wait(Instant);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        notes::note(|notes| notes.waited += self.0.elapsed());
+    }
 }
 
 struct Rest(Arc<AtomicUsize>);
