@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use titan_api::{
     inference::{InferenceRoute, InferenceSpec, UsedTicket},
+    jobs::Reason,
     limits,
+    openai::Failure,
     problem::ProblemType,
     work::{Happening, HeldLease},
 };
@@ -55,24 +57,23 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<(Ticket,
     let path = request.uri().path().to_owned();
     let route = InferenceRoute::ALL.into_iter().find(|route| route.path() == path);
     if route.is_none() && path != "/inference" {
-        return Err(refusal(StatusCode::NOT_FOUND, "not_found", "there is no such route; see /v1/chat/completions"));
+        return Err(refusal(ProblemType::NotFound, "there is no such route; see /v1/chat/completions"));
     }
     if request.method() != Method::POST {
-        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the method must be POST"));
+        return Err(refusal(ProblemType::MethodNotAllowed, "the method must be POST"));
     }
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
     let ticket = gateway.check(&token).await.map_err(|unfit| unauthorized(&unfit))?;
     let body = Limited::new(request.into_body(), limits::PROMPT_BYTES);
-    let body = tokio::time::timeout(BODY, body.collect()).await.ok().and_then(Result::ok);
-    let too_long = "the body must come in 30 s and be at most 8 MiB";
-    let body = body.ok_or_else(|| refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", too_long))?;
-    let malformed =
-        || refusal(StatusCode::BAD_REQUEST, "invalid_body", "the body must be a JSON object with a `model`");
+    let body = tokio::time::timeout(BODY, body.collect()).await;
+    let body = body.map_err(|_| refusal(ProblemType::RequestTimeout, "the body must come in 30 s"))?;
+    let body = body.map_err(|_| refusal(ProblemType::TooLarge, "the body must be at most 8 MiB"))?;
+    let malformed = || refusal(ProblemType::BadRequest, "the body must be a JSON object with a `model`");
     let body = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| malformed())?;
     let asked: Asked = serde_json::from_str(&body).map_err(|_| malformed())?;
     if asked.model != ticket.model {
-        return Err(refusal(StatusCode::FORBIDDEN, "wrong_model", "the ticket is for another model"));
+        return Err(refusal(Failure::WRONG_MODEL, "the ticket is for another model"));
     }
     let plain = if asked.messages.is_some() { InferenceRoute::ChatCompletions } else { InferenceRoute::Completions };
     let request = InferenceSpec {
@@ -88,18 +89,18 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<(Ticket,
     Ok((ticket, request))
 }
 
-fn refusal(status: StatusCode, code: &str, message: &str) -> Box<Reply> {
-    Box::new(error(status, code, message))
+fn refusal(failure: impl Into<Failure>, message: &str) -> Box<Reply> {
+    Box::new(error(failure, message))
 }
 
 /// Why it is refused is for the operator: whoever forges tickets learns nothing.
 fn unauthorized(unfit: &Unfit) -> Box<Reply> {
     debug!("a ticket is refused: {unfit:?}");
-    refusal(StatusCode::UNAUTHORIZED, "invalid_ticket", "the bearer must be a ticket for this agent that is good now")
+    refusal(Failure::INVALID_TICKET, "the bearer must be a ticket for this agent that is good now")
 }
 
 async fn relay_to_client(gateway: &Gateway, ticket: &Ticket, request: InferenceSpec) -> Reply {
-    let gone = || error(StatusCode::GONE, "ticket_gone", "a ticket is good once; ask the coordinator for a new one");
+    let gone = || error(ProblemType::TicketGone, "a ticket is good once; ask the coordinator for a new one");
     if !gateway.take(ticket) {
         return gone();
     }
@@ -114,9 +115,9 @@ async fn relay_to_client(gateway: &Gateway, ticket: &Ticket, request: InferenceS
             warn!(job.id = %ticket.request, "a ticket could not be used: {why}");
             let is_full = matches!(&why, CallError::Refused { problem, .. } if problem.status == 429);
             return if is_full {
-                error(StatusCode::TOO_MANY_REQUESTS, "no_place", "there is no place for the request now")
+                error(Failure::NO_PLACE, "there is no place for the request now")
             } else {
-                error(StatusCode::SERVICE_UNAVAILABLE, "no_coordinator", "the coordinator does not answer; try again")
+                error(ProblemType::StoreUnavailable, "the coordinator does not answer; try again")
             };
         }
     };
@@ -148,18 +149,18 @@ async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, request: In
                 let claims = json!({ "sub": held.job_id, "model": request.model, "usage": usage });
                 Ended::Well(identity::signed(agent.identity.key(), "titan-receipt+jwt", &claims))
             }
-            Some(Happening::Failed { message, .. }) => Ended::Badly(message.clone().unwrap_or_default()),
-            _ => Ended::Badly("the request was ended".to_owned()),
+            Some(Happening::Failed { reason, message, .. }) => {
+                Ended::Badly(problem_of(*reason), message.clone().unwrap_or_default())
+            }
+            _ => Ended::Badly(ProblemType::BackendFailed, "the request was ended".to_owned()),
         };
         // The client may be gone.
         let _ = telling.send(told);
         agent.conclude(&held, false, end);
     });
     let failed = |ended: Result<Ended, _>| match ended {
-        Ok(Ended::Badly(why)) => error(StatusCode::BAD_GATEWAY, "backend_failed", &why),
-        Ok(Ended::Well(_)) | Err(_) => {
-            error(StatusCode::BAD_GATEWAY, "backend_failed", "the backend answered with nothing")
-        }
+        Ok(Ended::Badly(kind, why)) => error(kind, &why),
+        Ok(Ended::Well(_)) | Err(_) => error(ProblemType::BackendFailed, "the backend answered with nothing"),
     };
     match rest.recv().await {
         None => failed(ended.await),
@@ -172,6 +173,14 @@ async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, request: In
                 ended => failed(ended),
             }
         }
+    }
+}
+
+/// What a client of the coordinator would be told of such an end.
+fn problem_of(reason: Reason) -> ProblemType {
+    match reason {
+        Reason::Stalled | Reason::LoadTimeout => ProblemType::BackendStalled,
+        _ => ProblemType::BackendFailed,
     }
 }
 
