@@ -1,9 +1,10 @@
-//! Spans, sent to a collector over OTLP/HTTP in JSON.
+//! Spans, sent to a collector over OTLP/HTTP in JSON, and the page of figures that Prometheus reads.
 //!
 //! A span is put into a bounded queue, and a task of its own sends them in batches. Nothing here can hold up or fail the work
 //! that spans are about: where the queue is full or the collector away, spans are lost and counted.
 
 mod otlp;
+pub mod page;
 mod settings;
 mod span;
 

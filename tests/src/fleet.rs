@@ -13,7 +13,7 @@ use titan_api::{
 
 use crate::{
     agent::{Agent, AgentOptions},
-    coordinator::{Coordinator, CoordinatorOptions, client},
+    coordinator::{Coordinator, CoordinatorOptions},
     proxy::Proxy,
     redis::RedisServer,
     wait::eventually,
@@ -162,12 +162,6 @@ impl Fleet {
     /// A client of the first coordinator with a new API key.
     pub async fn client(&self) -> Client {
         self.coordinators[0].client().await
-    }
-
-    /// A client without credentials whose calls go through the agents' proxy.
-    #[must_use]
-    pub fn through_agent_proxy(&self) -> Client {
-        client(&format!("http://{}", self.agent_proxy().address()))
     }
 
     /// Starts one more agent; it may not have joined yet.

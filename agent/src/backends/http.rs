@@ -1,14 +1,15 @@
 //! Calls to a backend. Nothing that it says is believed beyond a bound, and nobody it points to is called.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use reqwest::{
-    RequestBuilder, Response, Url,
+    RequestBuilder, Response,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect,
 };
 use serde::de::DeserializeOwned;
+use titan_api::loopback;
 
 use crate::config::BackendArg;
 
@@ -60,7 +61,7 @@ impl Http {
             // A backend decides about its own answers, not about whom else prompts are sent to.
             .redirect(redirect::Policy::none())
             .referer(false);
-        if is_own(&arg.url) {
+        if loopback::is_url(&arg.url) {
             client = client.no_proxy();
         }
         if let Some(path) = &arg.api_key_file {
@@ -81,7 +82,7 @@ impl Http {
     /// There was none, in time and within bounds.
     pub(crate) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
         let call = async {
-            let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| no_answer(&e))?;
+            let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| away(&e))?;
             let status = response.status();
             if !status.is_success() {
                 return Err(NoAnswer::Wrong(format!("{path} answers {status}")));
@@ -96,7 +97,7 @@ impl Http {
 /// The whole body, unless it is longer than `most`.
 async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, NoAnswer> {
     let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|e| no_answer(&e))? {
+    while let Some(part) = response.chunk().await.map_err(|e| away(&e))? {
         if body.len() + part.len() > most {
             return Err(NoAnswer::Wrong(format!("the answer is longer than {most} bytes")));
         }
@@ -105,7 +106,7 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, NoAnswer> 
     Ok(body)
 }
 
-fn no_answer(error: &reqwest::Error) -> NoAnswer {
+fn away(error: &reqwest::Error) -> NoAnswer {
     let cause = cause(error);
     if error.is_connect() { NoAnswer::Away(cause) } else { NoAnswer::Broke(cause) }
 }
@@ -117,13 +118,6 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// Whether `url` is on this box, where no proxy has a place.
-fn is_own(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn key(path: &Path) -> anyhow::Result<HeaderValue> {

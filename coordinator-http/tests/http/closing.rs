@@ -1,6 +1,6 @@
 //! A copy that stops while models answer through it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use http_body_util::BodyExt;
