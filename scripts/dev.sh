@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.."
 
 program=${CARGO_TARGET_DIR:-target}/debug/titan
-sources=(api lua coordinator-http agent cli Cargo.toml Cargo.lock)
+sources=(api telemetry lua coordinator-http agent cli Cargo.toml Cargo.lock)
 stamp=$(mktemp)
 pid=
 

@@ -32,7 +32,7 @@ use crate::{
     relay,
     supervise::Supervise,
     trace::{Trace, Tracer},
-    vitals::Vitals,
+    vitals::{self, Vitals},
 };
 
 /// One run of the agent.
@@ -327,7 +327,8 @@ impl Agent {
             self.beat_now.notify_one();
         }
         if let Some(how) = end {
-            info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: {how:?}");
+            // What a program or a backend says of it may be secret, so it is not told.
+            info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt ended: {}", vitals::word(Some(&how)));
             self.attempts.ended(id);
             self.outbox.end(id, how);
         } else {

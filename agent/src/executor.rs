@@ -17,6 +17,7 @@ mod owed;
 mod prepare;
 mod previous;
 mod process;
+mod result;
 mod shim;
 mod spec;
 mod sweep;

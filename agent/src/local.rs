@@ -6,7 +6,6 @@
 
 mod health;
 mod metrics;
-mod page;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -104,7 +103,7 @@ async fn answer(request: Request<Incoming>, agent: &Arc<Agent>) -> Result<Respon
             refusal
         }
         "/health" => reply(StatusCode::OK, "application/json", Health::of(agent).json()),
-        "/metrics" => reply(StatusCode::OK, page::CONTENT_TYPE, metrics::page(agent).await),
+        "/metrics" => reply(StatusCode::OK, titan_telemetry::page::CONTENT_TYPE, metrics::page(agent).await),
         _ => reply(StatusCode::NOT_FOUND, TEXT, "there are /health and /metrics\n".to_owned()),
     })
 }

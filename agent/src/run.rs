@@ -162,10 +162,7 @@ fn policy(config: &Config) -> String {
 
 /// Whether what is said to `url` can be read on the way.
 pub(crate) fn is_open(url: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(url) else { return false };
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let own = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    url.scheme() == "http" && !own
+    reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http") && !titan_api::loopback::is_url(url)
 }
 
 async fn enter(agent: &Agent) -> anyhow::Result<()> {

@@ -41,15 +41,7 @@ impl Vitals {
 
     /// An attempt ended like this; `None` if it was no longer this agent's.
     pub(crate) fn ended(&self, how: Option<&Happening>) {
-        let word = match how {
-            None => "revoked",
-            Some(Happening::Completed { .. }) => "completed",
-            Some(Happening::Cancelled {}) => "cancelled",
-            Some(Happening::Released {}) => "released",
-            Some(Happening::Failed { reason, .. }) => reason.as_str(),
-            Some(Happening::Started {} | Happening::Output { .. }) => return,
-        };
-        *self.lock().ended.entry(word).or_default() += 1;
+        *self.lock().ended.entry(word(how)).or_default() += 1;
     }
 
     /// The box was measured.
@@ -64,6 +56,20 @@ impl Vitals {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an attempt ended, in one word.
+pub(crate) fn word(how: Option<&Happening>) -> &'static str {
+    match how {
+        None => "revoked",
+        Some(Happening::Completed { .. }) => "completed",
+        Some(Happening::Cancelled {}) => "cancelled",
+        Some(Happening::Released {}) => "released",
+        Some(Happening::Failed { reason, .. }) => reason.as_str(),
+        // No ends.
+        Some(Happening::Started {}) => "started",
+        Some(Happening::Output { .. }) => "output",
     }
 }
 

@@ -12,6 +12,8 @@ pub mod ids;
 pub mod inference;
 pub mod jobs;
 pub mod limits;
+pub mod loopback;
+pub mod openai;
 pub mod output;
 pub mod problem;
 pub mod pull;

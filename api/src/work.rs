@@ -249,6 +249,9 @@ pub enum Happening {
         /// What the program wrote into the file that `TITAN_RESULT` names, at most 64 KiB of JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<serde_json::Value>,
+        /// Why there is no result, though the program wrote one, at most 1,024 bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
         /// What a request to a model took.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,

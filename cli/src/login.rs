@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use titan_api::{client::ClientError, secret::Secret};
+use titan_api::{client::ClientError, loopback, secret::Secret};
 
 use crate::{
     failure::Failure,
     files::contexts::{Contexts, Name, Saved, same_url},
     key,
-    session::{Session, is_loopback},
+    session::Session,
     settings::Global,
     target::{KeyOrigin, Origin, Target, checked_url, variable},
 };
@@ -55,7 +55,7 @@ pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
     let url = checked_url(&options.coordinator, "the URL")?;
     let mut contexts = Contexts::load()?;
     let name = name_for(&options, &url, &contexts)?;
-    if url.starts_with("http://") && !is_loopback(&url) {
+    if url.starts_with("http://") && !loopback::is_url(&url) {
         eprintln!("warning: {url} is not encrypted: whoever is on the way can read the key; use https if you can");
     }
     let key = read_key(&name, &global)?;

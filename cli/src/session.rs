@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use titan_api::{
     client::{Client, ClientError, advice_for},
+    loopback,
     problem::ProblemType,
 };
 
@@ -263,7 +264,7 @@ pub fn connect_trusting(url: &str, ca_file: Option<&Path>) -> Result<Client, Fai
     if let Some(file) = ca_file {
         http = http.tls_certs_merge(certificates(file)?);
     }
-    if is_loopback(url) {
+    if loopback::is_url(url) {
         // A proxy of the environment cannot reach this machine's own ports.
         http = http.no_proxy();
     }
@@ -279,11 +280,4 @@ fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
         return Err(Failure::Usage(format!("{} holds no certificate in PEM", file.display())));
     }
     Ok(certificates)
-}
-
-/// Whether the URL leads to this machine itself.
-#[must_use]
-pub fn is_loopback(url: &str) -> bool {
-    let host = reqwest::Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
-    host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }

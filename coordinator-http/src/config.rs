@@ -10,14 +10,11 @@ use std::{
 };
 
 use http::HeaderValue;
-use titan_api::credentials::KeyLimits;
+use titan_api::{credentials::KeyLimits, secret::Secret};
 use titan_lua::{PoolSettings, StoreOptions};
 
 pub use self::{check::ConfigError, quota::QuotaSetting};
-use crate::{
-    auth::{admin::AdminToken, keys::KeyRing},
-    secret::Secret,
-};
+use crate::auth::{admin::AdminToken, keys::KeyRing};
 
 /// How a coordinator is set up. The secrets `ADMIN_TOKEN` and `SIGNING_KEY` come from the environment or from files,
 /// never from flags, since every user of a machine can read the flags of a process.

@@ -33,7 +33,6 @@ mod quotas;
 mod readiness;
 mod relay;
 mod routes;
-mod secret;
 mod serve;
 pub mod server;
 mod sse;
@@ -55,5 +54,5 @@ pub use config::{ConfigError, LogFormat, Parking, QuotaSetting, RunArgs, Setting
 pub use keygen::generate_signing_keys;
 pub use openapi::document as openapi;
 pub use routes::{metrics_router, router};
-pub use secret::Secret;
 pub use state::AppState;
+pub use titan_api::secret::Secret;

@@ -13,9 +13,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::Method;
-use tokio::task::futures::TaskLocalFuture;
+use tokio::{task::futures::TaskLocalFuture, time::Instant};
 
-use crate::{error::ApiError, gate::Gate, metrics::Tally, state::AppState};
+use crate::{error::ApiError, gate::Gate, metrics::Tally, notes, state::AppState};
 
 tokio::task_local! {
     /// The place of the request of this task; none for one that does not count.
@@ -43,9 +43,13 @@ impl Class {
         match route.strip_prefix("/api/v1").unwrap_or(route) {
             "/health" | "/ready" | "/metrics" => None,
             // Which heartbeats renew nothing is known when their body is.
-            "/agents/{id}/report" | "/agents/{id}/heartbeat" => Some(Self::Reports),
+            "/agents/{id}/report" | "/agents/{id}/heartbeat" | "/jobs/{id}/attempts/{number}/stream" => {
+                Some(Self::Reports)
+            }
             "/agents/register" => Some(Self::Heartbeats),
-            "/agents/{id}/claim" | "/jobs/{id}/cancel" | "/sweep" => Some(Self::Claims),
+            "/agents/{id}/claim" | "/agents/{id}/tickets/{request_id}/use" | "/jobs/{id}/cancel" | "/sweep" => {
+                Some(Self::Claims)
+            }
             _ if method == Method::GET || method == Method::HEAD => Some(Self::Lists),
             _ => Some(Self::Submits),
         }
@@ -152,6 +156,20 @@ pub(crate) async fn resting<T>(wait: impl Future<Output = T>) -> T {
     // Outside of a request, as in a stream whose reply has begun, nothing was counted.
     let _rest = BUSY.try_with(|place| place.as_ref().map(|place| Rest::begin(Arc::clone(&place.0))));
     wait.await
+}
+
+/// The same for something that the request is about, which the figures tell apart from the time that the coordinator took.
+pub(crate) async fn waiting<T>(wait: impl Future<Output = T>) -> T {
+    let _wait = Wait(Instant::now());
+    resting(wait).await
+}
+
+struct Wait(Instant);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        notes::note(|notes| notes.waited += self.0.elapsed());
+    }
 }
 
 struct Rest(Arc<AtomicUsize>);

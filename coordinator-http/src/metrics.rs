@@ -4,7 +4,6 @@
 //! which administrators make.
 
 mod fleet;
-mod page;
 mod process;
 mod requests;
 
@@ -14,11 +13,14 @@ use std::{
 };
 
 use titan_lua::Store;
+pub(crate) use titan_telemetry::page::CONTENT_TYPE;
+use titan_telemetry::page::{
+    Kind::{Counter, Gauge},
+    Page,
+};
 
-use self::page::Kind::{Counter, Gauge};
 pub(crate) use self::{
     fleet::{Fleet, Pools},
-    page::{CONTENT_TYPE, Page},
     requests::{Request, Requests},
 };
 use crate::{load::Load, state::AppState};
@@ -113,7 +115,7 @@ fn store(store: &Store, is_up: bool, page: &mut Page) {
     page.sample(&[], u64::from(is_up));
     let (latency, unanswered) = store.latency();
     page.histogram_family("titan_store_command_duration_seconds", "Time until Redis answered a command or a script.");
-    page.histogram(&[], &latency);
+    page.histogram(&[], &latency.buckets, latency.count, latency.sum_s);
     page.family("titan_store_unanswered_total", Counter, "Commands to which Redis gave no answer.");
     page.sample(&[], unanswered);
 }

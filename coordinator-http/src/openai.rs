@@ -3,7 +3,10 @@
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
-use titan_api::problem::{Problem, ProblemType};
+use titan_api::{
+    openai::Failure,
+    problem::{Problem, ProblemType},
+};
 use utoipa::ToSchema;
 
 /// A failure in OpenAI's shape.
@@ -45,12 +48,10 @@ pub(crate) fn event(problem: &Problem) -> String {
     format!("data: {}\n\n", body(problem))
 }
 
-/// The status: what the other routes answer with 422 is a bad request in OpenAI's words.
+/// The status.
 pub(crate) fn status(problem: &Problem) -> StatusCode {
-    if problem.problem_type() == Some(ProblemType::Invalid) {
-        return StatusCode::BAD_REQUEST;
-    }
-    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    let status = problem.problem_type().map_or(problem.status, |kind| Failure::of(kind).status);
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn of_model(problem: &Problem) -> bool {
@@ -68,24 +69,9 @@ fn message(problem: &Problem) -> String {
 
 /// `type` and `code`.
 fn words(problem: &Problem) -> (&'static str, &'static str) {
-    const WRONG: &str = "invalid_request_error";
-    const FAILED: &str = "server_error";
-    match problem.problem_type() {
-        Some(ProblemType::Unauthorized | ProblemType::ClockSkew) => (WRONG, "invalid_api_key"),
-        Some(ProblemType::Forbidden) => (WRONG, "insufficient_permissions"),
-        Some(ProblemType::ModelNotFound) => (WRONG, "model_not_found"),
-        Some(ProblemType::NotFound) => (WRONG, "unknown_url"),
-        Some(ProblemType::MethodNotAllowed) => (WRONG, "method_not_supported"),
-        Some(ProblemType::Invalid) => (WRONG, "invalid_value"),
-        Some(ProblemType::TooLarge) => (WRONG, "request_too_large"),
-        Some(ProblemType::KeyReused) => (WRONG, "idempotency_key_reused"),
-        Some(ProblemType::TooManyRequests) => ("rate_limit_error", "rate_limit_exceeded"),
-        Some(ProblemType::DeadlinePassed) => (FAILED, "deadline_passed"),
-        Some(ProblemType::BackendFailed) => (FAILED, "backend_failed"),
-        Some(ProblemType::BackendStalled) => (FAILED, "backend_stalled"),
-        _ if problem.status >= 500 => (FAILED, "server_error"),
-        _ => (WRONG, "invalid_request"),
-    }
+    let kind = problem.problem_type().unwrap_or(ProblemType::Internal);
+    let Failure { kind, code, .. } = Failure::of(kind);
+    (kind, code)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use titan_lua::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::{auth::callers::AgentBearer, error::ApiError, relay::live::Upload, state::AppState};
+use crate::{auth::callers::AgentBearer, error::ApiError, load, relay::live::Upload, state::AppState};
 
 /// Bytes that may wait for the append before them; the connection waits if there are more.
 const WAITING_BYTES: usize = 512 * 1_024;
@@ -43,6 +43,11 @@ async fn ended_append(append: &mut Option<Append>) -> (Result<AppendOutcome, Sto
         Some(append) => append.await,
         None => std::future::pending().await,
     }
+}
+
+/// The next piece of the body. While nothing is appended, an upload that is quiet is no work.
+async fn next_of<S: Stream + Unpin>(body: &mut S, is_working: bool) -> Option<S::Item> {
+    if is_working { body.next().await } else { load::waiting(body.next()).await }
 }
 
 type Append = Pin<Box<dyn Future<Output = (Result<AppendOutcome, StoreError>, Bytes)> + Send>>;
@@ -82,6 +87,7 @@ impl Uploading {
             if append.is_none() && self.waiting.is_empty() && ended {
                 return Ok(self.accepted);
             }
+            let is_working = append.is_some();
             let is_due = append.is_none() && !self.waiting.is_empty();
             if self.waiting.len() >= limits::OUTPUT_CHUNK_BYTES {
                 next = Instant::now();
@@ -95,7 +101,7 @@ impl Uploading {
                     next = Instant::now() + pause.unwrap_or_default();
                     asks = Instant::now() + self.ask_after;
                 }
-                chunk = body.next(), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {
+                chunk = next_of(&mut body, is_working), if !ended && self.waiting.len() < WAITING_BYTES => match chunk.transpose() {
                     Ok(Some(chunk)) => self.came(&chunk),
                     Ok(None) => (ended, next) = (true, Instant::now()),
                     Err(_) => return Err(ApiError::BadRequest("the upload broke off".to_owned())),

@@ -84,7 +84,7 @@ impl Waiters {
 
     /// How many requests wait now.
     pub(crate) fn waiting(&self) -> usize {
-        self.places.taken()
+        self.places.taken() + self.relays.taken()
     }
 
     /// A seat for a stream, if there is one.

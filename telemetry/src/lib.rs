@@ -1,11 +1,12 @@
-//! What coordinator and agent tell of themselves: spans, sent to a collector over OTLP/HTTP in JSON, and log lines in a file of
-//! bounded size.
+//! What coordinator and agent tell of themselves: spans, sent to a collector over OTLP/HTTP in JSON; log lines in a file of bounded
+//! size; and the page of figures that Prometheus reads.
 //!
 //! A span is put into a bounded queue, and a task of its own sends them in batches. Nothing here can hold up or fail the work
 //! that spans are about: where the queue is full or the collector away, spans are lost and counted.
 
 mod log_file;
 mod otlp;
+pub mod page;
 mod settings;
 mod span;
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::{StatusCode, header};
 use serde_json::{Value as Json, json};
+use titan_api::loopback;
 
 use crate::{
     Service,
@@ -48,7 +49,7 @@ impl Collector {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(format!("{}/{}", service.name, service.version));
         let host = settings.url.host_str().unwrap_or_default();
-        if host == "localhost" || host == "[::1]" || host.starts_with("127.") {
+        if loopback::is_host(host) {
             // A proxy of the environment cannot reach this machine's own ports.
             http = http.no_proxy();
         }

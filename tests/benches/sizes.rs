@@ -121,7 +121,7 @@ fn written(lease: &Lease, token: usize) -> Report {
 }
 
 fn completed(lease: &Lease) -> Report {
-    Report::new(held(lease), Happening::Completed { result: None, usage: None })
+    Report::new(held(lease), Happening::Completed { result: None, message: None, usage: None })
 }
 
 /// A real agent that waits for work.

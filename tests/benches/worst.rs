@@ -133,7 +133,7 @@ impl Bench {
         self.times.take();
         let lease = self.claim(&agent, 2).await.into_iter().find(|lease| lease.job_id == first).unwrap();
         let held = HeldLease { job_id: lease.job_id, attempt: lease.attempt, lease_id: lease.lease_id };
-        let reports = [Report::new(held, Happening::Completed { result: None, usage: None })];
+        let reports = [Report::new(held, Happening::Completed { result: None, message: None, usage: None })];
         let call = agents::ReportBatch { agent: &agent, epoch: self.epochs[&agent], reports: &reports };
         self.timed(call.run(&self.here())).await.unwrap();
         self.sweep().await;

@@ -176,12 +176,6 @@ impl Fleet {
         self.coordinators[0].client().await
     }
 
-    /// A client without credentials whose calls go through the agents' proxy.
-    #[must_use]
-    pub fn through_agent_proxy(&self) -> Client {
-        client(&format!("http://{}", self.agent_proxy().address()))
-    }
-
     /// Starts one more agent; it may not have joined yet.
     pub async fn start_agent(&mut self, id: &str) -> &mut Agent {
         self.start_agent_with(id, BTreeMap::new()).await

@@ -157,7 +157,7 @@ impl Speaker {
 #[must_use]
 pub fn completed(l: &Lease) -> Report {
     let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
-    Report::new(lease, Happening::Completed { result: None, usage: None })
+    Report::new(lease, Happening::Completed { result: None, message: None, usage: None })
 }
 
 fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {

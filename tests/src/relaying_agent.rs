@@ -147,7 +147,7 @@ async fn relay(client: &Client, backend: &Backend, held: &HeldLease, asked: &Inf
     match accepted {
         false => failed(Reason::BackendFailed, None),
         true if status.is_client_error() => failed(Reason::BackendRejected, Some(i32::from(status.as_u16()))),
-        true => Happening::Completed { result: None, usage: Some(Usage::default()) },
+        true => Happening::Completed { result: None, message: None, usage: Some(Usage::default()) },
     }
 }
 

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::config::BackendArg;
 
-/// So often in a row may a backend be too slow to say what it serves; a busy one is not gone.
-const SLOW: u32 = 3;
+/// So often in a row may a backend be too slow to say what it serves, or break off: a busy one is not gone, and neither is
+/// one that closes a connection that it was asked over once.
+const SPARED: u32 = 3;
 
 /// A backend.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ struct State {
     served: Vec<Served>,
     /// Whether it answers.
     is_up: bool,
-    slow: u32,
+    /// How often in a row it did not say what it serves.
+    spared: u32,
     /// What was last said of it in the log.
     told: Option<String>,
 }
@@ -106,7 +108,7 @@ impl Backend {
         let mut state = self.state();
         match answer {
             Ok(found) => {
-                (state.slow, state.is_up) = (0, true);
+                (state.spared, state.is_up) = (0, true);
                 state.served = self.serve(found);
                 let names: Vec<_> = state.served.iter().map(|served| served.public.as_str()).collect();
                 let words = if names.is_empty() { "no model".to_owned() } else { names.join(", ") };
@@ -114,7 +116,7 @@ impl Backend {
                     info!("the backend {} serves {words}", self.name);
                 }
             }
-            Err(NoAnswer::Slow) if state.slow < SLOW => state.slow += 1,
+            Err(NoAnswer::Slow | NoAnswer::Broke(_)) if state.spared < SPARED => state.spared += 1,
             Err(why) => {
                 state.served.clear();
                 state.is_up = false;

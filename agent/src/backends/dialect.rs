@@ -15,8 +15,6 @@ pub(crate) struct Found {
     pub loaded: bool,
     /// Megabytes of its file.
     pub size_mb: Option<u64>,
-    /// Megabytes of GPU memory that it takes now.
-    pub vram_mb: Option<u64>,
     /// Requests at once, if the backend says so.
     pub parallel: Option<u32>,
 }
@@ -24,7 +22,7 @@ pub(crate) struct Found {
 impl Found {
     /// A loaded model of which nothing else is known.
     pub(crate) fn loaded(name: String) -> Self {
-        Self { name, loaded: true, size_mb: None, vram_mb: None, parallel: None }
+        Self { name, loaded: true, size_mb: None, parallel: None }
     }
 }
 

@@ -1,18 +1,22 @@
 //! Calls to a backend. Nothing that it says is believed beyond a bound, and nobody it points to is called.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use reqwest::{
-    RequestBuilder, Response, Url,
+    RequestBuilder, Response,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect,
 };
 use serde::de::DeserializeOwned;
+use titan_api::loopback;
 
 use crate::config::BackendArg;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept that nothing is asked over. Backends close theirs without a word, llama.cpp after 5 s, and
+/// what is sent in that moment is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a backend may take to say what it serves.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a list.
@@ -33,6 +37,9 @@ pub(crate) enum NoAnswer {
     /// Nobody listens there.
     #[error("nobody answers: {0}")]
     Away(String),
+    /// Somebody does, but the connection broke.
+    #[error("it broke off: {0}")]
+    Broke(String),
     /// Somebody does, but takes too long.
     #[error("no answer within {LIST_TIMEOUT:?}")]
     Slow,
@@ -50,10 +57,11 @@ impl Http {
         let mut client = reqwest::Client::builder()
             .user_agent(concat!("titan-agent/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             // A backend decides about its own answers, not about whom else prompts are sent to.
             .redirect(redirect::Policy::none())
             .referer(false);
-        if is_own(&arg.url) {
+        if loopback::is_url(&arg.url) {
             client = client.no_proxy();
         }
         if let Some(path) = &arg.api_key_file {
@@ -112,7 +120,8 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, NoAnswer> 
 }
 
 fn away(error: &reqwest::Error) -> NoAnswer {
-    NoAnswer::Away(cause(error))
+    let cause = cause(error);
+    if error.is_connect() { NoAnswer::Away(cause) } else { NoAnswer::Broke(cause) }
 }
 
 /// The innermost cause, which names neither the URL nor a header.
@@ -122,13 +131,6 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// Whether `url` is on this box, where no proxy has a place.
-fn is_own(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn key(path: &Path) -> anyhow::Result<HeaderValue> {

@@ -1,6 +1,6 @@
 //! Ollama: models on its disk (`/api/tags`), of which some are in memory (`/api/ps`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
@@ -31,8 +31,6 @@ struct Tag {
     name: String,
     #[serde(default)]
     size: u64,
-    #[serde(default)]
-    size_vram: u64,
 }
 
 impl Dialect for Ollama {
@@ -47,12 +45,11 @@ impl Dialect for Ollama {
         Box::pin(async move {
             let tags: Tags = http.list("/api/tags").await?;
             let loaded: Tags = http.list("/api/ps").await?;
-            let loaded: BTreeMap<_, _> = loaded.models.iter().map(|tag| (tag.name.as_str(), tag.size_vram)).collect();
+            let loaded: BTreeSet<_> = loaded.models.iter().map(|tag| tag.name.as_str()).collect();
             let found = |tag: &Tag| Found {
                 name: tag.name.clone(),
-                loaded: loaded.contains_key(tag.name.as_str()),
+                loaded: loaded.contains(tag.name.as_str()),
                 size_mb: (tag.size > 0).then(|| tag.size.div_ceil(MB)),
-                vram_mb: loaded.get(tag.name.as_str()).map(|bytes| bytes.div_ceil(MB)),
                 parallel: None,
             };
             Ok(tags.models.iter().map(found).collect())

@@ -110,7 +110,6 @@ impl Config {
     }
 }
 
-/// An empty variable names nothing.
 /// Traces are begun where jobs are submitted, so there is nothing to choose here.
 fn tracing(endpoint: Option<&str>) -> anyhow::Result<Option<titan_telemetry::Settings>> {
     let Some(endpoint) = endpoint.filter(|url| !url.trim().is_empty()) else { return Ok(None) };
@@ -118,6 +117,7 @@ fn tracing(endpoint: Option<&str>) -> anyhow::Result<Option<titan_telemetry::Set
     Ok(Some(titan_telemetry::Settings::new(endpoint, headers.as_deref(), 0.0)?))
 }
 
+/// An empty variable names nothing.
 fn named(path: Option<&PathBuf>) -> Option<PathBuf> {
     path.filter(|path| !path.as_os_str().is_empty()).cloned()
 }

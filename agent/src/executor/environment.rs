@@ -8,6 +8,8 @@ use titan_api::{
     work::Lease,
 };
 
+use super::result;
+
 /// Where programs are looked for, whatever the agent's own PATH is.
 pub(crate) const SEARCH_PATH: &str = if cfg!(target_os = "macos") {
     "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -44,6 +46,7 @@ pub(super) fn of(
     all.extend(lease.process.secret_env.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())));
     all.insert("TITAN_JOB_ID".into(), lease.job_id.to_string());
     all.insert("TITAN_ATTEMPT".into(), lease.attempt.to_string());
+    all.insert("TITAN_RESULT".into(), result::wanted_in(folder).to_string_lossy().into_owned());
     all.extend(visible);
     all
 }
@@ -97,11 +100,18 @@ mod tests {
 
     #[test]
     fn a_job_may_set_what_it_likes_except_who_it_is_and_which_gpus_it_has() {
-        let wish = [("PATH", "/mine"), ("A", "1"), ("TITAN_ATTEMPT", "9"), ("CUDA_VISIBLE_DEVICES", "all")];
+        let wish = [
+            ("PATH", "/mine"),
+            ("A", "1"),
+            ("TITAN_ATTEMPT", "9"),
+            ("TITAN_RESULT", "/etc/passwd"),
+            ("CUDA_VISIBLE_DEVICES", "all"),
+        ];
         let visible = BTreeMap::from([("CUDA_VISIBLE_DEVICES".to_owned(), "GPU-1,GPU-2".to_owned())]);
         let env = of(&lease(&wish), Path::new("/w"), NOBODY, visible);
         assert_eq!((env["PATH"].as_str(), env["A"].as_str()), ("/mine", "1"));
         assert_eq!((env["TITAN_JOB_ID"].as_str(), env["TITAN_ATTEMPT"].as_str()), ("j", "3"));
+        assert_eq!(env["TITAN_RESULT"], "/w/titan-result.json");
         assert_eq!(env["CUDA_VISIBLE_DEVICES"], "GPU-1,GPU-2");
         assert_eq!((env["HOME"].as_str(), env["TMPDIR"].as_str()), ("/w", "/w"));
     }
@@ -110,7 +120,7 @@ mod tests {
     fn nothing_else_of_the_agents_environment_is_passed_on() {
         let env = of(&lease(&[]), Path::new("/w"), Account { name: Some("me"), home: None }, BTreeMap::new());
         let known = ["PATH", "HOME", "TMPDIR", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
-        let ours = ["TITAN_JOB_ID", "TITAN_ATTEMPT"];
+        let ours = ["TITAN_JOB_ID", "TITAN_ATTEMPT", "TITAN_RESULT"];
         for name in env.keys() {
             assert!(known.contains(&name.as_str()) || ours.contains(&name.as_str()), "{name}");
         }

@@ -3,8 +3,9 @@
 use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{folder::Folder, spec::Spec};
+use super::{folder::Folder, result, spec::Spec};
 use crate::{cgroups::Hit, files};
 
 /// What made the program end.
@@ -43,6 +44,12 @@ pub(super) struct Exit {
     /// What there is to say about its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Why its result is none, if it wrote one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_result: Option<String>,
+    /// Its result, which is kept in a file of its own: for that much there may be no room on the disk.
+    #[serde(skip)]
+    pub result: Option<Value>,
 }
 
 impl Exit {
@@ -75,12 +82,21 @@ impl Exit {
         self
     }
 
+    /// Keeps the result of a program that ended well where its own files are removed.
+    pub(super) fn with_result(mut self, folder: &Folder, spec: &Spec) -> Self {
+        if (self.ended_by, self.code) == (EndedBy::Itself, Some(0)) {
+            self.no_result = result::keep(folder, spec).err();
+        }
+        self
+    }
+
     pub(super) fn write(&self, folder: &Folder) -> io::Result<()> {
         files::write_scratch(&folder.exit(), &serde_json::to_vec(self)?)
     }
 
     pub(super) fn read(folder: &Folder) -> io::Result<Option<Self>> {
-        let bytes = files::read_if_there(&folder.exit())?;
-        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)).transpose()
+        let Some(bytes) = files::read_if_there(&folder.exit())? else { return Ok(None) };
+        let exit: Self = serde_json::from_slice(&bytes)?;
+        Ok(Some(Self { result: result::kept(folder)?, ..exit }))
     }
 }

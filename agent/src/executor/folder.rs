@@ -10,6 +10,7 @@
 //! | `shim.err` | what the shim complained about | a week |
 //! | `log` | what the program wrote, up to 1 GiB | a week |
 //! | `exit.json` | how it ended | a week |
+//! | `result.json` | what it wrote into the file that `TITAN_RESULT` names | a week |
 
 use std::{
     io,
@@ -81,7 +82,11 @@ impl Folder {
         self.0.join("exit.json")
     }
 
-    /// Keeps the log and how it ended; the rest may hold secrets and is of no more use.
+    pub(super) fn result(&self) -> PathBuf {
+        self.0.join("result.json")
+    }
+
+    /// Keeps the log, how it ended and its result; the rest may hold secrets and is of no more use.
     pub(super) fn close(&self) -> io::Result<()> {
         channels::remove(self)?;
         files::remove(&self.stdin())?;

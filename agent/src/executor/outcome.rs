@@ -86,7 +86,9 @@ fn ended(exit: Exit, stop: Option<Stop>) -> Option<Happening> {
         // Whoever ended the shim wanted the box, not the end of the job.
         (EndedBy::Agent | EndedBy::Signal, _) => Some(Happening::Released {}),
         (EndedBy::Timeout, _) => failed(Reason::Timeout, note),
-        (EndedBy::Itself, Some(0)) => Some(Happening::Completed { result: None, usage: None }),
+        (EndedBy::Itself, Some(0)) => {
+            Some(Happening::Completed { result: exit.result, message: exit.no_result.map(cut), usage: None })
+        }
         (EndedBy::Itself, _) if exit.hit == Some(Hit::Ram) => failed(Reason::MemoryLimit, note),
         (EndedBy::Itself, Some(_)) => failed(Reason::ExitCode, note),
         (EndedBy::Itself, None) => failed(Reason::Signal, note),
@@ -118,7 +120,7 @@ mod tests {
     fn a_programs_own_end_is_told_as_it_was() {
         assert_eq!(
             of(Ok(exit(EndedBy::Itself, Some(0), None)), None),
-            Some(Happening::Completed { result: None, usage: None })
+            Some(Happening::Completed { result: None, message: None, usage: None })
         );
         assert_eq!(reason(exit(EndedBy::Itself, Some(3), None)), Some(Reason::ExitCode));
         assert_eq!(reason(exit(EndedBy::Itself, None, Some(11))), Some(Reason::Signal));
@@ -135,7 +137,10 @@ mod tests {
         assert_eq!(of(killed(), Some(Stop::Release)), Some(Happening::Released {}));
         assert_eq!(of(killed(), Some(Stop::Revoke)), None);
         let by_itself = Ok(exit(EndedBy::Itself, Some(0), None));
-        assert_eq!(of(by_itself, Some(Stop::Release)), Some(Happening::Completed { result: None, usage: None }));
+        assert_eq!(
+            of(by_itself, Some(Stop::Release)),
+            Some(Happening::Completed { result: None, message: None, usage: None })
+        );
     }
 
     #[test]

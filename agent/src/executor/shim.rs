@@ -65,7 +65,7 @@ fn watch_over(folder: &Folder, reexec: &Reexec) -> anyhow::Result<()> {
     }
     let spec = Spec::read(folder).context("spec.json cannot be read")?.context("the attempt is over already")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exit = runtime.block_on(watch::watch(folder, &spec, journal, reexec))?;
+    let exit = runtime.block_on(watch::watch(folder, &spec, journal, reexec))?.with_result(folder, &spec);
     end::record(folder, &exit);
     // The agent would do it too, but it may be gone for good.
     let _ = spec.group.remove();

@@ -10,7 +10,9 @@ use serde_json::json;
 use titan_api::{
     ids::AgentId,
     inference::{InferenceRoute, InferenceSpec, Receipt, Usage, UsedTicket},
+    jobs::Reason,
     limits,
+    openai::Failure,
     problem::ProblemType,
     trace::{TRACEPARENT, Traceparent},
     work::{Happening, HeldLease},
@@ -64,25 +66,24 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted
     let path = request.uri().path().to_owned();
     let route = InferenceRoute::ALL.into_iter().find(|route| route.path() == path);
     if route.is_none() && path != "/inference" {
-        return Err(refusal(StatusCode::NOT_FOUND, "not_found", "there is no such route; see /v1/chat/completions"));
+        return Err(refusal(ProblemType::NotFound, "there is no such route; see /v1/chat/completions"));
     }
     if request.method() != Method::POST {
-        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the method must be POST"));
+        return Err(refusal(ProblemType::MethodNotAllowed, "the method must be POST"));
     }
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
     let ticket = gateway.check(&token).await.map_err(|unfit| unauthorized(&unfit))?;
     let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = Limited::new(request.into_body(), limits::PROMPT_BYTES);
-    let body = tokio::time::timeout(BODY, body.collect()).await.ok().and_then(Result::ok);
-    let too_long = "the body must come in 30 s and be at most 8 MiB";
-    let body = body.ok_or_else(|| refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", too_long))?;
-    let malformed =
-        || refusal(StatusCode::BAD_REQUEST, "invalid_body", "the body must be a JSON object with a `model`");
+    let body = tokio::time::timeout(BODY, body.collect()).await;
+    let body = body.map_err(|_| refusal(ProblemType::RequestTimeout, "the body must come in 30 s"))?;
+    let body = body.map_err(|_| refusal(ProblemType::TooLarge, "the body must be at most 8 MiB"))?;
+    let malformed = || refusal(ProblemType::BadRequest, "the body must be a JSON object with a `model`");
     let body = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| malformed())?;
     let asked: Asked = serde_json::from_str(&body).map_err(|_| malformed())?;
     if asked.model != ticket.model {
-        return Err(refusal(StatusCode::FORBIDDEN, "wrong_model", "the ticket is for another model"));
+        return Err(refusal(Failure::WRONG_MODEL, "the ticket is for another model"));
     }
     let plain = if asked.messages.is_some() { InferenceRoute::ChatCompletions } else { InferenceRoute::Completions };
     let request = InferenceSpec {
@@ -98,20 +99,20 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted
     Ok(Admitted { ticket, request, traceparent })
 }
 
-fn refusal(status: StatusCode, code: &str, message: &str) -> Box<Reply> {
-    Box::new(error(status, code, message))
+fn refusal(failure: impl Into<Failure>, message: &str) -> Box<Reply> {
+    Box::new(error(failure, message))
 }
 
 /// Why it is refused is for the operator: whoever forges tickets learns nothing.
 fn unauthorized(unfit: &Unfit) -> Box<Reply> {
     debug!("a ticket is refused: {unfit:?}");
-    refusal(StatusCode::UNAUTHORIZED, "invalid_ticket", "the bearer must be a ticket for this agent that is good now")
+    refusal(Failure::INVALID_TICKET, "the bearer must be a ticket for this agent that is good now")
 }
 
 async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
     let ticket = &admitted.ticket;
-    let gone = || error(StatusCode::GONE, "ticket_gone", "a ticket is good once; ask the coordinator for a new one");
-    let no_place = || error(StatusCode::TOO_MANY_REQUESTS, "no_place", "there is no place for the request now");
+    let gone = || error(ProblemType::TicketGone, "a ticket is good once; ask the coordinator for a new one");
+    let no_place = || error(Failure::NO_PLACE, "there is no place for the request now");
     let Some(place) = gateway.agent.attempts.expect_request() else { return no_place() };
     if !gateway.take(ticket) {
         return gone();
@@ -129,7 +130,7 @@ async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
             return if is_full {
                 no_place()
             } else {
-                error(StatusCode::SERVICE_UNAVAILABLE, "no_coordinator", "the coordinator does not answer; try again")
+                error(ProblemType::StoreUnavailable, "the coordinator does not answer; try again")
             };
         }
     };
@@ -174,18 +175,18 @@ async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: A
                 agent.outbox.receipt(&held.lease_id, receipt.clone());
                 Ended::Well(receipt)
             }
-            Some(Happening::Failed { message, .. }) => Ended::Badly(message.clone().unwrap_or_default()),
-            _ => Ended::Badly("the request was ended".to_owned()),
+            Some(Happening::Failed { reason, message, .. }) => {
+                Ended::Badly(problem_of(*reason), message.clone().unwrap_or_default())
+            }
+            _ => Ended::Badly(ProblemType::BackendFailed, "the request was ended".to_owned()),
         };
         // The client may be gone.
         let _ = telling.send(told);
         agent.conclude(&held, false, end);
     });
     let failed = |ended: Result<Ended, _>| match ended {
-        Ok(Ended::Badly(why)) => error(StatusCode::BAD_GATEWAY, "backend_failed", &why),
-        Ok(Ended::Well(_)) | Err(_) => {
-            error(StatusCode::BAD_GATEWAY, "backend_failed", "the backend answered with nothing")
-        }
+        Ok(Ended::Badly(kind, why)) => error(kind, &why),
+        Ok(Ended::Well(_)) | Err(_) => error(ProblemType::BackendFailed, "the backend answered with nothing"),
     };
     match rest.recv().await {
         None => failed(ended.await),
@@ -209,6 +210,14 @@ fn receipt(agent: &Agent, ticket: &Ticket, usage: Usage) -> String {
         "iss": id, "sub": ticket.request, "model": ticket.model, "iat": agent.registration.now_s(), "usage": usage,
     });
     identity::signed(agent.identity.key(), Receipt::TYP, &claims)
+}
+
+/// What a client of the coordinator would be told of such an end.
+fn problem_of(reason: Reason) -> ProblemType {
+    match reason {
+        Reason::Stalled | Reason::LoadTimeout => ProblemType::BackendStalled,
+        _ => ProblemType::BackendFailed,
+    }
 }
 
 async fn collect(mut body: Vec<u8>, rest: &mut mpsc::Receiver<Piece>) -> Bytes {

@@ -13,7 +13,8 @@ use hyper::{
     HeaderMap, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use titan_api::{openai::Failure, problem::ProblemType};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::relay::Piece;
@@ -27,20 +28,15 @@ const RECEIPT: &str = "x-titan-receipt";
 pub(super) enum Ended {
     /// Well; with a receipt.
     Well(String),
-    /// With a failure of the backend.
-    Badly(String),
+    /// With a failure.
+    Badly(ProblemType, String),
 }
 
 /// An error in OpenAI's shape.
-pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Reply {
-    let kind = match status.as_u16() {
-        401 | 403 => "authentication_error",
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        _ => "server_error",
-    };
-    let body = json!({ "error": { "message": message, "type": kind, "code": code, "param": null } });
-    let mut reply = document(status, body.to_string().into());
+pub(super) fn error(failure: impl Into<Failure>, message: &str) -> Reply {
+    let failure = failure.into();
+    let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reply = document(status, shape(failure, message).to_string().into());
     if matches!(status.as_u16(), 429 | 503) {
         reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -102,8 +98,8 @@ impl Body for Streamed {
                 let receipt = HeaderValue::from_str(&receipt).ok();
                 Frame::trailers(receipt.into_iter().map(|receipt| (RECEIPT_NAME, receipt)).collect::<HeaderMap>())
             }
-            Ok(Ended::Badly(why)) => Frame::data(error_event(&why)),
-            Err(_) => Frame::data(error_event("the agent gave the answer up")),
+            Ok(Ended::Badly(kind, why)) => Frame::data(error_event(kind, &why)),
+            Err(_) => Frame::data(error_event(ProblemType::BackendFailed, "the agent gave the answer up")),
         })))
     }
 }
@@ -111,8 +107,10 @@ impl Body for Streamed {
 const RECEIPT_NAME: hyper::header::HeaderName = hyper::header::HeaderName::from_static(RECEIPT);
 
 /// What stands where a stream breaks.
-fn error_event(message: &str) -> Bytes {
-    let error =
-        json!({ "error": { "message": message, "type": "server_error", "code": "backend_failed", "param": null } });
-    format!("data: {error}\n\n").into()
+fn error_event(kind: ProblemType, message: &str) -> Bytes {
+    format!("data: {}\n\n", shape(kind.into(), message)).into()
+}
+
+fn shape(failure: Failure, message: &str) -> Value {
+    json!({ "error": { "message": message, "type": failure.kind, "code": failure.code, "param": null } })
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use titan_api::agents::{Gpu, GpuMeasure};
+use titan_telemetry::page::{
+    Kind::{Counter, Gauge},
+    Page,
+};
 
-use super::page::Page;
 use crate::{
     agent::Agent,
     space,
@@ -18,7 +21,7 @@ const MB: u64 = 1_024 * 1_024;
 pub(super) async fn page(agent: &Arc<Agent>) -> String {
     let mut page = Page::default();
     let seen = agent.vitals.seen();
-    page.gauge("titan_agent_build_info", "The version of this agent; always 1.")
+    page.family("titan_agent_build_info", Gauge, "The version of this agent; always 1.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     way(&mut page, agent, &seen);
     work(&mut page, agent, &seen);
@@ -31,30 +34,30 @@ pub(super) async fn page(agent: &Arc<Agent>) -> String {
 
 fn way(page: &mut Page, agent: &Agent, seen: &Seen) {
     let is_registered = agent.link.session().agent_id.is_some();
-    page.gauge("titan_agent_registered", "Whether the coordinator knows this agent.")
+    page.family("titan_agent_registered", Gauge, "Whether the coordinator knows this agent.")
         .sample(&[], u8::from(is_registered));
-    page.counter("titan_agent_heartbeats_total", "Heartbeats by whether they were answered.")
+    page.family("titan_agent_heartbeats_total", Counter, "Heartbeats by whether they were answered.")
         .sample(&[("outcome", "ok")], seen.heartbeats_ok)
         .sample(&[("outcome", "failed")], seen.heartbeats_failed);
     if let Some(age_ms) = seen.heartbeat_age_ms() {
-        page.gauge("titan_agent_last_heartbeat_age_seconds", "Since the last answered heartbeat was sent.")
+        page.family("titan_agent_last_heartbeat_age_seconds", Gauge, "Since the last answered heartbeat was sent.")
             .sample(&[], seconds(age_ms));
     }
     if let Some(rtt_ms) = agent.link.rtt_ms() {
-        page.gauge("titan_agent_round_trip_seconds", "Smoothed round trip to the coordinator.")
+        page.family("titan_agent_round_trip_seconds", Gauge, "Smoothed round trip to the coordinator.")
             .sample(&[], rtt_ms / 1_000.0);
     }
-    page.gauge("titan_agent_draining", "Whether an operator of the pool drains this agent.")
+    page.family("titan_agent_draining", Gauge, "Whether an operator of the pool drains this agent.")
         .sample(&[], u8::from(*agent.draining.borrow()));
 }
 
 fn work(page: &mut Page, agent: &Agent, seen: &Seen) {
     let (running, held) = (agent.attempts.running(), *agent.attempts.count().borrow());
-    page.gauge("titan_agent_attempts", "Attempts by state: running, or ended and not yet reported.")
+    page.family("titan_agent_attempts", Gauge, "Attempts by state: running, or ended and not yet reported.")
         .sample(&[("state", "running")], running)
         .sample(&[("state", "reporting")], held.saturating_sub(running));
-    page.gauge("titan_agent_slots", "Process jobs that may run at once.").sample(&[], agent.facts.max_jobs);
-    page.counter("titan_agent_attempts_ended_total", "Attempts that have ended, by how.");
+    page.family("titan_agent_slots", Gauge, "Process jobs that may run at once.").sample(&[], agent.facts.max_jobs);
+    page.family("titan_agent_attempts_ended_total", Counter, "Attempts that have ended, by how.");
     for (how, count) in &seen.ended {
         page.sample(&[("how", how)], count);
     }
@@ -83,22 +86,22 @@ async fn disk(page: &mut Page, agent: &Arc<Agent>) {
     let looking = Arc::clone(agent);
     let look = move || (looking.outbox.waiting_bytes(), space::free_bytes(&looking));
     let Ok((waiting_bytes, free)) = tokio::task::spawn_blocking(look).await else { return };
-    page.gauge("titan_agent_outbox_bytes", "Output that was written and not yet taken by the coordinator.")
+    page.family("titan_agent_outbox_bytes", Gauge, "Output that was written and not yet taken by the coordinator.")
         .sample(&[], waiting_bytes);
-    page.gauge("titan_agent_disk_free_bytes", "Free where jobs work, and where their logs are kept.");
+    page.family("titan_agent_disk_free_bytes", Gauge, "Free where jobs work, and where their logs are kept.");
     for (folder, free_bytes) in free {
         page.sample(&[("folder", folder)], free_bytes);
     }
-    page.gauge("titan_agent_has_room", "Whether the disk has room for jobs.")
+    page.family("titan_agent_has_room", Gauge, "Whether the disk has room for jobs.")
         .sample(&[], u8::from(*agent.has_room.borrow()));
 }
 
 fn the_box(page: &mut Page, seen: &Seen) {
     if let Some(free_mb) = seen.measures.ram_free_mb {
-        page.gauge("titan_agent_ram_free_bytes", "Free main memory.").sample(&[], free_mb.saturating_mul(MB));
+        page.family("titan_agent_ram_free_bytes", Gauge, "Free main memory.").sample(&[], free_mb.saturating_mul(MB));
     }
     if let Some(load) = seen.measures.cpu_load {
-        page.gauge("titan_agent_cpu_load", "Busy part of all CPUs, 0 to 1.").sample(&[], load);
+        page.family("titan_agent_cpu_load", Gauge, "Busy part of all CPUs, 0 to 1.").sample(&[], load);
     }
 }
 
@@ -106,12 +109,12 @@ fn gpus(page: &mut Page, gpus: &[Gpu], measures: &[GpuMeasure]) {
     if gpus.is_empty() {
         return;
     }
-    page.gauge("titan_agent_gpu_memory_bytes", "Memory of each GPU.");
+    page.family("titan_agent_gpu_memory_bytes", Gauge, "Memory of each GPU.");
     for gpu in gpus {
         page.sample(&[("gpu", &gpu.uuid), ("name", &gpu.name)], gpu.vram_mb.saturating_mul(MB));
     }
     let mut family = |name, help, value: &dyn Fn(&GpuMeasure) -> Option<f64>| {
-        page.gauge(name, help);
+        page.family(name, Gauge, help);
         for gpu in measures {
             if let Some(value) = value(gpu) {
                 page.sample(&[("gpu", &gpu.uuid)], value);

@@ -38,7 +38,7 @@ impl Fixture {
     }
 
     fn end(&self, lease: &HeldLease) {
-        self.outbox.end(&lease.lease_id, Happening::Completed { result: None, usage: None });
+        self.outbox.end(&lease.lease_id, Happening::Completed { result: None, message: None, usage: None });
     }
 
     /// What is sent next, in words.

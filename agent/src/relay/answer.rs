@@ -61,7 +61,7 @@ impl Answer<'_> {
         let relayed = self.relay(&target, &patience, body, &mut way).await;
         way.end().await;
         match relayed {
-            Ok(usage) => Happening::Completed { result: None, usage: Some(usage) },
+            Ok(usage) => Happening::Completed { result: None, message: None, usage: Some(usage) },
             Err(broken) => {
                 if matches!(broken, Broken::Backend(_)) {
                     self.agent.backends.doubt();
@@ -101,12 +101,20 @@ impl Answer<'_> {
     }
 }
 
+/// Whether a status says that the request is wrong, wherever it is asked. The agent's key is the operator's business, and
+/// being busy passes; but what a backend has not got it will not have at the next attempt either.
+fn is_about_request(status: StatusCode) -> bool {
+    match status.as_u16() {
+        401 | 403 | 407 | 408 | 429 => false,
+        501 | 505 => true,
+        _ => status.is_client_error(),
+    }
+}
+
 /// A status other than 2xx: the backend's words are given on if they are about the request.
 async fn refusal(response: &mut Response, patience: &Patience<'_>, way: &mut Way<'_>) -> Broken {
     let status = response.status();
-    // The agent's key is the operator's business, and being busy passes.
-    let about_request = status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 407 | 408 | 429);
-    if !about_request {
+    if !is_about_request(status) {
         return Broken::Backend(words(status));
     }
     let mut text = Vec::new();

@@ -34,7 +34,7 @@ pub(super) async fn run(answer: &Answer<'_>) -> Happening {
         answer.agent.backends.doubt();
     }
     match pulled {
-        Ok(()) => Happening::Completed { result: None, usage: None },
+        Ok(()) => Happening::Completed { result: None, message: None, usage: None },
         Err(broken) => broken.told(),
     }
 }

@@ -78,6 +78,19 @@ async fn a_model_that_comes_or_goes_is_told_within_a_heartbeat() {
 }
 
 #[tokio::test]
+async fn a_backend_that_closes_its_connections_without_a_word_still_serves() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::like(Shape::LlamaCpp).await);
+    let agent = agent(&coordinator, &[("llamacpp", backend.url())]);
+    told(&coordinator, "one is told", |models| names(models) == ["small"]).await;
+    backend.answer_once();
+    backend.until_broken(4).await;
+    assert!(!agent.log().contains("serves nothing now"), "{}", agent.log());
+    drop(backend);
+    told(&coordinator, "none is told", |models| names(models).is_empty()).await;
+    assert!(agent.log().contains("serves nothing now"), "{}", agent.log());
+}
+
+#[tokio::test]
 async fn backends_that_lie_in_bulk_are_held_to_bounds() {
     let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
     let many: Vec<_> = (0..400).map(|n| format!("model-{n:03}")).collect();

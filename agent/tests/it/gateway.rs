@@ -84,6 +84,13 @@ impl World {
 
 const CHAT: &str = "/v1/chat/completions";
 
+/// Checks that a client is refused in the words that a coordinator has for it.
+async fn refused(reply: Response, status: u16, code: &str) {
+    assert_eq!(reply.status(), status, "{code}");
+    let error = reply.json::<Value>().await.unwrap()["error"].clone();
+    assert_eq!((&error["code"], &error["type"]), (&json!(code), &json!("invalid_request_error")), "{error}");
+}
+
 #[tokio::test]
 async fn a_ticket_buys_one_answer_with_a_receipt_and_the_coordinator_hears_of_it() {
     let world = world().await;
@@ -132,9 +139,10 @@ async fn whoever_has_no_good_ticket_gets_nothing_and_nothing_is_reserved() {
     let fetched = world.coordinator.with(|s| s.calls_of("jwks.json").len());
     assert!(fetched <= 2, "the coordinator was asked {fetched} times");
     let other = json!({ "model": "large", "messages": [] });
-    assert_eq!(world.ask_with(CHAT, &world.ticket_for("r"), &other).await.status(), StatusCode::FORBIDDEN);
-    assert_eq!(world.ask_with(CHAT, &world.ticket_for("r"), &json!([])).await.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(world.ask("/v1/none", &world.ticket_for("r"), false).await.status(), StatusCode::NOT_FOUND);
+    refused(world.ask_with(CHAT, &world.ticket_for("r"), &other).await, 403, "wrong_model").await;
+    refused(world.ask_with(CHAT, &world.ticket_for("r"), &json!([])).await, 400, "invalid_request").await;
+    refused(world.ask("/v1/none", &world.ticket_for("r"), false).await, 404, "unknown_url").await;
+    refused(world.ask(CHAT, "x", false).await, 401, "invalid_ticket").await;
     assert_eq!((world.uses(), world.backend.asked().len()), (0, 0));
 }
 

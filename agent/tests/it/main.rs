@@ -27,6 +27,7 @@ mod policy;
 mod processes;
 mod pulls;
 mod relay;
+mod results;
 mod settings;
 mod supervise;
 mod takeover;

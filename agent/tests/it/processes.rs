@@ -41,6 +41,7 @@ async fn the_environment_is_an_allow_list_and_what_the_job_asks_for() {
         "PATH",
         "TITAN_ATTEMPT",
         "TITAN_JOB_ID",
+        "TITAN_RESULT",
         "TMPDIR",
         "USER",
     ];

@@ -346,3 +346,12 @@ async fn the_backend_is_told_of_which_trace_the_request_is_a_part() {
         assert_eq!(asked.headers.get("traceparent").map(String::as_str), traceparent);
     }
 }
+
+#[tokio::test]
+async fn a_route_that_the_backend_has_not_got_is_the_requests_fault() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    let attempt = outcome(&coordinator, &backend, false, Manner::refuse(501)).await;
+    assert_eq!((&end(&attempt)["reason"], &end(&attempt)["exit_code"]), (&json!("backend_rejected"), &json!(501)));
+    assert!(text(&attempt).contains("refused with 501"), "{}", text(&attempt));
+}

@@ -6,13 +6,14 @@ use clap::Args;
 use titan_api::{
     credentials::{CreatedJoinToken, JoinToken},
     ids::{AgentId, CredentialId},
+    loopback,
 };
 
 use crate::{
     failure::Failure,
     interrupt,
     join_tokens::create::{Limits, about},
-    session::{Session, is_loopback},
+    session::Session,
     settings::Format,
     target::checked_url,
 };
@@ -87,7 +88,7 @@ fn instructions(line: &str, created: &CreatedJoinToken) -> String {
 }
 
 fn remarks(session: &Session, url: &str, no_jobs: bool) {
-    if is_loopback(url) {
+    if loopback::is_url(url) {
         session.remark(&format!(
             "\n{url} is this machine alone; for another one say how it is reached: --coordinator-url URL"
         ));

@@ -1,10 +1,9 @@
 //! What is configured on this machine.
 
 use super::finding::{Finding, Findings};
-use crate::{
-    session::is_loopback,
-    target::{KeyOrigin, Origin, Target, exposed_contexts},
-};
+use titan_api::loopback;
+
+use crate::target::{KeyOrigin, Origin, Target, exposed_contexts};
 
 /// Looks at where URL and key come from, and who else could read them.
 pub(super) fn look(target: &Target, findings: &mut Findings) {
@@ -26,7 +25,7 @@ pub(super) fn look(target: &Target, findings: &mut Findings) {
             format!("chmod 600 {file}"),
         ));
     }
-    if target.url.starts_with("http://") && !is_loopback(&target.url) {
+    if target.url.starts_with("http://") && !loopback::is_url(&target.url) {
         findings.add(Finding::warning(
             "encryption",
             "the URL is http: whoever is on the way reads the key and what jobs write",
@@ -42,7 +41,7 @@ fn proxy(target: &Target, findings: &mut Findings) {
         if target.url.starts_with("https://") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     let names = names.into_iter().chain(["ALL_PROXY", "all_proxy"]);
     let set = names.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    if let Some(name) = set.filter(|_| !is_loopback(&target.url)) {
+    if let Some(name) = set.filter(|_| !loopback::is_url(&target.url)) {
         findings
             .add(Finding::ok("proxy", format!("{name} is set, so calls go that way unless NO_PROXY names the host")));
     }

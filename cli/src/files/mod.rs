@@ -56,17 +56,7 @@ pub fn write_private(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     std::fs::rename(&temporary, path).with_context(doing)
 }
 
-/// Writes a secret into a new file that only its owner may read; a file that is there is never replaced.
-///
-/// # Errors
-/// If there is such a file, or it cannot be written.
-pub fn write_new_secret(path: &Path, secret: &str) -> anyhow::Result<()> {
-    new_secret_file(path)?
-        .write_all(format!("{secret}\n").as_bytes())
-        .with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// Makes the file for a secret, before there is a secret that could be lost.
+/// Makes the file for a secret, before there is a secret that could be lost; a file that is there is never replaced.
 ///
 /// # Errors
 /// If there is such a file, or it cannot be made.

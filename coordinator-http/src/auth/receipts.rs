@@ -52,7 +52,7 @@ mod tests {
         let lease =
             HeldLease { job_id: JobId::new("job-1").unwrap(), attempt: 1, lease_id: LeaseId::new("lease-1").unwrap() };
         let usage = Usage { completion_tokens: Some(5), ..Usage::default() };
-        let event = Happening::Completed { result: None, usage: Some(usage) };
+        let event = Happening::Completed { result: None, message: None, usage: Some(usage) };
         Report { receipt: Some(receipt), ..Report::new(lease, event) }
     }
 
@@ -81,7 +81,7 @@ mod tests {
         for receipt in wrong {
             assert!(!good(&report(receipt.clone())), "{receipt}");
         }
-        for event in [Happening::Started {}, Happening::Completed { result: None, usage: None }] {
+        for event in [Happening::Started {}, Happening::Completed { result: None, message: None, usage: None }] {
             assert!(!good(&Report { event, ..right.clone() }));
         }
     }

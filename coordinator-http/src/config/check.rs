@@ -3,16 +3,13 @@
 use std::{fs, path::Path, time::Duration};
 
 use http::HeaderValue;
-use titan_api::credentials::KeyLimits;
+use titan_api::{credentials::KeyLimits, secret::Secret};
 use titan_lua::{Durability, PoolSettings, StoreOptions};
 
 use super::{DurabilityWord, Parking, RunArgs, Settings};
-use crate::{
-    auth::{
-        admin::AdminToken,
-        keys::{KeyError, KeyRing},
-    },
-    secret::Secret,
+use crate::auth::{
+    admin::AdminToken,
+    keys::{KeyError, KeyRing},
 };
 
 /// Where bound jobs that nobody claimed go elsewhere, while agents park.

@@ -13,9 +13,8 @@ use titan_lua::{
     Store, StoreError,
     pool::{Backlog, ReadBacklog, ReadStatus},
 };
+use titan_telemetry::page::{Kind::Gauge, Page};
 use tokio::sync::Mutex;
-
-use super::page::{Kind::Gauge, Page};
 
 /// For how long figures are told again.
 const FRESH: Duration = Duration::from_secs(2);

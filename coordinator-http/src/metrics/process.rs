@@ -7,8 +7,7 @@ use nix::{
     sys::time::TimeValLike,
     unistd::{SysconfVar, sysconf},
 };
-
-use super::page::{
+use titan_telemetry::page::{
     Kind::{Counter, Gauge},
     Page,
 };

@@ -11,8 +11,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use titan_lua::latency::Histogram;
-
-use super::page::{Kind::Gauge, Page};
+use titan_telemetry::page::{Kind::Gauge, Page};
 
 /// Histograms by route template; each route has a few, by method and class of status.
 #[derive(Debug, Default)]
@@ -86,7 +85,8 @@ impl Requests {
         for (route, all) in self.taken.read().unwrap_or_else(PoisonError::into_inner).iter() {
             for series in all {
                 let labels = [("method", series.method), ("route", route.as_str()), ("status", series.status)];
-                page.histogram(&labels, &series.taken.read());
+                let taken = series.taken.read();
+                page.histogram(&labels, &taken.buckets, taken.count, taken.sum_s);
             }
         }
     }

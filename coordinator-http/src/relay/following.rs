@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::live::{Channel, Hub};
+use crate::load;
 
 /// How often a reader looks at Redis that hears of no change there; during an upload to this copy, it is not told of them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -126,23 +127,31 @@ impl Following {
     async fn wait(&mut self, until: Instant) -> bool {
         let is_live = self.channel.is_open();
         let patience = Instant::now() + if is_live { LOOK_EVERY_LIVE } else { LOOK_EVERY };
-        tokio::select! {
-            biased;
-            _ = self.memory.changed() => {
-                // An upload has brought something, has begun, or is over: then only Redis knows how. So it does of an
-                // attempt that is new here.
-                self.look = !self.channel.is_open() || self.channel.attempt() != self.attempt;
-                true
+        load::waiting(async {
+            tokio::select! {
+                biased;
+                _ = self.memory.changed() => {
+                    // An upload has brought something, has begun, or is over: then only Redis knows how. So it does of an
+                    // attempt that is new here.
+                    self.look = !self.channel.is_open() || self.channel.attempt() != self.attempt;
+                    true
+                }
+                () = self.watch.changed(), if !is_live => {
+                    self.look = true;
+                    true
+                }
+                () = sleep_until(patience.min(until)) => {
+                    self.look = patience <= until;
+                    self.look
+                }
             }
-            () = self.watch.changed(), if !is_live => {
-                self.look = true;
-                true
-            }
-            () = sleep_until(patience.min(until)) => {
-                self.look = patience <= until;
-                self.look
-            }
-        }
+        })
+        .await
+    }
+
+    /// Has Redis looked at again, after a call of [`Following::next`] was given up.
+    pub(crate) fn look_again(&mut self) {
+        self.look = true;
     }
 
     fn took(&mut self, bytes: Bytes) -> Step {

@@ -100,7 +100,8 @@ async fn gather(state: &AppState, relayed: &mut Relayed, first: First) -> Result
 /// What the backend says is wrong with the request, if it says that in JSON.
 fn rejected(whole: Whole) -> Result<Response, ApiError> {
     let told = whole.ending.exit_code.and_then(|status| u16::try_from(status).ok());
-    let status = told.filter(|status| (400..500).contains(status)).and_then(|status| StatusCode::from_u16(status).ok());
+    let status = told.filter(|status| matches!(status, 400..=499 | 501 | 505));
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
     let is_document = serde_json::from_slice::<Value>(&whole.bytes).is_ok_and(|value| value.is_object());
     match status {
         Some(status) if is_document => Ok(json(status, whole.bytes.freeze())),

@@ -11,7 +11,8 @@ use titan_lua::{
     Pool, StoreError,
     jobs::{CancelJob, Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms, WhyWaiting},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::following::{Ending, Following, Step, Times};
 use crate::{error::ApiError, ids, notes, state::AppState, submission};
@@ -28,15 +29,22 @@ const KEEP_MS: u64 = 60_000;
 const SPARE_MS: u64 = 1_000;
 /// How long an agent may take to report the end of an answer that has come whole. Cancelling what has ended changes nothing.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// How long answers may go on once this copy is to stop: a little less than the server waits for them.
+const LAST_WORDS: Duration = Duration::from_secs(8);
 /// How often a cancellation is tried that the store did not hear.
 const CANCEL_TRIES: u32 = 10;
 const CANCEL_PAUSE: Duration = Duration::from_millis(200);
+/// How long the one may take of a copy that stops.
+const LAST_CANCEL: Duration = Duration::from_secs(1);
 
 /// A request that was submitted.
 pub(crate) struct Relayed {
     pub(crate) following: Following,
     guard: Guard,
     deadline: Instant,
+    closing: CancellationToken,
+    /// Until when this copy goes on, once it is to stop.
+    stops_at: Option<Instant>,
 }
 
 /// What to submit.
@@ -99,7 +107,8 @@ impl Relayed {
         if job.state == JobState::Pending {
             tell_place(state, pool, &job.id).await?;
         }
-        Ok(Self { following, guard, deadline: asked + Duration::from_millis(what.deadline_ms) })
+        let deadline = asked + Duration::from_millis(what.deadline_ms);
+        Ok(Self { following, guard, deadline, closing: state.closing(), stops_at: None })
     }
 
     /// Its id.
@@ -113,7 +122,7 @@ impl Relayed {
             let far = Instant::now() + Duration::from_hours(1);
             let deadline = if self.has_begun() { far } else { self.deadline };
             let until = until.unwrap_or(far);
-            match self.following.next(deadline.min(until)).await? {
+            match self.next(deadline.min(until)).await? {
                 Step::Bytes(bytes) => return Ok(First::Bytes(bytes)),
                 Step::Ended(ending) => {
                     self.guard.is_armed = false;
@@ -121,10 +130,43 @@ impl Relayed {
                 }
                 Step::Nothing => self.keep_deadline()?,
             }
+            if self.must_stop() {
+                return Err(self.stopped().await);
+            }
             if Instant::now() >= until {
                 return Ok(First::Nothing);
             }
         }
+    }
+
+    /// What there is next, waited for until a time, or until this copy has to stop.
+    pub(crate) async fn next(&mut self, until: Instant) -> Result<Step, StoreError> {
+        let closing = self.closing.clone();
+        tokio::select! {
+            biased;
+            () = closing.cancelled(), if self.stops_at.is_none() => {
+                self.stops_at = Some(Instant::now() + LAST_WORDS);
+                self.following.look_again();
+                Ok(Step::Nothing)
+            }
+            step = self.following.next(self.stops_at.map_or(until, |at| at.min(until))) => step,
+        }
+    }
+
+    /// Whether this copy stops before the answer is whole.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.stops_at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// Gives the request up, since this copy stops; says so.
+    pub(crate) async fn stopped(&mut self) -> ApiError {
+        if self.guard.is_armed {
+            // Here and now: soon there is nobody left to do it.
+            let cancel = CancelJob { job: &self.guard.job };
+            let cancelled = timeout(LAST_CANCEL, cancel.run(&self.guard.pool)).await;
+            self.guard.is_armed = !matches!(cancelled, Ok(Ok(_)));
+        }
+        ApiError::Overloaded("this copy of the coordinator stops; ask again".to_owned())
     }
 
     /// Nobody has to cancel it: it is over.

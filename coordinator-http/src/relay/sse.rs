@@ -26,13 +26,10 @@ impl Events {
     }
 }
 
-/// Behind the last blank line.
+/// Behind the last blank line; lines end with CR, LF or both.
 fn end_of_last(bytes: &[u8]) -> Option<usize> {
-    let is_blank = |at: usize| {
-        let line = &bytes[..at];
-        line.ends_with(b"\n\n") || line.ends_with(b"\n\r\n")
-    };
-    (1..=bytes.len()).rev().find(|at| bytes[at - 1] == b'\n' && is_blank(*at))
+    let is_blank = |at: usize| [&b"\n\n"[..], b"\n\r\n", b"\r\r"].iter().any(|end| bytes[..at].ends_with(end));
+    (1..=bytes.len()).rev().find(|at| matches!(bytes[at - 1], b'\n' | b'\r') && is_blank(*at))
 }
 
 /// Whether bytes begin a stream of events, and not a document that says what is wrong.
@@ -85,7 +82,7 @@ fn is_empty(value: &Value) -> bool {
 impl Said {
     /// Takes whole events in.
     pub(crate) fn hear(&mut self, events: &[u8]) {
-        for line in events.split(|byte| *byte == b'\n') {
+        for line in events.split(|byte| matches!(byte, b'\n' | b'\r')) {
             if let Some(data) = line.strip_prefix(b"data:") {
                 self.hear_data(data.trim_ascii());
             }
@@ -126,8 +123,10 @@ mod tests {
         assert_eq!(events.feed(b"\n"), None);
         assert_eq!(events.feed(b"\ndata: 2\r\n\r\nda").unwrap(), "data: 1\n\ndata: 2\r\n\r\n");
         assert_eq!(events.feed(b"ta: 3\n\n: x\n\n").unwrap(), "data: 3\n\n: x\n\n");
-        assert_eq!(events.feed(b"data: 4"), None);
-        assert_eq!(events.rest(), "data: 4");
+        assert_eq!(events.feed(b"data: 4\r"), None);
+        assert_eq!(events.feed(b"\rdata: 5\r\n\r").unwrap(), "data: 4\r\r");
+        assert_eq!(events.feed(b"\ndata: 6").unwrap(), "data: 5\r\n\r\n");
+        assert_eq!(events.rest(), "data: 6");
     }
 
     #[test]
@@ -149,7 +148,7 @@ mod tests {
             (said.text.as_str(), said.pieces, said.is_finished, said.is_more_than_text),
             ("Hello", 2, false, false)
         );
-        said.hear(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n");
+        said.hear(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\r\r");
         assert!(said.is_finished);
         let mut calls = Said::default();
         calls.hear(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\n\n");

@@ -70,7 +70,11 @@ impl Streaming {
             return Some(events);
         }
         while !self.over {
-            match self.relayed.following.next(self.sent + KEEP_ALIVE).await {
+            if self.relayed.must_stop() {
+                let stopped = self.relayed.stopped().await;
+                return Some(self.fail(&stopped));
+            }
+            match self.relayed.next(self.sent + KEEP_ALIVE).await {
                 Ok(Step::Bytes(bytes)) => {
                     if let Some(events) = self.whole_events(&bytes) {
                         return Some(events);

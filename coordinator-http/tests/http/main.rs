@@ -6,6 +6,7 @@ mod agent;
 mod authorization;
 mod bad_input;
 mod bounds;
+mod closing;
 mod compression;
 mod events;
 mod flow;

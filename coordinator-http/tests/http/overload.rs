@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     agent::TestAgent,
+    relay::serving,
     world::{ADMIN, World, job},
 };
 
@@ -161,6 +162,51 @@ async fn what_waits_is_not_in_the_way_be_it_for_a_job_or_for_its_own_body() {
         assert_eq!(status, 200, "{reply}");
     }
     until_working(&served, 0).await;
+}
+
+#[tokio::test]
+async fn requests_to_models_that_wait_and_answers_that_are_quiet_are_not_in_the_way() {
+    let served = Served::start().await;
+    let mut agent = serving(&served.world, "box", &["llama"]).await;
+    let chat =
+        |stream: bool| json!({"model": "llama", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+    let mut waiting = Vec::new();
+    for n in 0..24 {
+        waiting.push(served.send("POST", ADMIN, "/v1/chat/completions", Some(chat(n % 2 == 0))).await);
+        until_relayed(&served, n + 1).await;
+        until_working(&served, 0).await;
+    }
+    let claimed = agent.claim_requests(&served.world, 5_000).await.ok(200);
+    let leases = claimed["leases"].as_array().unwrap();
+    assert!(!leases.is_empty());
+    for lease in leases {
+        let (job, attempt) = (lease["job_id"].as_str().unwrap(), &lease["attempt"]);
+        let mut upload = TcpStream::connect(served.address).await.unwrap();
+        let head = format!(
+            "POST /api/v1/jobs/{job}/attempts/{attempt}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+             X-Titan-Lease: {}\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
+            agent.token,
+            lease["lease_id"].as_str().unwrap()
+        );
+        upload.write_all(head.as_bytes()).await.unwrap();
+        waiting.push(Sent { stream: upload });
+    }
+    until_working(&served, 0).await;
+    let (status, reply) = served.list().await.status().await;
+    assert_eq!(status, 200, "{reply}");
+    let (status, reply) = served.submit().await.status().await;
+    assert_eq!(status, 202, "{reply}");
+}
+
+/// Waits until so many requests to models are there.
+async fn until_relayed(served: &Served, count: usize) {
+    let wanted = format!("titan_http_requests_waiting {count}\n");
+    let looks = async {
+        while !served.world.get(ADMIN, "/metrics").await.body.contains(&wanted) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), looks).await.unwrap_or_else(|_| panic!("never {count} requests"));
 }
 
 #[tokio::test]

@@ -122,7 +122,6 @@ async fn a_stream_comes_event_by_event() {
         let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
         let half = &first[..9];
         agent.report(&world, &lease, vec![json!({"type": "started"}), output(0, "stdout", half)]).await.ok(200);
-        sleep(Duration::from_millis(30)).await;
         agent.report(&world, &lease, vec![output(9, "stdout", &first[9..])]).await.ok(200);
         let rest = format!("{second}data: [DONE]\n\n");
         agent.report(&world, &lease, vec![output(first.len() as u64, "stdout", &rest), done()]).await.ok(200);
@@ -187,6 +186,9 @@ async fn a_request_that_no_agent_is_free_for_waits_until_its_deadline() {
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert!(reply.headers.contains_key(header::RETRY_AFTER));
     assert_eq!(reply.headers["x-titan-queue-place"], "1");
+    let timing = reply.headers["server-timing"].to_str().unwrap();
+    let waited = timing.split("wait;dur=").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or("0");
+    assert!(waited.parse::<f64>().unwrap() >= 250.0, "waiting is no slowness of the coordinator's: {timing}");
     let id = reply.headers["x-request-id"].to_str().unwrap().to_owned();
     let path = format!("/api/v1/jobs/{id}?wait_ms=5000");
     assert_eq!(world.get(ADMIN, &path).await.ok(200)["state"], "cancelled");
@@ -197,11 +199,11 @@ async fn what_the_backend_refuses_is_refused_in_its_words() {
     let world = World::start().await;
     let mut agent = serving(&world, "box", &["llama"]).await;
     let words = r#"{"error":{"message":"too hot","type":"invalid_request_error","param":"temperature","code":null}}"#;
-    for stream in [false, true] {
-        let refused = json!({"type": "failed", "reason": "backend_rejected", "exit_code": 422});
+    for (stream, status) in [(false, 422), (true, 422), (false, 501)] {
+        let refused = json!({"type": "failed", "reason": "backend_rejected", "exit_code": status});
         let events = vec![output(0, "stdout", words), refused];
         let (reply, _) = tokio::join!(world.post(ADMIN, CHAT, ask(stream)), answer(&world, &mut agent, events));
-        assert_eq!((reply.status.as_u16(), reply.body.as_str()), (422, words), "stream: {stream}");
+        assert_eq!((reply.status.as_u16(), reply.body.as_str()), (status, words), "stream: {stream}");
     }
     let refused = json!({"type": "failed", "reason": "backend_rejected", "exit_code": 200});
     let events = vec![output(0, "stdout", "<html>"), refused];
@@ -278,11 +280,14 @@ async fn where_it_is_asked_for_another_agent_goes_on_with_the_text_so_far() {
 async fn an_agent_is_told_to_stop_when_its_client_goes_away() {
     let world = World::start().await;
     let mut agent = serving(&world, "box", &["llama"]).await;
-    let asking = tokio::spawn(send_to(&world, request("POST", ADMIN, CHAT, Some(ask(true)))));
-    let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
-    agent.report(&world, &lease, vec![output(0, "stdout", &piece("Hel"))]).await.ok(200);
-    sleep(Duration::from_millis(100)).await;
-    asking.abort();
+    let playing = async {
+        let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
+        agent.report(&world, &lease, vec![output(0, "stdout", &piece("Hel"))]).await.ok(200);
+        lease
+    };
+    let (mut body, lease) = tokio::join!(stream_of(&world), playing);
+    body.frame().await.unwrap().unwrap();
+    drop(body);
     let began = Instant::now();
     loop {
         let claimed = agent.claim_requests(&world, 1_000).await.ok(200);
@@ -297,9 +302,9 @@ async fn an_agent_is_told_to_stop_when_its_client_goes_away() {
     );
 }
 
-fn send_to(world: &World, request: Request<Body>) -> impl Future<Output = Reply> + use<> {
-    let router = world.router.clone();
-    async move { send(&router, request).await }
+/// The body of a stream that has begun.
+async fn stream_of(world: &World) -> Body {
+    world.router.clone().oneshot(request("POST", ADMIN, CHAT, Some(ask(true)))).await.unwrap().into_body()
 }
 
 #[tokio::test]
@@ -368,17 +373,19 @@ async fn an_upload_reaches_a_client_of_the_same_copy_in_order_and_once_and_redis
 async fn an_upload_of_a_cancelled_attempt_is_closed_early() {
     let world = World::start().await;
     let mut agent = serving(&world, "box", &["llama"]).await;
-    let asking = tokio::spawn(send_to(&world, request("POST", ADMIN, CHAT, Some(ask(true)))));
-    let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
     let endless = futures_util::stream::repeat(piece("x")).then(|text| async move {
         sleep(Duration::from_millis(5)).await;
         Ok::<_, std::convert::Infallible>(text)
     });
-    let cancelling = async {
-        sleep(Duration::from_millis(100)).await;
-        asking.abort();
+    let playing = async {
+        let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
+        let reply = world.send(upload(&agent, &lease, Body::from_stream(endless))).await;
+        (lease, reply)
     };
-    let (reply, ()) = tokio::join!(world.send(upload(&agent, &lease, Body::from_stream(endless))), cancelling);
+    let leaving = async {
+        stream_of(&world).await.frame().await.unwrap().unwrap();
+    };
+    let ((lease, reply), ()) = tokio::join!(playing, leaving);
     assert_eq!(reply.status, 409, "{}", reply.body);
     assert!(reply.body.contains("/problems/stale-attempt"), "{}", reply.body);
     let mut wrong = upload(&agent, &lease, Body::from("x"));

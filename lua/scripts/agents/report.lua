@@ -7,8 +7,8 @@
   ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
                     "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), receipt and the model that it
-                    names, or twice ""
+                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none); of a process a message and "",
+                    of a request the receipt and the model that it names, or twice ""
                     "started", "cancelled", "released": four times ""
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
@@ -79,14 +79,14 @@ local function closing(handler)
   end
 end
 
-events.completed = closing(function(j, result, usage, receipt)
+events.completed = closing(function(j, result, usage, said)
   if j.suspects or a.trouble_packed then
     breaker.completed(j, a)
   end
   if j.kind ~= 'process' then
     answered(j, usage)
   end
-  job:put(j, 'receipt', receipt ~= '' and receipt or nil)
+  job:put(j, j.kind == 'process' and 'message' or 'receipt', said ~= '' and said or nil)
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
@@ -105,10 +105,10 @@ events.failed = closing(function(j, reason, exit, signal, message)
     if j.probe and reason == 'backend_rejected' then
       breaker.completed(j, a)
     end
-    avoid.add(j, a.id)
     if of_backend == 'failure' and j.kind ~= 'process' then
-      serving.failed(a, j.id)
+      serving.failed(a, j.id, avoid.is_avoided(j, a.id))
     end
+    avoid.add(j, a.id)
   else
     avoid.add(j, a.id)
     breaker.suspect(j, a)

@@ -2,7 +2,7 @@
 --
 -- What a backend does wrong counts against that model on that agent: after 3 failures in a row it gets no requests for a
 -- cool-down (10 s, doubling to 5 min), then one, which decides. An attempt that began before a cool-down ended tells
--- nothing about what comes after it.
+-- nothing about what comes after it. One request that fails again and again may be what is wrong itself, so it counts once.
 local serving = {}
 
 local FAILURES_TO_COOL = 3
@@ -48,10 +48,11 @@ local function watch(a)
   end
 end
 
--- The backend failed an attempt that the agent holds.
-function serving.failed(a, job_id)
+-- The backend failed an attempt that the agent holds. It has `failed_before` if this agent has failed the request already.
+function serving.failed(a, job_id, failed_before)
   local served, counts, model = of(a, job_id)
-  if not counts then
+  local decides = served.until_ms ~= nil
+  if not counts or (failed_before and not decides) then
     return
   end
   served.fails = served.fails + 1

@@ -126,9 +126,12 @@ fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
     let none = <[Vec<u8>; 4]>::default;
     Some(match &report.event {
         Happening::Started {} => ("started", none()),
-        Happening::Completed { result, usage } => {
-            let [receipt, model] = receipt_texts(report.receipt.as_deref())?;
-            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, receipt, model])
+        Happening::Completed { result, message, usage } => {
+            let [said, of] = match &report.receipt {
+                Some(receipt) => receipt_texts(receipt)?,
+                None => [text_of(message.as_ref()), Vec::new()],
+            };
+            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, said, of])
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
@@ -144,9 +147,8 @@ fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
         }
         Happening::Failed { reason, exit_code, signal, message } => {
             let number = |n: &Option<i32>| n.map(|n| n.to_string()).unwrap_or_default().into_bytes();
-            let message = message.as_deref().map(|m| cut(m, TEXT_BYTES)).unwrap_or_default();
             let reason = reason.as_str().as_bytes().to_vec();
-            ("failed", [reason, number(exit_code), number(signal), message.as_bytes().to_vec()])
+            ("failed", [reason, number(exit_code), number(signal), text_of(message.as_ref())])
         }
     })
 }
@@ -168,12 +170,16 @@ fn usage_text(usage: Option<&Usage>) -> Option<Vec<u8>> {
     serde_json::to_vec(usage).ok()
 }
 
-/// A receipt as it is kept, and the model that it names: none if there is none, nothing at all if it can be none.
-fn receipt_texts(receipt: Option<&str>) -> Option<[Vec<u8>; 2]> {
-    let Some(receipt) = receipt else { return Some(<[Vec<u8>; 2]>::default()) };
+/// A receipt as it is kept, and the model that it names; nothing if it can be none.
+fn receipt_texts(receipt: &str) -> Option<[Vec<u8>; 2]> {
     let claims = receipt.split('.').nth(1).filter(|_| receipt.len() <= RECEIPT_BYTES)?;
     let claims: Receipt = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
     Some([receipt.as_bytes().to_vec(), claims.model.into_bytes()])
+}
+
+/// What an agent says, as much of it as is kept.
+fn text_of(message: Option<&String>) -> Vec<u8> {
+    message.map(|message| cut(message, TEXT_BYTES)).unwrap_or_default().as_bytes().to_vec()
 }
 
 /// The longest beginning of `text` that has at most `bytes` bytes.

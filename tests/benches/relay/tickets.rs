@@ -74,7 +74,7 @@ impl Crowd {
                 let path = format!("/api/v1/agents/{}/tickets/{id}/use", agent.id);
                 let used: UsedTicket = speaker.client.post(&path, &json!({})).await.unwrap();
                 let held = HeldLease { job_id: id.parse().unwrap(), attempt: used.attempt, lease_id: used.lease_id };
-                speaker.report(&held, Happening::Completed { result: None, usage: None }).await;
+                speaker.report(&held, Happening::Completed { result: None, message: None, usage: None }).await;
             }
         });
         join_all(calling).await;

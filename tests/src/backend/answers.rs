@@ -15,7 +15,11 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 
 pub(super) async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let mut wire = Wire::new(stream);
+    let mut is_used = false;
     while let Ok((method, asked)) = wire.request().await {
+        if std::mem::replace(&mut is_used, true) && shared.state().once {
+            return shared.change(|state| state.broken += 1);
+        }
         let answered = if method == "POST" && asked.path.starts_with("/v1/") {
             let open = Open::new(&shared);
             let manner = note(&shared, &asked);

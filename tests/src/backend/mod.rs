@@ -89,6 +89,10 @@ struct State {
     open: usize,
     /// Callers who hung up before their answer was complete.
     hung_up: usize,
+    /// Whether a connection ends with the second request over it, without an answer.
+    once: bool,
+    /// Connections that ended so.
+    broken: usize,
 }
 
 impl Backend {
@@ -111,6 +115,8 @@ impl Backend {
             asked: Vec::new(),
             open: 0,
             hung_up: 0,
+            once: false,
+            broken: 0,
         };
         let shared = Arc::new(Shared { shape, state: Mutex::new(state), changed: watch::Sender::new(()) });
         let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
@@ -137,6 +143,17 @@ impl Backend {
     /// Tells that it serves so many requests at once.
     pub fn parallel(&self, parallel: u32) {
         self.change(|state| state.parallel = parallel);
+    }
+
+    /// From now on a connection is good for one request, which nobody is told.
+    pub fn answer_once(&self) {
+        self.change(|state| state.once = true);
+    }
+
+    /// Waits until that many connections have broken in the face of a second request.
+    pub async fn until_broken(&self, connections: usize) {
+        let so_many = |state: &State| (state.broken >= connections).then_some(());
+        self.until(&format!("{connections} connections have broken"), so_many).await;
     }
 
     /// Answers the next request that has no manner yet like this.

@@ -287,7 +287,7 @@ fn happening(event: Event, written: u64) -> Happening {
             data: "x".repeat(bytes),
             encoding: Encoding::Utf8,
         },
-        Event::Completed => Happening::Completed { result: None, usage: None },
+        Event::Completed => Happening::Completed { result: None, message: None, usage: None },
         Event::Failed(reason) => Happening::Failed {
             reason,
             exit_code: (reason == Reason::ExitCode).then_some(3),

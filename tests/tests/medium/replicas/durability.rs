@@ -126,7 +126,7 @@ async fn an_end_that_no_replica_has_is_not_acknowledged_and_neither_are_cancelli
 
     // Only the end waits: output and starts may be lost, since the job then runs anew.
     assert_eq!(world.report(&agent, &lease, Happening::Started {}).await, Answer::Accepted {});
-    let reports = [Report::new(held(&lease), Happening::Completed { result: None, usage: None })];
+    let reports = [Report::new(held(&lease), Happening::Completed { result: None, message: None, usage: None })];
     let end = ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
     let cancel = CancelJob { job: &cancelled };
     for _ in 0..2 {
@@ -138,7 +138,7 @@ async fn an_end_that_no_replica_has_is_not_acknowledged_and_neither_are_cancelli
     world.redis.node_mut(1).resume();
     world.redis.in_step(0).await;
     assert_eq!(
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await,
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::Accepted {}
     );
     assert!(matches!(cancel.run(&world.pool()).await, Ok(CancelOutcome::Done { .. })));

@@ -203,7 +203,9 @@ async fn status_counts_agents_and_jobs_by_state() {
         world.pending(&process()).await;
     }
     let leases = world.claim(&agent, 2).await;
-    world.report(&agent, &leases[0], titan_api::work::Happening::Completed { result: None, usage: None }).await;
+    world
+        .report(&agent, &leases[0], titan_api::work::Happening::Completed { result: None, message: None, usage: None })
+        .await;
     world.claim(&agent, 1).await;
     let (agents, jobs, _) = ReadStatus.run(&world.pool()).await.unwrap();
     assert_eq!((agents.total, agents.healthy, agents.draining), (2, 2, 1));

@@ -24,7 +24,7 @@ async fn a_job_is_bound_claimed_and_completed() {
     assert_eq!(world.report(&agent, &leases[0], Happening::Started {}).await, Answer::Accepted {});
     assert_eq!(world.state(&id).await, JobState::Running);
     assert_eq!(
-        world.report(&agent, &leases[0], Happening::Completed { result: None, usage: None }).await,
+        world.report(&agent, &leases[0], Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::Accepted {}
     );
     let job = world.job(&id).await;
@@ -51,7 +51,7 @@ async fn jobs_wait_in_the_order_of_priority_and_then_of_age() {
     for expected in [urgent, old, young] {
         let lease = world.claim(&agent, 1).await.remove(0);
         assert_eq!(lease.job_id, expected);
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     }
 }
 
@@ -93,7 +93,7 @@ async fn a_lease_that_the_agent_never_heard_of_goes_back_and_costs_no_attempt() 
     let lease = world.claim(&agent, 1).await.remove(0);
     assert_eq!((lease.attempt, lease.job_id.clone()), (2, lost.job_id.clone()));
     assert_eq!(
-        world.report(&agent, &lost, Happening::Completed { result: None, usage: None }).await,
+        world.report(&agent, &lost, Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::StaleAttempt {}
     );
     assert!(world.job(&id).await.failures.is_empty());
@@ -122,7 +122,7 @@ async fn a_lost_lease_goes_to_the_other_agent_once_its_processes_must_be_gone() 
     let lease = world.claim(&other, 1).await.remove(0);
     assert_eq!((lease.job_id.clone(), lease.attempt), (id.clone(), 2));
     assert_eq!(
-        world.report(&dead, &lost, Happening::Completed { result: None, usage: None }).await,
+        world.report(&dead, &lost, Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::StaleAttempt {}
     );
     let job = world.job(&id).await;
@@ -142,7 +142,7 @@ async fn renewed_leases_last() {
     }
     assert_eq!(world.state(&id).await, JobState::Running);
     assert_eq!(
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await,
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::Accepted {}
     );
 }
@@ -212,7 +212,7 @@ async fn a_report_that_is_repeated_gets_the_same_answer() {
     let lease = world.claim(&agent, 4).await.remove(0);
     for _ in 0..3 {
         assert_eq!(
-            world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await,
+            world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await,
             Answer::Accepted {}
         );
     }
@@ -234,7 +234,7 @@ async fn a_report_with_another_attempt_or_lease_changes_nothing() {
     wrong_lease.lease_id = titan_api::ids::LeaseId::new("guess-1").unwrap();
     for (who, what) in [(&agent, wrong_attempt), (&agent, wrong_lease), (&other, held(&lease))] {
         assert_eq!(
-            world.report_held(who, what, Happening::Completed { result: None, usage: None }).await,
+            world.report_held(who, what, Happening::Completed { result: None, message: None, usage: None }).await,
             Answer::StaleAttempt {}
         );
     }
@@ -269,7 +269,7 @@ async fn a_running_job_is_cancelled_for_good_and_frees_its_slot_when_its_process
     assert_eq!(world.agent(&agent).await.live_attempts, 1, "its processes still run");
     assert_eq!(world.beat(&agent, &[held(&lease)]).await.cancel, std::slice::from_ref(&id));
     assert_eq!(
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await,
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::Accepted {}
     );
     let job = world.job(&id).await;

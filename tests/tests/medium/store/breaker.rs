@@ -193,7 +193,7 @@ async fn an_agent_that_failures_took_offline_keeps_what_runs_and_gets_nothing_ne
     world.pending(&process()).await;
     assert_eq!(world.claim(&run, 4).await, []);
     assert_eq!(
-        world.report(&run, &lease, Happening::Completed { result: None, usage: None }).await,
+        world.report(&run, &lease, Happening::Completed { result: None, message: None, usage: None }).await,
         Answer::Accepted {}
     );
     assert_eq!(world.state(&kept).await, JobState::Completed);
@@ -213,7 +213,7 @@ async fn half_open_agents_get_one_trial_at_a_time_and_two_that_go_well_heal() {
         assert_eq!(world.bound(&process()).await.1, other.id, "there is one trial at a time");
         assert_eq!(world.agent(&agent).await.breaker.trial_job_id, Some(trial));
         let lease = world.claim(&agent, 4).await.remove(0);
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
         let state = world.agent(&agent).await.state;
         assert_eq!(state, if is_last { Healthy } else { HalfOpen });
         world.claim(&other, 4).await;
@@ -249,7 +249,7 @@ async fn an_agent_that_nobody_tries_is_probed_after_a_minute() {
         assert_eq!(lease.process.command, ["true"]);
         let probe = world.job(&lease.job_id).await;
         assert_eq!((probe.submitted_by.as_str(), probe.max_attempts), ("titan", 1));
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     }
     assert_eq!(world.agent(&agent).await.state, Healthy);
 }

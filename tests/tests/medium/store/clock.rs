@@ -67,12 +67,12 @@ impl Fleet {
         let living = moved.agent_id.as_ref().is_none_or(|id| *id != self.dead.id);
         assert!(living && !moved.state.is_ended(), "{moved:?}");
         for (agent, lease) in self.living.iter().zip(&self.leases) {
-            self.world.report(agent, lease, Happening::Completed { result: None, usage: None }).await;
+            self.world.report(agent, lease, Happening::Completed { result: None, message: None, usage: None }).await;
             assert_eq!(self.world.state(&lease.job_id).await, JobState::Completed);
         }
         for agent in &self.living {
             for lease in self.world.claim(agent, 4).await {
-                self.world.report(agent, &lease, Happening::Completed { result: None, usage: None }).await;
+                self.world.report(agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
             }
         }
         assert_eq!(self.world.state(&self.lost).await, JobState::Completed);

@@ -94,11 +94,11 @@ async fn a_job_starts_when_all_that_it_depends_on_have_ended_well() {
     let (last, outcome) = world.submit(&after(&[&first, &second], process())).await;
     assert_eq!((only(&outcome).state, world.job(&last).await.waits_for), (JobState::Blocked, Some(2)));
     let leases = world.claim(&agent, 2).await;
-    world.report(&agent, &leases[0], Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &leases[0], Happening::Completed { result: None, message: None, usage: None }).await;
     world.sweep().await;
     let waiting = world.job(&last).await;
     assert_eq!((waiting.state, waiting.waits_for), (JobState::Blocked, Some(1)));
-    world.report(&agent, &leases[1], Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &leases[1], Happening::Completed { result: None, message: None, usage: None }).await;
     world.claim(&agent, 4).await;
     world.sweep().await;
     assert_eq!(world.job(&last).await.waits_for, None);
@@ -153,7 +153,7 @@ async fn a_job_that_is_tried_again_waits_again_for_what_it_depends_on() {
     assert_eq!(retry(&second).await, RetryOutcome::Done(JobState::Blocked));
     let lease = world.claim(&agent, 1).await.remove(0);
     assert_eq!(lease.job_id, first);
-    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     assert!(matches!(world.state(&second).await, JobState::Scheduled | JobState::Pending));
     assert_eq!(titan_tests::audit::findings(&world.pool()).await, []);
 }
@@ -259,7 +259,7 @@ async fn a_retry_gives_a_new_budget_and_leaves_what_has_not_failed() {
     let lease = world.claim(&agent, 1).await.remove(0);
     assert_eq!(lease.attempt, 2);
     let result = Some(serde_json::json!({ "loss": 0.25 }));
-    world.report(&agent, &lease, Happening::Completed { result: result.clone(), usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: result.clone(), message: None, usage: None }).await;
     assert_eq!(retry().await, RetryOutcome::Completed);
     assert_eq!(world.job(&id).await.result, result);
 }
@@ -287,7 +287,7 @@ async fn of_too_many_ended_jobs_and_of_too_much_output_the_oldest_are_forgotten(
         let data = "x".repeat(60_000);
         let text = Happening::Output { offset: 0, stream: Stream::Stdout, data, encoding: Encoding::Utf8 };
         world.report(&agent, &lease, text).await;
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
         world.pass_ms(10);
     }
     world.sweep().await;
@@ -308,7 +308,7 @@ async fn an_attempt_that_is_kept_outlives_its_lease_by_its_grace() {
     let other = world.parked("other", &facts()).await;
     world.pass_with_beats_ms(200_000, &[&other]).await;
     assert_eq!(world.state(&id).await, JobState::Running);
-    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     assert_eq!(world.state(&id).await, JobState::Completed);
 }
 

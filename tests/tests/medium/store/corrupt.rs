@@ -101,7 +101,7 @@ fn id(name: &str) -> JobId {
     JobId::new(name).unwrap()
 }
 
-const COMPLETED: Happening = Happening::Completed { result: None, usage: None };
+const COMPLETED: Happening = Happening::Completed { result: None, message: None, usage: None };
 
 async fn at_work() -> AtWork {
     let world = World::new().await;
@@ -117,7 +117,7 @@ async fn at_work() -> AtWork {
     let text = Happening::Output { offset: 0, stream: Stream::Stdout, data: "text".into(), encoding: Encoding::Utf8 };
     world.report(&first, &lease, text).await;
     let result = Some(serde_json::json!({}));
-    world.report(&first, &lease, Happening::Completed { result, usage: None }).await;
+    world.report(&first, &lease, Happening::Completed { result, message: None, usage: None }).await;
     world.claim(&first, 1).await;
     let (running, _) = world.bound(&of_the_first()).await;
     let running_lease = world.claim(&first, 1).await.remove(0);

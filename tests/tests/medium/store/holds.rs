@@ -49,7 +49,7 @@ impl Chats {
         let (ended, running) = self.running.drain(..).partition(|(left, _)| *left == Some(0));
         self.running = running;
         for (_, lease) in Vec::from(ended) {
-            world.report(&self.agent, &lease, Happening::Completed { result: None, usage: None }).await;
+            world.report(&self.agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
         }
         let leases: Vec<_> = self.running.iter().map(|(_, lease)| held(lease)).collect();
         world.beat(&self.agent, &leases).await;

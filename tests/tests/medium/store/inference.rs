@@ -7,6 +7,8 @@ mod tickets;
 mod trials;
 mod wrong;
 
+mod repeats;
+
 use futures_util::future::join_all;
 use titan_api::{
     agents::{Facts, Model},
@@ -119,7 +121,7 @@ fn answered(tokens: u64, ms: u64) -> Happening {
         generation_ms: Some(ms),
         load_ms: None,
     };
-    Happening::Completed { result: None, usage: Some(usage) }
+    Happening::Completed { result: None, message: None, usage: Some(usage) }
 }
 
 fn text(data: &str) -> Happening {

@@ -18,6 +18,7 @@ mod quotas;
 mod races;
 mod readiness;
 mod retention;
+mod results;
 mod together;
 mod turns;
 pub(crate) mod world;

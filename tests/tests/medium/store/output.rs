@@ -44,7 +44,7 @@ async fn both_streams_are_read_back_in_the_order_in_which_they_were_written() {
     assert_eq!(joined(&slice), [(Stream::Stdout, "one\ntwo\n".into()), (Stream::Stderr, "oh\n".into())]);
     assert_eq!((slice.next_offset, slice.complete), (11, false));
     assert_eq!(joined(&read(&world, &lease, 6).await)[0].1, "o\n");
-    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     assert!(read(&world, &lease, 11).await.complete);
 }
 
@@ -242,7 +242,7 @@ async fn after_a_gap_nothing_more_of_the_lease_is_taken_from_the_same_batch() {
     let held = super::world::held(&lease);
     let report = |event| titan_api::work::Report::new(held.clone(), event);
     let reports =
-        [report(text(100, Stream::Stdout, "late")), report(Happening::Completed { result: None, usage: None })];
+        [report(text(100, Stream::Stdout, "late")), report(Happening::Completed { result: None, message: None, usage: None })];
     let call = titan_lua::agents::ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
     let outcome = call.run(&world.pool()).await.unwrap();
     let titan_lua::agents::ReportOutcome::Reported(reported) = outcome else { panic!("{outcome:?}") };

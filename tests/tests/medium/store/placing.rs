@@ -85,7 +85,7 @@ async fn a_job_that_wants_its_gpus_to_itself_shares_none() {
     world.pending(&on_gpus(1, 9_000)).await;
     let beside = SubmitJob { requirements: Requirements { gpus: 2, ..Requirements::default() }, ..process() };
     world.pending(&beside).await;
-    world.report(&agent, own, Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, own, Happening::Completed { result: None, message: None, usage: None }).await;
     assert_eq!(world.agent(&agent).await.live_attempts, 2, "the one that waits longest has it to itself again");
 }
 
@@ -308,7 +308,7 @@ async fn a_slot_that_a_report_frees_is_filled_for_a_parked_agent() {
     world.claim(&agent, 1).await;
     world.bound(&process()).await;
     let waiting = world.pending(&process()).await;
-    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     assert_eq!(world.job(&waiting).await.state, titan_api::jobs::JobState::Scheduled);
 }
 
@@ -330,7 +330,7 @@ async fn an_agent_serves_more_classes_than_it_can_stand_in_at_once() {
         assert!(world.job(&id).await.agent_id.is_some(), "{name} is not served");
         world.pass_ms(100);
         let lease = world.claim(&agent, 64).await.remove(0);
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     }
 }
 

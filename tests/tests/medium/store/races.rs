@@ -64,7 +64,9 @@ async fn sixty_four_ends_and_cancellations_of_one_job_end_it_once() {
         if i % 2 == 0 {
             CancelJob { job: &id }.run(&world.pool()).await.unwrap();
         } else {
-            world.report_held(&agent, held(&lease), Happening::Completed { result: None, usage: None }).await;
+            world
+                .report_held(&agent, held(&lease), Happening::Completed { result: None, message: None, usage: None })
+                .await;
         }
     });
     join_all(racers).await;
@@ -100,7 +102,7 @@ async fn flushed_scripts_are_sent_again_unseen_by_callers() {
         let id = world.pending(&process()).await;
         let lease = world.claim(&agent, 1).await.remove(0);
         assert_eq!(lease.job_id, id);
-        world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+        world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     }
 }
 
@@ -133,7 +135,7 @@ async fn a_waiter_is_woken_by_its_agent_s_work_and_by_its_job_s_changes() {
     let mut for_job = world.pool().watch(Topic::Job(id.clone())).await.unwrap();
     let lease = world.claim(&agent, 1).await.remove(0);
     for_job.changed().await;
-    world.report(&agent, &lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     for_job.changed().await;
 }
 

@@ -36,7 +36,7 @@ async fn writing(world: &World, agent: &Box_, bytes: usize) -> Lease {
 }
 
 async fn complete(world: &World, agent: &Box_, lease: &Lease) {
-    world.report(agent, lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(agent, lease, Happening::Completed { result: None, message: None, usage: None }).await;
     world.pass_ms(10);
     world.sweep().await;
 }

@@ -28,7 +28,7 @@ async fn busy(world: &World) -> (Box_, Lease) {
 
 /// Ends the job that runs and starts the next; its id.
 async fn next(world: &World, agent: &Box_, lease: &mut Lease) -> JobId {
-    world.report(agent, lease, Happening::Completed { result: None, usage: None }).await;
+    world.report(agent, lease, Happening::Completed { result: None, message: None, usage: None }).await;
     *lease = world.claim(agent, 1).await.remove(0);
     lease.job_id.clone()
 }
@@ -211,7 +211,7 @@ impl Stream {
             *left -= 1;
         }
         while let Some((_, lease)) = self.running.pop_front_if(|(left, _)| *left == 0) {
-            world.report(&self.agent, &lease, Happening::Completed { result: None, usage: None }).await;
+            world.report(&self.agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
         }
         let leases: Vec<_> = self.running.iter().map(|(_, lease)| held(lease)).collect();
         world.beat(&self.agent, &leases).await;

@@ -2,21 +2,19 @@
 
 use std::fmt::{Display, Write};
 
-use titan_lua::latency::Distribution;
-
 /// What it is sent as.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A page that is being written, family by family.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+pub struct Page {
     text: String,
     name: &'static str,
 }
 
 /// What a figure may do.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub enum Kind {
     /// It only rises, until the process ends.
     Counter,
     /// It rises and falls.
@@ -25,42 +23,46 @@ pub(super) enum Kind {
 
 impl Page {
     /// Begins a family of figures; its samples follow.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
+    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> &mut Self {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
         };
-        self.begin(name, kind, help);
+        self.begin(name, kind, help)
     }
 
     /// Begins a family of histograms.
-    pub(super) fn histogram_family(&mut self, name: &'static str, help: &str) {
-        self.begin(name, "histogram", help);
+    pub fn histogram_family(&mut self, name: &'static str, help: &str) -> &mut Self {
+        self.begin(name, "histogram", help)
     }
 
     /// One figure of the family.
-    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
         self.line("", labels, None, value);
+        self
     }
 
-    /// One histogram of the family.
-    pub(super) fn histogram(&mut self, labels: &[(&str, &str)], of: &Distribution) {
-        for (bound, count) in &of.buckets {
+    /// One histogram of the family: for each upper bound how many values there were up to it, then how many there were in
+    /// all, and their sum.
+    pub fn histogram(&mut self, labels: &[(&str, &str)], buckets: &[(f64, u64)], count: u64, sum: f64) {
+        for (bound, count) in buckets {
             self.line("_bucket", labels, Some(&bound.to_string()), count);
         }
-        self.line("_bucket", labels, Some("+Inf"), of.count);
-        self.line("_sum", labels, None, of.sum_s);
-        self.line("_count", labels, None, of.count);
+        self.line("_bucket", labels, Some("+Inf"), count);
+        self.line("_sum", labels, None, sum);
+        self.line("_count", labels, None, count);
     }
 
     /// The whole text.
-    pub(crate) fn into_text(self) -> String {
+    #[must_use]
+    pub fn into_text(self) -> String {
         self.text
     }
 
-    fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
+    fn begin(&mut self, name: &'static str, kind: &str, help: &str) -> &mut Self {
         self.name = name;
         self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        self
     }
 
     fn line(&mut self, suffix: &str, labels: &[(&str, &str)], bound: Option<&str>, value: impl Display) {
@@ -95,7 +97,7 @@ mod tests {
         page.sample(&[], 1);
         page.sample(&[("b", "x\"\\\n"), ("c", "y")], 2.5);
         page.histogram_family("d_seconds", "Some.");
-        page.histogram(&[("b", "x")], &Distribution { buckets: vec![(0.5, 1)], count: 3, sum_s: 7.25 });
+        page.histogram(&[("b", "x")], &[(0.5, 1)], 3, 7.25);
         assert_eq!(
             page.into_text(),
             "# HELP a_total All.\n# TYPE a_total counter\na_total 1\na_total{b=\"x\\\"\\\\\\n\",c=\"y\"} 2.5\n\
