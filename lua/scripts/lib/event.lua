@@ -5,6 +5,8 @@ local event = {}
 local KEPT = 10000
 local KEPT_MS = 86400000
 local FORGOTTEN_AT_ONCE = 100
+-- Of so many events one forgets keys: every one of them may have remembered one, and far more are forgotten at once.
+local KEYS_FORGOTTEN_EVERY = 10
 
 local function add(call, topic, payload)
   return call('XADD', key('events'), 'MAXLEN', '~', int(KEPT), int(pool.events) .. '-0', 'topic', topic, 'at',
@@ -67,7 +69,9 @@ end
 -- Remembers the idempotency key of the event that was appended last.
 function event.remember(idem)
   redis.call('ZADD', key('event_keys'), int(pool.events), idem)
-  event.forget_keys()
+  if pool.events % KEYS_FORGOTTEN_EVERY == 0 then
+    event.forget_keys()
+  end
 end
 
 -- Forgets events that are too old, and keys of those that are gone, a bounded number at once.
