@@ -81,9 +81,9 @@ struct EventPages {
 impl Pages for EventPages {
     const GATHER: Duration = GATHER;
 
-    async fn look(&mut self, events: &mut Events) -> Result<Then, Unread> {
+    async fn look(&mut self, heard: Instant, events: &mut Events) -> Result<Then, Unread> {
         if let Some(head) = self.head.as_ref().filter(|_| self.is_at_head)
-            && let Some(list) = head.page(&self.pool, self.after).await?
+            && let Some(list) = head.page(&self.pool, self.after, heard).await?
         {
             return Ok(self.take(&list, events));
         }

@@ -17,6 +17,7 @@ use titan_lua::{
     output::{ReadOutput, Slice, StoredChunk},
     watch::Topic,
 };
+use tokio::time::Instant;
 
 use crate::{
     auth::callers::{JobsRead, KeyCaller},
@@ -99,7 +100,7 @@ struct Pieces {
 impl Pages for Pieces {
     const GATHER: Duration = Duration::ZERO;
 
-    async fn look(&mut self, events: &mut Events) -> Result<Then, Unread> {
+    async fn look(&mut self, _heard: Instant, events: &mut Events) -> Result<Then, Unread> {
         Ok(self.next(None, events).await?.unwrap_or(Then::End))
     }
 }

@@ -53,20 +53,19 @@ struct Page {
 }
 
 impl Page {
-    /// Whether whoever asked at a time for what comes after an event has it here.
-    fn serves(&self, asked: Instant, after: u64) -> bool {
+    /// Whether whoever heard of a change at a time, and wants what comes after an event, has it here.
+    fn serves(&self, heard: Instant, after: u64) -> bool {
         let has_all = |list: &Arc<EventList>| self.after <= after && after <= list.next_after;
-        self.begun >= asked && self.list.as_ref().is_none_or(has_all)
+        self.begun >= heard && self.list.as_ref().is_none_or(has_all)
     }
 }
 
 impl Head {
-    /// Events on all topics after one, from a page that was asked for now or later; none if the reader has to look by itself,
+    /// Events on all topics after one, from a page that was asked for at that time or later; none if the reader has to look by itself,
     /// since events are missing there.
-    pub(super) async fn page(&self, pool: &Pool, after: u64) -> Result<Option<Arc<EventList>>, Unread> {
-        let asked = Instant::now();
+    pub(super) async fn page(&self, pool: &Pool, after: u64, heard: Instant) -> Result<Option<Arc<EventList>>, Unread> {
         let mut newest = self.0.lock().await;
-        if let Some(page) = newest.as_ref().filter(|page| page.serves(asked, after)) {
+        if let Some(page) = newest.as_ref().filter(|page| page.serves(heard, after)) {
             return page.list.clone().map(Some).ok_or(Unread);
         }
         let begun = Instant::now();

@@ -28,7 +28,8 @@ pub(crate) trait Pages: Send + 'static {
     const GATHER: Duration;
 
     /// Reads the next page, and makes events of it. Pages are bounded, so that what has come is sent before the next is read.
-    fn look(&mut self, events: &mut Events) -> impl Future<Output = Result<Then, Unread>> + Send;
+    /// What was read after `heard` is new enough: a later change wakes the reader again.
+    fn look(&mut self, heard: Instant, events: &mut Events) -> impl Future<Output = Result<Then, Unread>> + Send;
 }
 
 /// Events that wait to be sent.
@@ -99,11 +100,9 @@ impl<P: Pages> Running<P> {
             if self.then == Then::End || closing.is_cancelled() || Instant::now() >= self.until {
                 return None;
             }
-            if self.then == Then::Rest {
-                self.rest().await;
-            }
+            let heard = if self.then == Then::Rest { self.rest().await } else { Instant::now() };
             self.looked = Instant::now();
-            match self.reader.pages.look(&mut self.events).await {
+            match self.reader.pages.look(heard, &mut self.events).await {
                 Ok(then) => (self.then, failures) = (then, 0),
                 Err(Unread) if failures < RETRIES => {
                     (self.then, failures) = (Then::More, failures + 1);
@@ -114,11 +113,14 @@ impl<P: Pages> Running<P> {
         }
     }
 
-    /// Waits for a change, and a little for what happens with it.
-    async fn rest(&mut self) {
+    /// Waits for a change, and a little for what happens with it. When it was heard of.
+    async fn rest(&mut self) -> Instant {
         let Reader { state, watch, .. } = &mut self.reader;
-        if state.waiters.has_changed(watch, Instant::now() + LOOK_EVERY).await && !P::GATHER.is_zero() {
+        let changed = state.waiters.has_changed(watch, Instant::now() + LOOK_EVERY).await;
+        let heard = Instant::now();
+        if changed && !P::GATHER.is_zero() {
             state.closing().run_until_cancelled(sleep_until(self.looked + P::GATHER)).await;
         }
+        heard
     }
 }
