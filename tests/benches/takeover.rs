@@ -77,6 +77,8 @@ impl World {
         let body = json!({ "model": "small", "stream": true, "messages": [{ "role": "user", "content": "go" }] });
         let url = format!("{}/v1/chat/completions", self.fleet.coordinators[0].url());
         let request = self.client.post(url).bearer_auth(&self.key).json(&body);
+        // The usual deadline is over before a killed agent's lease is.
+        let request = request.header("x-titan-deadline-ms", 300_000);
         let asking = request.header("x-titan-first-token-ms", u64::try_from(silence.as_millis()).unwrap()).send();
         let asking = tokio::spawn(async move {
             let mut reply = asking.await.unwrap();
