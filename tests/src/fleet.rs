@@ -14,7 +14,7 @@ use titan_api::{
 
 use crate::{
     agent::{Agent, AgentOptions},
-    coordinator::{Coordinator, CoordinatorOptions, client},
+    coordinator::{Coordinator, CoordinatorOptions},
     namespace::Namespace,
     proxy::Proxy,
     redis::RedisServer,

@@ -68,14 +68,14 @@ fn backends(page: &mut Page, statuses: &[Status]) {
     if statuses.is_empty() {
         return;
     }
-    page.gauge("titan_agent_backend_state", "Backends that this agent has started, by state: 1 for the one it is in.");
+    page.family("titan_agent_backend_state", Gauge, "Backends that this agent has started, by state: 1 for its own.");
     for status in statuses {
         for state in Phase::ALL {
             let is_in = u8::from(state == status.state);
             page.sample(&[("backend", &status.kind), ("state", state.word())], is_in);
         }
     }
-    page.counter("titan_agent_backend_restarts_total", "How often each of them was started again.");
+    page.family("titan_agent_backend_restarts_total", Counter, "How often each of them was started again.");
     for status in statuses {
         page.sample(&[("backend", &status.kind)], status.restarts);
     }

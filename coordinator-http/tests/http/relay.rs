@@ -397,14 +397,18 @@ async fn an_upload_of_a_cancelled_attempt_is_closed_early() {
 async fn an_upload_that_brings_nothing_is_closed_once_its_lease_is_gone() {
     let world = World::with(&["--heartbeat-interval", "1s", "--heartbeat-timeout", "3s", "--lease-ttl", "4s"]).await;
     let mut agent = serving(&world, "box", &["llama"]).await;
-    let asking = tokio::spawn(send_to(&world, request("POST", ADMIN, CHAT, Some(ask(true)))));
-    let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
     // A box without power sends neither bytes nor the end of its connection.
     let silent = futures_util::stream::pending::<Result<String, std::convert::Infallible>>();
-    let uploading =
-        tokio::time::timeout(Duration::from_secs(30), world.send(upload(&agent, &lease, Body::from_stream(silent))));
-    asking.abort();
-    let reply = uploading.await.unwrap();
+    let playing = async {
+        let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
+        world.send(upload(&agent, &lease, Body::from_stream(silent))).await
+    };
+    let asking = world.post(ADMIN, CHAT, ask(true));
+    let reply = tokio::select! {
+        reply = playing => reply,
+        answer = asking => panic!("{}", answer.body),
+        () = sleep(Duration::from_secs(60)) => panic!("the upload is held"),
+    };
     assert!(reply.body.contains("/problems/stale-attempt"), "{}", reply.body);
 }
 

@@ -50,7 +50,13 @@ async fn work(world: &World, agent: &Box_) {
         let a::ClaimOutcome::Claimed(claimed) = call.run(&world.pool()).await.unwrap() else { panic!("turned away") };
         for lease in &claimed.leases {
             world.report(agent, lease, text("x".repeat(70_000))).await;
-            world.report(agent, lease, Happening::Completed { result: Some(serde_json::json!(1)), message: None, usage: None }).await;
+            world
+                .report(
+                    agent,
+                    lease,
+                    Happening::Completed { result: Some(serde_json::json!(1)), message: None, usage: None },
+                )
+                .await;
         }
         if claimed.leases.is_empty() {
             return;

@@ -72,7 +72,9 @@ impl Fleet {
         }
         for agent in &self.living {
             for lease in self.world.claim(agent, 4).await {
-                self.world.report(agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
+                self.world
+                    .report(agent, &lease, Happening::Completed { result: None, message: None, usage: None })
+                    .await;
             }
         }
         assert_eq!(self.world.state(&self.lost).await, JobState::Completed);

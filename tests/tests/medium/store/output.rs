@@ -241,8 +241,10 @@ async fn after_a_gap_nothing_more_of_the_lease_is_taken_from_the_same_batch() {
     let (agent, lease) = running(&world).await;
     let held = super::world::held(&lease);
     let report = |event| titan_api::work::Report::new(held.clone(), event);
-    let reports =
-        [report(text(100, Stream::Stdout, "late")), report(Happening::Completed { result: None, message: None, usage: None })];
+    let reports = [
+        report(text(100, Stream::Stdout, "late")),
+        report(Happening::Completed { result: None, message: None, usage: None }),
+    ];
     let call = titan_lua::agents::ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
     let outcome = call.run(&world.pool()).await.unwrap();
     let titan_lua::agents::ReportOutcome::Reported(reported) = outcome else { panic!("{outcome:?}") };
