@@ -325,11 +325,14 @@ async fn an_upload_that_is_refused_or_lost_is_made_good_by_reports() {
         assert_eq!(answer.matches("\"content\"").count(), 20, "{how:?}");
     }
     coordinator.with(|s| s.uploads = false);
-    for _ in 0..2 {
+    // A refusal that comes before the body was read may be lost with the connection: then the next upload learns of it.
+    let mut uploads = Vec::new();
+    for _ in 0..6 {
         let attempt = outcome(&coordinator, &backend, true, Manner::words(20)).await;
         assert_eq!((text(&attempt).matches("\"content\"").count(), attempt.started), (20, true));
+        uploads.push(coordinator.with(|s| s.calls_of("stream").len()));
     }
-    assert_eq!(coordinator.with(|s| s.calls_of("stream").len()), 5, "it is not tried again soon");
+    assert_eq!(uploads[4], uploads[5], "it is not tried again soon: {uploads:?}");
 }
 
 #[tokio::test]

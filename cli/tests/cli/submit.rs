@@ -163,7 +163,7 @@ fn ctrl_c_and_sigterm_cancel_the_job_if_that_was_asked_for() {
         kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
         let (code, out, err) = ran(child.wait_with_output().unwrap());
         assert_eq!((code, out.as_str()), (130, "ended"), "what it still writes is shown: {err}");
-        assert!(err.contains("cancelling job job-a") && err.contains("job job-a cancelled"), "{err}");
+        assert!(err.contains("cancelling job job-a") && err.contains("job job-a was cancelled"), "{err}");
         assert!(cancelled.load(Ordering::Relaxed));
     }
 }
@@ -202,7 +202,7 @@ fn jobs_are_waited_for_one_after_the_other_and_the_first_bad_end_counts() {
     assert_eq!(code, 3);
     assert_eq!(
         err,
-        "job job-a completed on box-1 with exit code 0\njob job-c cancelled on box-1\n\
+        "job job-a completed on box-1 with exit code 0\njob job-c was cancelled on box-1\n\
          error: job job-b failed on box-1 with exit code 3 in attempt 2\n"
     );
 }

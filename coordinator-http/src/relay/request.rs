@@ -41,7 +41,10 @@ const LAST_CANCEL: Duration = Duration::from_secs(1);
 pub(crate) struct Relayed {
     pub(crate) following: Following,
     guard: Guard,
+    /// How long it waits for an agent, and until when that is.
+    within: Duration,
     deadline: Instant,
+    had_begun: bool,
     closing: CancellationToken,
     /// Until when this copy goes on, once it is to stop.
     stops_at: Option<Instant>,
@@ -107,8 +110,16 @@ impl Relayed {
         if job.state == JobState::Pending {
             tell_place(state, pool, &job.id).await?;
         }
-        let deadline = asked + Duration::from_millis(what.deadline_ms);
-        Ok(Self { following, guard, deadline, closing: state.closing(), stops_at: None })
+        let within = Duration::from_millis(what.deadline_ms);
+        Ok(Self {
+            following,
+            guard,
+            within,
+            deadline: asked + within,
+            had_begun: false,
+            closing: state.closing(),
+            stops_at: None,
+        })
     }
 
     /// Its id.
@@ -139,8 +150,18 @@ impl Relayed {
         }
     }
 
-    /// What there is next, waited for until a time, or until this copy has to stop.
+    /// What there is next, waited for until a time, or until this copy has to stop. One that an agent had begun, and that
+    /// waits for another one now, has all of its time again for that.
     pub(crate) async fn next(&mut self, until: Instant) -> Result<Step, StoreError> {
+        let step = self.step(until).await;
+        if self.had_begun && !self.has_begun() {
+            self.deadline = Instant::now() + self.within;
+        }
+        self.had_begun = self.has_begun();
+        step
+    }
+
+    async fn step(&mut self, until: Instant) -> Result<Step, StoreError> {
         let closing = self.closing.clone();
         tokio::select! {
             biased;

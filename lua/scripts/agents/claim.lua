@@ -69,21 +69,21 @@ end
 agent:put(a, 'claim', number)
 measure.take(a, ARGV[6])
 
--- The agent's queue, oldest first.
+-- The agent's queue, oldest first. A ticket's request is not in it: that begins when a client brings it.
 local function bound()
   local entries = {}
   for job_id in pairs(agent.tally(a).bound) do
-    entries[#entries + 1] = { id = job_id, order = agent.entry(a, job_id).order }
+    local entry = agent.entry(a, job_id)
+    entries[#entries + 1] = entry and { id = job_id, order = entry.order }
   end
   table.sort(entries, job.goes_before)
   local jobs = {}
   for _, entry in ipairs(entries) do
     local j = job:load(entry.id)
-    -- A ticket's begins when a client brings it.
-    if not j then
-      agent.release(a, entry.id)
-    elseif not j.ticket then
+    if j then
       jobs[#jobs + 1] = j
+    else
+      agent.release(a, entry.id)
     end
   end
   return jobs

@@ -130,7 +130,7 @@ local mismatched = {}
 -- Whether a report has no receipt, or one that such a report may have: of a request that came with a ticket, for the model
 -- that was asked for. Whoever calls has checked who signed it.
 local function is_receipted(j, event, receipt, model)
-  return event ~= 'completed' or receipt == '' or (j.ticket ~= nil and j.model == model)
+  return j.kind == 'process' or event ~= 'completed' or receipt == '' or (j.ticket ~= nil and j.model == model)
 end
 
 -- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.

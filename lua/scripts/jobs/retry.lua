@@ -37,7 +37,7 @@ local depends_on = dependencies.of(j)
 redis.call('ZREM', key('ended'), j.id)
 redis.call('ZREM', key('outputs'), j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
-  'probe', 'not_after' }) do
+  'probe', 'not_after', 'within' }) do
   job:put(j, field, nil)
 end
 if j.attempt > 0 then

@@ -40,7 +40,7 @@ local function read(at)
     prio = tonumber(ARGV[at + 8]), max = tonumber(ARGV[at + 9]), attempt = 0, free = 0, created = pool.now, out = 0,
     title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1],
     exclusive = options and options.exclusive, is_new = true, not_after = options and options.within and pool.now + options.within,
-    keeps = options and options.keeps, session = options and options.session,
+    within = options and options.within, keeps = options and options.keeps, session = options and options.session,
     avoid = options and options.avoid,
   }, options
 end

@@ -6,7 +6,7 @@ function job.unpack(id, packed)
     free, lease, lease_until, bound_until, started, ended, exit, signal, reason, message, done, out, frame,
     cancelling, devices, avoid, refused, owner, exclusive, holds, waits, backoff, labels, grace, not_before, needs,
     on_failure, dependents, idem, suspects, probe, not_after, keeps, usage, session, ticket, receipt, wrote,
-    marked, marked_at = cmsgpack.unpack(packed)
+    marked, marked_at, within = cmsgpack.unpack(packed)
   return {
     id = id, state = state, class = class, kind = kind, model = model, gpus = gpus, vram = vram, ram = ram,
     cpus = cpus, prio = prio, order = order, max = max, created = created, title = title, score = score,
@@ -18,6 +18,7 @@ function job.unpack(id, packed)
     on_failure = on_failure, dependents = dependents, idem = idem,
     suspects = suspects, probe = probe, not_after = not_after, keeps = keeps, usage = usage, session = session,
     ticket = ticket, receipt = receipt, wrote = wrote, marked = marked, marked_at = marked_at,
+    within = within,
   }
 end
 
@@ -32,7 +33,7 @@ function job.pack(j)
     j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive,
     j.holds, j.waits, j.backoff, j.labels, j.grace, j.not_before, j.needs, j.on_failure, j.dependents, j.idem,
     j.suspects, j.probe, j.not_after, j.keeps, j.usage, j.session, j.ticket, j.receipt,
-    j.wrote, j.marked, j.marked_at
+    j.wrote, j.marked, j.marked_at, j.within
   )
 end
 

@@ -85,7 +85,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_model_rests_and_is_tried_once;
     "a request begins that nobody waits for": "pool.now >= j.not_after)" => "false)",
         scenes::nobody_begins_what_nobody_waits_for;
-    "a claim hands a ticket out": "if not j.ticket then" => "if true then",
+    "a claim hands a ticket out": " and not entry.ticket or nil" => " or nil",
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket is good twice": "if j.state ~= 'scheduled' and not came_late then" => "if false then",
         scenes::a_ticket_is_used_once_by_its_own_agent;
@@ -105,7 +105,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_receipt_is_for_a_ticket_and_its_model;
     "a receipt may come with any request": "(j.ticket ~= nil and j.model == model)" => "j.model == model",
         scenes::a_receipt_is_for_a_ticket_and_its_model;
-    "a receipt is not kept": "job:put(j, 'receipt', receipt ~= '' and receipt or nil)" => "",
+    "a receipt is not kept": "job:put(j, j.kind == 'process' and 'message' or 'receipt', said ~= '' and said or nil)" => "",
         scenes::a_receipt_is_for_a_ticket_and_its_model;
     "a model is loaded where there is no room": "return sum >= served.vram and all or nil" => "return all",
         scenes::memory_for_a_model_is_kept_once;
@@ -113,7 +113,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::memory_for_a_model_is_kept_once;
     "an alias has places of its own": "return model and model.of or name" => "return name",
         scenes::an_alias_has_no_places_of_its_own;
-    "prompts and answers are kept": "  ending.drop_output(j)\n  redis.call('DEL', key('prompt', j.id))" => "",
+    "prompts and answers are kept": "  ending.forget_output(j)\n  redis.call('DEL', key('prompt', j.id))" => "",
         scenes::what_was_asked_is_forgotten;
     "an agent without processes is not probed": "return j, devices, request_to(model)" => "return nil",
         trials::a_model_is_asked_for_a_word;
