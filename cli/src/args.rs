@@ -74,7 +74,7 @@ pub enum Command {
     /// Run a coordinator, or make what one needs.
     Coordinator(titan_coordinator::Command),
     /// Run an agent: take jobs from a coordinator and run them on this machine.
-    Agent(titan_agent::Command),
+    Agent(Box<titan_agent::Command>),
     /// Print a script that completes commands in a shell.
     Completion(completion::Options),
     /// Write the manual pages, or the reference of docs/cli.md.

@@ -77,7 +77,7 @@ fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
             // The agent starts itself again to watch over each attempt, by the same way as it was started.
             let this = std::env::current_exe().context("the path of this program is unknown")?;
             let json = cli.global.output.is_json();
-            Ok(titan_agent::execute(command, vec![this.into_os_string(), "agent".into()], json)?)
+            Ok(titan_agent::execute(*command, vec![this.into_os_string(), "agent".into()], json)?)
         }
         Command::Login(options) => block_on(login::run(options, cli.global)),
         Command::Keys(command) => block_on(keys::run(Session::open(&cli.global)?, command)),

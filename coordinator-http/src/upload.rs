@@ -134,13 +134,12 @@ impl Uploading {
                 self.accepted = ends;
                 Ok(())
             }
-            // Somebody else writes this output: what waits here would go to the wrong place of it.
-            AppendOutcome::Appended(_) => Err(ApiError::StaleAttempt),
             AppendOutcome::TooLong => {
                 self.end_as_too_long().await?;
                 Err(ApiError::StaleAttempt)
             }
-            AppendOutcome::Gap(_) | AppendOutcome::Stale => Err(ApiError::StaleAttempt),
+            // If somebody else writes this output, what waits here would go to the wrong place of it.
+            AppendOutcome::Appended(_) | AppendOutcome::Gap(_) | AppendOutcome::Stale => Err(ApiError::StaleAttempt),
         }
     }
 

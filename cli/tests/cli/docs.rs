@@ -112,7 +112,7 @@ fn listed_after(begins: &str) -> BTreeSet<&'static str> {
 #[test]
 fn the_description_of_the_interface_lists_every_scope_and_every_reason() {
     let scopes = listed_after("Scopes are");
-    assert_eq!(Scope::ALL.into_iter().map(Scope::as_str).filter(|word| !scopes.contains(word)).next(), None);
+    assert_eq!(Scope::ALL.into_iter().map(Scope::as_str).find(|word| !scopes.contains(word)), None);
     let reasons = listed_after("each with its `reason`:");
     assert_eq!(Reason::ALL.into_iter().map(Reason::as_str).collect::<BTreeSet<_>>(), reasons);
 }

@@ -15,7 +15,7 @@ pub struct LlamaCppArgs {
     #[arg(id = "enable_llamacpp", long = "enable-llamacpp", env = "TITAN_ENABLE_LLAMACPP", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub enable: Option<bool>,
 
-    /// The model that llama.cpp serves: a file (GGUF), or USER/REPOSITORY[:QUANT] at Hugging Face. It has no default.
+    /// The model that llama.cpp serves: a file (GGUF), or USER/REPOSITORY or USER/REPOSITORY:QUANT at Hugging Face. It has no default.
     #[arg(id = "llamacpp_model", long = "llamacpp-model", env = "TITAN_LLAMACPP_MODEL", value_name = "MODEL")]
     pub model: Option<String>,
 

@@ -40,7 +40,8 @@ async fn a_trial_decides_though_the_agent_has_failed_the_request_before() {
     }
     world.bound(&SubmitJob { max_attempts: 2, ..request("llama") }).await;
     world.end_one(&agent, failed(Reason::Stalled)).await;
-    let until = |agent: titan_api::agents::Agent| agent.speeds[0].cool_down_until.map(|at| at.as_ms());
+    let until =
+        |agent: titan_api::agents::Agent| agent.speeds[0].cool_down_until.map(titan_api::time::Timestamp::as_ms);
     let rests_until = until(world.agent(&agent).await).unwrap();
     world.pass_ms(rests_until - world.now_ms.get() + 1);
     world.sweep().await;
