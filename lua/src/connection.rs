@@ -14,14 +14,14 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig},
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     cluster_async::ClusterConnection,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use tokio::sync::OnceCell;
 
-use self::replicated::Replicated;
+use self::{replicated::Replicated, sentinel::Sentinels};
 pub(crate) use self::{
     replicated::Work,
     target::{Place, Target},
@@ -64,6 +64,9 @@ pub(crate) struct Told {
 /// A connection until it is replaced by another.
 struct Link {
     node: OnceCell<ConnectionManager>,
+    /// Behind sentinels. It does not connect again by itself: whoever stands at that address then may be no master any more,
+    /// and one that was killed and is back takes itself for one until the sentinels tell it.
+    master: OnceCell<MultiplexedConnection>,
     cluster: OnceCell<ClusterConnection>,
     timeouts: AtomicU32,
     born: Instant,
@@ -71,8 +74,8 @@ struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        let (node, cluster) = (OnceCell::new(), OnceCell::new());
-        Self { node, cluster, timeouts: AtomicU32::new(0), born: Instant::now() }
+        let (node, master, cluster) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { node, master, cluster, timeouts: AtomicU32::new(0), born: Instant::now() }
     }
 }
 
@@ -194,10 +197,7 @@ impl Link {
                 cmd.query_async(&mut connection.clone()).await
             }
             Place::Sentinel(sentinels) => {
-                let connect = Box::pin(self.node.get_or_try_init(|| async {
-                    let master = sentinels.master(target.connect_timeout()).await?;
-                    manager(target, &Client::open(master)?)
-                }));
+                let connect = Box::pin(self.master.get_or_try_init(|| to_master(target, sentinels)));
                 cmd.query_async(&mut in_time(target, connect).await?.clone()).await
             }
             Place::Cluster(nodes) => cmd.query_async(&mut self.cluster(target, nodes).await?).await,
@@ -234,6 +234,14 @@ fn manager(target: &Target, client: &Client) -> Result<ConnectionManager, RedisE
         .set_connection_timeout(Some(target.connect_timeout()))
         .set_response_timeout(Some(target.response_timeout()));
     ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
+async fn to_master(target: &Target, sentinels: &Sentinels) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(target.connect_timeout()))
+        .set_response_timeout(Some(target.response_timeout()));
+    let master = sentinels.master(target.connect_timeout()).await?;
+    Client::open(master)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
 async fn cluster(target: &Target, nodes: &[String]) -> Result<ClusterConnection, RedisError> {

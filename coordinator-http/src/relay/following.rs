@@ -71,6 +71,14 @@ pub(crate) struct Ending {
     pub(crate) reason: Option<Reason>,
     pub(crate) exit_code: Option<i32>,
     pub(crate) usage: Option<Usage>,
+    /// What follows here cannot be read any more, but the job has not ended.
+    pub(crate) runs_on: bool,
+}
+
+impl Ending {
+    fn of(state: JobState, reason: Option<Reason>) -> Self {
+        Self { state, reason, exit_code: None, usage: None, runs_on: false }
+    }
 }
 
 impl Following {
@@ -164,7 +172,7 @@ impl Following {
         let attempt = (self.attempt > 0).then_some(self.attempt);
         let read = ReadOutput { job: &self.job, attempt, offset: self.offset, since: None, follow: true };
         let Some(slice) = read.run(&self.pool).await? else {
-            return Ok(Step::Ended(Ending { state: JobState::Cancelled, reason: None, exit_code: None, usage: None }));
+            return Ok(Step::Ended(Ending::of(JobState::Cancelled, None)));
         };
         self.note(&slice);
         // What is behind a gap is of no use to anybody.
@@ -173,8 +181,8 @@ impl Following {
         let is_lost = slice.skipped_bytes > 0 || is_forgotten;
         let has_gap = is_lost || (attempt.is_some_and(|n| n != slice.attempt) && self.offset > 0);
         if has_gap {
-            let reason = Some(Reason::BackendFailed);
-            return Ok(Step::Ended(Ending { state: JobState::Failed, reason, exit_code: None, usage: None }));
+            let ending = Ending::of(JobState::Failed, Some(Reason::BackendFailed));
+            return Ok(Step::Ended(Ending { runs_on: !slice.complete, ..ending }));
         }
         self.attempt = slice.attempt;
         let bytes = joined(&slice);
@@ -184,13 +192,8 @@ impl Following {
         }
         if slice.complete {
             let about = slice.about;
-            let Slice { state, .. } = slice;
-            return Ok(Step::Ended(Ending {
-                state,
-                reason: about.reason,
-                exit_code: about.exit_code,
-                usage: about.usage,
-            }));
+            let ending = Ending::of(slice.state, about.reason);
+            return Ok(Step::Ended(Ending { exit_code: about.exit_code, usage: about.usage, ..ending }));
         }
         Ok(Step::Nothing)
     }

@@ -136,7 +136,7 @@ impl Relayed {
             match self.next(deadline.min(until)).await? {
                 Step::Bytes(bytes) => return Ok(First::Bytes(bytes)),
                 Step::Ended(ending) => {
-                    self.guard.is_armed = false;
+                    self.is_over(&ending);
                     return Ok(First::Ended(ending));
                 }
                 Step::Nothing => self.keep_deadline()?,
@@ -190,9 +190,9 @@ impl Relayed {
         ApiError::Overloaded("this copy of the coordinator stops; ask again".to_owned())
     }
 
-    /// Nobody has to cancel it: it is over.
-    pub(crate) fn is_over(&mut self) {
-        self.guard.is_armed = false;
+    /// Nobody has to cancel it: it is over, unless it runs on for nobody.
+    pub(crate) fn is_over(&mut self, ending: &Ending) {
+        self.guard.is_armed &= ending.runs_on;
     }
 
     /// All of the answer has come. Clients leave now, and the agent has yet to say how it ended and what it took.

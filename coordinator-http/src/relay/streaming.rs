@@ -81,7 +81,7 @@ impl Streaming {
                     }
                 }
                 Ok(Step::Ended(ending)) => {
-                    self.relayed.is_over();
+                    self.relayed.is_over(&ending);
                     if let Some(last) = self.end(&ending).await {
                         return Some(last);
                     }

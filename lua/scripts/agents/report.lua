@@ -7,8 +7,8 @@
   ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
   ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
                     "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none); of a process a message and "",
-                    of a request the receipt and the model that it names, or twice ""
+                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, ""
+                    "receipted": the same with a receipt: result, usage, the receipt, and the model that it names
                     "started", "cancelled", "released": four times ""
 
   Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
@@ -79,14 +79,14 @@ local function closing(handler)
   end
 end
 
-events.completed = closing(function(j, result, usage, said)
+-- The attempt ended well.
+local function complete(j, result, usage)
   if j.suspects or a.trouble_packed then
     breaker.completed(j, a)
   end
   if j.kind ~= 'process' then
     answered(j, usage)
   end
-  job:put(j, j.kind == 'process' and 'message' or 'receipt', said ~= '' and said or nil)
   agent.release(a, j.id)
   job:put(j, 'lease_until', nil)
   job:put(j, 'exit', 0)
@@ -94,6 +94,16 @@ events.completed = closing(function(j, result, usage, said)
     redis.call('SET', key('result', j.id), result)
   end
   ending.finish(j, 'completed')
+end
+
+events.completed = closing(function(j, result, usage, message)
+  job:put(j, 'message', message ~= '' and message or nil)
+  complete(j, result, usage)
+end)
+
+events.receipted = closing(function(j, result, usage, receipt)
+  job:put(j, 'receipt', receipt)
+  complete(j, result, usage)
 end)
 
 events.failed = closing(function(j, reason, exit, signal, message)
@@ -129,8 +139,8 @@ local mismatched = {}
 
 -- Whether a report has no receipt, or one that such a report may have: of a request that came with a ticket, for the model
 -- that was asked for. Whoever calls has checked who signed it.
-local function is_receipted(j, event, receipt, model)
-  return j.kind == 'process' or event ~= 'completed' or receipt == '' or (j.ticket ~= nil and j.model == model)
+local function may_have_ended_so(j, event, model)
+  return event ~= 'receipted' or (j.ticket ~= nil and j.model == model)
 end
 
 -- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.
@@ -142,7 +152,7 @@ local function answer(at)
   elseif mismatched[lease] then
     return mismatched[lease]
   elseif attempt.is_current(a, job_id, number, lease) then
-    if not is_receipted(j, ARGV[at + 3], ARGV[at + 6], ARGV[at + 7]) then
+    if not may_have_ended_so(j, ARGV[at + 3], ARGV[at + 7]) then
       return 'invalid'
     end
     local told = events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])

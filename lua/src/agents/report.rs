@@ -127,11 +127,14 @@ fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
     Some(match &report.event {
         Happening::Started {} => ("started", none()),
         Happening::Completed { result, message, usage } => {
-            let [said, of] = match &report.receipt {
-                Some(receipt) => receipt_texts(receipt)?,
-                None => [text_of(message.as_ref()), Vec::new()],
-            };
-            ("completed", [result_text(result.as_ref())?, usage_text(usage.as_ref())?, said, of])
+            let [result, usage] = [result_text(result.as_ref())?, usage_text(usage.as_ref())?];
+            match &report.receipt {
+                Some(receipt) => {
+                    let [receipt, model] = receipt_texts(receipt)?;
+                    ("receipted", [result, usage, receipt, model])
+                }
+                None => ("completed", [result, usage, text_of(message.as_ref()), Vec::new()]),
+            }
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),

@@ -105,7 +105,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_receipt_is_for_a_ticket_and_its_model;
     "a receipt may come with any request": "(j.ticket ~= nil and j.model == model)" => "j.model == model",
         scenes::a_receipt_is_for_a_ticket_and_its_model;
-    "a receipt is not kept": "job:put(j, j.kind == 'process' and 'message' or 'receipt', said ~= '' and said or nil)" => "",
+    "a receipt is not kept": "job:put(j, 'receipt', receipt)" => "",
         scenes::a_receipt_is_for_a_ticket_and_its_model;
     "a model is loaded where there is no room": "return sum >= served.vram and all or nil" => "return all",
         scenes::memory_for_a_model_is_kept_once;
