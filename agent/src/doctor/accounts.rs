@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use nix::unistd::{Gid, Uid, getgrouplist};
+use nix::unistd::{Gid, Uid};
 
 use super::finding::Findings;
 use crate::config::{Config, JobUser};
@@ -59,7 +59,7 @@ fn closed_to(user: &JobUser, path: &Path) -> Option<String> {
 fn groups_of(user: &JobUser) -> Vec<Gid> {
     let own = Gid::from_raw(user.gid);
     let name = std::ffi::CString::new(user.name.as_str());
-    name.ok().and_then(|name| getgrouplist(&name, own).ok()).unwrap_or_else(|| vec![own])
+    name.ok().and_then(|name| nix::unistd::getgrouplist(&name, own).ok()).unwrap_or_else(|| vec![own])
 }
 
 #[cfg(target_os = "macos")]
