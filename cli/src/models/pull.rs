@@ -53,7 +53,7 @@ pub struct Options {
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
     let wish = PullModel { model: options.model, agent_id: options.agent };
-    let doing = format!("have {} pull {}", wish.agent_id, clean(&wish.model));
+    let doing = format!("have agent {} pull {}", wish.agent_id, clean(&wish.model));
     let call = Call::new(options.idempotency_key, doing, None)?;
     let send = async |key: &str| session.client.pull_model(&wish, key).await;
     let pulling = once::until_answered(session, &call, send).await?;

@@ -14,7 +14,7 @@ use crate::{
     authorization::{Operation, operations},
     losing::Losing,
     pulls::pulling,
-    relay::{serving, upload},
+    relay::{serving, uploads::upload},
     tickets::{reachable, wish},
     world::{ADMIN, Reply, World, job, request, send, settings},
 };
