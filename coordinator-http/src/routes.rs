@@ -8,8 +8,11 @@ mod join_tokens;
 mod keys;
 mod meta;
 mod models;
+mod output;
 mod page;
 mod pool;
+mod tickets;
+mod usage;
 
 pub(crate) use self::{agents::get_agent, events::read::page as events_page, jobs::no_such_job};
 
@@ -56,7 +59,7 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(join_tokens::delete::handler))
         .routes(compressed(long(routes!(jobs::submit::handler, jobs::list::handler))))
         .routes(routes!(jobs::get::handler))
-        .routes(compressed(routes!(jobs::output::handler)))
+        .routes(compressed(routes!(output::read::handler)))
         .routes(routes!(jobs::cancel::handler))
         .routes(routes!(jobs::retry::handler))
         .routes(limited(routes!(jobs::batch::handler), limits::BATCH_BODY_BYTES))
@@ -70,19 +73,19 @@ pub(crate) fn table() -> (Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(report(routes!(agents::heartbeat::handler)))
         .routes(long(routes!(agents::claim::handler)))
         .routes(report(routes!(agents::report::handler)))
-        .routes(routes!(agents::use_ticket::handler))
-        .routes(routes!(jobs::stream::handler))
+        .routes(routes!(tickets::r#use::handler))
+        .routes(routes!(output::append::handler))
         .routes(prompt(routes!(inference::chat_completions::handler)))
         .routes(prompt(routes!(inference::completions::handler)))
         .routes(prompt(routes!(inference::embeddings::handler)))
         .routes(prompt(routes!(inference::responses::handler)))
+        .routes(routes!(inference::list_models::handler))
+        .routes(routes!(inference::get_model::handler))
         .routes(routes!(models::list::handler))
-        .routes(routes!(models::get::handler))
-        .routes(routes!(models::fleet::handler))
         .routes(routes!(models::aliases::get, models::aliases::set))
         .routes(routes!(models::pull::handler))
-        .routes(limited(routes!(inference::request::handler), limits::LONG_BODY_BYTES))
-        .routes(routes!(inference::usage::handler))
+        .routes(limited(routes!(tickets::issue::handler), limits::LONG_BODY_BYTES))
+        .routes(routes!(usage::read::handler))
         .routes(compressed(routes!(meta::openapi::handler)))
         .routes(compressed(routes!(meta::metrics::handler)))
         .routes(compressed(routes!(meta::docs::page)))

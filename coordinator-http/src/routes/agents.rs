@@ -10,7 +10,6 @@ pub(super) mod register;
 pub(super) mod remove;
 pub(super) mod report;
 pub(super) mod resume;
-pub(super) mod use_ticket;
 
 use titan_api::{agents::Agent, ids::AgentId};
 use titan_lua::{

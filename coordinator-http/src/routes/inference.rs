@@ -1,11 +1,11 @@
-//! Requests to models in OpenAI's words, and the way around the relay.
+//! What speaks OpenAI's words, under `/v1`: requests to models, and which models there are.
 
 pub(super) mod chat_completions;
 pub(super) mod completions;
 pub(super) mod embeddings;
-pub(super) mod request;
+pub(super) mod get_model;
+pub(super) mod list_models;
 pub(super) mod responses;
-pub(super) mod usage;
 
 use utoipa::IntoParams;
 

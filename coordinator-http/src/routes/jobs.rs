@@ -4,9 +4,7 @@ pub(super) mod batch;
 pub(super) mod cancel;
 pub(super) mod get;
 pub(super) mod list;
-pub(super) mod output;
 pub(super) mod retry;
-pub(super) mod stream;
 pub(super) mod submit;
 
 use titan_api::{
@@ -14,7 +12,6 @@ use titan_api::{
     ids::JobId,
     jobs::{JobKind, SubmitJob},
 };
-use titan_lua::output::About;
 
 use crate::error::ApiError;
 
@@ -28,12 +25,4 @@ fn check_kinds(may_infer: bool, jobs: &[SubmitJob]) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::Forbidden(format!("the API key lacks the scope {}", Scope::Inference.as_str())))
-}
-
-/// What a model answers is shown to who asked, and to nobody else.
-fn check_reader(owner: &str, about: &About) -> Result<(), ApiError> {
-    if about.kind == JobKind::Process || about.owner == owner {
-        return Ok(());
-    }
-    Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()))
 }

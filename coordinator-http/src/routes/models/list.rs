@@ -1,7 +1,7 @@
-//! `GET /v1/models`: the models that agents in service have, as OpenAI's clients expect them.
+//! `GET /api/v1/models`: the models of the fleet, and how many agents have each.
 
 use axum::{Json, extract::State};
-use serde_json::{Value, json};
+use titan_api::inference::FleetModels;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
@@ -9,20 +9,18 @@ use crate::{
     state::AppState,
 };
 
-/// The models that can be asked now.
+/// The models of the fleet, and how many agents have each.
 #[utoipa::path(
     get,
-    path = "/v1/models",
-    operation_id = "list_models",
-    tag = "inference",
+    path = "/api/v1/models",
+    operation_id = "fleet_models",
+    tag = "clients",
     security(("api_key" = ["inference"]), ("admin" = [])),
-    responses((status = 200, description = "A list of models, as OpenAI has it", body = serde_json::Value))
+    responses((status = 200, body = FleetModels))
 )]
 pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: KeyCaller<Inference>,
-) -> Result<Json<Value>, ApiError> {
-    let models = state.fleets.models(&caller.pool).await?;
-    let data: Vec<Value> = models.iter().filter(|model| model.agents > 0).map(super::entry).collect();
-    Ok(Json(json!({ "object": "list", "data": data })))
+) -> Result<Json<FleetModels>, ApiError> {
+    Ok(Json(FleetModels { models: state.fleets.models(&caller.pool).await?.to_vec() }))
 }

@@ -27,7 +27,7 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, ApiError> {
     let models = state.fleets.models(&caller.pool).await?;
     let found = models.iter().find(|model| model.agents > 0 && model.model.name == id);
-    found.map(|model| Json(super::entry(model))).ok_or_else(|| {
+    found.map(|model| Json(super::list_models::entry(model))).ok_or_else(|| {
         ApiError::ModelNotFound(format!(
             "no agent of this pool has a model {id:?}; `GET /v1/models` lists those there are"
         ))

@@ -9,19 +9,22 @@ use http::HeaderMap;
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
+    jobs::JobKind,
     output::{Output, Since},
     time::Timestamp,
 };
-use titan_lua::{output::ReadOutput, watch::Topic};
+use titan_lua::{
+    output::{About, ReadOutput},
+    watch::Topic,
+};
 use utoipa::IntoParams;
 
-use super::{check_reader, no_such_job};
 use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     extract::{ApiPath, ApiQuery},
     output_stream::{self, Place},
-    routes::read_wait,
+    routes::{no_such_job, read_wait},
     sse,
     state::AppState,
     waiters::{Holder, Look},
@@ -104,4 +107,12 @@ async fn look(
     let found = slice.complete || other_attempt || !slice.chunks.is_empty() || slice.skipped_bytes > 0;
     let output = output_stream::shown(slice);
     Ok(if found { Look::Found(output) } else { Look::Nothing(output) })
+}
+
+/// What a model answers is shown to who asked, and to nobody else.
+fn check_reader(owner: &str, about: &About) -> Result<(), ApiError> {
+    if about.kind == JobKind::Process || about.owner == owner {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()))
 }

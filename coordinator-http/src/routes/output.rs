@@ -1,0 +1,4 @@
+//! What jobs write, as agents send it up and clients read it.
+
+pub(super) mod append;
+pub(super) mod read;

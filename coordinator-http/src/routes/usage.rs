@@ -1,0 +1,3 @@
+//! What API keys have had of models.
+
+pub(super) mod read;
