@@ -1,5 +1,9 @@
 //! The program: its subcommands, so that another program can have them too.
 
+mod healthcheck;
+mod keygen;
+mod serve;
+
 use std::{
     fs,
     io::Write,
@@ -8,7 +12,8 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{config::RunArgs, healthcheck, keygen, openapi, serve};
+pub use self::{healthcheck::HealthcheckArgs, keygen::generate_signing_keys};
+use crate::{config::RunArgs, openapi};
 
 /// The coordinator's command line; without a subcommand it serves.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,7 +33,7 @@ pub enum Action {
     /// Serve until SIGTERM or SIGINT (the default)
     Serve(Box<RunArgs>),
     /// Ask a coordinator on this machine whether it is healthy; exit code 0 if it is
-    Healthcheck(healthcheck::HealthcheckArgs),
+    Healthcheck(HealthcheckArgs),
     /// Print openapi.json
     Openapi,
     /// Print fresh signing keys for `SIGNING_KEY`: keep them secret, and give the same ones to every copy
@@ -49,8 +54,8 @@ pub async fn execute(command: Command) -> anyhow::Result<()> {
         Action::Healthcheck(args) => healthcheck::run(&args).await,
         Action::Openapi => print(&openapi::document().to_pretty_json()?),
         Action::Keygen { out } => match out {
-            Some(path) => write_secret(&path, &keygen::generate_signing_keys()?),
-            None => print(&keygen::generate_signing_keys()?),
+            Some(path) => write_secret(&path, &generate_signing_keys()?),
+            None => print(&generate_signing_keys()?),
         },
     }
 }

@@ -1,6 +1,8 @@
 //! What looks at every request before it goes on, and holds nothing of it meanwhile: a middleware that is a function has
 //! room for the whole request twice, and thousands of requests wait at once.
 
+pub(crate) mod strict;
+
 use std::{
     convert::Infallible,
     future::{Ready, ready},

@@ -4,22 +4,18 @@
 //! copies may run beside each other: all that has to be decided atomically is decided in Redis, by `titan_lua`.
 
 mod auth;
-mod batch;
 mod clock;
 mod command;
 mod compress;
 mod config;
 mod cursor;
 mod error;
-mod event_stream;
 mod extract;
 mod fleet;
 mod gate;
-pub mod healthcheck;
 mod idempotency;
 mod ids;
 mod jitter;
-mod keygen;
 mod load;
 mod logging;
 mod metrics;
@@ -27,17 +23,14 @@ mod notes;
 mod observe;
 mod openai;
 mod openapi;
-mod output_stream;
 mod pace;
 mod quotas;
 mod readiness;
 mod relay;
 mod routes;
-mod serve;
 pub mod server;
 mod sse;
 mod state;
-mod strict;
 mod submission;
 mod timer;
 mod trace;
@@ -49,9 +42,8 @@ pub use auth::{
     admin::AdminToken,
     keys::{KeyError, KeyRing},
 };
-pub use command::{Action, Command, execute};
+pub use command::{Action, Command, HealthcheckArgs, execute, generate_signing_keys};
 pub use config::{ConfigError, LogFormat, Parking, QuotaSetting, RunArgs, Settings};
-pub use keygen::generate_signing_keys;
 pub use openapi::document as openapi;
 pub use routes::{metrics_router, router};
 pub use state::AppState;

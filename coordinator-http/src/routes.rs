@@ -31,8 +31,12 @@ use utoipa_axum::{
 };
 
 use crate::{
-    compress, error::ApiError, gate::Through, load::Gateway, observe, openapi, quotas, relay, state::AppState,
-    strict::KnownParameters,
+    compress,
+    error::ApiError,
+    gate::{Through, strict::KnownParameters},
+    load::Gateway,
+    observe, openapi, quotas, relay,
+    state::AppState,
 };
 
 /// Bytes of the body of a join, which is a key and a name: whoever sends it is not known yet.
@@ -188,7 +192,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{config::RunArgs, keygen::generate_signing_keys};
+    use crate::{command::generate_signing_keys, config::RunArgs};
 
     #[derive(Parser)]
     struct Flags {

@@ -1,5 +1,7 @@
-//! What is the same for all streams of server-sent events.
+//! Streams of server-sent events: how they are asked for, and what is the same for all of them.
 
+pub(crate) mod events;
+pub(crate) mod output;
 mod pages;
 
 use http::{HeaderMap, header};

@@ -12,7 +12,6 @@ use crate::{
     auth::{admin::AdminToken, keys::KeyRing, principal::Known},
     clock::Clock,
     config::Settings,
-    event_stream::Heads,
     fleet::Fleets,
     load::Load,
     metrics::Metrics,
@@ -21,6 +20,7 @@ use crate::{
     readiness::Checked,
     relay::live::Hub,
     server::BodyBudget,
+    sse::events::Heads,
     timer::Alarm,
     waiters::Waiters,
 };

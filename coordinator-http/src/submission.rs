@@ -1,6 +1,8 @@
 //! What is the same for one submitted job and for a batch: what the clock forbids, what refusals look like, and the log
 //! lines of decisions.
 
+pub(crate) mod batch;
+
 use titan_api::{
     jobs::{JobState, SubmitJob, SubmittedJob},
     limits,

@@ -21,10 +21,9 @@ use utoipa::IntoParams;
 use crate::{
     auth::callers::{EventsRead, KeyCaller},
     error::ApiError,
-    event_stream,
     extract::ApiQuery,
     routes::read_wait,
-    sse,
+    sse::{self, events},
     state::AppState,
     waiters::{Holder, Look},
 };
@@ -65,8 +64,8 @@ pub(crate) async fn handler(
     let wait = read_wait(&state, query.wait_ms)?;
     let prefix = query.topic.as_ref().map_or("", EventTopic::as_str);
     if sse::is_wanted(&headers) {
-        let after = event_stream::last_event(&headers)?.or(query.after);
-        return event_stream::follow(state, caller, prefix, after).await;
+        let after = events::last_event(&headers)?.or(query.after);
+        return events::follow(state, caller, prefix, after).await;
     }
     let holder = Holder::Key(&caller.owner);
     let place: Place = Mutex::new((query.after, None));
@@ -90,7 +89,7 @@ type Place = Mutex<(Option<u64>, Option<Instant>)>;
 async fn look(pool: &Pool, prefix: &str, place: &Place) -> Result<Look<EventList>, ApiError> {
     let (after, looked) = *place.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(looked) = looked {
-        sleep_until(looked + event_stream::GATHER).await;
+        sleep_until(looked + events::GATHER).await;
     }
     let list = page(pool, prefix, after).await?;
     *place.lock().unwrap_or_else(PoisonError::into_inner) = (Some(list.next_after), Some(Instant::now()));

@@ -7,13 +7,12 @@ use titan_lua::jobs::{NewJob, Submit, Submitted};
 
 use crate::{
     auth::callers::{JobsWrite, KeyCaller},
-    batch::Batch,
     error::ApiError,
     extract::ApiJson,
     idempotency::KeyOfCall,
     ids, notes,
     state::AppState,
-    submission,
+    submission::{self, batch::Batch},
     validate::Validate,
 };
 

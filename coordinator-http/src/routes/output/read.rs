@@ -23,9 +23,11 @@ use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     extract::{ApiPath, ApiQuery},
-    output_stream::{self, Place},
     routes::{no_such_job, read_wait},
-    sse,
+    sse::{
+        self,
+        output::{self, Place},
+    },
     state::AppState,
     waiters::{Holder, Look},
 };
@@ -85,7 +87,7 @@ pub(crate) async fn handler(
         // Who resumes misses what came since it was here, whatever it asked for at first.
         let resumed = Place::from_last_event(&headers)?;
         let (place, since) = resumed.map_or((asked, since), |place| (place, None));
-        return output_stream::follow(state, caller, id, place, since).await;
+        return output::follow(state, caller, id, place, since).await;
     }
     let topic = Topic::Job(id.clone());
     let look = |_| look(&caller, &id, asked, since, !wait.is_zero());
@@ -105,7 +107,7 @@ async fn look(
     check_reader(&caller.owner, &slice.about)?;
     let other_attempt = place.attempt.is_some_and(|attempt| attempt != slice.attempt);
     let found = slice.complete || other_attempt || !slice.chunks.is_empty() || slice.skipped_bytes > 0;
-    let output = output_stream::shown(slice);
+    let output = output::shown(slice);
     Ok(if found { Look::Found(output) } else { Look::Nothing(output) })
 }
 
