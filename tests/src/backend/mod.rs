@@ -4,27 +4,22 @@
 //! It knows nothing of the rest of the harness, so the agent's own tests use this very file.
 
 mod answers;
+pub(crate) mod changing;
 mod manner;
+pub(crate) mod server;
 pub(crate) mod wire;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::Deref,
+    sync::Arc,
     time::Duration,
 };
 
 use serde_json::Value;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::{Instant, timeout_at},
-};
 
+use self::{changing::Changing, server::Server};
 pub use manner::Manner;
-
-/// No wait in a test takes this long unless something is broken.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whose routes it has, beside OpenAI's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,16 +56,14 @@ impl Asked {
 /// A running backend; it stops, and hangs up on everybody, when it is dropped.
 #[derive(Debug)]
 pub struct Backend {
-    url: String,
+    server: Server,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
     shape: Shape,
-    state: Mutex<State>,
-    changed: watch::Sender<()>,
+    now: Changing<State>,
 }
 
 #[derive(Debug)]
@@ -103,8 +96,6 @@ impl Backend {
 
     /// The same with somebody's own routes, too.
     pub async fn like(shape: Shape) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = State {
             models: vec!["small".to_owned()],
             loaded: vec!["small".to_owned()],
@@ -118,15 +109,18 @@ impl Backend {
             once: false,
             broken: 0,
         };
-        let shared = Arc::new(Shared { shape, state: Mutex::new(state), changed: watch::Sender::new(()) });
-        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Self { url, shared, server }
+        let shared = Arc::new(Shared { shape, now: Changing::new(state) });
+        let server = Server::start({
+            let shared = Arc::clone(&shared);
+            move |stream| answers::converse(stream, Arc::clone(&shared))
+        });
+        Self { server: server.await, shared }
     }
 
     /// Its URL, without a path.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.server.url()
     }
 
     /// From now on it serves these models, all of them loaded.
@@ -153,7 +147,7 @@ impl Backend {
     /// Waits until that many connections have broken in the face of a second request.
     pub async fn until_broken(&self, connections: usize) {
         let so_many = |state: &State| (state.broken >= connections).then_some(());
-        self.until(&format!("{connections} connections have broken"), so_many).await;
+        self.shared.until(&format!("{connections} connections have broken"), so_many).await;
     }
 
     /// Answers the next request that has no manner yet like this.
@@ -187,24 +181,13 @@ impl Backend {
     /// Waits until that many requests have come, and gives the latest of them.
     pub async fn until_asked(&self, requests: usize) -> Asked {
         let nth = |state: &State| requests.checked_sub(1).and_then(|nth| state.asked.get(nth).cloned());
-        self.until(&format!("{requests} requests have come"), nth).await
+        self.shared.until(&format!("{requests} requests have come"), nth).await
     }
 
     /// Waits until that many callers have hung up.
     pub async fn until_hung_up(&self, callers: usize) {
         let so_many = |state: &State| (state.hung_up >= callers).then_some(());
-        self.until(&format!("{callers} callers have hung up"), so_many).await;
-    }
-
-    async fn until<T>(&self, name: &str, what: impl Fn(&State) -> Option<T>) -> T {
-        let mut changed = self.shared.changed.subscribe();
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = what(&self.shared.state()) {
-                return found;
-            }
-            assert!(timeout_at(end, changed.changed()).await.is_ok(), "waited in vain until {name}");
-        }
+        self.shared.until(&format!("{callers} callers have hung up"), so_many).await;
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -212,30 +195,10 @@ impl Backend {
     }
 }
 
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
+impl Deref for Shared {
+    type Target = Changing<State>;
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
-        self.changed.send_replace(());
-    }
-}
-
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    // Its connections end with it.
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        connections.spawn(answers::converse(stream, Arc::clone(&shared)));
-        while connections.try_join_next().is_some() {}
+    fn deref(&self) -> &Changing<State> {
+        &self.now
     }
 }

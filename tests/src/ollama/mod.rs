@@ -9,31 +9,18 @@ mod library;
 mod requests;
 mod routes;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use serde_json::Value;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time::{Instant, timeout_at},
-};
 
+use crate::backend::{changing::Changing, server::Server};
 pub use library::{Fate, Offer};
-
-/// No wait in a test takes this long unless something is broken.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running shim; it stops, and hangs up on everybody, when it is dropped.
 #[derive(Debug)]
 pub struct OllamaShim {
-    url: String,
+    server: Server,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -42,8 +29,7 @@ struct Shared {
     upstream: String,
     upstream_model: String,
     client: reqwest::Client,
-    state: Mutex<State>,
-    changed: watch::Sender<()>,
+    now: Changing<State>,
 }
 
 #[derive(Debug, Default)]
@@ -63,23 +49,23 @@ struct State {
 impl OllamaShim {
     /// One before `upstream`, whose model is called `model` there. It has no model itself.
     pub async fn before(upstream: &str, model: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
             upstream_model: model.to_owned(),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            state: Mutex::default(),
-            changed: watch::Sender::new(()),
+            now: Changing::new(State::default()),
         });
-        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Self { url, shared, server }
+        let server = Server::start({
+            let shared = Arc::clone(&shared);
+            move |stream| routes::converse(stream, Arc::clone(&shared))
+        });
+        Self { server: server.await, shared }
     }
 
     /// Its URL, without a path.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.server.url()
     }
 
     /// Has this model on its disk from now on.
@@ -115,37 +101,22 @@ impl OllamaShim {
 
     /// Waits until that many pulls are under way.
     pub async fn until_pulling(&self, pulls: usize) {
-        self.until(&format!("{pulls} pulls are under way"), |state| state.pulls == pulls).await;
+        let so_many = |state: &State| (state.pulls == pulls).then_some(());
+        self.shared.until(&format!("{pulls} pulls are under way"), so_many).await;
     }
 
     /// Waits until that many callers have hung up before their answer was complete.
     pub async fn until_hung_up(&self, callers: usize) {
-        self.until(&format!("{callers} callers have hung up"), |state| state.hung_up >= callers).await;
-    }
-
-    async fn until(&self, name: &str, is_so: impl Fn(&State) -> bool) {
-        let mut changed = self.shared.changed.subscribe();
-        let end = Instant::now() + PATIENCE;
-        while !is_so(&self.shared.state()) {
-            assert!(timeout_at(end, changed.changed()).await.is_ok(), "waited in vain until {name}");
-        }
+        let so_many = |state: &State| (state.hung_up >= callers).then_some(());
+        self.shared.until(&format!("{callers} callers have hung up"), so_many).await;
     }
 }
 
-impl Drop for OllamaShim {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
+impl Deref for Shared {
+    type Target = Changing<State>;
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
-        self.changed.send_replace(());
+    fn deref(&self) -> &Changing<State> {
+        &self.now
     }
 }
 
@@ -153,14 +124,4 @@ impl Shared {
 fn whole(name: &str) -> String {
     let last = name.rsplit('/').next().unwrap_or_default();
     if last.contains(':') { name.to_owned() } else { format!("{name}:latest") }
-}
-
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        connections.spawn(routes::converse(stream, Arc::clone(&shared)));
-        while connections.try_join_next().is_some() {}
-    }
 }
