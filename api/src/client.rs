@@ -31,6 +31,7 @@ pub use self::{
     trouble::{advice_for, date_of},
 };
 use crate::{
+    headers,
     problem::{Problem, ProblemType},
     trace::TraceContext,
 };
@@ -196,7 +197,7 @@ impl Client {
             request = request.bearer_auth(bearer);
         }
         if let Some(pool) = &self.pool {
-            request = request.header("x-titan-pool", pool);
+            request = request.header(headers::POOL, pool);
         }
         request
     }

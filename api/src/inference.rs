@@ -46,6 +46,15 @@ impl InferenceRoute {
     }
 }
 
+/// How long a backend may take to its first byte, if a request does not say, milliseconds.
+pub const FIRST_TOKEN_MS: u64 = 120_000;
+/// The same for an answer that is not streamed, whose first byte comes when all of it was made.
+pub const ANSWER_MS: u64 = 600_000;
+/// How long it may be silent after that, milliseconds.
+pub const TOKEN_MS: u64 = 60_000;
+/// How long a model may take to load, milliseconds.
+pub const LOAD_MS: u64 = 300_000;
+
 /// What an agent has to ask its backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

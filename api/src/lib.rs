@@ -7,6 +7,7 @@ pub mod agents;
 pub mod client;
 pub mod credentials;
 pub mod events;
+pub mod headers;
 pub mod health;
 pub mod ids;
 pub mod inference;

@@ -26,6 +26,10 @@ pub const PULLS: u32 = 16;
 pub const MODEL_BYTES: usize = 256;
 /// Bytes of a request to a model: pictures may be in it.
 pub const PROMPT_BYTES: usize = 8 * 1_024 * 1_024;
+/// Bytes of an answer of a model; all of it is kept until it is forgotten. `lua/scripts/lib/segment.lua` has the same.
+pub const ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
+/// Bytes of an answer that is not streamed, which an agent holds in memory as a whole.
+pub const DOCUMENT_BYTES: usize = 8 * 1_024 * 1_024;
 /// Bytes of a receipt: a JWT that names a request and a model.
 pub const RECEIPT_BYTES: usize = 2 * 1_024;
 /// Public names of models, and names that one of them may stand for.

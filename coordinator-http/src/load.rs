@@ -133,9 +133,9 @@ impl Load {
 
 /// The gate at which requests are let in.
 #[derive(Clone)]
-pub(crate) struct Gateway(pub(crate) AppState);
+pub(crate) struct Admission(pub(crate) AppState);
 
-impl Gate for Gateway {
+impl Gate for Admission {
     type Inside<F: Future> = TaskLocalFuture<Option<Place>, F>;
 
     fn enter<F: Future>(

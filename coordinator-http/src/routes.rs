@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
-use titan_api::limits;
+use titan_api::{headers, limits};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, Any, CorsLayer},
@@ -34,7 +34,7 @@ use crate::{
     compress,
     error::ApiError,
     gate::{Through, strict::KnownParameters},
-    load::Gateway,
+    load::Admission,
     observe, openapi, quotas, relay,
     state::AppState,
 };
@@ -128,7 +128,7 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
         .layer(Through(known))
-        .layer(Through(Gateway(state.clone())))
+        .layer(Through(Admission(state.clone())))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::layer))
         .layer(cors(state))
@@ -138,7 +138,7 @@ fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -
 fn cors(state: &AppState) -> CorsLayer {
     let origins = &state.cors_allowed_origins;
     let allowed = if origins.iter().any(|o| o == "*") { Any.into() } else { AllowOrigin::list(origins.clone()) };
-    let headers = [
+    let allowed_headers = [
         "authorization",
         "content-type",
         "idempotency-key",
@@ -146,17 +146,18 @@ fn cors(state: &AppState) -> CorsLayer {
         "traceparent",
         "tracestate",
         "x-request-id",
-        "x-titan-pool",
-        "x-titan-deadline-ms",
-        "x-titan-first-token-ms",
-        "x-titan-token-ms",
-        "x-titan-session",
-        "x-titan-failover",
+        headers::POOL,
+        headers::DEADLINE_MS,
+        headers::FIRST_TOKEN_MS,
+        headers::TOKEN_MS,
+        headers::ANSWER_MS,
+        headers::SESSION,
+        headers::FAILOVER,
     ];
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
-        .allow_headers(headers.map(HeaderName::from_static))
+        .allow_headers(allowed_headers.map(HeaderName::from_static))
         .expose_headers([
             header::LOCATION,
             header::RETRY_AFTER,

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use titan_api::{
     ids::AgentId,
-    inference::{InferenceRoute, InferenceSpec, Receipt, Usage, UsedTicket},
+    inference::{
+        ANSWER_MS, FIRST_TOKEN_MS, InferenceRoute, InferenceSpec, LOAD_MS, Receipt, TOKEN_MS, Usage, UsedTicket,
+    },
     jobs::Reason,
     limits,
     openai::Failure,
@@ -30,10 +32,6 @@ use crate::{agent::Agent, attempts::Brought, clock, identity, link::CallError, r
 /// How long the body of a request may take.
 const BODY: Duration = Duration::from_secs(30);
 const USE: Duration = Duration::from_secs(10);
-/// How long a backend may be silent, and loading a model may take; the coordinator has no say in these.
-const TOKEN_MS: u64 = 60_000;
-const DOCUMENT_MS: u64 = 10 * 60_000;
-const LOAD_MS: u64 = 300_000;
 /// Pieces of an answer that may wait for the client.
 const PIECES: usize = 16;
 
@@ -92,7 +90,7 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted
         body,
         stream: asked.stream,
         continues: false,
-        first_token_timeout_ms: if asked.stream { TOKEN_MS } else { DOCUMENT_MS },
+        first_token_timeout_ms: if asked.stream { FIRST_TOKEN_MS } else { ANSWER_MS },
         token_timeout_ms: TOKEN_MS,
         load_timeout_ms: LOAD_MS,
     };

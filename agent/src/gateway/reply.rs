@@ -14,14 +14,13 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Value, json};
-use titan_api::{openai::Failure, problem::ProblemType};
+use titan_api::{headers::RECEIPT, openai::Failure, problem::ProblemType};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::relay::Piece;
 
 /// A body of either kind.
 pub(super) type Reply = Response<Either<Full<Bytes>, Streamed>>;
-const RECEIPT: &str = "x-titan-receipt";
 
 /// How an answer ended, as the client is told.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use reqwest::{
 use serde_json::Value;
 use titan_api::{
     inference::{InferenceRoute, InferenceSpec, Usage},
+    limits,
     trace::{TRACEPARENT, Traceparent},
     work::{Happening, HeldLease},
 };
@@ -25,10 +26,6 @@ use super::{
 };
 use crate::{agent::Agent, backends::Target, clock::millis, outbox::Spool};
 
-/// Bytes of a streamed answer.
-const STREAM_BYTES: u64 = 64 * 1_024 * 1_024;
-/// Bytes of an answer that is one document, which is held in memory as a whole.
-const DOCUMENT_BYTES: usize = 8 * 1_024 * 1_024;
 /// Bytes of a refusal; the rest is cut.
 const REFUSAL_BYTES: usize = 64 * 1_024;
 
@@ -151,8 +148,8 @@ async fn stream(
             way.write(&whole).await;
         }
         good?;
-        if bytes > STREAM_BYTES {
-            return Err(Broken::Backend("the backend's answer is longer than 64 MiB".to_owned()));
+        if bytes > limits::ANSWER_BYTES as u64 {
+            return Err(Broken::Backend("the backend's answer is longer than 32 MiB".to_owned()));
         }
     }
     let first = first.unwrap_or(last);
@@ -177,7 +174,7 @@ async fn document(
     let mut document = Vec::new();
     let mut next = patience.for_first(target, async { Ok(response.chunk().await?) }).await?;
     while let Some(part) = next {
-        if document.len() + part.len() > DOCUMENT_BYTES {
+        if document.len() + part.len() > limits::DOCUMENT_BYTES {
             return Err(Broken::Backend("the backend's answer is longer than 8 MiB".to_owned()));
         }
         document.extend_from_slice(&part);

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use reqwest::{Method, header::CONTENT_TYPE};
-use titan_api::{client::ClientError, inference::StreamedOutput, work::HeldLease};
+use titan_api::{client::ClientError, headers, inference::StreamedOutput, work::HeldLease};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tracing::debug;
 
@@ -93,8 +93,8 @@ async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks) 
     let request = client
         .request(Method::POST, &path)
         .header(CONTENT_TYPE, "application/octet-stream")
-        .header("x-titan-lease", lease.lease_id.as_str())
-        .header("x-titan-offset", offset)
+        .header(headers::LEASE, lease.lease_id.as_str())
+        .header(headers::OFFSET, offset)
         .body(reqwest::Body::wrap(chunks));
     match client.send(request).await {
         Ok(reply) => Some(reply.json::<StreamedOutput>().await.ok()?.accepted_offset),

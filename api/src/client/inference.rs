@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Parser, unreachable_error};
 use crate::{
+    headers,
     inference::{FleetModels, RequestInference, RoutedInference},
     problem::Problem,
 };
@@ -91,10 +92,10 @@ impl Client {
     async fn send_chat(&self, body: &Value, wish: &ChatWish) -> Result<Response, ClientError> {
         let mut request = self.request(Method::POST, "/v1/chat/completions").json(body);
         if wish.failover {
-            request = request.header("x-titan-failover", "continue");
+            request = request.header(headers::FAILOVER, "continue");
         }
         if let Some(session) = &wish.session {
-            request = request.header("x-titan-session", session);
+            request = request.header(headers::SESSION, session);
         }
         self.send(request).await
     }

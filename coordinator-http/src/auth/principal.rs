@@ -7,7 +7,10 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
-use titan_api::ids::{CredentialId, PoolName};
+use titan_api::{
+    headers as names,
+    ids::{CredentialId, PoolName},
+};
 use titan_lua::credentials::api_keys::{self, StoredKey};
 
 use super::{
@@ -108,7 +111,7 @@ fn not_good() -> ApiError {
 /// The pool that a call is about: the one that the credential is for, or, for the administrator, the one that
 /// `X-Titan-Pool` names.
 pub(crate) fn pool(headers: &HeaderMap, own: Option<&PoolName>) -> Result<PoolName, ApiError> {
-    let mut values = headers.get_all("x-titan-pool").iter();
+    let mut values = headers.get_all(names::POOL).iter();
     let named = values.next().map(|value| value.to_str().ok().and_then(|text| text.parse::<PoolName>().ok()));
     if values.next().is_some() || named == Some(None) {
         return Err(ApiError::BadRequest(

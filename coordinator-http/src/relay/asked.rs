@@ -4,7 +4,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use serde::{Deserialize, de::IgnoredAny};
 use titan_api::{
-    inference::{InferenceRoute, InferenceSpec},
+    headers as names,
+    inference::{ANSWER_MS, FIRST_TOKEN_MS, InferenceRoute, InferenceSpec, LOAD_MS, TOKEN_MS},
     jobs::{JobKind, SubmitJob},
     limits,
 };
@@ -16,13 +17,6 @@ use crate::{
 
 /// How long a request waits for an agent if it does not say, milliseconds.
 const DEADLINE_MS: u64 = 60_000;
-/// How long a backend may take to its first byte, and between two, if the request does not say, milliseconds.
-const FIRST_TOKEN_MS: u64 = 120_000;
-const TOKEN_MS: u64 = 60_000;
-/// The same for an answer that is not streamed, whose first byte comes when all of it was made.
-const ANSWER_MS: u64 = 600_000;
-/// How long a model may take to load, milliseconds.
-const LOAD_MS: u64 = 300_000;
 /// Agents that a request is tried on, until one has begun to answer.
 const ATTEMPTS: u32 = 3;
 
@@ -111,18 +105,18 @@ impl Asked {
     ) -> Result<Self, ApiError> {
         (route, &looked_at).validate()?;
         let goes_on = goes_on(headers, route, &looked_at)?;
-        let conversation = header(headers, "x-titan-session")?
+        let conversation = header(headers, names::SESSION)?
             .or_else(|| looked_at.user.as_ref().and_then(|user| user.as_str().map(str::to_owned)));
         let stream = looked_at.stream.unwrap_or(false);
         Ok(Self {
             route,
             body,
             stream,
-            deadline_ms: ms(headers, "x-titan-deadline-ms", DEADLINE_MS)?.min(longest_ms),
+            deadline_ms: ms(headers, names::DEADLINE_MS, DEADLINE_MS)?.min(longest_ms),
             session: conversation.filter(|c| !c.is_empty()).map(|c| session(owner, &looked_at.model, &c)),
             goes_on,
             first_token_ms: first_token_ms(headers, stream)?,
-            token_ms: ms(headers, "x-titan-token-ms", TOKEN_MS)?,
+            token_ms: ms(headers, names::TOKEN_MS, TOKEN_MS)?,
             model: looked_at.model,
         })
     }
@@ -192,7 +186,7 @@ impl Validate for (InferenceRoute, &Body) {
 
 /// What `X-Titan-Failover: continue` asks for, where that can be done.
 fn goes_on(headers: &HeaderMap, route: InferenceRoute, body: &Body) -> Result<bool, ApiError> {
-    let Some(wish) = header(headers, "x-titan-failover")? else { return Ok(false) };
+    let Some(wish) = header(headers, names::FAILOVER)? else { return Ok(false) };
     let wrong = |what: &str| Err(ApiError::BadRequest(format!("X-Titan-Failover: continue {what}")));
     let several = body.n.as_ref().is_some_and(|n| *n != 1);
     let logprobs = body.logprobs.as_ref().is_some_and(|on| *on != serde_json::Value::Bool(false) && !on.is_null());
@@ -218,8 +212,8 @@ fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, ApiError> {
 /// How long the backend may take to its first byte: for an answer that is not streamed, to all of it.
 fn first_token_ms(headers: &HeaderMap, stream: bool) -> Result<u64, ApiError> {
     let usual = if stream { FIRST_TOKEN_MS } else { ANSWER_MS };
-    let first_token_ms = ms(headers, "x-titan-first-token-ms", usual)?;
-    let answer_ms = ms(headers, "x-titan-answer-ms", first_token_ms)?;
+    let first_token_ms = ms(headers, names::FIRST_TOKEN_MS, usual)?;
+    let answer_ms = ms(headers, names::ANSWER_MS, first_token_ms)?;
     Ok(if stream { first_token_ms } else { answer_ms })
 }
 

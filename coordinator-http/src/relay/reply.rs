@@ -26,8 +26,6 @@ use crate::{error::ApiError, notes, state::AppState};
 
 /// How long a stream waits for its first byte before it begins without: until then a failure has a status of its own.
 const COMMIT_AFTER: Duration = Duration::from_secs(10);
-/// Bytes of an answer that is not streamed.
-const MOST_BYTES: usize = 32 * 1_024 * 1_024;
 
 /// Waits for the whole answer.
 pub(crate) async fn whole(state: &AppState, mut relayed: Relayed) -> Result<Response, ApiError> {
@@ -84,7 +82,7 @@ async fn gather(state: &AppState, relayed: &mut Relayed, first: First) -> Result
     loop {
         match next {
             First::Bytes(more) => {
-                if bytes.len() + more.len() > MOST_BYTES {
+                if bytes.len() + more.len() > limits::ANSWER_BYTES {
                     return Err(ApiError::BackendFailed("the answer is too long".to_owned()));
                 }
                 memory.push(state.bodies.take(more.len())?);

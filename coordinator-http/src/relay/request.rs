@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use titan_api::{
+    headers,
     ids::{AgentId, JobId},
     jobs::{JobState, Reason, SubmitJob},
 };
@@ -18,10 +19,10 @@ use super::following::{Ending, Following, Step, Times};
 use crate::{error::ApiError, ids, notes, state::AppState, submission};
 
 /// Who answered, in which attempt, and where in line the request was, until when about.
-pub(crate) const AGENT: HeaderName = HeaderName::from_static("x-titan-agent");
-pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("x-titan-attempt");
-pub(crate) const QUEUE_PLACE: HeaderName = HeaderName::from_static("x-titan-queue-place");
-pub(crate) const QUEUE_ESTIMATE: HeaderName = HeaderName::from_static("x-titan-queue-estimate-ms");
+pub(crate) const AGENT: HeaderName = HeaderName::from_static(headers::AGENT);
+pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static(headers::ATTEMPT);
+pub(crate) const QUEUE_PLACE: HeaderName = HeaderName::from_static(headers::QUEUE_PLACE);
+pub(crate) const QUEUE_ESTIMATE: HeaderName = HeaderName::from_static(headers::QUEUE_ESTIMATE_MS);
 
 /// How long prompt and answer are kept after the end, milliseconds, for whoever comes again with the same key.
 const KEEP_MS: u64 = 60_000;

@@ -6,6 +6,7 @@ use axum::{
 };
 use http::HeaderMap;
 use titan_api::{
+    headers as names,
     ids::{JobId, LeaseId},
     inference::StreamedOutput,
     work::HeldLease,
@@ -53,12 +54,12 @@ pub(crate) async fn handler(
 }
 
 fn lease_of(headers: &HeaderMap) -> Result<LeaseId, ApiError> {
-    let lease = headers.get("x-titan-lease").and_then(|value| LeaseId::new(value.to_str().ok()?).ok());
+    let lease = headers.get(names::LEASE).and_then(|value| LeaseId::new(value.to_str().ok()?).ok());
     lease.ok_or_else(|| ApiError::BadRequest("X-Titan-Lease must be the attempt's lease".to_owned()))
 }
 
 fn offset_of(headers: &HeaderMap) -> Result<u64, ApiError> {
-    let Some(value) = headers.get("x-titan-offset") else { return Ok(0) };
+    let Some(value) = headers.get(names::OFFSET) else { return Ok(0) };
     let offset = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|offset| *offset < 1 << 52);
     offset.ok_or_else(|| ApiError::BadRequest("X-Titan-Offset must be a number of bytes".to_owned()))
 }
