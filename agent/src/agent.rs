@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
-    attempts::{Attempts, OpenClaim, Orders, Revoked, held_lease},
+    attempts::{Attempts, OpenClaim, Orders, Revoked},
     backends::Backends,
     clock,
     config::Config,
@@ -246,10 +246,10 @@ impl Agent {
             let trace = self.tracer.of_attempt(&mut lease);
             // Before anything can happen to it.
             if let Some(request) = lease.inference.clone() {
-                let spool = self.outbox.open_in_memory(held_lease(&lease));
+                let spool = self.outbox.open_in_memory(lease.held());
                 tokio::spawn(Arc::clone(self).answer(lease, request, spool, orders, trace));
             } else {
-                self.outbox.open(held_lease(&lease), &self.executor.folder(&lease).log());
+                self.outbox.open(lease.held(), &self.executor.folder(&lease).log());
                 tokio::spawn(Arc::clone(self).run_attempt(lease, orders, trace));
             }
         }
@@ -264,7 +264,7 @@ impl Agent {
         orders: watch::Receiver<Orders>,
         trace: Option<Trace>,
     ) {
-        let held = held_lease(&lease);
+        let held = lease.held();
         debug!(job.id = %lease.job_id, attempt = lease.attempt, model = request.model, "request begins");
         let asked = relay::Asked {
             lease: &held,
@@ -280,7 +280,7 @@ impl Agent {
     }
 
     async fn run_attempt(self: Arc<Self>, lease: Lease, orders: watch::Receiver<Orders>, trace: Option<Trace>) {
-        let held = held_lease(&lease);
+        let held = lease.held();
         self.attempts.alone(&held).await;
         info!(job.id = %lease.job_id, attempt = lease.attempt, "attempt begins");
         let kill_grace = Duration::from_millis(self.settings.borrow().kill_grace_ms);

@@ -305,7 +305,7 @@ impl Inner {
         }
         let grace_ms = lease.disconnect_grace_ms;
         let deadline_ms = sent_ms.saturating_add(lease.lease_ttl_ms).saturating_add(grace_ms);
-        let orders = self.hold(held_lease(&lease), grace_ms, Some(deadline_ms), lease.inference.is_some());
+        let orders = self.hold(lease.held(), grace_ms, Some(deadline_ms), lease.inference.is_some());
         Some((lease, orders))
     }
 
@@ -341,11 +341,6 @@ impl Held {
     fn order(&self, stop: Stop) {
         self.orders.send_if_modified(|orders| orders.stop(stop));
     }
-}
-
-/// The name of a lease, as reports carry it.
-pub(crate) fn held_lease(lease: &Lease) -> HeldLease {
-    HeldLease { job_id: lease.job_id.clone(), attempt: lease.attempt, lease_id: lease.lease_id.clone() }
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ mod relay;
 mod report;
 mod roster;
 mod run;
+#[cfg(test)]
+mod samples;
 mod shutdown;
 mod space;
 mod supervise;

@@ -111,13 +111,10 @@ impl fmt::Display for Policy {
 mod tests {
     use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
 
-    use titan_api::{
-        ids::{JobId, LeaseId},
-        jobs::ProcessSpec,
-        secret::Secret,
-    };
+    use titan_api::{jobs::ProcessSpec, secret::Secret};
 
     use super::*;
+    use crate::samples;
 
     fn policy(text: &str) -> anyhow::Result<Policy> {
         let folder = tempfile::tempdir().unwrap();
@@ -129,19 +126,8 @@ mod tests {
 
     fn job(command: &str) -> Lease {
         Lease {
-            job_id: JobId::new("j").unwrap(),
-            attempt: 1,
-            lease_id: LeaseId::new("l").unwrap(),
-            lease_ttl_ms: 1,
             process: ProcessSpec { command: vec![command.into(), "-x".into()], ..ProcessSpec::default() },
-            inference: None,
-            devices: Vec::new(),
-            timeout_ms: None,
-            ram_mb: 0,
-            cpus: 0.0,
-            disconnect_grace_ms: 0,
-            traceparent: None,
-            tracestate: None,
+            ..samples::lease("j", "l")
         }
     }
 

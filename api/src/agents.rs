@@ -98,7 +98,7 @@ pub struct AgentSettings {
 }
 
 /// What a box is and has. Everything that the agent reports later is clamped to this.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Facts {
     /// The box's name.
     pub hostname: String,

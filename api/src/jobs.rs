@@ -27,6 +27,26 @@ pub enum JobKind {
     Inference,
 }
 
+impl JobKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Process, Self::Inference];
+
+    /// The word used in JSON and in Redis.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Inference => "inference",
+        }
+    }
+
+    /// The kind of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 /// The body of `POST /api/v1/jobs/{id}/cancel`; an empty object will do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

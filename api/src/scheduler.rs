@@ -187,3 +187,11 @@ pub struct Explanation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_agent: Option<AgentId>,
 }
+
+impl Explanation {
+    /// The same for those who may not see agents: candidates are named by their ids.
+    #[must_use]
+    pub fn without_agents(self) -> Self {
+        Self { candidates: Vec::new(), session_agent: None, ..self }
+    }
+}

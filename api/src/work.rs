@@ -69,6 +69,14 @@ pub struct Lease {
     pub tracestate: Option<Tracestate>,
 }
 
+impl Lease {
+    /// Its name in reports.
+    #[must_use]
+    pub fn held(&self) -> HeldLease {
+        HeldLease { job_id: self.job_id.clone(), attempt: self.attempt, lease_id: self.lease_id.clone() }
+    }
+}
+
 /// The body of `POST /api/v1/agents/{id}/heartbeat`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct HeartbeatRequest {
@@ -90,7 +98,7 @@ pub struct HeartbeatRequest {
     pub models: Option<Vec<Model>>,
     /// How many models it would pull at once for the pool, at most 16: 0 if it has no backend that can, or its operator does
     /// not allow it. Read together with `models`.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub pulls: u32,
     /// The agent wants no more work: it is shutting down.
     #[serde(default)]
@@ -104,7 +112,7 @@ pub struct HeartbeatRequest {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes every field so")]
-fn is_none(count: &u32) -> bool {
+fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 

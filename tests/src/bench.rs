@@ -31,20 +31,13 @@ pub fn facts(labels: impl IntoIterator<Item = String>) -> Facts {
         hostname: "box".into(),
         os: "linux".into(),
         arch: "x86_64".into(),
-        cpu_model: String::new(),
         cpus: 64,
         ram_mb: 262_144,
-        gpus: Vec::new(),
-        models: Vec::new(),
         accepts_processes: true,
         max_jobs: 64,
-        endpoint: None,
         labels: labels.into_iter().map(|label| (label, "yes".to_owned())).collect(),
-        boot_id: String::new(),
         version: "bench".into(),
-        versions: BTreeMap::new(),
-        enforces: Vec::new(),
-        price_per_hour: None,
+        ..Facts::default()
     }
 }
 

@@ -156,7 +156,7 @@ impl Speaker {
 /// The report of an attempt that has completed.
 #[must_use]
 pub fn completed(l: &Lease) -> Report {
-    let lease = HeldLease { job_id: l.job_id.clone(), attempt: l.attempt, lease_id: l.lease_id.clone() };
+    let lease = l.held();
     Report::new(lease, Happening::Completed { result: None, message: None, usage: None })
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use titan_api::{
     agents::{Facts, Model},
     client::Client,
+    headers,
     ids::JobId,
     inference::{InferenceSpec, StreamedOutput, Usage},
     jobs::Reason,
@@ -61,20 +62,13 @@ pub fn facts(model: &str) -> Facts {
         hostname: "box".into(),
         os: "linux".into(),
         arch: "x86_64".into(),
-        cpu_model: String::new(),
         cpus: 8,
         ram_mb: 32_768,
-        gpus: Vec::new(),
         models: vec![model],
-        accepts_processes: false,
         max_jobs: 1,
-        endpoint: None,
-        labels: BTreeMap::new(),
         boot_id: "boot".into(),
         version: "0.1.0".into(),
-        versions: BTreeMap::new(),
-        enforces: Vec::new(),
-        price_per_hour: None,
+        ..Facts::default()
     }
 }
 
@@ -99,7 +93,7 @@ async fn run(mut agent: ProtocolAgent, backend: Backend) {
     loop {
         let taken = u32::try_from(held.lock().unwrap().len()).unwrap();
         for lease in agent.claim_requests(PARALLEL - taken, WAIT_MS).await {
-            held.lock().unwrap().insert(lease.job_id.clone(), lease_of(&lease));
+            held.lock().unwrap().insert(lease.job_id.clone(), lease.held());
             tasks.spawn(attempt(Arc::clone(&speaker), backend.clone(), lease, Arc::clone(&held)));
         }
         while tasks.try_join_next().is_some() {}
@@ -114,12 +108,8 @@ async fn beat(speaker: Arc<Speaker>, held: Held) {
     }
 }
 
-fn lease_of(lease: &Lease) -> HeldLease {
-    HeldLease { job_id: lease.job_id.clone(), attempt: lease.attempt, lease_id: lease.lease_id.clone() }
-}
-
 async fn attempt(speaker: Arc<Speaker>, backend: Backend, lease: Lease, all: Held) {
-    let held = lease_of(&lease);
+    let held = lease.held();
     let asked = lease.inference.unwrap();
     let started = speaker.report(&held, Happening::Started {});
     let ((), event) = tokio::join!(started, relay(&speaker.client, &backend, &held, &asked));
@@ -138,7 +128,7 @@ async fn relay(client: &Client, backend: &Backend, held: &HeldLease, asked: &Inf
         return failed(Reason::BackendFailed, Some(i32::from(status.as_u16())));
     }
     let path = format!("/api/v1/jobs/{}/attempts/{}/stream", held.job_id, held.attempt);
-    let upload = client.request(Method::POST, &path).header("x-titan-lease", held.lease_id.as_str());
+    let upload = client.request(Method::POST, &path).header(headers::LEASE, held.lease_id.as_str());
     let sent = client.send(upload.body(reqwest::Body::wrap_stream(response.bytes_stream()))).await;
     let accepted = match sent {
         Ok(reply) => reply.json::<StreamedOutput>().await.is_ok(),

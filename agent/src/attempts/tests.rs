@@ -1,24 +1,7 @@
 //! What the table of attempts promises to the loops.
 
 use super::*;
-
-fn lease(job: &str, lease: &str) -> Lease {
-    Lease {
-        job_id: JobId::new(job).unwrap(),
-        attempt: 1,
-        lease_id: LeaseId::new(lease).unwrap(),
-        lease_ttl_ms: 1_000,
-        process: titan_api::jobs::ProcessSpec::default(),
-        inference: None,
-        devices: Vec::new(),
-        timeout_ms: None,
-        ram_mb: 0,
-        cpus: 0.0,
-        disconnect_grace_ms: 0,
-        traceparent: None,
-        tracestate: None,
-    }
-}
+use crate::samples::lease;
 
 fn claim(number: u64) -> OpenClaim {
     OpenClaim { number, sent_ms: 500 }
@@ -37,7 +20,7 @@ fn a_claim_without_an_answer_is_made_again_and_its_leases_count_from_the_sending
     assert_eq!(attempts.snapshot().0, 0, "it does not count as read");
     let begun = attempts.accept(again, vec![lease("j", "l")], 1_200);
     assert_eq!(begun[0].1.borrow().deadline_ms, Some(1_700));
-    assert_eq!(attempts.snapshot(), (1, vec![held_lease(&lease("j", "l"))]));
+    assert_eq!(attempts.snapshot(), (1, vec![lease("j", "l").held()]));
     assert_eq!((attempts.open_claim(900).number, attempts.free_slots()), (2, 1));
 }
 
@@ -47,7 +30,7 @@ fn a_lease_that_has_run_out_and_one_too_many_are_not_held() {
     assert!(attempts.accept(claim(1), vec![lease("j", "late")], 1_500).is_empty());
     let two = vec![lease("j", "first"), lease("k", "second")];
     assert_eq!(attempts.accept(claim(2), two, 600).len(), 1);
-    assert_eq!(attempts.snapshot(), (2, vec![held_lease(&lease("j", "first"))]));
+    assert_eq!(attempts.snapshot(), (2, vec![lease("j", "first").held()]));
 }
 
 #[test]
@@ -57,7 +40,7 @@ fn clients_bring_no_more_than_a_heartbeat_lists_beside_the_jobs() {
     let most = limits::LEASES - 4;
     for n in 0..most - 1 {
         let place = attempts.expect_request().unwrap();
-        let lease = HeldLease { lease_id: id(&format!("l{n}")), ..held_lease(&lease("j", "l")) };
+        let lease = HeldLease { lease_id: id(&format!("l{n}")), ..lease("j", "l").held() };
         attempts.adopt_request(lease, 1_000);
         drop(place);
     }
@@ -90,7 +73,7 @@ fn an_abandoned_claim_counts_as_read_so_that_its_leases_go_back() {
 fn a_deadline_never_moves_back_and_a_lost_lease_is_not_renewed() {
     let attempts = Attempts::new(2);
     let (lease, orders) = attempts.accept(claim(1), vec![lease("j", "l")], 600).remove(0);
-    let held = held_lease(&lease);
+    let held = lease.held();
     assert_eq!(orders.borrow().deadline_ms, Some(1_500));
     attempts.renew([&held], 3_000);
     attempts.renew([&held], 2_000);
@@ -130,9 +113,9 @@ async fn a_job_that_came_back_waits_for_its_earlier_attempt_to_be_gone() {
     let attempts = Attempts::new(2);
     attempts.accept(claim(1), vec![lease("j", "old")], 600);
     attempts.accept(claim(2), vec![lease("j", "new"), lease("other", "third")], 600);
-    attempts.alone(&held_lease(&lease("j", "old"))).await;
-    attempts.alone(&held_lease(&lease("other", "third"))).await;
-    let second = held_lease(&lease("j", "new"));
+    attempts.alone(&lease("j", "old").held()).await;
+    attempts.alone(&lease("other", "third").held()).await;
+    let second = lease("j", "new").held();
     let mut waiting = std::pin::pin!(attempts.alone(&second));
     let early = tokio::select! { biased; () = &mut waiting => true, () = std::future::ready(()) => false };
     assert!(!early);

@@ -27,11 +27,7 @@ use super::{
     shim::Command,
     spec::Spec,
 };
-use crate::{
-    attempts::{Orders, held_lease},
-    clock,
-    trace::Note,
-};
+use crate::{attempts::Orders, clock, trace::Note};
 
 /// A shim gets this much longer than its job's grace before the agent does its work for it.
 const SHIM_SPARE_MS: u64 = 3_000;
@@ -64,7 +60,7 @@ impl Executor {
             began.fetch_or(sign == Sign::Started, Ordering::Relaxed);
             see(sign);
         };
-        self.guarded(self.run_unguarded(lease, trace, orders, kill_grace, see), &held_lease(lease), &told, &began).await
+        self.guarded(self.run_unguarded(lease, trace, orders, kill_grace, see), &lease.held(), &told, &began).await
     }
 
     async fn run_unguarded(

@@ -70,30 +70,14 @@ fn defaults(folder: &Path, account: Account<'_>) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use titan_api::{
-        ids::{JobId, LeaseId},
-        jobs::ProcessSpec,
-    };
+    use titan_api::jobs::ProcessSpec;
 
     use super::*;
+    use crate::samples;
 
     fn lease(env: &[(&str, &str)]) -> Lease {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Lease {
-            job_id: JobId::new("j").unwrap(),
-            attempt: 3,
-            lease_id: LeaseId::new("l").unwrap(),
-            lease_ttl_ms: 1,
-            process: ProcessSpec { env, ..ProcessSpec::default() },
-            inference: None,
-            devices: Vec::new(),
-            timeout_ms: None,
-            ram_mb: 0,
-            cpus: 0.0,
-            disconnect_grace_ms: 0,
-            traceparent: None,
-            tracestate: None,
-        }
+        Lease { attempt: 3, process: ProcessSpec { env, ..ProcessSpec::default() }, ..samples::lease("j", "l") }
     }
 
     const NOBODY: Account<'_> = Account { name: None, home: None };

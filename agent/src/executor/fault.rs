@@ -61,7 +61,6 @@ mod tests {
     use std::{ffi::OsString, process::Command, time::Duration};
 
     use titan_api::{
-        ids::{JobId, LeaseId},
         jobs::{ProcessSpec, Reason},
         work::Lease,
     };
@@ -70,6 +69,7 @@ mod tests {
     use crate::{
         config::{Config, RunArgs},
         reexec::Reexec,
+        samples,
     };
 
     /// Names the test in which an agent's code fails, for the run of this program that does that test alone: ending what
@@ -89,19 +89,9 @@ mod tests {
 
     fn lease() -> Lease {
         Lease {
-            job_id: JobId::new("j").unwrap(),
-            attempt: 1,
-            lease_id: LeaseId::new("l").unwrap(),
             lease_ttl_ms: 600_000,
             process: ProcessSpec { command: vec!["true".into()], ..ProcessSpec::default() },
-            inference: None,
-            devices: Vec::new(),
-            timeout_ms: None,
-            ram_mb: 0,
-            cpus: 0.0,
-            disconnect_grace_ms: 0,
-            traceparent: None,
-            tracestate: None,
+            ..samples::lease("j", "l")
         }
     }
 

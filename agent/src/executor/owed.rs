@@ -8,7 +8,7 @@ use titan_api::work::{HeldLease, Lease};
 use tracing::warn;
 
 use super::{Executor, folder::Folder};
-use crate::{attempts::held_lease, files, trace::Note};
+use crate::{files, trace::Note};
 
 /// What is owed, and on what terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) struct Owed {
 
 impl Owed {
     pub(super) fn of(lease: &Lease, trace: Option<Note>) -> Self {
-        Self { lease: held_lease(lease), disconnect_grace_ms: lease.disconnect_grace_ms, trace }
+        Self { lease: lease.held(), disconnect_grace_ms: lease.disconnect_grace_ms, trace }
     }
 
     pub(super) fn write(&self, folder: &Folder) -> io::Result<()> {

@@ -20,7 +20,6 @@ use super::{
     spec::Spec,
 };
 use crate::{
-    attempts::held_lease,
     cgroups::{Bounds, Group, Limits},
     config::JobUser,
     files,
@@ -55,7 +54,7 @@ pub(super) struct Preparation {
 impl Executor {
     /// The folder that holds what the agent keeps about `lease`.
     pub(crate) fn folder(&self, lease: &Lease) -> Folder {
-        Folder::of(&self.attempts_dir, &held_lease(lease))
+        Folder::of(&self.attempts_dir, &lease.held())
     }
 
     pub(super) fn preparation(&self, lease: &Lease, trace: Option<Note>, kill_grace_ms: u64) -> Preparation {
@@ -86,7 +85,7 @@ impl Preparation {
         }
         let bounds = grant.as_ref().map_or(self.bounds, |grant| self.bounds.within(&grant.bounds));
         let limits = bounds.limits(self.lease.ram_mb, self.lease.cpus).map_err(Unmade::Refused)?;
-        let work = work_folder(&self.work_dir, &held_lease(&self.lease));
+        let work = work_folder(&self.work_dir, &self.lease.held());
         let folder = self.folder.clone();
         self.try_to_make(&work, grant, limits).map_err(Unmade::Failed).inspect_err(|_| {
             // What cannot be removed either is of no more importance than what could not be made.
@@ -134,7 +133,7 @@ impl Preparation {
         let max_ms = grant.as_ref().and_then(|grant| grant.max_ms).unwrap_or(u64::MAX);
         let wanted = self.lease.process.working_dir.as_deref().unwrap_or_default();
         Spec {
-            lease: held_lease(&self.lease),
+            lease: self.lease.held(),
             devices: self.lease.devices,
             command: self.lease.process.command,
             env,

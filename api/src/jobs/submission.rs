@@ -121,6 +121,17 @@ pub enum OnDependencyFailure {
     Run,
 }
 
+impl OnDependencyFailure {
+    /// The word used in JSON and in Redis.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Run => "run",
+        }
+    }
+}
+
 /// The body of `POST /api/v1/jobs/batch`: all of the jobs are accepted, or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -68,6 +68,14 @@ fn chunk(stored: StoredChunk) -> Chunk {
     Chunk { offset: stored.offset, stream: stored.stream, data, encoding }
 }
 
+/// What a model answers is shown to who asked, and to nobody else.
+pub(crate) fn check_reader(reader: &str, kind: JobKind, asked_by: &str) -> Result<(), ApiError> {
+    if kind == JobKind::Process || asked_by == reader {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()))
+}
+
 /// The stream. A job that does not exist, or a store that is away, is refused before it begins.
 pub(crate) async fn follow(
     state: AppState,
@@ -80,9 +88,7 @@ pub(crate) async fn follow(
     let pool = caller.pool;
     // Whoever names jobs that do not exist must not leave a channel for each.
     let known = GetJob { job: &job }.run(&pool).await?.ok_or_else(|| no_such_job(&job))?;
-    if known.kind == JobKind::Inference && known.submitted_by != caller.owner {
-        return Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()));
-    }
+    check_reader(&caller.owner, known.kind, &known.submitted_by)?;
     let watch = pool.watch(Topic::Job(job.clone())).await?;
     let mut pages = Pieces { pool, job, place };
     let mut events = Events::new();

@@ -1,8 +1,6 @@
 //! `agents/get`: agents as clients see them. One script serves both wrappers: [`GetAgent`] reads one by its id,
 //! [`ListAgents`] a page of the registry.
 
-use std::collections::BTreeMap;
-
 use titan_api::{
     agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
     ids::AgentId,
@@ -127,25 +125,7 @@ fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
 }
 
 fn unreadable() -> Facts {
-    Facts {
-        hostname: "unreadable".to_owned(),
-        os: String::new(),
-        arch: String::new(),
-        cpu_model: String::new(),
-        cpus: 0,
-        ram_mb: 0,
-        gpus: Vec::new(),
-        models: Vec::new(),
-        accepts_processes: false,
-        max_jobs: 0,
-        endpoint: None,
-        labels: BTreeMap::new(),
-        boot_id: String::new(),
-        version: String::new(),
-        versions: BTreeMap::new(),
-        enforces: Vec::new(),
-        price_per_hour: None,
-    }
+    Facts { hostname: "unreadable".to_owned(), ..Facts::default() }
 }
 
 fn speeds(reply: Reply) -> Result<Vec<ModelSpeed>, StoreError> {

@@ -2,11 +2,11 @@
 
 use titan_api::{
     ids::{AgentId, JobId},
-    jobs::{JobState, JobSummary, Reason},
+    jobs::{JobKind, JobState, JobSummary, Reason},
     time::Timestamp,
 };
 
-use super::spec::{kind_of, label_line, labels_of};
+use super::spec::{label_line, labels_of};
 use crate::{
     Pool, StoreError,
     reply::{Reply, unknown_word},
@@ -83,7 +83,7 @@ fn summary(mut r: Reply) -> Result<JobSummary, StoreError> {
     let time = |ms: Option<i64>| ms.map(Timestamp::from_ms);
     Ok(JobSummary {
         id,
-        kind: kind_of(&kind).ok_or_else(|| unknown_word("jobs/list", &kind))?,
+        kind: JobKind::from_word(&kind).ok_or_else(|| unknown_word("jobs/list", &kind))?,
         state: JobState::from_word(&state).ok_or_else(|| unknown_word("jobs/list", &state))?,
         agent_id: r.some()?,
         attempt: r.parse()?,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::json;
 use titan_api::{
-    jobs::{JobKind, SubmitJob},
+    jobs::SubmitJob,
     trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 
@@ -76,7 +76,7 @@ impl Need {
 pub(crate) fn class_of(job: &SubmitJob) -> String {
     let labels: Vec<_> = job.requirements.agent_labels.iter().map(|(name, value)| json!([name, value])).collect();
     let mut class =
-        json!({ "gpus": job.requirements.gpus, "kind": kind_word(job.kind), "labels": labels, "model": model_of(job) });
+        json!({ "gpus": job.requirements.gpus, "kind": job.kind.as_str(), "labels": labels, "model": model_of(job) });
     if job.requirements.exclusive {
         class["exclusive"] = json!(true);
     }
@@ -103,17 +103,4 @@ pub(crate) fn label_line(name: &str, value: &str) -> String {
 pub(crate) fn labels_of(text: &str) -> Result<BTreeMap<String, String>, StoreError> {
     let label = |line| serde_json::from_str(line).map_err(|e| StoreError::Corrupt(format!("a job's label: {e}")));
     text.lines().map(label).collect()
-}
-
-/// The word that scripts have for a kind.
-pub(crate) fn kind_word(kind: JobKind) -> &'static str {
-    match kind {
-        JobKind::Process => "process",
-        JobKind::Inference => "inference",
-    }
-}
-
-/// The kind of that word.
-pub(crate) fn kind_of(word: &str) -> Option<JobKind> {
-    [JobKind::Process, JobKind::Inference].into_iter().find(|kind| kind_word(*kind) == word)
 }

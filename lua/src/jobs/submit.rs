@@ -9,7 +9,7 @@ use serde_json::json;
 use titan_api::{
     ids::{AgentId, JobId},
     inference::{InferenceRoute, InferenceSpec},
-    jobs::{JobState, OnDependencyFailure, OnDisconnect, SubmitJob},
+    jobs::{JobState, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
     trace::TraceContext,
@@ -18,7 +18,7 @@ use titan_api::{
 use super::{
     afford::Afford,
     explanation::explanation,
-    spec::{Need, Spec, class_of, kind_word, labels_text, model_of},
+    spec::{Need, Spec, class_of, labels_text, model_of},
 };
 use crate::{
     Pool, Store, StoreError,
@@ -288,7 +288,7 @@ impl Submit<'_> {
 
     fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {
         let (spec, need) = (job.spec, Need::of(job.spec));
-        args.push(job.id.as_str()).push(class_of(spec)).push(kind_word(spec.kind)).push(model_of(spec));
+        args.push(job.id.as_str()).push(class_of(spec)).push(spec.kind.as_str()).push(model_of(spec));
         args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
         args.push(spec.priority).push(spec.max_attempts).push(title(spec));
         // What a model is asked is kept apart, since it is forgotten before the rest.
@@ -366,11 +366,7 @@ fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
     }
     if !spec.depends_on.is_empty() {
         options.insert("depends_on".to_owned(), json!(dependencies(spec, meant).collect::<Vec<_>>()));
-        let word = match spec.on_dependency_failure {
-            OnDependencyFailure::Cancel => "cancel",
-            OnDependencyFailure::Run => "run",
-        };
-        options.insert("on_failure".to_owned(), json!(word));
+        options.insert("on_failure".to_owned(), json!(spec.on_dependency_failure.as_str()));
     }
     if let Some(terms) = &job.terms {
         options.insert("within".to_owned(), json!(terms.begin_within_ms));

@@ -10,7 +10,6 @@ use titan_api::{
 use super::segment::Segment;
 use crate::{
     Pool, StoreError,
-    jobs::kind_word,
     reply::{Reply, unknown_word},
     script::{Args, script},
 };
@@ -147,7 +146,7 @@ fn about(reply: &mut Reply) -> Result<About, StoreError> {
     let (started, exit_code, reason) = (reply.some_text()?, reply.some()?, reply.text()?);
     let (message, usage) = (reply.some_text()?, reply.some_text()?);
     Ok(About {
-        kind: if kind == kind_word(JobKind::Inference) { JobKind::Inference } else { JobKind::Process },
+        kind: JobKind::from_word(&kind).ok_or_else(|| unknown_word("output/read", &kind))?,
         owner,
         agent,
         has_begun: started.is_some(),

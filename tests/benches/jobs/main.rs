@@ -92,20 +92,13 @@ fn facts(group: &str, max_jobs: u32) -> Facts {
         hostname: "bench".into(),
         os: "linux".into(),
         arch: "x86_64".into(),
-        cpu_model: String::new(),
         cpus: 64,
         ram_mb: 65_536,
-        gpus: Vec::new(),
-        models: Vec::new(),
         accepts_processes: true,
         max_jobs,
-        endpoint: None,
         labels: BTreeMap::from([("group".to_owned(), group.split('-').next().unwrap_or_default().to_owned())]),
-        boot_id: String::new(),
         version: "bench".into(),
-        versions: BTreeMap::new(),
-        enforces: Vec::new(),
-        price_per_hour: None,
+        ..Facts::default()
     }
 }
 

@@ -44,17 +44,11 @@ pub(crate) fn agent(id: &str) -> Agent {
             cpu_model: "Some CPU".into(),
             cpus: 8,
             ram_mb: 32_000,
-            gpus: Vec::new(),
-            models: Vec::new(),
             accepts_processes: true,
             max_jobs: 4,
-            endpoint: None,
             labels: BTreeMap::from([("gpu".into(), "a100".into())]),
-            boot_id: String::new(),
             version: "0.1.0".into(),
-            versions: BTreeMap::new(),
-            enforces: Vec::new(),
-            price_per_hour: None,
+            ..Facts::default()
         },
     }
 }

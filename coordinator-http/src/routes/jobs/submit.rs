@@ -7,10 +7,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use titan_api::{
-    jobs::{SubmitJob, SubmittedJob},
-    scheduler::Explanation,
-};
+use titan_api::jobs::{SubmitJob, SubmittedJob};
 use titan_lua::jobs::{NewJob, Submit};
 use utoipa::IntoParams;
 
@@ -80,16 +77,8 @@ pub(crate) async fn handler(
     let (mut jobs, explanation) = submission::accepted(outcome, "", |index| index)?;
     let job = jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))?;
     submission::log(&job, explanation.as_ref());
-    let explanation = explanation.filter(|_| query.explain).map(|e| shown(e, caller.sees_agents));
+    let explanation =
+        explanation.filter(|_| query.explain).map(|e| if caller.sees_agents { e } else { e.without_agents() });
     let location = AppendHeaders([(header::LOCATION, format!("/api/v1/jobs/{}", job.id))]);
     Ok((StatusCode::ACCEPTED, location, Json(submission::told(job, explanation))))
-}
-
-/// The explanation as this caller may see it: candidates are named by their ids.
-fn shown(mut explanation: Explanation, sees_agents: bool) -> Explanation {
-    if !sees_agents {
-        explanation.candidates.clear();
-        explanation.session_agent = None;
-    }
-    explanation
 }

@@ -9,14 +9,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
-    jobs::JobKind,
     output::{Output, Since},
     time::Timestamp,
 };
-use titan_lua::{
-    output::{About, ReadOutput},
-    watch::Topic,
-};
+use titan_lua::{output::ReadOutput, watch::Topic};
 use utoipa::IntoParams;
 
 use crate::{
@@ -104,17 +100,9 @@ async fn look(
 ) -> Result<Look<Output>, ApiError> {
     let read = ReadOutput { job: id, attempt: place.attempt, offset: place.offset, since, follow };
     let slice = read.run(&caller.pool).await?.ok_or_else(|| no_such_job(id))?;
-    check_reader(&caller.owner, &slice.about)?;
+    output::check_reader(&caller.owner, slice.about.kind, &slice.about.owner)?;
     let other_attempt = place.attempt.is_some_and(|attempt| attempt != slice.attempt);
     let found = slice.complete || other_attempt || !slice.chunks.is_empty() || slice.skipped_bytes > 0;
     let output = output::shown(slice);
     Ok(if found { Look::Found(output) } else { Look::Nothing(output) })
-}
-
-/// What a model answers is shown to who asked, and to nobody else.
-fn check_reader(owner: &str, about: &About) -> Result<(), ApiError> {
-    if about.kind == JobKind::Process || about.owner == owner {
-        return Ok(());
-    }
-    Err(ApiError::Forbidden("what a model answers is shown to the key that asked only".to_owned()))
 }

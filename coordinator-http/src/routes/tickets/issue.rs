@@ -73,7 +73,8 @@ pub(crate) async fn handler(
         explain: query.explain,
     };
     let outcome = issue.run(&caller.pool).await?;
-    let shown = |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { unnamed(e) });
+    let shown =
+        |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { e.without_agents() });
     let issued = match outcome {
         IssueOutcome::Issued(issued) => issued,
         IssueOutcome::Relay { best, explanation } => {
@@ -128,13 +129,6 @@ fn relay(
         score,
         explanation,
     }
-}
-
-/// An explanation without the names of agents.
-fn unnamed(mut explanation: Explanation) -> Explanation {
-    explanation.candidates.clear();
-    explanation.session_agent = None;
-    explanation
 }
 
 /// The coordinator as this client has called it; a path alone if it does not say how.

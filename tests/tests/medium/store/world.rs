@@ -1,6 +1,6 @@
 //! A pool on a Redis of its own, with short ways to say what agents and clients do.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::cell::Cell;
 
 use titan_api::{
     agents::{Facts, Gpu, GpuMeasure, Measures},
@@ -37,20 +37,13 @@ pub(crate) fn facts() -> Facts {
         hostname: "box".into(),
         os: "linux".into(),
         arch: "x86_64".into(),
-        cpu_model: String::new(),
         cpus: 8,
         ram_mb: 32_768,
-        gpus: Vec::new(),
-        models: Vec::new(),
         accepts_processes: true,
         max_jobs: 4,
-        endpoint: None,
-        labels: BTreeMap::new(),
         boot_id: "boot".into(),
         version: "0.1.0".into(),
-        versions: BTreeMap::new(),
-        enforces: Vec::new(),
-        price_per_hour: None,
+        ..Facts::default()
     }
 }
 
