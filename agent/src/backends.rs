@@ -10,6 +10,7 @@ mod ollama;
 mod openai;
 mod probe;
 mod pulling;
+mod steps;
 mod vllm;
 
 use std::{
@@ -23,8 +24,10 @@ use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tracing::warn;
 
 pub(crate) use backend::{Backend, Target};
+pub(crate) use dialect::of as dialect;
 pub(crate) use http::{Http, NoAnswer, cause};
 pub use kind::Kind;
+pub(crate) use steps::{Step, Steps, Unread};
 
 use crate::{
     agent::Agent,

@@ -54,7 +54,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 }
 
 /// The one of that kind.
-pub(super) fn of(kind: Kind) -> &'static dyn Dialect {
+pub(crate) fn of(kind: Kind) -> &'static dyn Dialect {
     match kind {
         Kind::Ollama => &Ollama,
         Kind::Vllm => &Vllm,

@@ -4,7 +4,10 @@ use reqwest::StatusCode;
 use titan_api::{jobs::Reason, work::Happening};
 
 use super::events::Malformed;
-use crate::{backends::cause, executor::failed};
+use crate::{
+    backends::{Unread, cause},
+    executor::failed,
+};
 
 /// What servers write into their logs as the status of an answer that nobody waited for.
 const CLIENT_GONE: i32 = 499;
@@ -53,6 +56,15 @@ impl From<reqwest::Error> for Broken {
     fn from(error: reqwest::Error) -> Self {
         let what = if error.is_connect() { "the backend cannot be reached" } else { "the backend broke off" };
         Self::Backend(format!("{what}: {}", cause(&error)))
+    }
+}
+
+impl From<Unread> for Broken {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Broke(error) => error.into(),
+            other => Self::Backend(format!("the backend {other}")),
+        }
     }
 }
 

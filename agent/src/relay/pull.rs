@@ -16,15 +16,14 @@ use super::{
     ending::Broken,
     way::Way,
 };
+use crate::backends::{Step, Steps};
 
 /// What is told on comes no more often than this, so that a pull of a day writes little.
 const BETWEEN: Duration = Duration::from_secs(1);
-/// Bytes of one line of the backend's, and of a refusal.
-const LINE_BYTES: usize = 64 * 1_024;
+/// Bytes of a refusal.
+const REFUSAL_BYTES: usize = 64 * 1_024;
 /// Characters of the backend's words that are told on.
 const WORDS: usize = 200;
-/// The word for a model that is there.
-const SUCCESS: &str = "success";
 
 /// Pulls the model that the request names, and gives how that ended.
 pub(super) async fn run(answer: &Answer<'_>) -> Happening {
@@ -80,11 +79,11 @@ async fn refusal(mut response: Response) -> Broken {
         && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED);
     let mut text = Vec::new();
     while let Ok(Ok(Some(part))) = timeout(BETWEEN, response.chunk()).await
-        && text.len() < LINE_BYTES
+        && text.len() < REFUSAL_BYTES
     {
         text.extend_from_slice(&part);
     }
-    match serde_json::from_slice::<Said>(&text).ok().and_then(|said| said.error) {
+    match serde_json::from_slice::<Step>(&text).ok().and_then(|step| step.error) {
         Some(error) if is_final => Broken::NotPulled(says(&error)),
         Some(error) => Broken::Backend(says(&error)),
         None if is_final => Broken::NotPulled(words(status)),
@@ -101,49 +100,29 @@ fn cut(text: &str) -> String {
 }
 
 /// Reads to the end, telling on what is read.
-async fn follow(mut response: Response, request: &InferenceSpec, teller: &mut Teller<'_>) -> Result<(), Broken> {
+async fn follow(response: Response, request: &InferenceSpec, teller: &mut Teller<'_>) -> Result<(), Broken> {
     let silence = Duration::from_millis(request.token_timeout_ms);
-    let mut lines = Lines::default();
+    let mut steps = Steps::of(response);
     loop {
         let limit = Instant::now() + silence;
-        let line = loop {
+        let step = loop {
             tokio::select! {
-                line = lines.next(&mut response) => break line?,
+                step = steps.next() => break step?,
                 () = sleep_until(teller.due()), if teller.waiting.is_some() => teller.tell().await,
                 () = sleep_until(limit) => return Err(silent(silence)),
             }
         };
-        let said = said(line)?;
-        let is_there = said.status == SUCCESS;
-        teller.take(said).await;
+        let step = step.ok_or_else(|| Broken::Backend("the backend ended before it had the model".to_owned()))?;
+        if let Some(error) = step.error {
+            return Err(Broken::NotPulled(says(&error)));
+        }
+        let is_there = step.is_last();
+        let (status, total_bytes, completed_bytes) = (cut(&step.status), step.total, step.completed);
+        teller.take(PullProgress { status, total_bytes, completed_bytes }).await;
         if is_there {
             return Ok(());
         }
     }
-}
-
-/// What the backend said in a line; none at the end of all lines.
-fn said(line: Option<Vec<u8>>) -> Result<PullProgress, Broken> {
-    let backend = |why: &str| Broken::Backend(why.to_owned());
-    let line = line.ok_or_else(|| backend("the backend ended before it had the model"))?;
-    let said: Said = serde_json::from_slice(&line).map_err(|_| backend("the backend's progress is no JSON"))?;
-    if let Some(error) = said.error {
-        return Err(Broken::NotPulled(says(&error)));
-    }
-    Ok(PullProgress { status: cut(&said.status), total_bytes: said.total, completed_bytes: said.completed })
-}
-
-/// One line of the backend's.
-#[derive(Deserialize)]
-struct Said {
-    #[serde(default)]
-    status: String,
-    #[serde(default)]
-    total: Option<u64>,
-    #[serde(default)]
-    completed: Option<u64>,
-    #[serde(default)]
-    error: Option<String>,
 }
 
 /// Tells the latest, no more often than it may; of what comes in between only the last is told.
@@ -172,42 +151,5 @@ impl Teller<'_> {
         // A text and two numbers can always be written.
         let line = serde_json::to_string(&progress).unwrap_or_default() + "\n";
         self.way.write(line.as_bytes()).await;
-    }
-}
-
-/// The lines of a response, within bounds.
-#[derive(Default)]
-struct Lines {
-    read: Vec<u8>,
-    is_over: bool,
-}
-
-impl Lines {
-    /// The next line that is not empty; none at the end. Nothing is lost if this is dropped while it waits.
-    async fn next(&mut self, response: &mut Response) -> Result<Option<Vec<u8>>, Broken> {
-        loop {
-            if let Some(line) = self.take() {
-                return Ok(Some(line));
-            } else if self.is_over {
-                let rest = std::mem::take(&mut self.read);
-                return Ok(Some(rest).filter(|rest| !rest.trim_ascii().is_empty()));
-            } else if self.read.len() > LINE_BYTES {
-                return Err(Broken::Backend("the backend sends a line of more than 64 KiB".to_owned()));
-            }
-            match response.chunk().await? {
-                Some(bytes) => self.read.extend_from_slice(&bytes),
-                None => self.is_over = true,
-            }
-        }
-    }
-
-    fn take(&mut self) -> Option<Vec<u8>> {
-        loop {
-            let end = self.read.iter().position(|b| *b == b'\n')?;
-            let line: Vec<u8> = self.read.drain(..=end).collect();
-            if !line.trim_ascii().is_empty() {
-                return Some(line);
-            }
-        }
     }
 }
