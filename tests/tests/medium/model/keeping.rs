@@ -11,6 +11,12 @@ const LATEST: u64 = 15;
 /// The most that is written under one header, and the header.
 const FRAME: u64 = 65_535;
 const HEADER: u64 = 3;
+/// A frame that says when what follows it came: it stands where a piece begins, and before bytes that come so long after
+/// the last one, if so many have come since or if it was very long.
+const MARK: u64 = 7;
+const MARKED_EVERY_MS: i64 = 1_000;
+const MARKED_EVERY: u64 = 64;
+const MARKED_AFTER_MS: i64 = 15_000;
 /// Jobs that are looked at to find one that can go.
 const LOOKED_AT: usize = 16;
 
@@ -21,6 +27,8 @@ pub(super) struct KeptOutput {
     segments: BTreeMap<u64, u64>,
     /// Bytes under the last header.
     frame: u64,
+    /// When the last mark was made, and how much was written before it.
+    marked: (i64, u64),
 }
 
 impl KeptOutput {
@@ -28,28 +36,41 @@ impl KeptOutput {
         self.segments.values().sum()
     }
 
-    fn write(&mut self, written: u64, piece: u64) {
+    /// Whether a mark belongs before the next byte.
+    fn mark(&mut self, written: u64, now_ms: i64) -> bool {
+        let (passed_ms, bytes) = (now_ms - self.marked.0, written - self.marked.1);
+        let is_due = passed_ms >= MARKED_AFTER_MS || (passed_ms >= MARKED_EVERY_MS && bytes >= MARKED_EVERY);
+        let is_marked = is_due || written.is_multiple_of(SEGMENT);
+        if is_marked {
+            self.marked = (now_ms, written);
+        }
+        is_marked
+    }
+
+    fn write(&mut self, written: u64, piece: u64, now_ms: i64) {
         let number = written / SEGMENT;
+        let is_marked = self.mark(written, now_ms);
         if written.is_multiple_of(SEGMENT) {
             self.frame = 0;
             let first_kept = 1.max((number + 1).saturating_sub(LATEST));
             self.segments.retain(|at, _| *at == 0 || *at >= first_kept);
         }
-        let begins = self.frame == 0 || self.frame + piece > FRAME;
+        let begins = is_marked || self.frame == 0 || self.frame + piece > FRAME;
         self.frame = if begins { piece } else { self.frame + piece };
-        *self.segments.entry(number).or_default() += piece + if begins { HEADER } else { 0 };
+        let more = u64::from(is_marked) * MARK + u64::from(begins) * HEADER;
+        *self.segments.entry(number).or_default() += piece + more;
     }
 }
 
 impl Model {
     /// Takes in what is new of a chunk.
     pub(super) fn write(&mut self, id: &str, end: u64) {
-        let before = self.jobs[id].output.bytes();
+        let (before, now) = (self.jobs[id].output.bytes(), self.now());
         let job = self.job(id);
         while job.written < end {
             let space = FRAME.min(SEGMENT - job.written % SEGMENT);
             let piece = space.min(end - job.written);
-            job.output.write(job.written, piece);
+            job.output.write(job.written, piece, now);
             job.written += piece;
         }
         let after = job.output.bytes();
