@@ -107,8 +107,7 @@ pub(crate) fn unknown_word(script: &str, word: &str) -> StoreError {
     StoreError::Corrupt(format!("{script} answered {word:?}"))
 }
 
-// What came may be a secret of whoever submitted it, and this goes to the log: it is never said itself.
-
+/// What came may be a secret of whoever submitted it, and this goes to the log: it is never said itself, here and below.
 fn no_sense<T>(text: &str) -> StoreError {
     StoreError::Corrupt(format!("{} bytes of text are no {}", text.len(), std::any::type_name::<T>()))
 }

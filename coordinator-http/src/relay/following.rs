@@ -175,10 +175,10 @@ impl Following {
             return Ok(Step::Ended(Ending::of(JobState::Cancelled, None)));
         };
         self.note(&slice);
-        // What is behind a gap is of no use to anybody.
-        // During an upload to this copy Redis has less than was read.
+        // During an upload to this copy Redis has less than was read; once all is there, what is missing was forgotten.
         let is_forgotten = slice.state == JobState::Completed && self.offset > slice.written;
         let is_lost = slice.skipped_bytes > 0 || is_forgotten;
+        // What is behind a gap is of no use to anybody.
         let has_gap = is_lost || (attempt.is_some_and(|n| n != slice.attempt) && self.offset > 0);
         if has_gap {
             let ending = Ending::of(JobState::Failed, Some(Reason::BackendFailed));

@@ -7,20 +7,15 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use titan_api::{
-    credentials::JoinToken,
-    ids::{CredentialId, PoolName},
-    time::Timestamp,
-};
 use titan_lua::{
     PoolSettings, StoreError,
-    credentials::join_tokens::{self, StoredJoinToken, UseOutcome},
+    credentials::join_tokens::{self, UseOutcome},
     pool::ReadStatus,
 };
 use titan_tests::{binaries::workspace, cluster::Cluster, redis::patient_store, wait::eventually};
 
 use super::operations::{Scene, operations};
-use crate::store::world::agent_id;
+use crate::store::world::{agent_id, join_token};
 
 /// The scripts of a pool, by their files.
 fn scripts() -> BTreeSet<String> {
@@ -51,16 +46,9 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 async fn a_join_token_is_used_once_on_a_cluster() {
     let cluster = Cluster::start().await;
     let store = patient_store(&cluster.url(), PoolSettings::default());
-    let (now, id) = (store.now_ms().await.unwrap(), CredentialId::new("t").unwrap());
-    let record = JoinToken {
-        id: id.clone(),
-        pool: PoolName::default(),
-        uses: 1,
-        used_by: Vec::new(),
-        created_at: Timestamp::from_ms(now),
-        expires_at: Timestamp::from_ms(now + 60_000),
-    };
-    join_tokens::create(&store, &StoredJoinToken { record, secret_sha256: "hash".into() }).await.unwrap();
+    let token = join_token("t", 1, store.now_ms().await.unwrap(), 60_000);
+    let id = token.record.id.clone();
+    join_tokens::create(&store, &token).await.unwrap();
     let use_it =
         async |key: &str| join_tokens::use_once(&store, &id, "hash", key, &agent_id(key), "use").await.unwrap();
     assert!(matches!(use_it("one").await, UseOutcome::Used { .. }));

@@ -8,15 +8,10 @@ mod table;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 
-use titan_api::{
-    credentials::JoinToken,
-    ids::{CredentialId, PoolName},
-    scheduler::Profile,
-    time::Timestamp,
-};
+use titan_api::scheduler::Profile;
 use titan_lua::{
     PoolSettings,
-    credentials::join_tokens::{self, StoredJoinToken, UseOutcome},
+    credentials::join_tokens::{self, UseOutcome},
 };
 use titan_tests::{
     redis::{RedisServer, patient_store},
@@ -28,7 +23,7 @@ use super::{
     Teller,
     steps::{Case, Keep},
 };
-use crate::store::world::agent_id;
+use crate::store::world::{agent_id, join_token};
 
 /// What a call fails with if the script itself fails: such a mutant would show nothing about the rules.
 const FAILED: &str = "the store failed";
@@ -59,17 +54,9 @@ async fn told(mutant: &Mutant, replace: String) -> Result<(), String> {
 /// A join token for one agent, used by two.
 async fn join_twice(url: &str) -> Result<(), String> {
     let store = patient_store(url, PoolSettings::default());
-    let now = store.now_ms().await.unwrap();
-    let id = CredentialId::new("t").unwrap();
-    let record = JoinToken {
-        id: id.clone(),
-        pool: PoolName::default(),
-        uses: 1,
-        used_by: Vec::new(),
-        created_at: Timestamp::from_ms(now),
-        expires_at: Timestamp::from_ms(now + 60_000),
-    };
-    join_tokens::create(&store, &StoredJoinToken { record, secret_sha256: "hash".into() }).await.unwrap();
+    let token = join_token("t", 1, store.now_ms().await.unwrap(), 60_000);
+    let id = token.record.id.clone();
+    join_tokens::create(&store, &token).await.unwrap();
     for (key, is_first) in [("first", true), ("second", false)] {
         let used = join_tokens::use_once(&store, &id, "hash", key, &agent_id(key), key).await;
         let used = used.map_err(|e| format!("{FAILED}: {e}"))?;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use titan_api::{
-    credentials::{ApiKey, JoinToken, KeyLimits},
+    credentials::{ApiKey, KeyLimits},
     health::Verdict,
     ids::{CredentialId, JobId, PoolName},
     jobs::{JobState, SubmitJob},
@@ -22,7 +22,7 @@ use titan_lua::{
 use titan_tests::{cluster::Cluster, redis::RedisServer, replicas::Replicas, wait::eventually};
 
 use super::{PATIENCE, replicated, with};
-use crate::store::world::{START_MS, World, facts, held, process};
+use crate::store::world::{START_MS, World, facts, held, join_token, process};
 
 /// A job that waits for an agent to come.
 fn waiting() -> SubmitJob {
@@ -178,16 +178,8 @@ fn stored_key(name: &str) -> StoredKey {
 }
 
 fn stored_token(name: &str) -> StoredJoinToken {
-    let record = JoinToken {
-        id: CredentialId::new(name).unwrap(),
-        pool: PoolName::default(),
-        uses: 1,
-        used_by: Vec::new(),
-        created_at: Timestamp::from_ms(START_MS),
-        // Far ahead of the clock of Redis, by which it is forgotten.
-        expires_at: Timestamp::from_ms(2 * START_MS),
-    };
-    StoredJoinToken { record, secret_sha256: "hash".to_owned() }
+    // Far ahead of the clock of Redis, by which it is forgotten.
+    join_token(name, 1, START_MS, START_MS)
 }
 
 #[tokio::test]

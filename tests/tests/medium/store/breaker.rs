@@ -8,7 +8,7 @@ use titan_api::{
     },
     events::Event,
     jobs::{JobState, Reason, SubmitJob},
-    work::{Answer, Happening},
+    work::{Answer, Happening, Lease},
 };
 use titan_lua::{
     events::{ReadEvents, ReadOutcome},
@@ -222,16 +222,25 @@ async fn half_open_agents_get_one_trial_at_a_time_and_two_that_go_well_heal() {
     assert_eq!(edges(&world).await, ["a degraded", "a offline", "a half_open", "a healthy"]);
 }
 
-#[tokio::test]
-async fn a_trial_that_fails_takes_offline_for_twice_as_long() {
-    let world = World::new().await;
+/// A half-open agent, and the lease of its trial.
+async fn with_a_trial(world: &World) -> (Box_, Lease) {
     let other = world.register("other", &facts()).await;
-    let agent = on_trial(&world, &other).await;
+    let agent = on_trial(world, &other).await;
     world.claim(&agent, 4).await;
     world.bound(&process()).await;
     let lease = world.claim(&agent, 4).await.remove(0);
-    let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
-    world.report(&agent, &lease, failed).await;
+    (agent, lease)
+}
+
+fn failed() -> Happening {
+    Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None }
+}
+
+#[tokio::test]
+async fn a_trial_that_fails_takes_offline_for_twice_as_long() {
+    let world = World::new().await;
+    let (agent, lease) = with_a_trial(&world).await;
+    world.report(&agent, &lease, failed()).await;
     let seen = world.agent(&agent).await;
     assert_eq!(seen.state, Offline);
     assert_eq!(seen.breaker.cool_down_until.unwrap().as_ms(), super::world::START_MS + 30_000);
@@ -274,13 +283,8 @@ async fn at_most_half_of_a_pool_is_taken_offline_by_failures_and_the_rest_is_tol
 #[tokio::test]
 async fn of_sixty_four_reports_that_a_trial_failed_one_moves_the_breaker() {
     let world = World::new().await;
-    let other = world.register("other", &facts()).await;
-    let agent = on_trial(&world, &other).await;
-    world.claim(&agent, 4).await;
-    world.bound(&process()).await;
-    let lease = world.claim(&agent, 4).await.remove(0);
-    let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
-    let reports = (0..64).map(|_| world.report_held(&agent, held(&lease), failed.clone()));
+    let (agent, lease) = with_a_trial(&world).await;
+    let reports = (0..64).map(|_| world.report_held(&agent, held(&lease), failed()));
     join_all(reports).await;
     assert_eq!(edges(&world).await, ["a degraded", "a offline", "a half_open", "a offline"]);
     assert_eq!(world.agent(&agent).await.breaker.epoch, 4);

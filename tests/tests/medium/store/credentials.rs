@@ -1,7 +1,7 @@
 //! API keys and join tokens.
 
 use titan_api::{
-    credentials::{ApiKey, JoinToken, KeyLimits, Scope},
+    credentials::{ApiKey, KeyLimits, Scope},
     ids::{CredentialId, PoolName},
     time::Timestamp,
 };
@@ -17,7 +17,7 @@ use titan_tests::{
     redis::{RedisServer, patient_store},
 };
 
-use super::world::agent_id;
+use super::world::{agent_id, join_token};
 
 async fn store() -> (RedisServer, Store) {
     let redis = RedisServer::start().await;
@@ -49,16 +49,7 @@ fn key(name: &str, in_pool: &str) -> StoredKey {
 }
 
 async fn stored(store: &Store, name: &str, uses: u32, lives_ms: i64) -> StoredJoinToken {
-    let now = store.now_ms().await.unwrap();
-    let record = JoinToken {
-        id: id(name),
-        pool: pool("default"),
-        uses,
-        used_by: Vec::new(),
-        created_at: Timestamp::from_ms(now),
-        expires_at: Timestamp::from_ms(now + lives_ms),
-    };
-    StoredJoinToken { record, secret_sha256: "hash".into() }
+    join_token(name, uses, store.now_ms().await.unwrap(), lives_ms)
 }
 
 async fn token(store: &Store, name: &str, uses: u32, lives_ms: i64) {

@@ -4,12 +4,16 @@ use std::cell::Cell;
 
 use titan_api::{
     agents::{Facts, Gpu, GpuMeasure, Measures},
-    ids::{AgentId, JobId, PoolName},
+    credentials::JoinToken,
+    ids::{AgentId, CredentialId, JobId, PoolName},
     jobs::{Job, JobState, ProcessSpec, Requirements, SubmitJob},
     status::Swept,
+    time::Timestamp,
     work::{Answer, Claim, Happening, HeldLease, Lease, Report},
 };
-use titan_lua::{Pool, PoolSettings, Store, agents as a, jobs as j, pool as p};
+use titan_lua::{
+    Pool, PoolSettings, Store, agents as a, credentials::join_tokens::StoredJoinToken, jobs as j, pool as p,
+};
 use titan_tests::{
     cluster::Cluster,
     redis::{RedisServer, patient_store},
@@ -30,6 +34,19 @@ pub(crate) struct World<R = RedisServer> {
 
 pub(crate) fn agent_id(name: &str) -> AgentId {
     AgentId::new(name).unwrap()
+}
+
+/// A join token of the default pool that is good for so long; its secret has the hash `hash`.
+pub(crate) fn join_token(name: &str, uses: u32, now_ms: i64, lives_ms: i64) -> StoredJoinToken {
+    let record = JoinToken {
+        id: CredentialId::new(name).unwrap(),
+        pool: PoolName::default(),
+        uses,
+        used_by: Vec::new(),
+        created_at: Timestamp::from_ms(now_ms),
+        expires_at: Timestamp::from_ms(now_ms + lives_ms),
+    };
+    StoredJoinToken { record, secret_sha256: "hash".to_owned() }
 }
 
 pub(crate) fn facts() -> Facts {
