@@ -31,8 +31,9 @@ pub(super) async fn pull(http: &Http, model: &str, tell: impl Fn(u64)) -> Result
         if let Some(error) = step.error {
             return Err(error.chars().take(WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect());
         }
-        let percent = step.completed.unwrap_or(0).saturating_mul(100).checked_div(step.total.unwrap_or(0));
-        percent.into_iter().for_each(|percent| tell(percent.min(100)));
+        if let Some(percent) = step.completed.unwrap_or(0).saturating_mul(100).checked_div(step.total.unwrap_or(0)) {
+            tell(percent.min(100));
+        }
         is_there = step.is_last();
     }
     if is_there && status.is_success() { Ok(true) } else { Err(format!("it ended before it had the model ({status})")) }
