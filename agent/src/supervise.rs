@@ -3,12 +3,14 @@
 
 mod container;
 mod docker;
+mod environment;
 mod gpus;
 mod home;
 mod keeper;
 mod life;
 mod log;
 mod process;
+mod programs;
 mod pull;
 mod pulse;
 mod recipe;
@@ -44,6 +46,9 @@ use status::Told;
 
 /// Ending all of them takes no longer: the grace that each gets, and some.
 const STOP: Duration = Duration::from_secs(20);
+
+/// Characters of what a backend or Docker says that are told on.
+const SHORT: usize = 400;
 
 /// All backends that this run of the agent starts.
 #[derive(Debug)]
@@ -118,6 +123,11 @@ impl Supervise {
             Err(why) => warn!("a container of {kind} may be left over: {why}"),
         }
     }
+}
+
+/// What others say could be long, and could steer a terminal.
+fn short(text: &str) -> String {
+    text.trim().chars().take(SHORT).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Looks after all of them until the agent ends.

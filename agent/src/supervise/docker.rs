@@ -4,6 +4,8 @@ use std::{env, io, os::unix::net::UnixStream, path::Path};
 
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
 
+use super::short;
+
 const SOCKET: &str = "/var/run/docker.sock";
 /// Seconds for one answer of it; streams have no such bound.
 const PATIENCE_S: u64 = 60;
@@ -77,11 +79,6 @@ fn wants_toolkit(message: &str) -> bool {
     ["could not select device driver", "nvidia-container", "unknown or invalid runtime name: nvidia"]
         .iter()
         .any(|sign| message.contains(sign))
-}
-
-/// What others say could be long, and could steer a terminal.
-fn short(text: &str) -> String {
-    text.trim().chars().take(400).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

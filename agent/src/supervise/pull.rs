@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::short;
 use crate::backends::{Http, Kind, Steps, cause, dialect};
 
 /// From one sign of progress to the next: an Ollama adds up large files without a word.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// Characters of its words that are told on.
-const WORDS: usize = 400;
 
 /// Sees to it that `model` is there, and `tell`s the percent of it. Gives whether it had to be pulled.
 ///
@@ -29,7 +28,7 @@ pub(super) async fn pull(http: &Http, model: &str, tell: impl Fn(u64)) -> Result
         let step = timeout(PATIENCE, steps.next()).await.map_err(|_| "it goes on no more".to_owned())?;
         let Some(step) = step.map_err(|e| format!("it {e} ({status})"))? else { break };
         if let Some(error) = step.error {
-            return Err(error.chars().take(WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect());
+            return Err(short(&error));
         }
         if let Some(percent) = step.completed.unwrap_or(0).saturating_mul(100).checked_div(step.total.unwrap_or(0)) {
             tell(percent.min(100));

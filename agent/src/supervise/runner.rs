@@ -8,7 +8,8 @@ use super::{
     docker,
     gpus::Chosen,
     process::Process,
-    spec::{Spec, find_program, named_program},
+    programs::{find_program, named_program},
+    spec::Spec,
 };
 use crate::{
     config::{RunnerWish, Wanted},

@@ -2,41 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    env, io,
+    io,
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    environment::{environment, own_home},
     gpus::Chosen,
     home::Home,
     recipe::{Place, Token},
 };
 use crate::{
     config::{JobUser, Supervised, Wanted},
-    executor::{ProcessName, SEARCH_PATH},
+    executor::ProcessName,
     files,
 };
-
-/// Variables that say how the box speaks, where its libraries are, and which way is out.
-const PASSED_ON: [&str; 12] = [
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "CUDA_HOME",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-];
-/// Parts of the names of variables that may hold secrets.
-const SECRET: [&str; 4] = ["TOKEN", "KEY", "SECRET", "PASSWORD"];
 
 /// A backend as a process. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,57 +136,4 @@ impl End {
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     files::read_if_there(path)?.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)).transpose()
-}
-
-/// The agent's environment may hold secrets, so only what is known is handed on.
-fn environment(passed_on: &[&'static str]) -> BTreeMap<String, String> {
-    let general = PASSED_ON.iter().filter_map(|&name| Some((name.to_owned(), env::var(name).ok()?)));
-    let mut all: BTreeMap<_, _> = general.chain(handed_on(passed_on)).collect();
-    all.insert("PATH".to_owned(), search_path());
-    all
-}
-
-/// The variables of the agent's environment that begin like that, but for those that may hold secrets.
-pub(super) fn handed_on(beginnings: &[&'static str]) -> impl Iterator<Item = (String, String)> {
-    let is_theirs = |name: &str| beginnings.iter().any(|beginning| name.starts_with(beginning));
-    let is_secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
-    let all = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    all.filter(move |(name, _)| is_theirs(name) && !is_secret(name)).collect::<Vec<_>>().into_iter()
-}
-
-fn own_home() -> Option<PathBuf> {
-    env::var_os("HOME").map(PathBuf::from).filter(|folder| folder.is_absolute() && folder.is_dir())
-}
-
-/// Where programs of backends are looked for: in the agent's own PATH, then where jobs' programs are.
-fn search_path() -> String {
-    let own = env::var("PATH").unwrap_or_default();
-    if own.is_empty() { SEARCH_PATH.to_owned() } else { format!("{own}:{SEARCH_PATH}") }
-}
-
-/// The program of that name, if there is one.
-pub(super) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = search_path();
-    let candidates =
-        path.split(':').filter(|folder| folder.starts_with('/')).map(|folder| Path::new(folder).join(name));
-    candidates.into_iter().find(|path| path.is_file() && access(path, AccessFlags::X_OK).is_ok())
-}
-
-/// The program at that path.
-///
-/// # Errors
-/// There is none that can be run, in words.
-pub(super) fn named_program(path: &Path, flag: &str) -> Result<PathBuf, String> {
-    let name = path.display();
-    if path.components().count() == 1 {
-        let name = path.to_string_lossy();
-        return find_program(&name).ok_or_else(|| format!("there is no program `{name}` in PATH: mend {flag}"));
-    }
-    if !path.is_file() {
-        return Err(format!("there is no program {name}: mend {flag}"));
-    }
-    if access(path, AccessFlags::X_OK).is_err() {
-        return Err(format!("{name} may not be run by this account: chmod +x {name}"));
-    }
-    std::path::absolute(path).map_err(|_| format!("`{name}` is no path"))
 }

@@ -14,9 +14,9 @@ use bollard::models::{
 use crate::{
     config::{Supervised, Wanted},
     supervise::{
+        environment::handed_on,
         gpus::Chosen,
         recipe::{Place, Token},
-        spec::handed_on,
     },
 };
 
