@@ -70,7 +70,7 @@ impl Uploading {
             AppendOutcome::TooLong | AppendOutcome::Stale => return Err(ApiError::StaleAttempt),
         };
         let channel = state.live.find(pool.name(), &lease.job_id);
-        let reader = channel.map(|channel| channel.open(lease.attempt, accepted));
+        let reader = channel.map(|channel| channel.open(&lease.lease_id, accepted));
         let (agent, epoch) = (agent.id().clone(), agent.epoch());
         let ask_after = Duration::from_millis(state.agent_settings().lease_ttl_ms) / 4;
         Ok(Self { pool, agent, epoch, lease, accepted, waiting: BytesMut::new(), reader, ask_after })

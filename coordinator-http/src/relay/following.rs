@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use titan_api::{
-    ids::{AgentId, JobId},
+    ids::{AgentId, JobId, LeaseId},
     inference::Usage,
     jobs::{JobState, Reason},
     output::Stream,
@@ -34,6 +34,8 @@ pub(crate) struct Following {
     channel: Arc<Channel>,
     memory: watch::Receiver<()>,
     attempt: u32,
+    /// Whose answer was read so far.
+    lease: Option<LeaseId>,
     offset: u64,
     /// Whether Redis has to be looked at before anything is waited for.
     look: bool,
@@ -95,6 +97,7 @@ impl Following {
             channel,
             memory,
             attempt: 0,
+            lease: None,
             offset: 0,
             look: true,
             state: JobState::Pending,
@@ -111,7 +114,7 @@ impl Following {
     /// What there is next, waited for until a time.
     pub(crate) async fn next(&mut self, until: Instant) -> Result<Step, StoreError> {
         loop {
-            if let Some(bytes) = self.channel.after(self.attempt, self.offset) {
+            if let Some(bytes) = self.heard() {
                 return Ok(self.took(bytes));
             }
             if self.look {
@@ -120,7 +123,7 @@ impl Following {
                 if !matches!(step, Step::Nothing) {
                     return Ok(step);
                 }
-                if self.channel.after(self.attempt, self.offset).is_none() && Instant::now() < until {
+                if self.heard().is_none() && Instant::now() < until {
                     self.wait(until).await;
                 }
                 return Ok(Step::Nothing);
@@ -129,6 +132,11 @@ impl Following {
                 return Ok(Step::Nothing);
             }
         }
+    }
+
+    /// What an upload to this copy has brought.
+    fn heard(&self) -> Option<Bytes> {
+        self.channel.after(self.lease.as_ref()?, self.offset)
     }
 
     /// Waits for a change; `false` if there was none.
@@ -141,7 +149,7 @@ impl Following {
                 _ = self.memory.changed() => {
                     // An upload has brought something, has begun, or is over: then only Redis knows how. So it does of an
                     // attempt that is new here.
-                    self.look = !self.channel.is_open() || self.channel.attempt() != self.attempt;
+                    self.look = !self.channel.is_open() || !self.channel.is_of(self.lease.as_ref());
                     true
                 }
                 () = self.watch.changed(), if !is_live => {
@@ -175,16 +183,17 @@ impl Following {
             return Ok(Step::Ended(Ending::of(JobState::Cancelled, None)));
         };
         self.note(&slice);
-        // During an upload to this copy Redis has less than was read; once all is there, what is missing was forgotten.
+        // What is behind a gap is of no use to anybody, and so is what follows in the answer of another attempt.
+        // During an upload to this copy Redis has less than was read.
         let is_forgotten = slice.state == JobState::Completed && self.offset > slice.written;
         let is_lost = slice.skipped_bytes > 0 || is_forgotten;
-        // What is behind a gap is of no use to anybody.
-        let has_gap = is_lost || (attempt.is_some_and(|n| n != slice.attempt) && self.offset > 0);
-        if has_gap {
+        let is_another = self.offset > 0 && self.lease != slice.about.lease;
+        if is_lost || is_another {
             let ending = Ending::of(JobState::Failed, Some(Reason::BackendFailed));
             return Ok(Step::Ended(Ending { runs_on: !slice.complete, ..ending }));
         }
         self.attempt = slice.attempt;
+        self.lease.clone_from(&slice.about.lease);
         let bytes = joined(&slice);
         self.look = !bytes.is_empty() && !self.channel.is_open();
         if !bytes.is_empty() {

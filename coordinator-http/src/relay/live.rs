@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use titan_api::ids::{JobId, PoolName};
+use titan_api::ids::{JobId, LeaseId, PoolName};
 use tokio::sync::watch;
 
 /// Bytes that a channel holds; of more the first are let go, and a reader that is behind finds them in Redis.
@@ -71,7 +71,8 @@ pub(crate) struct Channel {
 
 #[derive(Debug, Default)]
 struct Held {
-    attempt: u32,
+    /// Whose output it is: the lease of an attempt, which is never given out again, as its number may be after a failover.
+    lease: Option<LeaseId>,
     start: u64,
     bytes: BytesMut,
     uploads: u32,
@@ -85,12 +86,12 @@ impl Channel {
     }
 
     /// Begins an upload of an attempt's output from an offset on; it lasts until the guard is dropped.
-    pub(crate) fn open(self: Arc<Self>, attempt: u32, offset: u64) -> Upload {
+    pub(crate) fn open(self: Arc<Self>, lease: &LeaseId, offset: u64) -> Upload {
         let number = {
             let mut held = self.lock();
             held.uploads += 1;
             held.opened += 1;
-            (held.attempt, held.start) = (attempt, offset);
+            (held.lease, held.start) = (Some(lease.clone()), offset);
             held.bytes.clear();
             held.opened
         };
@@ -109,16 +110,16 @@ impl Channel {
         self.lock().uploads > 0
     }
 
-    /// The attempt whose output is held.
-    pub(crate) fn attempt(&self) -> u32 {
-        self.lock().attempt
+    /// Whether what is held is the output of the attempt with this lease.
+    pub(crate) fn is_of(&self, lease: Option<&LeaseId>) -> bool {
+        self.lock().lease.as_ref() == lease
     }
 
     /// What an attempt has written from an offset on, as far as it is held here.
-    pub(crate) fn after(&self, attempt: u32, offset: u64) -> Option<Bytes> {
+    pub(crate) fn after(&self, lease: &LeaseId, offset: u64) -> Option<Bytes> {
         let held = self.lock();
         let skip = usize::try_from(offset.checked_sub(held.start)?).ok()?;
-        let rest = held.bytes.get(skip..).filter(|rest| !rest.is_empty() && held.attempt == attempt)?;
+        let rest = held.bytes.get(skip..).filter(|rest| !rest.is_empty() && held.lease.as_ref() == Some(lease))?;
         Some(Bytes::copy_from_slice(rest))
     }
 
@@ -175,16 +176,23 @@ mod tests {
         (PoolName::default(), JobId::new("j").unwrap())
     }
 
+    fn lease(number: u32) -> LeaseId {
+        LeaseId::new(format!("lease-{number}")).unwrap()
+    }
+
     #[test]
     fn a_reader_gets_what_it_has_not_had_of_the_attempt_that_it_reads() {
         let (hub, (pool, job)) = (Hub::default(), names());
         assert!(hub.find(&pool, &job).is_none());
         let channel = hub.join(&pool, &job);
-        let upload = hub.find(&pool, &job).unwrap().open(1, 10);
+        let upload = hub.find(&pool, &job).unwrap().open(&lease(1), 10);
         upload.push(b"abc");
         upload.push(b"def");
-        assert_eq!(channel.after(1, 12).unwrap(), "cdef");
-        assert_eq!((channel.after(1, 16), channel.after(1, 9), channel.after(2, 12)), (None, None, None));
+        assert_eq!(channel.after(&lease(1), 12).unwrap(), "cdef");
+        assert_eq!(
+            (channel.after(&lease(1), 16), channel.after(&lease(1), 9), channel.after(&lease(2), 12)),
+            (None, None, None)
+        );
         assert!(channel.is_open());
         drop(upload);
         assert!(!channel.is_open());
@@ -196,10 +204,10 @@ mod tests {
     fn late_bytes_of_an_earlier_attempt_do_not_come_into_the_answer() {
         let (hub, (pool, job)) = (Hub::default(), names());
         let channel = hub.join(&pool, &job);
-        let (first, second) = (Arc::clone(&channel).open(1, 0), Arc::clone(&channel).open(2, 0));
+        let (first, second) = (Arc::clone(&channel).open(&lease(1), 0), Arc::clone(&channel).open(&lease(2), 0));
         first.push(b"x");
         second.push(b"ab");
-        assert_eq!(channel.after(2, 0).unwrap(), "ab");
+        assert_eq!(channel.after(&lease(2), 0).unwrap(), "ab");
         drop(first);
         assert!(channel.is_open());
     }
@@ -208,10 +216,10 @@ mod tests {
     fn the_more_is_uploaded_the_longer_it_is_gathered_within_a_bound() {
         let (hub, (pool, job)) = (Hub::default(), names());
         let channel = hub.join(&pool, &job);
-        let first = Arc::clone(&channel).open(1, 0);
+        let first = Arc::clone(&channel).open(&lease(1), 0);
         let mut others = Vec::new();
         let mut with = |count: usize| {
-            others.resize_with(count, || Arc::clone(&channel).open(1, 0));
+            others.resize_with(count, || Arc::clone(&channel).open(&lease(1), 0));
             first.gathered_for().as_millis()
         };
         assert_eq!([0, 7, 15, 127, 4_000, 0].map(&mut with), [25, 25, 50, 400, 500, 25]);
@@ -221,11 +229,11 @@ mod tests {
     fn what_nobody_takes_does_not_grow_without_bound() {
         let (hub, (pool, job)) = (Hub::default(), names());
         let channel = hub.join(&pool, &job);
-        let upload = Arc::clone(&channel).open(1, 0);
+        let upload = Arc::clone(&channel).open(&lease(1), 0);
         for _ in 0..20 {
             upload.push(&vec![b'x'; 65_536]);
         }
-        assert_eq!(channel.after(1, 0), None);
-        assert_eq!(channel.after(1, 20 * 65_536 - 5).unwrap(), "xxxxx");
+        assert_eq!(channel.after(&lease(1), 0), None);
+        assert_eq!(channel.after(&lease(1), 20 * 65_536 - 5).unwrap(), "xxxxx");
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::following::{Ending, Following, Step, Times};
-use crate::{error::ApiError, ids, notes, state::AppState, submission};
+use crate::{error::ApiError, ids, load, notes, state::AppState, submission};
 
 /// Who answered, in which attempt, and where in line the request was, until when about.
 pub(crate) const AGENT: HeaderName = HeaderName::from_static(headers::AGENT);
@@ -32,6 +32,9 @@ const SPARE_MS: u64 = 1_000;
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// How long answers may go on once this copy is to stop: a little less than the server waits for them.
 const LAST_WORDS: Duration = Duration::from_secs(8);
+/// How often, and how long, an answer outlives an outage of Redis.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+const RETRIES: u32 = 60;
 /// How often a cancellation is tried that the store did not hear.
 const CANCEL_TRIES: u32 = 10;
 const CANCEL_PAUSE: Duration = Duration::from_millis(200);
@@ -49,6 +52,8 @@ pub(crate) struct Relayed {
     closing: CancellationToken,
     /// Until when this copy goes on, once it is to stop.
     stops_at: Option<Instant>,
+    /// How often in a row the store could not be read.
+    unread: u32,
 }
 
 /// What to submit.
@@ -109,7 +114,8 @@ impl Relayed {
         following.state = job.state;
         notes::note(|notes| notes.request_id = Some(job.id.to_string()));
         if job.state == JobState::Pending {
-            tell_place(state, pool, &job.id).await?;
+            // Its place in line is worth less than the request.
+            let _ = tell_place(state, pool, &job.id).await;
         }
         let within = Duration::from_millis(what.deadline_ms);
         Ok(Self {
@@ -120,6 +126,7 @@ impl Relayed {
             had_begun: false,
             closing: state.closing(),
             stops_at: None,
+            unread: 0,
         })
     }
 
@@ -153,8 +160,18 @@ impl Relayed {
 
     /// What there is next, waited for until a time, or until this copy has to stop. One that an agent had begun, and that
     /// waits for another one now, has all of its time again for that.
+    /// It outlives an outage of the store: what the agent does goes on meanwhile.
     pub(crate) async fn next(&mut self, until: Instant) -> Result<Step, StoreError> {
-        let step = self.step(until).await;
+        let step = match self.step(until).await {
+            Err(_) if self.unread < RETRIES => {
+                self.unread += 1;
+                load::waiting(sleep(RETRY_EVERY)).await;
+                self.following.look_again();
+                return Ok(Step::Nothing);
+            }
+            step => step,
+        };
+        self.unread = 0;
         if self.had_begun && !self.has_begun() {
             self.deadline = Instant::now() + self.within;
         }

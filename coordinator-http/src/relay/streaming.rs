@@ -10,7 +10,7 @@ use titan_api::{
     jobs::{JobState, Reason, SubmitJob},
 };
 use titan_lua::Pool;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{
     asked::{self, Asked},
@@ -22,9 +22,6 @@ use crate::{error::ApiError, openai, state::AppState, waiters::Seat};
 
 /// How often a comment shows that the stream lives, while nothing else does.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How often, and how long, a stream outlives an outage of Redis.
-const RETRY_EVERY: Duration = Duration::from_millis(500);
-const RETRIES: u32 = 60;
 /// How often another agent may go on.
 const TAKEOVERS: u32 = 3;
 
@@ -64,7 +61,6 @@ impl Streaming {
     }
 
     async fn find(&mut self) -> Option<Bytes> {
-        let mut failures = 0;
         let begun = std::mem::take(&mut self.begun);
         if let Some(events) = self.whole_events(&begun) {
             return Some(events);
@@ -90,10 +86,6 @@ impl Streaming {
                     if let Err(refusal) = self.relayed.keep_deadline() {
                         return Some(self.fail(&refusal));
                     }
-                }
-                Err(_) if failures < RETRIES => {
-                    failures += 1;
-                    sleep(RETRY_EVERY).await;
                 }
                 Err(error) => return Some(self.fail(&error.into())),
             }

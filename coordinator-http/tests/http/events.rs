@@ -10,6 +10,7 @@ use titan_coordinator::{AppState, router};
 
 use crate::{
     agent::TestAgent,
+    losing::Losing,
     sse::Events,
     world::{ADMIN, Reply, World, request, send, settings},
 };
@@ -282,4 +283,26 @@ async fn another_pools_events_are_not_there() {
     publish(&world, "secret.plan", json!(1)).await;
     let foreign = world.key("other", &["events:read", "events:write"]).await;
     assert_eq!(topics(&world.get(&foreign, &format!("{EVENTS}?after=0")).await.ok(200)), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn an_event_that_is_published_without_a_key_is_one_though_an_answer_of_redis_was_lost() {
+    let mut lost = 0;
+    for number in 1.. {
+        let world = World::start().await;
+        let way = Losing::to(&world.redis.url()).await;
+        let through = router(AppState::new(settings(&way.url(), &[])).unwrap());
+        let event = || request("POST", ADMIN, EVENTS, Some(json!({"topic": "tests.done", "payload": {}})));
+        send(&through, event()).await.ok(201);
+        way.lose(number);
+        // The coordinator asks again by itself.
+        send(&through, event()).await.ok(201);
+        if !way.mend() {
+            break;
+        }
+        lost += 1;
+        let told = page(&world, "topic=tests.&after=0").await.ok(200);
+        assert_eq!(told["events"].as_array().unwrap().len(), 2, "answer {number} lost");
+    }
+    assert!(lost > 0);
 }

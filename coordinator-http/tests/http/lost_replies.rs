@@ -222,7 +222,8 @@ async fn summary(world: &World) -> Value {
         lines.sort();
         lines
     };
-    let events = world.get(ADMIN, "/api/v1/events?topic=tests.").await.ok(200)["events"].as_array().unwrap().len();
+    let events =
+        world.get(ADMIN, "/api/v1/events?topic=tests.&after=0").await.ok(200)["events"].as_array().unwrap().len();
     json!({
         "jobs": jobs,
         "agents": of(list("/api/v1/agents?limit=100", "agents").await, &["id", "state", "draining"]),

@@ -65,6 +65,18 @@ impl RedisServer {
         dump
     }
 
+    /// Puts back what it held once, as after a failover to a replica that had no more.
+    pub(crate) async fn restore(&self, dump: &BTreeMap<String, Vec<u8>>) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut all = redis::pipe();
+        all.atomic().cmd("FLUSHALL").ignore();
+        for (key, value) in dump {
+            all.cmd("RESTORE").arg(key).arg(0).arg(value).ignore();
+        }
+        all.query_async::<()>(&mut connection).await.unwrap();
+    }
+
     /// Has the server do something.
     pub(crate) async fn command(&self, words: &[&str]) {
         let client = redis::Client::open(self.url()).unwrap();

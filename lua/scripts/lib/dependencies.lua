@@ -118,6 +118,14 @@ local function tell(j, dependency)
   end
 end
 
+-- Tells one of several. What can't go on must not keep the others from it: it is set aside, with the reason.
+local function tell_one_of(j, dependency)
+  local ok, problem = pcall(tell, j, dependency)
+  if not ok then
+    redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(problem))
+  end
+end
+
 -- Tells the next slice of dependents that a job has ended: one slice a script.
 function dependencies.settle(id)
   if dependencies.sliced then
@@ -133,7 +141,7 @@ function dependencies.settle(id)
   for i = 1, #popped, 2 do
     local j = dependency and job:load(popped[i])
     if j then
-      tell(j, dependency)
+      tell_one_of(j, dependency)
     end
   end
   pool.spent = pool.spent + #popped / 2

@@ -2,6 +2,7 @@
 local ending = {}
 
 local FAILURES_KEPT = 16
+local SEGMENTS_A_UNIT = 32
 
 -- Keeps why an attempt ended other than well: the latest 16.
 function ending.note_failure(j, agent_id, attempt, why)
@@ -42,16 +43,12 @@ function ending.finish(j, state)
   retention.trim()
 end
 
--- Removes the output of the latest attempt: the segments that are kept of it.
+-- Removes the output of the latest attempt: the segments that are kept of it. A long one is worth many units (see lib/due).
 function ending.drop_output(j)
   if j.out == 0 then
     return
   end
-  local last = segment.of(j.out - 1)
-  segment.drop(j, 0)
-  for number = segment.first_kept(j, last), last do
-    segment.drop(j, number)
-  end
+  pool.spent = pool.spent + math.floor(segment.drop_all(j) / SEGMENTS_A_UNIT)
   redis.call('ZREM', key('outputs'), j.id)
 end
 

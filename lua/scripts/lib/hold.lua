@@ -73,18 +73,11 @@ end
 -- The agent that a job would hold: of the largest that could run it, the one with the fewest attempts. One that the job
 -- avoids only if there is no other.
 local function agent_for(j)
-  local spec = redis.call('HGET', key('class', j.class), 'spec')
-  if not spec then
-    return nil
-  end
-  local c, best, best_cost = class.read(j.class, spec), nil, nil
-  if not c then
-    return nil
-  end
+  local best, best_cost
   local least = j.gpus > 0 and j.vram or j.ram
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', key('members', j.class), '+inf', int(least), 'LIMIT', '0', int(AGENTS))) do
     local a = agent:load(id)
-    if a and not a.held and held.is_good(j, a) and not avoid.is_refused(j, id) and not capable.lacks(a, c, j) then
+    if a and not a.held and not capable.lacks_for(a, j) and held.is_good(j, a) and not avoid.is_refused(j, id) then
       local cost = agent.attempts(a) + (avoid.is_avoided(j, id) and 1000 or 0)
       if not best or cost < best_cost then
         best, best_cost = a, cost

@@ -74,6 +74,13 @@ function job.is_too_late(j)
   return j.ticket ~= nil or (j.not_after ~= nil and pool.now >= j.not_after)
 end
 
+-- An agent had begun it in time: the next one has as long for that as the first had.
+function job.has_its_time_again(j)
+  if j.within then
+    job:put(j, 'not_after', pool.now + j.within)
+  end
+end
+
 -- Whether somebody may have read a part of the answer, which another attempt would give in other words.
 function job.has_answered(j)
   return j.kind ~= 'process' and j.out > 0

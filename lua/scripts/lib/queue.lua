@@ -156,9 +156,8 @@ function queue.retry(j, a, why, free)
     return ending.finish(j, job.spent(j) >= j.max and 'failed' or 'cancelled')
   end
   event.job('retried', j)
-  if j.within and not free then
-    -- An agent had begun it in time; the next one has as long for that as the first had.
-    job:put(j, 'not_after', pool.now + j.within)
+  if not free then
+    job.has_its_time_again(j)
   end
   if wait > 0 then
     queue.delay(j, pool.now + wait)

@@ -14,7 +14,8 @@ function retention.surplus()
   return retention.is_over() and redis.call('ZRANGE', key('ended'), '0', '0')[1]
 end
 
--- The job whose output is forgotten next because the pool keeps too much: of the ended ones that have any the oldest.
+-- The job whose output is forgotten next because the pool keeps too much: of the ended ones that have any the oldest. False
+-- if it does not.
 function retention.surplus_output()
   return pool.output > pool.output_max and redis.call('ZRANGE', key('outputs'), '0', '0')[1]
 end
@@ -38,8 +39,11 @@ function retention.trim()
     id = retention.surplus()
   end
   local with_output = retention.surplus_output()
-  if with_output then
+  if with_output and job:load(with_output) then
     redis.call('ZADD', key('due'), int(pool.now), 'job:' .. with_output)
+  elseif with_output then
+    -- Nobody could forget it, and it must not be in the way of the others.
+    redis.call('ZREM', key('outputs'), with_output)
   end
 end
 

@@ -72,4 +72,17 @@ function segment.drop(j, number)
   redis.call('DEL', name)
 end
 
+-- Removes all segments that are kept. Returns how many that may have been.
+function segment.drop_all(j)
+  local last, names = segment.of(j.out - 1), { segment.key(j, 0) }
+  for number = segment.first_kept(j, last), last do
+    names[#names + 1] = segment.key(j, number)
+  end
+  for _, name in ipairs(names) do
+    pool.output = pool.output - redis.call('STRLEN', name)
+  end
+  redis.call('DEL', unpack(names))
+  return #names
+end
+
 return segment

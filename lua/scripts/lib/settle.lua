@@ -55,6 +55,7 @@ local function running(j)
       ending.finish(j, 'failed')
     else
       event.job('retried', j)
+      job.has_its_time_again(j)
       queue.put(j)
     end
   end

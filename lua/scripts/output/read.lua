@@ -11,8 +11,8 @@
   ARGV[6]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}, kind, owner, agent, when it
-           began or "", exit code or "", reason or "", message, usage (JSON) or "", since (ms) or ""}: the first segment may
-           begin with what was accepted before that | {"not_found"} | {"no_pool"} | {"newer_schema"}
+           began or "", exit code or "", reason or "", message, usage (JSON) or "", the latest attempt's lease or "",
+           since (ms) or ""}: the first segment may begin with what was accepted before that | {"not_found"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/agent
   Cost     O(1)
 ]]
@@ -54,5 +54,4 @@ if a and (a.read_ms or 0) < pool.now + FOLLOWED_FOR_MS - NOTED_EVERY_MS then
   record.flush(agent)
 end
 return { 'output', j.state, j.attempt, offset, j.out, pieces, j.kind, j.owner or '', j.agent or '', j.started or '',
-  j.exit or '', j.reason or '', j.message or '', j.usage or '',
-  since and int(since) or '' }
+  j.exit or '', j.reason or '', j.message or '', j.usage or '', j.lease or '', since and int(since) or '' }

@@ -1,7 +1,9 @@
 //! `agents/report`: what happened to attempts: starts, output, ends.
 
+use std::collections::BTreeMap;
+
 use titan_api::{
-    ids::{AgentId, JobId},
+    ids::{AgentId, JobId, LeaseId},
     inference::{Receipt, Usage},
     limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES},
     output::{Encoding, Stream},
@@ -71,10 +73,11 @@ impl ReportBatch<'_> {
     /// [`StoreError`], as for every operation. Chunks that ran before the error stay; a repeat is harmless. With
     /// [`StoreError::NotReplicated`] an end was taken in, and no replica has it yet.
     pub async fn run(&self, pool: &Pool) -> Result<ReportOutcome, StoreError> {
-        let mut all = Reported::default();
+        let (mut all, mut ends) = (Reported::default(), Ends::new());
         for chunk in self.reports.chunks(CHUNK) {
-            match self.run_chunk(pool, chunk).await? {
+            match self.run_chunk(pool, chunk, &ends).await? {
                 ReportOutcome::Reported(part) => {
+                    ends.extend(chunk.iter().zip(&part.answers).filter_map(end_of_output));
                     all.answers.extend(part.answers);
                     (all.cancel, all.watched) = (part.cancel, part.watched);
                 }
@@ -84,10 +87,13 @@ impl ReportBatch<'_> {
         Ok(ReportOutcome::Reported(all))
     }
 
-    async fn run_chunk(&self, pool: &Pool, reports: &[Report]) -> Result<ReportOutcome, StoreError> {
+    /// Reports of a lease that has an end already are answered by that alone, as the script does within one run.
+    async fn run_chunk(&self, pool: &Pool, reports: &[Report], ends: &Ends) -> Result<ReportOutcome, StoreError> {
         let mut args = Args::new();
         args.push(self.agent.as_str()).push(self.epoch).push(pool.now());
-        let sent: Vec<bool> = reports.iter().map(|report| push(&mut args, report)).collect();
+        let known: Vec<_> = reports.iter().map(|report| ends.get(&report.lease.lease_id)).collect();
+        let sent: Vec<_> =
+            reports.iter().zip(&known).map(|(report, end)| end.is_none() && push(&mut args, report)).collect();
         // Output and starts may be lost with a failover: the job then runs anew.
         let words: &[&str] = if reports.iter().any(|report| is_end(&report.event)) { &["reported"] } else { &[] };
         let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, words).await?;
@@ -98,9 +104,24 @@ impl ReportBatch<'_> {
             return Err(unknown_word("agents/report", &word));
         }
         let mut told = reply.list()?;
-        let answers = sent.into_iter().map(|sent| if sent { answer(&mut told) } else { Ok(Answer::Invalid {}) });
+        let answers = sent.into_iter().zip(known).map(|(sent, end)| match end {
+            Some(&expected_offset) => Ok(Answer::OffsetMismatch { expected_offset }),
+            None if sent => answer(&mut told),
+            None => Ok(Answer::Invalid {}),
+        });
         let answers = answers.collect::<Result<_, _>>()?;
         Ok(ReportOutcome::Reported(Reported { answers, cancel: reply.jobs()?, watched: reply.flag()? }))
+    }
+}
+
+/// Where the output of leases ends, once a chunk came that begins after that: whatever comes later in the same batch was said in
+/// the belief that the chunk was taken.
+type Ends = BTreeMap<LeaseId, u64>;
+
+fn end_of_output((report, answer): (&Report, &Answer)) -> Option<(LeaseId, u64)> {
+    match answer {
+        Answer::OffsetMismatch { expected_offset } => Some((report.lease.lease_id.clone(), *expected_offset)),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `output/read`: a piece of a job's output.
 
 use titan_api::{
-    ids::{AgentId, JobId},
+    ids::{AgentId, JobId, LeaseId},
     inference::Usage,
     jobs::{JobKind, JobState, Reason},
     output::{Since, Stream},
@@ -76,6 +76,9 @@ pub struct About {
     pub message: Option<String>,
     /// What the answer of a model took.
     pub usage: Option<Usage>,
+    /// The lease of the latest attempt, which no other one has ever had: after a failover that lost writes, numbers of attempts
+    /// come again.
+    pub lease: Option<LeaseId>,
 }
 
 /// Some bytes of one stream.
@@ -144,7 +147,7 @@ fn begin(offset: u64, segments: &[(u64, Vec<u8>)], since_ms: i64) -> Result<u64,
 fn about(reply: &mut Reply) -> Result<About, StoreError> {
     let (kind, owner, agent) = (reply.text()?, reply.text()?, reply.some()?);
     let (started, exit_code, reason) = (reply.some_text()?, reply.some()?, reply.text()?);
-    let (message, usage) = (reply.some_text()?, reply.some_text()?);
+    let (message, usage, lease) = (reply.some_text()?, reply.some_text()?, reply.some()?);
     Ok(About {
         kind: JobKind::from_word(&kind).ok_or_else(|| unknown_word("output/read", &kind))?,
         owner,
@@ -154,6 +157,7 @@ fn about(reply: &mut Reply) -> Result<About, StoreError> {
         reason: Reason::from_word(&reason),
         message,
         usage: usage.and_then(|json| serde_json::from_str(&json).ok()),
+        lease,
     })
 }
 
@@ -217,6 +221,7 @@ mod tests {
             reason: None,
             message: None,
             usage: None,
+            lease: None,
         }
     }
 

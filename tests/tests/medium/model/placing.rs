@@ -13,6 +13,8 @@ use titan_api::{agents::AgentState, jobs::JobState};
 const PARKED_MS: i64 = 1_000;
 /// Pending jobs of one class that are looked at when an agent has room.
 const LOOKED_AT_IN_A_CLASS: usize = 16;
+/// The same if none of those fits; no story has so many that it would be gone on behind these the next time.
+const LOOKED_AT_FURTHER_ON: usize = 64;
 /// Jobs that are bound to an agent at once when it has room.
 const FILLED_AT_ONCE: usize = 16;
 
@@ -127,22 +129,34 @@ impl Model {
         self.watch_for_passed_over();
     }
 
-    /// The pending jobs that would be looked at for a box, in their order: of each class the first few.
-    pub(super) fn waiting_for(&self, name: &str) -> Vec<&String> {
-        let agent = &self.agents[name];
-        let mut pending: Vec<_> = self.jobs.iter().filter(|(_, j)| j.state == JobState::Pending).collect();
-        pending.sort_by_key(|(id, j)| (j.order, *id));
-        let mut looked_at: BTreeMap<Class, usize> = BTreeMap::new();
-        let mut waiting = Vec::new();
-        for (id, job) in pending {
-            let r = &job.spec.requirements;
-            let looked_at = looked_at.entry(class_of(r)).or_default();
-            *looked_at += 1;
-            if *looked_at <= LOOKED_AT_IN_A_CLASS && is_of_class(&agent.facts, r) {
-                waiting.push(id);
-            }
+    /// The pending jobs of each class, in their order.
+    fn lines_of_pending(&self) -> BTreeMap<Class, Vec<&String>> {
+        let mut lines: BTreeMap<Class, Vec<&String>> = BTreeMap::new();
+        for (id, job) in self.jobs.iter().filter(|(_, job)| job.state == JobState::Pending) {
+            lines.entry(class_of(&job.spec.requirements)).or_default().push(id);
         }
-        waiting
+        lines.values_mut().for_each(|line| line.sort_by_key(|id| (self.jobs[*id].order, *id)));
+        lines
+    }
+
+    /// Of each class the first job that fits a box, in their order; in a class of whose first few none does, further on.
+    fn first_fitting_of_each(&self, name: &str, fits: impl Fn(&String) -> bool) -> Vec<&String> {
+        let agent = &self.agents[name];
+        let is_of_class = |id: &String| is_of_class(&agent.facts, &self.jobs[id].spec.requirements);
+        let mut fitting = Vec::new();
+        for line in self.lines_of_pending().into_values() {
+            let within = |most: usize| line.iter().take(most).copied().find(|id| is_of_class(id) && fits(id));
+            fitting.extend(within(LOOKED_AT_IN_A_CLASS).or_else(|| within(LOOKED_AT_FURTHER_ON)));
+        }
+        fitting.sort_by_key(|id| (self.jobs[*id].order, *id));
+        fitting
+    }
+
+    /// Whether so many of its class wait before a pending job that it was found by looking further on.
+    fn is_far(&self, id: &str) -> bool {
+        let lines = self.lines_of_pending();
+        let place = lines[&class_of(&self.jobs[id].spec.requirements)].iter().position(|other| *other == id);
+        place.is_some_and(|place| place >= LOOKED_AT_IN_A_CLASS)
     }
 
     /// The first pending job that the agent has room for. If it is held, what is more urgent than the job that holds it goes
@@ -153,10 +167,10 @@ impl Model {
         let has_room = |id: &String| self.may_have(name, id) && self.devices_for(name, id).is_some();
         let fits = |id: &String| !self.jobs[id].refused.iter().any(|r| r == name) && has_room(id);
         let is_urgent = |id: &String| holder.is_none_or(|h| self.jobs[id].spec.priority > self.jobs[h].spec.priority);
-        let waiting = self.waiting_for(name);
-        let urgent = waiting.iter().find(|id| is_urgent(id) && fits(id)).copied();
+        let fitting = self.first_fitting_of_each(name, fits);
+        let urgent = fitting.iter().find(|id| is_urgent(id)).copied();
         let own = || holder.filter(|h| has_room(h));
-        urgent.or_else(own).or_else(|| waiting.iter().find(|id| fits(id)).copied()).cloned()
+        urgent.or_else(own).or_else(|| fitting.first().copied()).cloned()
     }
 
     /// Binds pending jobs to an agent as long as one fits, at most `most`, or as many as this call may; the rest later.
@@ -169,7 +183,10 @@ impl Model {
             && bound.len() < most
             && let Some(id) = self.first_fitting(name)
         {
-            self.serve_line(&id);
+            // One that was found far behind the first in line says nothing about whose turn it is.
+            if !self.is_far(&id) {
+                self.serve_line(&id);
+            }
             self.bind(&id, name);
             self.filled += 1;
             bound.push(id);

@@ -1,4 +1,4 @@
-//! Stories that once showed that the store was wrong.
+//! Stories that once showed that the store, or the model of it, was wrong.
 
 use proptest::test_runner::TestCaseError;
 use titan_api::scheduler::Profile;
@@ -92,4 +92,17 @@ async fn sweeping_ends_only_when_nothing_is_due() {
     let parks =
         Step::Claim { agent: 2, number: Number::Next, slots: 1, reach_ms: 40_000, is_lost: false, measures: None };
     tell(&[silent, parks, submit(4, 0), Step::Pass { ms: 10_000 }, Step::Pass { ms: 10_000 }]).await;
+}
+
+#[tokio::test]
+async fn a_job_is_found_behind_many_of_its_class_that_fit_nobody() {
+    // Twenty jobs that want much memory wait before one that wants none of it, and there is room for two of the twenty.
+    let busy =
+        |agent| Step::Claim { agent, number: Number::Next, slots: 0, reach_ms: 20_000, is_lost: false, measures: None };
+    let first = Step::Submit { need: 0, priority: 0, max_attempts: 1, allow_unserved: false, owner: 0 };
+    let fan = Step::Fan { of: 0, leaves: 20, need: 1, runs_anyway: true };
+    let behind = Step::Order { key: 0, body: 1, need: 2, delay_ms: 0 };
+    let anew = Step::Register { agent: SMALL, run: Run::New { kept: 0, is_smaller: false } };
+    let rounds = Step::Rounds { times: 1, ms: 0, silent: 103 };
+    tell(&[busy(0), busy(2), first, Step::Cancel { job: 0 }, busy(3), fan, anew, behind, rounds]).await;
 }

@@ -159,6 +159,27 @@ async fn a_job_that_is_tried_again_waits_again_for_what_it_depends_on() {
 }
 
 #[tokio::test]
+async fn a_dependent_that_can_not_be_placed_keeps_no_other_from_being_told() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    let (first, _) = world.submit(&unserved()).await;
+    let mut run = SubmitJob { on_dependency_failure: OnDependencyFailure::Run, ..unserved() };
+    run.requirements.agent_labels.insert("zone".to_owned(), "elsewhere".to_owned());
+    let (spoiled, _) = world.submit(&after(&[&first], run.clone())).await;
+    let (other, _) = world.submit(&after(&[&first], run)).await;
+    // So long that the class is dropped: it is made again from what was submitted, which can't be read of one of the two.
+    world.pass_with_beats_ms(1_210_000, &[&agent]).await;
+    let spec = format!("titan:{{default}}:spec:{spoiled}");
+    let mut redis = world.redis.connection().await;
+    let () = redis::cmd("SET").arg(spec).arg("{").query_async(&mut redis).await.unwrap();
+    CancelJob { job: &first }.run(&world.pool()).await.unwrap();
+    world.sweep().await;
+    assert_eq!(world.state(&other).await, JobState::Pending);
+    let found = titan_tests::audit::findings(&world.pool()).await;
+    assert!(found.iter().any(|found| found.id.contains(spoiled.as_str())), "{found:?}");
+}
+
+#[tokio::test]
 async fn all_kinds_of_jobs_in_a_batch_find_their_agents() {
     let world = World::new().await;
     world.parked("a", &Facts { max_jobs: 8, ..super::world::with_gpus(&[24_576, 24_576]) }).await;

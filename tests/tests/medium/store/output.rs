@@ -3,13 +3,17 @@
 use std::fmt::Write;
 
 use titan_api::{
+    jobs::JobState,
     output::{Encoding, Since, Stream},
     time::Timestamp,
-    work::{Answer, Happening, Lease},
+    work::{Answer, Happening, Lease, Report},
 };
-use titan_lua::output::{ReadOutput, Slice};
+use titan_lua::{
+    agents::{ReportBatch, ReportOutcome},
+    output::{ReadOutput, Slice},
+};
 
-use super::world::{Box_, World, facts, process};
+use super::world::{Box_, World, facts, held, process};
 
 fn text(offset: u64, stream: Stream, data: &str) -> Happening {
     Happening::Output { offset, stream, data: data.into(), encoding: Encoding::Utf8 }
@@ -262,4 +266,22 @@ async fn an_agent_learns_that_somebody_reads() {
     assert!(world.beat(&agent, &[super::world::held(&lease)]).await.watched);
     world.pass_ms(16_000);
     assert!(!world.beat(&agent, &[super::world::held(&lease)]).await.watched);
+}
+
+#[tokio::test]
+async fn an_end_that_comes_behind_a_gap_is_not_taken_however_many_reports_lie_between() {
+    let world = World::new().await;
+    let (agent, lease) = running(&world).await;
+    world.report(&agent, &lease, text(0, Stream::Stdout, "0123456789")).await;
+    // The store has lost what follows the tenth byte, and the agent goes on behind that.
+    for chunks in [1, 63, 64, 65, 200] {
+        let behind = (0..chunks).map(|n| text(20 + n, Stream::Stdout, "x"));
+        let end = Happening::Completed { result: None, message: None, usage: None };
+        let reports: Vec<_> = behind.chain([end]).map(|event| Report::new(held(&lease), event)).collect();
+        let batch = ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
+        let ReportOutcome::Reported(told) = batch.run(&world.pool()).await.unwrap() else { panic!("turned away") };
+        let from_the_tenth = Answer::OffsetMismatch { expected_offset: 10 };
+        assert_eq!(told.answers, vec![from_the_tenth; reports.len()], "{chunks} chunks before the end");
+        assert_eq!(world.state(&lease.job_id).await, JobState::Running);
+    }
 }

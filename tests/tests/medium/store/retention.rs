@@ -102,3 +102,23 @@ async fn a_process_that_does_not_go_away_keeps_no_output_and_no_other_job() {
     complete(&world, &agent, &lease).await;
     assert_eq!(findings(&world.pool()).await, []);
 }
+
+#[tokio::test]
+async fn output_that_belongs_to_nothing_keeps_no_other_from_being_forgotten() {
+    let world = World::with(little(100_000, 100)).await;
+    let agent = world.parked("a", &facts()).await;
+    let mut redis = world.redis.connection().await;
+    let () =
+        redis::cmd("ZADD").arg("titan:{default}:outputs").arg(1).arg("ghost").query_async(&mut redis).await.unwrap();
+    let mut jobs = Vec::new();
+    for _ in 0..5 {
+        let lease = writing(&world, &agent, 60_000).await;
+        complete(&world, &agent, &lease).await;
+        jobs.push(lease.job_id);
+    }
+    let mut kept = Vec::new();
+    for id in &jobs {
+        kept.push(world.job(id).await.output_bytes);
+    }
+    assert_eq!(kept, [0, 0, 0, 0, 60_000]);
+}

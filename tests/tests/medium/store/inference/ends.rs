@@ -5,10 +5,11 @@ use titan_api::{
     jobs::{JobState, Reason, SubmitJob},
     work::Happening,
 };
-use titan_lua::{jobs as j, output as o};
+use titan_lua::{agents::RemoveAgent, jobs as j, output as o, pool::Sweep};
+use titan_tests::audit::findings;
 
 use super::{answered, ask, failed, model, request, terms, text};
-use crate::store::world::{World, only};
+use crate::store::world::{World, held, only};
 
 #[tokio::test]
 async fn a_failure_before_any_output_is_tried_elsewhere_and_one_after_it_ends_the_request() {
@@ -90,19 +91,24 @@ async fn a_failed_trial_doubles_the_rest() {
 }
 
 #[tokio::test]
-async fn a_request_whose_agent_dies_after_its_deadline_is_begun_by_another() {
-    let world = World::new().await;
-    let dead = world.serving("dead", &[model("llama", 4)]).await;
-    let outcome = ask(&world, "asked", &request("llama"), terms(5_000, None)).await;
-    assert!(matches!(outcome, j::SubmitOutcome::Submitted { .. }), "{outcome:?}");
-    let lease = world.claim_both(&dead, 0, 8).await.remove(0);
-    world.report(&dead, &lease, Happening::Started {}).await;
-    let other = world.serving("other", &[model("llama", 4)]).await;
-    world.pass_with_beats_ms(70_000, &[&other]).await;
-    let id = JobId::new("asked").unwrap();
-    assert_ne!(world.state(&id).await, JobState::Failed, "it had begun in time");
-    let again = world.claim_both(&other, 0, 8).await.remove(0);
-    assert_eq!((again.job_id, again.attempt), (id.clone(), 2));
+async fn a_request_whose_agent_dies_or_is_removed_after_its_deadline_is_begun_by_another() {
+    for removed in [false, true] {
+        let world = World::new().await;
+        let first = world.serving("first", &[model("llama", 4)]).await;
+        let outcome = ask(&world, "asked", &request("llama"), terms(5_000, None)).await;
+        assert!(matches!(outcome, j::SubmitOutcome::Submitted { .. }), "{outcome:?}");
+        let lease = world.claim_both(&first, 0, 8).await.remove(0);
+        world.report(&first, &lease, Happening::Started {}).await;
+        if removed {
+            RemoveAgent { agent: &first.id }.run(&world.pool()).await.unwrap();
+        }
+        let other = world.serving("other", &[model("llama", 4)]).await;
+        world.pass_with_beats_ms(70_000, &[&other]).await;
+        let id = JobId::new("asked").unwrap();
+        assert_ne!(world.state(&id).await, JobState::Failed, "it had begun in time");
+        let again = world.claim_both(&other, 0, 8).await.remove(0);
+        assert_eq!((again.job_id, again.attempt), (id.clone(), 2));
+    }
 }
 
 #[tokio::test]
@@ -158,4 +164,35 @@ async fn prompt_and_answer_are_forgotten_a_minute_after_the_end_and_the_rest_sta
     }
     let retried = j::RetryJob { job: &again }.run(&world.pool()).await.unwrap();
     assert_eq!(retried, j::RetryOutcome::Forgotten);
+}
+
+#[tokio::test]
+async fn long_answers_that_are_forgotten_at_once_are_forgotten_in_pieces() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let chunk = vec![b'x'; 65_536];
+    let mut leases = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        ask(&world, name, &request("llama"), terms(60_000, None)).await;
+        leases.extend(world.claim_both(&agent, 0, 8).await);
+    }
+    for lease in &leases {
+        let lease = held(lease);
+        for number in 0..256 {
+            let append = o::AppendOutput { agent: &agent.id, lease: &lease, offset: number * 65_536, data: &chunk };
+            assert!(matches!(append.run(&world.pool()).await.unwrap(), o::AppendOutcome::Appended(_)));
+        }
+    }
+    for lease in &leases {
+        world.report(&agent, lease, answered(1, 1)).await;
+    }
+    world.pass_with_beats_ms(50_000, &[&agent]).await;
+    world.pass_ms(10_000);
+    let first = Sweep.run(&world.pool()).await.unwrap();
+    assert!(first.more && first.settled <= 3, "each is worth eight of the sixteen units of a script: {first:?}");
+    world.sweep().await;
+    for lease in &leases {
+        assert_eq!(world.job(&lease.job_id).await.output_bytes, 0);
+    }
+    assert_eq!(findings(&world.pool()).await, []);
 }
