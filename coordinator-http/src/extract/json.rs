@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_type(request.headers())?;
-        read(request, state).await.and_then(|held| parse(&held.bytes)).map(Self)
+        Box::pin(read(request, state)).await.and_then(|held| parse(&held.bytes)).map(Self)
     }
 }
 
@@ -42,7 +42,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for RawJson<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_type(request.headers())?;
-        let Held { bytes, memory } = read(request, state).await?;
+        let Held { bytes, memory } = Box::pin(read(request, state)).await?;
         let value = parse(&bytes)?;
         let text = String::from_utf8(bytes.into());
         let text = text.map_err(|_| ApiError::BadRequest("the body is not UTF-8".to_owned()))?;
