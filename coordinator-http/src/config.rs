@@ -83,6 +83,11 @@ pub struct RunArgs {
     #[arg(long, env = "OUTPUT_BUDGET", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1_048_576..))]
     pub output_budget: u64,
 
+    /// Bytes of what models are asked that a pool holds until 1 minute after the answer, or 10 where nobody waits for it; past
+    /// half of it they go with the end of the answer, and past all of it requests are refused
+    #[arg(long, env = "PROMPT_BUDGET", default_value_t = 1 << 29, value_parser = clap::value_parser!(u64).range(16_777_216..))]
+    pub prompt_budget: u64,
+
     /// How often this copy settles what is overdue in all pools
     #[arg(long, env = "CLEANUP_INTERVAL", default_value = "60s", value_parser = duration)]
     pub cleanup_interval: Duration,

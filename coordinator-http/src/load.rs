@@ -153,9 +153,13 @@ impl Gate for Admission {
 
 /// Waits for something that is no work. The request counts again afterwards, even if others took its place.
 pub(crate) async fn resting<T>(wait: impl Future<Output = T>) -> T {
-    // Outside of a request, as in a stream whose reply has begun, nothing was counted.
-    let _rest = BUSY.try_with(|place| place.as_ref().map(|place| Rest::begin(Arc::clone(&place.0))));
+    let _rest = rest();
     wait.await
+}
+
+/// The same until what this gives is dropped. Outside of a request, as in a stream whose reply has begun, nothing was counted.
+pub(crate) fn rest() -> Option<Rest> {
+    BUSY.try_with(|place| place.as_ref().map(|place| Rest::begin(Arc::clone(&place.0)))).ok().flatten()
 }
 
 /// The same for something that the request is about, which the figures tell apart from the time that the coordinator took.
@@ -172,7 +176,9 @@ impl Drop for Wait {
     }
 }
 
-struct Rest(Arc<AtomicUsize>);
+/// A wait that is no work, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Rest(Arc<AtomicUsize>);
 
 impl Rest {
     fn begin(busy: Arc<AtomicUsize>) -> Self {

@@ -21,7 +21,7 @@ use titan_telemetry::page::{
 
 pub(crate) use self::{
     fleet::{Fleet, Pools},
-    requests::{Request, Requests},
+    requests::{InFlight, Request, Requests},
 };
 use crate::{load::Load, state::AppState};
 

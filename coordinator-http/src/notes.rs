@@ -1,7 +1,7 @@
 //! What is found out of a request on its way, for those around it: the extractors and handlers note it, and
 //! [`crate::observe`] writes it into the reply.
 
-use std::{cell::RefCell, pin::pin, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use titan_api::trace::TraceContext;
@@ -29,11 +29,14 @@ pub(crate) struct Notes {
     pub(crate) timings: Vec<(&'static str, Duration)>,
 }
 
-/// Runs a request with what is known of it before, and gives what was noted.
-pub(crate) async fn taken<T>(before: Notes, request: impl Future<Output = T>) -> (T, Notes) {
-    let mut scope = pin!(NOTES.scope(RefCell::new(before), request));
-    let reply = scope.as_mut().await;
-    (reply, scope.as_mut().take_value().map(RefCell::into_inner).unwrap_or_default())
+/// Runs a request with what is known of it before, and gives what was noted. Boxed, since what is moved into another future
+/// takes memory twice, for as long as a request may wait.
+pub(crate) fn taken<T>(before: Notes, request: impl Future<Output = T>) -> impl Future<Output = (T, Notes)> {
+    let mut scope = Box::pin(NOTES.scope(RefCell::new(before), request));
+    async move {
+        let reply = scope.as_mut().await;
+        (reply, scope.as_mut().take_value().map(RefCell::into_inner).unwrap_or_default())
+    }
 }
 
 /// Notes something on the request that is being served.

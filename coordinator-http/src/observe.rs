@@ -1,11 +1,15 @@
 //! Around every request: its id, its line in the log, and the body of its problem, if it has one.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
+    extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, header::InvalidHeaderValue};
@@ -13,7 +17,8 @@ use titan_api::{
     problem::{CONTENT_TYPE, Problem},
     trace::Traceparent,
 };
-use titan_lua::latency::{Spent, measured, traced};
+use titan_lua::latency::{Call, Spent, measured, traced};
+use tower::{Layer, Service};
 use tracing::Instrument;
 
 use crate::{
@@ -33,54 +38,115 @@ const MAX_ID_BYTES: usize = 128;
 /// The header with what a request's time was spent on.
 pub(crate) const TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The middleware; the outermost but CORS.
-pub(crate) async fn layer(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let _in_flight = state.metrics.requests.begin();
-    let id = request_id(request.headers());
-    let line = Line::of(&request);
-    let span = tracing::info_span!("request", request.id = %id);
-    let trace = Trace::of(request.headers(), state.exporter.as_ref(), line.is_chatter());
-    let before = Notes { trace: trace.as_ref().map(Trace::context), ..Notes::default() };
-    // Boxed, since what is moved into another future takes memory twice, for as long as a request may wait.
-    let served = Box::pin(measured(notes::taken(before, next.run(request).instrument(span))));
-    let (((response, notes), spent), calls) = match &trace {
-        Some(trace) if trace.is_recorded() => traced(served).await,
-        _ => (served.await, Vec::new()),
-    };
-    let id = notes.request_id.clone().unwrap_or(id);
-    let (mut response, failure) = finish(response, &id, line.speaks_openai);
-    let took = began.elapsed();
-    state.metrics.requests.add(metrics::Request {
-        method: &line.method,
-        route: &line.route,
-        status: response.status(),
-        took: took.saturating_sub(notes.waited),
-    });
-    line.log(&id, notes.trace.as_ref().map(|trace| trace.parent), &response, took, failure.as_ref());
-    if let Some(trace) = trace {
-        trace.end(&line.outcome(&id, response.status(), failure.as_ref()), &calls);
+/// The layer; the outermost but CORS.
+#[derive(Debug, Clone)]
+pub(crate) struct Observe(pub(crate) AppState);
+
+/// What lies behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed<S> {
+    state: AppState,
+    inner: S,
+}
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed { state: self.0.clone(), inner }
     }
-    let headers = response.headers_mut();
-    if !line.is_chatter()
-        && let Ok(value) = timing(took, &notes, spent)
-    {
-        headers.insert(TIMING, value);
+}
+
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
     }
-    headers.extend(notes.headers.iter().cloned());
-    if let Some(standing) = notes.standing
-        && !headers.contains_key(quotas::LEFT)
-    {
-        standing.write_to(headers);
+
+    /// What does not wait is done at once, so that the future is small: thousands of requests wait for their answers.
+    fn call(&mut self, request: Request) -> Self::Future {
+        let seen = Seen::of(&self.state, &request);
+        let span = tracing::info_span!("request", request.id = %seen.id);
+        let before = Notes { trace: seen.trace.as_ref().map(Trace::context), ..Notes::default() };
+        let served = measured(notes::taken(before, self.inner.call(request).instrument(span)));
+        Box::pin(async move {
+            let (((Ok(response), notes), spent), calls) = match &seen.trace {
+                Some(trace) if trace.is_recorded() => Box::pin(traced(served)).await,
+                _ => (served.await, Vec::new()),
+            };
+            Ok(seen.answer(response.into_response(), notes, spent, &calls))
+        })
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, value);
+}
+
+/// A request while it is answered.
+struct Seen {
+    state: AppState,
+    began: Instant,
+    _in_flight: metrics::InFlight,
+    id: String,
+    line: Line,
+    trace: Option<Trace>,
+}
+
+impl Seen {
+    fn of(state: &AppState, request: &Request) -> Self {
+        let line = Line::of(request);
+        Self {
+            began: Instant::now(),
+            _in_flight: state.metrics.requests.begin(),
+            id: request_id(request.headers()),
+            trace: Trace::of(request.headers(), state.exporter.as_ref(), line.is_chatter()),
+            line,
+            state: state.clone(),
+        }
     }
-    // What jobs write and agents say is data, whatever it looks like.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Replies hold what is true only now, and some hold secrets.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+
+    /// Tells of the answer, and finishes it.
+    fn answer(self, response: Response, notes: Notes, spent: Spent, calls: &[Call]) -> Response {
+        let Self { state, began, id, line, trace, .. } = self;
+        let id = notes.request_id.clone().unwrap_or(id);
+        let (mut response, failure) = finish(response, &id, line.speaks_openai);
+        let took = began.elapsed();
+        state.metrics.requests.add(metrics::Request {
+            method: &line.method,
+            route: &line.route,
+            status: response.status(),
+            took: took.saturating_sub(notes.waited),
+        });
+        line.log(&id, notes.trace.as_ref().map(|trace| trace.parent), &response, took, failure.as_ref());
+        if let Some(trace) = trace {
+            trace.end(&line.outcome(&id, response.status(), failure.as_ref()), calls);
+        }
+        let headers = response.headers_mut();
+        if !line.is_chatter()
+            && let Ok(value) = timing(took, &notes, spent)
+        {
+            headers.insert(TIMING, value);
+        }
+        headers.extend(notes.headers.iter().cloned());
+        if let Some(standing) = notes.standing
+            && !headers.contains_key(quotas::LEFT)
+        {
+            standing.write_to(headers);
+        }
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        // What jobs write and agents say is data, whatever it looks like.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Replies hold what is true only now, and some hold secrets.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        response
+    }
 }
 
 /// What the time until here was spent on, in milliseconds.

@@ -38,12 +38,13 @@ pub(crate) async fn relay(
     caller: KeyCaller<Inference>,
     route: InferenceRoute,
     headers: &HeaderMap,
-    RawJson { text, value }: RawJson<Body>,
+    RawJson { text, value, memory }: RawJson<Body>,
 ) -> Result<Response, ApiError> {
     let longest_ms = if state.pace.parking() { LONGEST_MS } else { LONGEST_WITHOUT_PARKING_MS };
     let idempotency = KeyOfCall::read(headers, &caller.owner, &(route, &text))?;
-    let asked = Asked::read(route, text, value, headers, &caller.owner, longest_ms)?;
+    let mut asked = Asked::read(route, text, value, headers, &caller.owner, longest_ms)?;
     let seat = state.waiters.relay(&caller.owner)?;
+    let kept = asked.goes_on.then(|| state.prompts.take(asked.body.len())).transpose()?;
     let spec = asked.job();
     let submission = Submission {
         spec: &spec,
@@ -54,9 +55,12 @@ pub(crate) async fn relay(
         avoid: None,
     };
     let relayed = Relayed::submit(&state, &caller.pool, submission).await?;
+    // It is in the store now, and the answer may take half an hour.
+    drop((spec, memory));
     if !asked.stream {
         return reply::whole(&state, relayed).await;
     }
-    let going = Going { state: state.clone(), pool: caller.pool, owner: caller.owner, asked, _seat: seat };
+    let going =
+        Going { state: state.clone(), pool: caller.pool, owner: caller.owner, asked, _seat: seat, _memory: kept };
     reply::streamed(&state, relayed, going).await
 }

@@ -35,7 +35,8 @@ use crate::{
     error::ApiError,
     gate::{Through, strict::KnownParameters},
     load::Admission,
-    observe, openapi, quotas, relay,
+    observe::{self, Observe},
+    openapi, quotas, relay,
     state::AppState,
 };
 
@@ -110,29 +111,30 @@ fn compressed(route: UtoipaMethodRouter<AppState>) -> UtoipaMethodRouter<AppStat
 /// The whole HTTP interface.
 pub fn router(state: AppState) -> Router {
     let (router, document) = table();
-    let known = KnownParameters::of(&document);
-    let document = meta::openapi::Document(document.to_json().unwrap_or_default().into());
-    layered(router.layer(Extension(document)), known, &state).with_state(state)
+    layered(router, &document, &state).with_state(state)
 }
 
 /// What `METRICS_LISTEN` serves: the figures of this copy and of all pools, to whoever asks.
 pub fn metrics_router(state: AppState) -> Router {
     let router = Router::new().route("/metrics", get(meta::metrics::of_all_pools));
-    layered(router, KnownParameters::of(&openapi::document()), &state).with_state(state)
+    layered(router, &openapi::document(), &state).with_state(state)
 }
 
 /// What lies around all routes, from the outside: CORS, then the request's id, log line and problem, then panics, then
-/// what is too much, then what is refused before any handler.
-fn layered(router: Router<AppState>, known: KnownParameters, state: &AppState) -> Router<AppState> {
-    router
-        .fallback(observe::not_found)
-        .method_not_allowed_fallback(observe::method_not_allowed)
-        .layer(Through(known))
-        .layer(Through(Admission(state.clone())))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(middleware::from_fn_with_state(state.clone(), observe::layer))
-        .layer(cors(state))
-        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+/// what is too much, then what is refused before any handler. They are one layer for the router, which needs memory for each
+/// layer, as long as a request waits.
+fn layered(router: Router<AppState>, document: &utoipa::openapi::OpenApi, state: &AppState) -> Router<AppState> {
+    let around = (
+        DefaultBodyLimit::max(limits::BODY_BYTES),
+        cors(state),
+        Observe(state.clone()),
+        CatchPanicLayer::custom(observe::panicked),
+        Through(Admission(state.clone())),
+        Through(KnownParameters::of(document)),
+        Extension(meta::openapi::Document(document.to_json().unwrap_or_default().into())),
+    );
+    let router = router.fallback(observe::not_found).method_not_allowed_fallback(observe::method_not_allowed);
+    router.layer(around)
 }
 
 fn cors(state: &AppState) -> CorsLayer {
@@ -208,7 +210,7 @@ mod tests {
             |name: &str| Some(if name == "ADMIN_TOKEN" { "0123456789abcdef" } else { keys.as_str() }.to_owned());
         let state = AppState::new(Flags::parse_from(["test"]).run.check(secret).unwrap()).unwrap();
         let broken = Router::new().route("/broken", get(async || -> &'static str { panic!("the inside of it") }));
-        let router = layered(broken, KnownParameters::of(&openapi::document()), &state).with_state(state);
+        let router = layered(broken, &openapi::document(), &state).with_state(state);
         let reply = router.oneshot(Request::get("/broken").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(reply.status(), 500);
         assert_eq!(reply.headers()[header::CONTENT_TYPE], "application/problem+json");

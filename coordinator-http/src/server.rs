@@ -1,7 +1,8 @@
 //! The server around the router: HTTP/1.1 with a limit on everything that a slow or hostile peer could draw out.
 //!
 //! `axum::serve` never closes a connection whose request is half sent. Here a request's head, its body, an idle
-//! connection and a reader that does not read have their times, and so does the shutdown.
+//! connection and a reader that does not read have their times, and so does the shutdown. A connection on which nothing
+//! passes holds no buffers: see [`connection`].
 
 mod body;
 mod budget;
@@ -25,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::crowd::Crowd;
 pub(crate) use self::{
     body::{BodyTimeout, Patience},
-    budget::BodyBudget,
+    budget::Budget,
     connection::Ambiguous,
     files::raise_open_files,
 };
@@ -53,6 +54,9 @@ pub struct Limits {
     pub idle: Duration,
     /// For how long a peer may take nothing of a reply that waits to be sent.
     pub write_stall: Duration,
+    /// From the last byte that passed until a connection gives up what it needs only while something passes. Most replies
+    /// and next requests come sooner.
+    pub light: Duration,
     /// For requests in progress when the server shuts down.
     pub shutdown: Duration,
 }
@@ -67,6 +71,7 @@ impl Default for Limits {
             body: Duration::from_mins(1),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
+            light: Duration::from_secs(1),
             shutdown: Duration::from_secs(10),
         }
     }

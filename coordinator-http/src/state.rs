@@ -19,7 +19,7 @@ use crate::{
     quotas::Quotas,
     readiness::Checked,
     relay::live::Hub,
-    server::BodyBudget,
+    server::Budget,
     sse::events::Heads,
     timer::Alarm,
     waiters::Waiters,
@@ -27,6 +27,11 @@ use crate::{
 
 /// How long a shutdown waits for the collector of spans.
 const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// Bytes of bodies, answers and prompts at once. Each kind has its own, so that long answers never keep heartbeats out.
+const BODY_BYTES: usize = 256 * 1_024 * 1_024;
+const ANSWER_BYTES: usize = 256 * 1_024 * 1_024;
+const PROMPT_BYTES: usize = 128 * 1_024 * 1_024;
 
 /// The state of one copy of the coordinator. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -43,7 +48,12 @@ pub struct Inner {
     pub(crate) pace: Pace,
     pub(crate) waiters: Waiters,
     pub(crate) checked: Checked,
-    pub(crate) bodies: BodyBudget,
+    /// Bodies that are read, made sense of and submitted.
+    pub(crate) bodies: Budget,
+    /// Answers of models that are gathered and sent.
+    pub(crate) answers: Budget,
+    /// What models were asked whose answers may have to go on elsewhere.
+    pub(crate) prompts: Budget,
     pub(crate) quotas: Quotas,
     pub(crate) load: Load,
     pub(crate) metrics: Metrics,
@@ -85,7 +95,9 @@ impl AppState {
             clock: Clock::default(),
             waiters: Waiters::default(),
             checked: Checked::default(),
-            bodies: BodyBudget::default(),
+            bodies: Budget::new(BODY_BYTES, "bodies are being read"),
+            answers: Budget::new(ANSWER_BYTES, "answers are being gathered"),
+            prompts: Budget::new(PROMPT_BYTES, "requests may have to go on with another agent"),
             quotas: Quotas::new(settings.key_limits),
             load: Load::new(settings.concurrency_limit),
             metrics: Metrics::default(),

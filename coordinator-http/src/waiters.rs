@@ -135,11 +135,8 @@ impl Waiters {
                 Look::Found(answer) => return Ok(answer),
                 Look::Nothing(answer) => {
                     let since = Instant::now();
-                    let changed = self.has_changed(&mut watch, deadline);
-                    let changed = match &ended {
-                        None => changed.await,
-                        Some(ended) => ended.token.run_until_cancelled(changed).await.unwrap_or(false),
-                    };
+                    let ended = ended.as_ref().map(|ended| &ended.token);
+                    let changed = self.has_changed(&mut watch, deadline, ended).await;
                     notes::note(|notes| notes.waited += since.elapsed());
                     if !changed {
                         return Ok(answer);
@@ -150,16 +147,29 @@ impl Waiters {
         }
     }
 
-    /// Whether something changed before the deadline, and before the shutdown.
-    pub(crate) async fn has_changed(&self, watch: &mut Watch, deadline: Instant) -> bool {
-        load::resting(async {
-            tokio::select! {
-                biased;
-                () = self.closing.cancelled() => false,
-                () = watch.changed() => true,
-                () = sleep_until(deadline) => false,
-            }
-        })
-        .await
+    /// Whether something changed before the deadline, before the shutdown, and before `ended` was cancelled. This is where
+    /// thousands wait, so what they wait for is in no future within another.
+    pub(crate) async fn has_changed(
+        &self,
+        watch: &mut Watch,
+        deadline: Instant,
+        ended: Option<&CancellationToken>,
+    ) -> bool {
+        let _rest = load::rest();
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => false,
+            () = cancelled(ended) => false,
+            () = watch.changed() => true,
+            () = sleep_until(deadline) => false,
+        }
+    }
+}
+
+/// Ready when there is a token and it is cancelled.
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
     }
 }

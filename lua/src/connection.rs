@@ -96,6 +96,12 @@ impl Connection {
         self.replicated.is_some()
     }
 
+    /// How long a command may take, the wait for a replica included.
+    pub(crate) fn patience(&self) -> Duration {
+        let longer = if self.waits_for_replicas() { self.target.connect_timeout() } else { Duration::ZERO };
+        self.target.response_timeout() + longer
+    }
+
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }

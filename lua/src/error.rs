@@ -36,6 +36,13 @@ impl StoreError {
     pub(crate) fn full_of_jobs() -> Self {
         Self::Full(format!("the pool holds {} jobs that have not ended", titan_api::limits::UNENDED_JOBS))
     }
+
+    /// The pool holds as many bytes of what models are asked as it may.
+    pub(crate) fn full_of_prompts(budget_bytes: u64) -> Self {
+        Self::Full(format!(
+            "the pool may hold {budget_bytes} bytes of what models are asked, and there is no room for more"
+        ))
+    }
 }
 
 impl From<RedisError> for StoreError {

@@ -12,9 +12,12 @@ use std::{
 };
 
 use titan_api::ids::PoolName;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot::{self, error::RecvError},
+};
 
-use crate::{Pool, Store, script::Args};
+use crate::{Pool, Store, StoreError, script::Args};
 
 /// Runs under way at once for a pool: enough that Redis need not wait for the next one.
 const RUNS: usize = 4;
@@ -138,6 +141,13 @@ impl<S: Shared> Drop for Running<S> {
             runtime.spawn(run(self.0.clone(), common, next));
         }
     }
+}
+
+/// Waits for what a caller is told for as long as Redis may take for a call of its own: whoever came while it gave no answer to
+/// those before is not to wait for them and then once more.
+pub(crate) async fn within<T>(pool: &Pool, told: oneshot::Receiver<T>) -> Result<Result<T, RecvError>, StoreError> {
+    let waited = tokio::time::timeout(pool.store().connection().patience(), told).await;
+    waited.map_err(|_| StoreError::Unavailable("it gave no answer to those before in time".to_owned()))
 }
 
 /// Runs the script for callers that waited. They may have gone, and that changes nothing for the others.

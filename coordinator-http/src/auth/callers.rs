@@ -79,9 +79,9 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let who = principal::identify(state, &parts.headers).await?;
+        let who = Box::pin(principal::identify(state, &parts.headers)).await?;
         if let Principal::Key(key) = &who {
-            spend(state, key, parts).await?;
+            Box::pin(spend(state, key, parts)).await?;
         }
         let is_admin = matches!(who, Principal::Admin);
         let (owner, scopes, own) = match who {
@@ -173,7 +173,8 @@ impl FromRequestParts<AppState> for AgentBearer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let claims = match principal::identify(state, &parts.headers).await? {
+        // What takes kilobytes and is soon over has memory of its own: the rest of the request may wait for long.
+        let claims = match Box::pin(principal::identify(state, &parts.headers)).await? {
             Principal::Agent(claims) => claims,
             other => return Err(turned_down(&other, "this is for agents")),
         };

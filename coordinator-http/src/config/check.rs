@@ -220,6 +220,7 @@ impl RunArgs {
             job_retention_ms: ms(self.job_retention),
             job_retention_max: self.job_retention_max,
             output_budget_bytes: self.output_budget,
+            prompt_budget_bytes: self.prompt_budget,
         }
     }
 

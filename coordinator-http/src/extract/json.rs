@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_type(request.headers())?;
-        read(request, state).await.and_then(|held| parse(&held.bytes)).map(Self)
+        Box::pin(read(request, state)).await.and_then(|held| parse(&held.bytes)).map(Self)
     }
 }
 
@@ -33,6 +33,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for ApiJson<T> {
 pub(crate) struct RawJson<T> {
     pub(crate) text: String,
     pub(crate) value: T,
+    /// Its part of the memory for bodies, to be kept until it has passed on.
+    pub(crate) memory: Option<OwnedSemaphorePermit>,
 }
 
 impl<T: DeserializeOwned> FromRequest<AppState> for RawJson<T> {
@@ -40,11 +42,11 @@ impl<T: DeserializeOwned> FromRequest<AppState> for RawJson<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         check_type(request.headers())?;
-        let held = read(request, state).await?;
-        let value = parse(&held.bytes)?;
-        let text = String::from_utf8(held.bytes.to_vec());
+        let Held { bytes, memory } = Box::pin(read(request, state)).await?;
+        let value = parse(&bytes)?;
+        let text = String::from_utf8(bytes.into());
         let text = text.map_err(|_| ApiError::BadRequest("the body is not UTF-8".to_owned()))?;
-        Ok(Self { text, value })
+        Ok(Self { text, value, memory })
     }
 }
 

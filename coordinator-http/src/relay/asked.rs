@@ -77,7 +77,7 @@ struct Message {
 pub(crate) struct Asked {
     /// The route.
     pub(crate) route: InferenceRoute,
-    /// The body to the letter.
+    /// The body to the letter; once the job was made, only if another agent may have to go on.
     pub(crate) body: String,
     /// The model's public name.
     pub(crate) model: String,
@@ -121,18 +121,25 @@ impl Asked {
         })
     }
 
-    /// The job that asks.
-    pub(crate) fn job(&self) -> SubmitJob {
-        job(InferenceSpec {
+    /// The job that asks. The body goes with it, unless another agent may have to go on: it may be long, and so may the answer
+    /// take.
+    pub(crate) fn job(&mut self) -> SubmitJob {
+        let body = if self.goes_on { self.body.clone() } else { std::mem::take(&mut self.body) };
+        job(self.with_body(body))
+    }
+
+    /// What is asked, in other words.
+    pub(crate) fn with_body(&self, body: String) -> InferenceSpec {
+        InferenceSpec {
             model: self.model.clone(),
             route: self.route,
-            body: self.body.clone(),
+            body,
             stream: self.stream,
             continues: false,
             first_token_timeout_ms: self.first_token_ms,
             token_timeout_ms: self.token_ms,
             load_timeout_ms: LOAD_MS,
-        })
+        }
     }
 }
 
@@ -251,6 +258,15 @@ mod tests {
         assert_eq!(read(&chat(), &[("x-titan-deadline-ms", "600000")]).unwrap().deadline_ms, 60_000);
         for wrong in ["", "0", "-1", "1e3", "99999999999", "soon"] {
             assert!(read(&chat(), &[("x-titan-token-ms", wrong)]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_body_is_kept_only_if_another_agent_may_have_to_go_on() {
+        for (headers, kept) in [(&[][..], String::new()), (&[("x-titan-failover", "continue")], chat().to_string())] {
+            let mut asked = read(&chat(), headers).unwrap();
+            assert_eq!(asked.job().inference.unwrap().body, chat().to_string());
+            assert_eq!(asked.body, kept);
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
     sse::begins_events,
     streaming::{Going, Streaming},
 };
-use crate::{error::ApiError, notes, state::AppState};
+use crate::{error::ApiError, notes, server::Budget, state::AppState};
 
 /// How long a stream waits for its first byte before it begins without: until then a failure has a status of its own.
 const COMMIT_AFTER: Duration = Duration::from_secs(10);
@@ -55,10 +55,36 @@ pub(crate) async fn streamed(state: &AppState, mut relayed: Relayed, going: Goin
 
 /// All of an answer, and how it ended.
 struct Whole {
-    bytes: BytesMut,
+    answer: Answer,
     ending: Ending,
-    /// Its part of the memory for bodies.
-    _memory: Vec<OwnedSemaphorePermit>,
+}
+
+/// Bytes of an answer, with their part of the memory for answers, which they have until the last was sent.
+#[derive(Default)]
+struct Answer {
+    bytes: BytesMut,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    fn add(&mut self, bytes: &[u8], budget: &Budget) -> Result<(), ApiError> {
+        if self.bytes.len() + bytes.len() > limits::ANSWER_BYTES {
+            return Err(ApiError::BackendFailed("the answer is too long".to_owned()));
+        }
+        let memory = budget.take(bytes.len())?;
+        match &mut self.memory {
+            Some(taken) => taken.merge(memory),
+            none => *none = Some(memory),
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 async fn gathered(state: &AppState, mut relayed: Relayed, first: First) -> Result<Response, ApiError> {
@@ -69,26 +95,20 @@ async fn gathered(state: &AppState, mut relayed: Relayed, first: First) -> Resul
     relayed.tell_who();
     let is_rejected = whole.ending.reason == Some(Reason::BackendRejected);
     if whole.ending.state == JobState::Completed {
-        if whole.bytes.is_empty() {
+        if whole.answer.bytes.is_empty() {
             return Err(ApiError::Conflict("the answer to this Idempotency-Key is not kept any more".to_owned()));
         }
-        return Ok(json(StatusCode::OK, whole.bytes.freeze()));
+        return Ok(json(StatusCode::OK, whole.answer));
     }
     if is_rejected { rejected(whole) } else { Err(refusal(&whole.ending)) }
 }
 
 async fn gather(state: &AppState, relayed: &mut Relayed, first: First) -> Result<Whole, ApiError> {
-    let (mut bytes, mut memory, mut next) = (BytesMut::new(), Vec::new(), first);
+    let (mut answer, mut next) = (Answer::default(), first);
     loop {
         match next {
-            First::Bytes(more) => {
-                if bytes.len() + more.len() > limits::ANSWER_BYTES {
-                    return Err(ApiError::BackendFailed("the answer is too long".to_owned()));
-                }
-                memory.push(state.bodies.take(more.len())?);
-                bytes.extend_from_slice(&more);
-            }
-            First::Ended(ending) => return Ok(Whole { bytes, ending, _memory: memory }),
+            First::Bytes(more) => answer.add(&more, &state.answers)?,
+            First::Ended(ending) => return Ok(Whole { answer, ending }),
             First::Nothing => {}
         }
         next = relayed.first(None).await?;
@@ -100,23 +120,41 @@ fn rejected(whole: Whole) -> Result<Response, ApiError> {
     let told = whole.ending.exit_code.and_then(|status| u16::try_from(status).ok());
     let status = told.filter(|status| matches!(status, 400..=499 | 501 | 505));
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let is_document = serde_json::from_slice::<Value>(&whole.bytes).is_ok_and(|value| value.is_object());
+    let is_document = serde_json::from_slice::<Value>(&whole.answer.bytes).is_ok_and(|value| value.is_object());
     match status {
-        Some(status) if is_document => Ok(json(status, whole.bytes.freeze())),
+        Some(status) if is_document => Ok(json(status, whole.answer)),
         _ => {
-            let text = String::from_utf8_lossy(&whole.bytes);
+            let text = String::from_utf8_lossy(&whole.answer.bytes);
             let text: String = text.chars().filter(|c| !c.is_control()).take(limits::TEXT_BYTES).collect();
             Err(ApiError::BadRequest(format!("the model's backend refused the request: {text}")))
         }
     }
 }
 
-fn json(status: StatusCode, bytes: Bytes) -> Response {
+fn json(status: StatusCode, answer: Answer) -> Response {
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     // What a backend calls an answer and is none must not pass for one.
-    if serde_json::from_slice::<&RawValue>(&bytes).is_err() {
+    if serde_json::from_slice::<&RawValue>(&answer.bytes).is_err() {
         return ApiError::BackendFailed("the model's backend answered with something that is no JSON".to_owned())
             .into_response();
     }
-    (status, headers, Body::from(bytes)).into_response()
+    (status, headers, Body::from(Bytes::from_owner(answer))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_its_part_of_the_memory_until_it_is_sent() {
+        let budget = Budget::new(10, "tests run");
+        let mut answer = Answer::default();
+        answer.add(b"{\"a\":", &budget).unwrap();
+        answer.add(b"1}", &budget).unwrap();
+        assert!(answer.add(b"and more", &budget).is_err());
+        let reply = json(StatusCode::OK, answer);
+        assert!(budget.take(3).is_err(), "the reply has 7 of 10 bytes");
+        drop(reply);
+        assert!(budget.take(10).is_ok());
+    }
 }

@@ -10,7 +10,7 @@ use titan_api::{
     jobs::{JobState, Reason, SubmitJob},
 };
 use titan_lua::Pool;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     asked::{self, Asked},
@@ -32,6 +32,8 @@ pub(crate) struct Going {
     pub(crate) owner: String,
     pub(crate) asked: Asked,
     pub(crate) _seat: Seat,
+    /// Its part of the memory for what was asked, if that is kept.
+    pub(crate) _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// The stream.
@@ -196,6 +198,5 @@ fn continued(asked: &Asked, said: &Said) -> Option<InferenceSpec> {
         None => messages.push(json!({"role": "assistant", "content": said.text})),
     }
     let continues = messages.last().is_some_and(|last| last["role"] == "assistant");
-    let spec = asked.job().inference?;
-    Some(InferenceSpec { body: body.to_string(), continues, ..spec })
+    Some(InferenceSpec { continues, ..asked.with_body(body.to_string()) })
 }

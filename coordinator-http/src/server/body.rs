@@ -42,12 +42,15 @@ pub(super) struct TimedBody {
     patience: Patience,
     /// Made when the body first has to be waited for.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Told when all of the body has come.
+    meter: Meter,
+    is_whole: bool,
 }
 
 impl TimedBody {
-    pub(super) fn new(body: Incoming, limits: &Limits) -> Self {
-        let patience = Patience::default();
-        Self { body, pause: limits.body_pause, whole_by: Instant::now() + limits.body, patience, alarm: None }
+    pub(super) fn new(body: Incoming, limits: &Limits, meter: Meter) -> Self {
+        let (patience, whole_by) = (Patience::default(), Instant::now() + limits.body);
+        Self { body, pause: limits.body_pause, whole_by, patience, alarm: None, meter, is_whole: false }
     }
 
     pub(super) fn patience(&self) -> Patience {
@@ -62,6 +65,7 @@ impl Body for TimedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.alarm = None;
+            self.is_whole |= frame.is_none();
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         if self.patience.0.load(Ordering::Relaxed) {
@@ -79,6 +83,14 @@ impl Body for TimedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        if self.is_whole || self.body.is_end_stream() {
+            self.meter.has_read();
+        }
     }
 }
 

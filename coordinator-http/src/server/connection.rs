@@ -1,32 +1,28 @@
-//! One connection: hyper between the socket and the router, and the alarm that closes it.
+//! One connection: hyper between the socket and the router while there is something to read or to write, and the alarm that
+//! closes it.
+
+mod front;
+mod line;
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll, ready},
 };
 
-use axum::{Router, body::Body};
-use http::{HeaderValue, Request, Response, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use axum::Router;
 use tokio::{
     net::TcpStream,
-    time::{Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
+use self::{front::Front, line::Line};
 use super::{
     Limits,
-    body::{MeteredBody, TimedBody},
-    meter::Meter,
+    meter::{Due, Meter},
     wire::Wire,
 };
-
-/// Bytes of one request's head, at most.
-const HEAD_BYTES: usize = 64 * 1_024;
 
 /// Marks a request whose head gives its length in two ways.
 #[derive(Debug, Clone, Copy)]
@@ -38,69 +34,52 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, met
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service = service_fn(|request| answer(request, router.clone(), &meter, &limits));
-    let wire = TokioIo::new(Wire { stream, meter: meter.clone() });
-    let connection = http1::Builder::new().max_buf_size(HEAD_BYTES).serve_connection(wire, service);
-    let mut connection = pin!(connection);
-    let mut overdue = pin!(overdue(&meter, &limits));
+    let mut line = Line::new(Wire::new(stream, meter.clone()), Front::new(router, meter.clone(), limits));
+    let mut alarm = Alarm::default();
     let mut closing = pin!(closing.cancelled());
     let mut told = false;
     // The alarm is looked at after the connection, so it knows what the connection has just done.
     let ended = poll_fn(|cx| {
         if !told && closing.as_mut().poll(cx).is_ready() {
-            connection.as_mut().graceful_shutdown();
+            line.close();
             told = true;
         }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ended);
+        loop {
+            if let Poll::Ready(ended) = line.poll(cx) {
+                return Poll::Ready(ended);
+            }
+            match ready!(alarm.poll(cx, meter.due(&limits))) {
+                Due::Close => return Poll::Ready(Ok(())),
+                Due::Lighten => {
+                    meter.stays_as_it_is();
+                    line.lighten();
+                }
+            }
         }
-        overdue.as_mut().poll(cx).map(Ok)
     });
     if let Err(error) = ended.await {
         tracing::trace!(component = "http", error = %error, "a connection broke");
     }
 }
 
-/// What does not wait is done at once, so that the future is small: every connection has room for one.
-fn answer(
-    request: Request<Incoming>,
-    mut router: Router,
-    meter: &Meter,
-    limits: &Limits,
-) -> impl Future<Output = Result<Response<MeteredBody>, Infallible>> {
-    let ambiguous = meter.begin();
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let (mut parts, body) = request.into_parts();
-    let body = TimedBody::new(body, limits);
-    parts.extensions.insert(body.patience());
-    let mut request = Request::from_parts(parts, Body::new(body));
-    if ambiguous {
-        request.extensions_mut().insert(Ambiguous);
-    }
-    let (answering, meter) = (router.call(request), meter.clone());
-    async move {
-        let mut response = answering.await?;
-        if chunked {
-            // Whatever another server made of this request's length, nothing after it is taken for a request.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response.map(|body| MeteredBody { body, meter }))
-    }
-}
+/// Goes off when something is due. It has to be polled whenever what is due may have changed.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
 
-/// Ends when the meter's deadline passes. It has to be polled whenever the connection was.
-async fn overdue(meter: &Meter, limits: &Limits) {
-    let mut alarm: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|cx| {
-        let Some(deadline) = meter.deadline(limits) else {
-            alarm = None;
-            return Poll::Pending;
-        };
-        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+impl Alarm {
+    /// A timer that is too early is left to go off, and set anew then: most requests are over long before.
+    fn poll(&mut self, cx: &mut Context<'_>, due: Option<(Instant, Due)>) -> Poll<Due> {
+        let Some((at, what)) = due else { return Poll::Pending };
+        loop {
+            let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if timer.deadline() > at {
+                timer.as_mut().reset(at);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= at {
+                return Poll::Ready(what);
+            }
+            timer.as_mut().reset(at);
         }
-        alarm.as_mut().poll(cx)
-    })
-    .await;
+    }
 }

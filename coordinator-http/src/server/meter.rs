@@ -6,6 +6,15 @@ use tokio::time::Instant;
 
 use super::{Limits, head::HeadScan};
 
+/// What is due on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// It is closed: its peer has had its time.
+    Close,
+    /// Nothing passes on it, so it can do with less.
+    Lighten,
+}
+
 /// Shared by the parts of one connection. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Meter(Arc<Mutex<State>>);
@@ -15,6 +24,10 @@ struct State {
     phase: Phase,
     /// Since when the peer takes nothing of what waits to be sent.
     stalled: Option<Instant>,
+    /// Since when nothing passes; none also once the connection is light.
+    quiet: Option<Instant>,
+    /// Whether more than the reply may have to be said to this request.
+    is_talkative: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +44,8 @@ enum Phase {
 
 impl Meter {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { phase: Phase::Fresh { since: Instant::now() }, stalled: None })))
+        let phase = Phase::Fresh { since: Instant::now() };
+        Self(Arc::new(Mutex::new(State { phase, stalled: None, quiet: None, is_talkative: false })))
     }
 
     /// Bytes have come.
@@ -43,6 +57,7 @@ impl Meter {
         if !matches!(state.phase, Phase::Head { .. }) {
             let since = if let Phase::Fresh { since } = state.phase { since } else { Instant::now() };
             state.phase = Phase::Head { since, scan: HeadScan::default() };
+            state.quiet = None;
         }
         if let Phase::Head { scan, .. } = &mut state.phase {
             scan.feed(bytes);
@@ -51,13 +66,31 @@ impl Meter {
 
     /// A request's head is complete. Says whether it can be read in two ways.
     pub(super) fn begin(&self) -> bool {
-        let before = std::mem::replace(&mut self.state().phase, Phase::Serving);
+        let mut state = self.state();
+        state.quiet = None;
+        let before = std::mem::replace(&mut state.phase, Phase::Serving);
         matches!(before, Phase::Head { scan, .. } if scan.is_ambiguous())
+    }
+
+    /// More may have to be said to the peer before the reply, so the connection is not made light for this one.
+    pub(super) fn is_talkative(&self) {
+        self.state().is_talkative = true;
+    }
+
+    /// All of the request has come.
+    pub(super) fn has_read(&self) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Serving) && !state.is_talkative {
+            state.quiet = Some(Instant::now());
+        }
     }
 
     /// The reply was handed over.
     pub(super) fn end(&self) {
-        self.state().phase = Phase::Idle { since: Instant::now() };
+        let (mut state, now) = (self.state(), Instant::now());
+        state.phase = Phase::Idle { since: now };
+        state.quiet = Some(now);
+        state.is_talkative = false;
     }
 
     /// Since when the connection waits for another request, if it does.
@@ -74,8 +107,8 @@ impl Meter {
         state.stalled = if stalled { state.stalled.or_else(|| Some(Instant::now())) } else { None };
     }
 
-    /// When the connection is to be closed if nothing happens before; none while a request is served.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+    /// What is due next if nothing happens before, and when.
+    pub(super) fn due(&self, limits: &Limits) -> Option<(Instant, Due)> {
         let state = self.state();
         let phase = match state.phase {
             Phase::Fresh { since } | Phase::Head { since, .. } => Some(since + limits.head),
@@ -83,7 +116,19 @@ impl Meter {
             Phase::Serving => None,
         };
         let stall = state.stalled.map(|since| since + limits.write_stall);
-        phase.into_iter().chain(stall).min()
+        let close_at = phase.into_iter().chain(stall).min();
+        // While the peer takes nothing, there may be more to be sent to it.
+        let quiet = state.quiet.filter(|_| state.stalled.is_none());
+        match (close_at, quiet.map(|since| since + limits.light)) {
+            (Some(close_at), Some(light_at)) if close_at <= light_at => Some((close_at, Due::Close)),
+            (_, Some(light_at)) => Some((light_at, Due::Lighten)),
+            (close_at, None) => close_at.map(|at| (at, Due::Close)),
+        }
+    }
+
+    /// The connection is light already, or its reply is there.
+    pub(super) fn stays_as_it_is(&self) {
+        self.state().quiet = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -116,7 +116,7 @@ impl<P: Pages> Running<P> {
     /// Waits for a change, and a little for what happens with it. When it was heard of.
     async fn rest(&mut self) -> Instant {
         let Reader { state, watch, .. } = &mut self.reader;
-        let changed = state.waiters.has_changed(watch, Instant::now() + LOOK_EVERY).await;
+        let changed = state.waiters.has_changed(watch, Instant::now() + LOOK_EVERY, None).await;
         let heard = Instant::now();
         if changed && !P::GATHER.is_zero() {
             state.closing().run_until_cancelled(sleep_until(self.looked + P::GATHER)).await;

@@ -120,6 +120,26 @@ async fn a_redis_that_hangs_is_told_within_a_second_too() {
 }
 
 #[tokio::test]
+async fn a_redis_that_hangs_is_told_to_all_at_once_however_many_submit_the_same() {
+    let world = World::with(&[USUAL, &["--rate-limit-requests", "off", "--rate-limit-bytes", "off"]].concat()).await;
+    let key = world.key("default", &["jobs:write"]).await;
+    // What is known of the key, and of the pool's classes.
+    world.submit(&key).await;
+    let of_new_class = || {
+        let mut job = job(&["true"]);
+        job["requirements"] = json!({"agent_labels": {"zone": "new"}});
+        job
+    };
+    world.redis.signal("-STOP");
+    for body in [of_new_class(), job(&["true"])] {
+        // One after the other they would take more than twice as long as this.
+        let submitting = (0..16).map(|_| says_so_soon(&world.router, "POST", &key, "/api/v1/jobs", Some(body.clone())));
+        futures_util::future::join_all(submitting).await;
+    }
+    world.redis.signal("-CONT");
+}
+
+#[tokio::test]
 async fn work_that_no_replica_has_is_told_with_the_ids_of_its_jobs() {
     // This Redis has no replica.
     let world = World::with(&["--durability", "replicated", REDIS_TIMEOUT, "700ms"]).await;

@@ -28,6 +28,7 @@ fn limits() -> Limits {
         body: full.body / 50,
         idle: full.idle / 50,
         write_stall: full.write_stall / 50,
+        light: full.light / 50,
         shutdown: full.shutdown / 50,
     }
 }

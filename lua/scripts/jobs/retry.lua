@@ -26,7 +26,8 @@ elseif j.cancelling then
   return { 'ending' }
 elseif j.state ~= 'failed' and j.state ~= 'cancelled' then
   return due.finish({ 'done', j.state })
-elseif j.ticket or (j.kind ~= 'process' and not j.keeps) then
+elseif j.ticket
+  or (j.kind ~= 'process' and (not j.keeps or redis.call('EXISTS', key('prompt', j.id)) == 0)) then
   return { 'forgotten' }
 elseif redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) >= tonumber(ARGV[2]) then
   return { 'full' }

@@ -18,6 +18,7 @@
                      session, avoid: an agent}, and the prompt or ""
 
   Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
+           | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
@@ -75,6 +76,15 @@ if room > 0 and redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ende
   return { 'full' }
 end
 
+-- Bytes of prompts that are to be held beside those that are.
+local asked = 0
+for _, new in ipairs(jobs) do
+  asked = asked + (new.is_there and 0 or #ARGV[new.at + 14])
+end
+if asked > 0 and retention.is_full_of_prompts(asked) then
+  return due.write({ 'full_of_prompts' })
+end
+
 -- Finds an agent for the job, and whether it is known that one could run it.
 local function is_served(new)
   local j = new.j
@@ -124,6 +134,7 @@ local function accept(new, is_last)
   record.keep(key('spec', j.id), spec)
   if ARGV[at + 14] ~= '' then
     record.keep(key('prompt', j.id), ARGV[at + 14])
+    retention.count_prompt(j, #ARGV[at + 14])
   end
   redis.call('ZADD', key('jobs'), '0', j.id)
   use_class(j, ARGV[at + 1])

@@ -21,6 +21,8 @@ local function settle_it(kind, id)
     serving.settle(id)
   elseif kind == 'usage' then
     retention.look_at_usage(id)
+  elseif kind == 'prompts' then
+    retention.count_prompts_anew()
   elseif kind == 'room' then
     queue.settle_room(id)
   else

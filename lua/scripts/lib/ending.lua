@@ -35,6 +35,9 @@ function ending.finish(j, state)
   if j.ticket then
     redis.call('ZREM', key('tickets', j.owner), j.id)
   end
+  if retention.is_short_of_prompts() then
+    ending.forget_prompt(j)
+  end
   event.job(state, j)
   ending.wake(j)
   if j.dependents then
@@ -58,18 +61,26 @@ function ending.forget_output(j)
   job:put(j, 'out', 0)
 end
 
+-- Forgets what was asked of a model.
+function ending.forget_prompt(j)
+  if j.kind ~= 'process' then
+    retention.count_prompt(j, -retention.prompt_bytes(j.id))
+    redis.call('DEL', key('prompt', j.id))
+  end
+end
+
 -- Forgets what was asked of a model and what it answered. That it was asked is kept.
 function ending.forget_content(j)
   ending.forget_output(j)
-  redis.call('DEL', key('prompt', j.id))
+  ending.forget_prompt(j)
   job:put(j, 'keeps', nil)
 end
 
 -- Forgets an ended job.
 function ending.forget(j)
   ending.drop_output(j)
-  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id), key('result', j.id),
-    key('prompt', j.id))
+  ending.forget_prompt(j)
+  redis.call('DEL', key('job', j.id), key('spec', j.id), key('failures', j.id), key('result', j.id))
   if j.idem then
     redis.call('DEL', key('idem', j.idem))
   end

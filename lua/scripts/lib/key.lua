@@ -1,7 +1,7 @@
 -- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
 --   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent>, after:<job>, serving:<agent>, scores:<agent>,
---                        aliases:<agent>, usage:<owner> or hold:all by the time when it has to be looked at
+--                        aliases:<agent>, usage:<owner>, hold:all or prompts:all by the time when it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
 --   broken         hash  what due held but could not be settled, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
@@ -26,7 +26,7 @@
 --   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
 --
 -- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset,
--- bytes of output, events), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
+-- bytes of output, events, bytes of prompts, and while those are counted anew, how many so far and up to which job), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
 -- performance, cost, strategy), the profile and version of the weights, and aliases (see lib/catalog). Channels agent:<id>,
 -- job:<id> and events carry announcements of changes.
 local PREFIX = KEYS[1] .. ':'

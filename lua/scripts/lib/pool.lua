@@ -39,10 +39,10 @@ function pool.enter(now_ms)
   end
   local last, offset
   last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset, pool.output,
-    pool.events = cmsgpack.unpack(f[2])
+    pool.events, pool.prompts, pool.counted, pool.counted_to = cmsgpack.unpack(f[2])
   follow_clock(clock.read(now_ms), last, offset)
   pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim, pool.agent_keep, pool.job_keep, pool.publish,
-    pool.job_max, pool.output_max = cmsgpack.unpack(f[3])
+    pool.job_max, pool.output_max, pool.prompt_max = cmsgpack.unpack(f[3])
   packed_weights = f[4]
   -- Nobody was heard for longer than anybody's interval: the store or every coordinator was away, or the clock jumped.
   -- All deadlines then move by one timeout, once for each silence.
@@ -74,7 +74,7 @@ end
 -- Writes the clock, sends what was announced, and returns the reply.
 function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
-    pool.offset, pool.output, pool.events)
+    pool.offset, pool.output, pool.events, pool.prompts, pool.counted, pool.counted_to)
   redis.call('HSET', KEYS[1], 'clock', packed)
   for channel in pairs(channels) do
     redis.call(pool.publish, channel, '')

@@ -85,6 +85,7 @@ function probe.bind(a, left)
   redis.call('SET', key('spec', j.id), spec)
   if prompt then
     redis.call('SET', key('prompt', j.id), prompt)
+    retention.count_prompt(j, #prompt)
   end
   redis.call('ZADD', key('jobs'), '0', j.id)
   binding.bind(job:adopt(j), a, devices)

@@ -1,9 +1,12 @@
 -- retention: how many ended jobs a pool keeps, and how many bytes of output; the oldest go first. Output goes alone: its job
--- stays, with the key that it is known by. And for how long it keeps what an API key has had of models, once nothing is added.
+-- stays, with the key that it is known by. How many bytes it holds of what models are asked. And for how long it keeps what an
+-- API key has had of models, once nothing is added.
 local retention = {}
 
 local LOOKED_AT = 16
 local USAGE_KEPT_MS = 90 * 86400000
+local COUNTED_AT_ONCE = 64
+local COUNTED_ANEW_AFTER_MS = 300000
 
 function retention.is_over()
   return redis.call('ZCARD', key('ended')) > pool.job_max
@@ -44,6 +47,61 @@ function retention.trim()
   elseif with_output then
     -- Nobody could forget it, and it must not be in the way of the others.
     redis.call('ZREM', key('outputs'), with_output)
+  end
+end
+
+-- Bytes of a job's prompt; none of what is no string.
+function retention.prompt_bytes(id)
+  local bytes = redis.pcall('STRLEN', key('prompt', id))
+  return type(bytes) == 'number' and bytes or 0
+end
+
+-- Bytes of all prompts, as far as the pool knows.
+local function held()
+  return type(pool.prompts) == 'number' and pool.prompts or 0
+end
+
+-- Counts bytes of a job's prompt that are there from now on, or less than none if they are no more. A pool that an older version
+-- has made does not know how many there are.
+function retention.count_prompt(j, bytes)
+  if type(pool.prompts) ~= 'number' then
+    redis.call('ZADD', key('due'), int(pool.now), 'prompts:all')
+  end
+  pool.prompts = math.max(0, held() + bytes)
+  if pool.counted_to and j.id <= pool.counted_to then
+    pool.counted = pool.counted + bytes
+  end
+end
+
+-- Whether so many more bytes of prompts are too many. If so, they are counted anew after a while: something may have taken some
+-- of them without a word, as a Redis that evicts does.
+function retention.is_full_of_prompts(bytes)
+  if held() + bytes <= (pool.prompt_max or math.huge) then
+    return false
+  end
+  redis.call('ZADD', key('due'), 'NX', int(pool.now + COUNTED_ANEW_AFTER_MS), 'prompts:all')
+  return true
+end
+
+-- Whether ended jobs should give up their prompts, which otherwise are kept for a while.
+function retention.is_short_of_prompts()
+  return held() > (pool.prompt_max or math.huge) / 2
+end
+
+-- Counts the prompts of the next jobs anew. What changes meanwhile of those before them is counted as it does.
+function retention.count_prompts_anew()
+  local from = pool.counted_to and '(' .. pool.counted_to or '-'
+  local ids = redis.call('ZRANGEBYLEX', key('jobs'), from, '+', 'LIMIT', '0', int(COUNTED_AT_ONCE))
+  pool.counted = pool.counted or 0
+  for _, id in ipairs(ids) do
+    pool.counted = pool.counted + retention.prompt_bytes(id)
+    pool.counted_to = id
+  end
+  if #ids == COUNTED_AT_ONCE then
+    redis.call('ZADD', key('due'), int(pool.now), 'prompts:all')
+  else
+    pool.prompts, pool.counted, pool.counted_to = pool.counted, nil, nil
+    redis.call('ZREM', key('due'), 'prompts:all')
   end
 end
 

@@ -10,6 +10,7 @@ mod due;
 mod jobs;
 mod keys;
 mod page;
+mod prompts;
 mod sets;
 
 use std::{collections::VecDeque, fmt};
@@ -23,7 +24,7 @@ const RANKS: u32 = 18;
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// Jobs: their sets, their due entries, their agents, their dependencies.
+    /// Jobs: their sets, their due entries, their agents, their dependencies, and the bytes of their prompts.
     Jobs,
     /// The sets by state: jobs and agents in them.
     Sets,
@@ -64,7 +65,7 @@ impl fmt::Display for Part {
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// What it is about: `job`, `agent`, `class`, `due` or `key`.
+    /// What it is about: `job`, `agent`, `class`, `due`, `key` or `pool`.
     pub kind: String,
     /// Which one.
     pub id: String,
@@ -98,6 +99,7 @@ pub enum Step {
 #[derive(Debug, Clone)]
 enum Piece {
     Jobs(String),
+    Prompts,
     Set(&'static str, String),
     Agents(String),
     Classes(String),
@@ -114,7 +116,7 @@ impl Default for Audit {
     fn default() -> Self {
         let start = || "0".to_owned();
         let sets = sets::ALL.map(|set| Piece::Set(set, start()));
-        let mut pieces = VecDeque::from([Piece::Jobs(String::new())]);
+        let mut pieces = VecDeque::from([Piece::Jobs(String::new()), Piece::Prompts]);
         pieces.extend(sets);
         pieces.extend([Piece::Agents(String::new()), Piece::Classes(start())]);
         pieces.extend([Piece::Due("due", start()), Piece::Due("broken", start()), Piece::Keys(start())]);
@@ -139,6 +141,7 @@ impl Audit {
         let Some(piece) = self.0.pop_front() else { return Ok(Step::Done) };
         let page = match &piece {
             Piece::Jobs(after) => jobs::run(pool, after).await,
+            Piece::Prompts => prompts::run(pool).await,
             Piece::Set(set, cursor) => sets::run(pool, set, cursor).await,
             Piece::Agents(after) => agents::run(pool, after).await,
             Piece::Classes(cursor) => classes::run(pool, cursor).await,
@@ -170,7 +173,7 @@ impl Audit {
 impl Piece {
     fn part(&self) -> Part {
         match self {
-            Self::Jobs(_) => Part::Jobs,
+            Self::Jobs(_) | Self::Prompts => Part::Jobs,
             Self::Set(..) => Part::Sets,
             Self::Agents(_) => Part::Agents,
             Self::Classes(_) | Self::Class { .. } => Part::Classes,
@@ -183,6 +186,7 @@ impl Piece {
     fn from(self, next: String) -> Self {
         match self {
             Self::Jobs(_) => Self::Jobs(next),
+            Self::Prompts => Self::Prompts,
             Self::Set(set, _) => Self::Set(set, next),
             Self::Agents(_) => Self::Agents(next),
             Self::Classes(_) => Self::Classes(next),

@@ -29,8 +29,9 @@ const TURNS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct KnownClasses {
     known: Mutex<HashMap<(PoolName, String), Instant>>,
-    /// Submissions of one class that come at once wait for the first: they need one class, not one each.
-    turns: [tokio::sync::Mutex<()>; TURNS],
+    /// Submissions of one class that come at once wait for the first: they need one class, not one each. Each turn knows when
+    /// Redis last gave no answer in it: that was the answer to all who waited for it then.
+    turns: [tokio::sync::Mutex<Option<Instant>>; TURNS],
 }
 
 impl Default for KnownClasses {
@@ -41,7 +42,7 @@ impl Default for KnownClasses {
 
 impl KnownClasses {
     /// Whose turn it is to ask for a class.
-    async fn turn(&self, class: &str) -> tokio::sync::MutexGuard<'_, ()> {
+    async fn turn(&self, class: &str) -> tokio::sync::MutexGuard<'_, Option<Instant>> {
         let mut hasher = DefaultHasher::new();
         class.hash(&mut hasher);
         let number = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
@@ -76,17 +77,25 @@ impl Afford<'_> {
     pub(crate) async fn run(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
         let known = pool.store().classes();
         let Some(first) = self.unknown(pool).first().copied() else { return Ok(None) };
-        let _turn = known.turn(first).await;
+        let came = Instant::now();
+        let mut silent_at = known.turn(first).await;
         let unknown = self.unknown(pool);
         if unknown.is_empty() {
             return Ok(None);
+        }
+        if silent_at.is_some_and(|at| at >= came) {
+            return Err(StoreError::Unavailable("it gave no answer to one who asked the same".to_owned()));
         }
         let mut args = Args::new();
         args.push(self.owner).push(limits::NEW_CLASSES).push(limits::NEW_CLASSES_WINDOW_MS).push(pool.now());
         for class in &unknown {
             args.push(*class);
         }
-        let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
+        let asked = pool.call(&SCRIPT, &args).await;
+        if matches!(asked, Err(StoreError::Unavailable(_))) {
+            *silent_at = Some(Instant::now());
+        }
+        let (word, mut reply) = asked?;
         match word.as_str() {
             "affordable" => {
                 known.learn(pool, unknown.into_iter());

@@ -26,7 +26,7 @@ use crate::{
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
-    together::{CHUNK, Shared, Together, Turn},
+    together::{CHUNK, Shared, Together, Turn, within},
 };
 
 script!(Writes, "jobs/submit", uses [
@@ -168,7 +168,7 @@ impl Submit<'_> {
         let begun = Instant::now();
         match Together::<Submissions>::enter(pool, common, args) {
             Turn::Run(_running) => self.run_by_itself(pool).await,
-            Turn::Wait(told) => match told.await {
+            Turn::Wait(told) => match within(pool, told).await? {
                 Ok(submitted) => {
                     latency::note(begun.elapsed());
                     Ok(SubmitOutcome::Submitted { jobs: vec![submitted], explanation: None })
@@ -275,6 +275,7 @@ impl Submit<'_> {
                 SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }
             }
             "full" => return Err(StoreError::full_of_jobs()),
+            "full_of_prompts" => return Err(StoreError::full_of_prompts(pool.store().settings().prompt_budget_bytes)),
             "no_dependency" => {
                 let index = before.len() + reply.parse::<usize>()?;
                 SubmitOutcome::NoDependency { index, job: reply.text()? }

@@ -14,7 +14,8 @@ pub(crate) async fn open(pool: &Pool) -> Result<(), StoreError> {
     let mut args = Args::new();
     args.push(s.heartbeat_interval_ms).push(s.heartbeat_timeout_ms).push(s.lease_ttl_ms).push(s.kill_grace_ms);
     args.push(s.claim_timeout_ms).push(s.agent_retention_ms).push(s.job_retention_ms);
-    args.push(s.job_retention_max).push(s.output_budget_bytes).push(pool.store().publish_command()).push(pool.now());
+    args.push(s.job_retention_max).push(s.output_budget_bytes).push(s.prompt_budget_bytes);
+    args.push(pool.store().publish_command()).push(pool.now());
     let (word, _) = pool.call_once(&SCRIPT, &args).await?;
     if word != "opened" {
         return Err(unknown_word("pool/open", &word));
@@ -46,6 +47,9 @@ pub struct PoolSettings {
     pub job_retention_max: u64,
     /// Bytes of output that are kept; the oldest ended jobs go first.
     pub output_budget_bytes: u64,
+    /// Bytes of what models are asked that are held, from the submission until they are forgotten; past that submissions are
+    /// refused.
+    pub prompt_budget_bytes: u64,
 }
 
 impl Default for PoolSettings {
@@ -60,6 +64,7 @@ impl Default for PoolSettings {
             job_retention_ms: 24 * 3_600_000,
             job_retention_max: 100_000,
             output_budget_bytes: 1 << 30,
+            prompt_budget_bytes: 1 << 29,
         }
     }
 }

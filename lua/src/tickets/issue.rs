@@ -15,7 +15,7 @@ use crate::{
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
-    together::{Shared, Together, Turn},
+    together::{Shared, Together, Turn, within},
 };
 
 script!(Writes, "tickets/issue", uses [
@@ -97,7 +97,7 @@ impl Issue<'_> {
         let begun = Instant::now();
         match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?) {
             Turn::Run(_running) => self.run_once(pool, false).await,
-            Turn::Wait(told) => match told.await {
+            Turn::Wait(told) => match within(pool, told).await? {
                 Ok(outcome) => {
                     latency::note(begun.elapsed());
                     Ok(outcome)

@@ -14,6 +14,7 @@ mod holds;
 pub(crate) mod inference;
 mod output;
 mod placing;
+mod prompts;
 mod quotas;
 mod races;
 mod readiness;

@@ -179,3 +179,15 @@ async fn a_long_name_of_a_model_is_cut_between_letters_in_lists() {
     let list = j::ListJobs { state: None, agent: None, label: None, after: None, limit: 10 };
     list.run(&world.pool()).await.unwrap();
 }
+
+pub(super) async fn what_is_asked_counts_while_it_is_kept(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    world.bound(&request("llama")).await;
+    assert_eq!(findings(&world.pool()).await, []);
+    world.end_one(&agent, answered(1, 1)).await;
+    assert_eq!(findings(&world.pool()).await, []);
+    // With beats, so that nobody takes the time for an outage.
+    world.pass_with_beats_ms(620_000, &[&agent]).await;
+    world.sweep().await;
+    assert_eq!(findings(&world.pool()).await, []);
+}

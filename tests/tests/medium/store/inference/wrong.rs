@@ -113,8 +113,14 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::memory_for_a_model_is_kept_once;
     "an alias has places of its own": "return model and model.of or name" => "return name",
         scenes::an_alias_has_no_places_of_its_own;
-    "prompts and answers are kept": "  ending.forget_output(j)\n  redis.call('DEL', key('prompt', j.id))" => "",
+    "prompts and answers are kept": "  ending.forget_output(j)\n  ending.forget_prompt(j)" => "",
         scenes::what_was_asked_is_forgotten;
+    "what is asked does not count": "    retention.count_prompt(j, #ARGV[at + 14])" => "",
+        scenes::what_is_asked_counts_while_it_is_kept;
+    "what is forgotten counts for ever": "retention.count_prompt(j, -retention.prompt_bytes(j.id))" => "",
+        scenes::what_is_asked_counts_while_it_is_kept;
+    "a probe's words do not count": "    retention.count_prompt(j, #prompt)" => "",
+        trials::a_model_is_asked_for_a_word;
     "an agent without processes is not probed": "return j, devices, request_to(model)" => "return nil",
         trials::a_model_is_asked_for_a_word;
     "a probe has a model loaded though another is": "return one.loaded" => "return other.loaded",

@@ -64,9 +64,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lease is lost before its processes must be gone",
-        find: "pool.output_max = cmsgpack.unpack(f[3])\n",
+        find: "pool.prompt_max = cmsgpack.unpack(f[3])\n",
         times: 1,
-        replace: "pool.output_max = cmsgpack.unpack(f[3])\n  pool.grace = 0\n",
+        replace: "pool.prompt_max = cmsgpack.unpack(f[3])\n  pool.grace = 0\n",
         told: Told::Story(|| after(running(), [rounds(6, 1 << BIG), Step::Pass { ms: 5_000 }])),
     },
     Mutant {

@@ -1,0 +1,16 @@
+//! `audit/prompts`: compares how many bytes of prompts the pool counts with those that there are.
+
+use super::page::Page;
+use crate::{
+    Pool, StoreError,
+    script::{Args, script},
+};
+
+script!(Reads, "audit/prompts", uses ["key", "int", "clock", "pool", "ledger"]);
+
+/// Runs the script.
+pub(super) async fn run(pool: &Pool) -> Result<Option<Page>, StoreError> {
+    let mut args = Args::new();
+    args.push(pool.now());
+    Page::of(pool, &SCRIPT, "audit/prompts", &args).await
+}

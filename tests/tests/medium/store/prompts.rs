@@ -1,0 +1,148 @@
+//! How much of what models are asked a pool holds.
+
+use titan_api::{
+    ids::JobId,
+    inference::InferenceSpec,
+    jobs::{JobState, SubmitJob},
+};
+use titan_lua::{
+    PoolSettings, StoreError,
+    jobs::{CancelJob, Idempotency, NewJob, RetryJob, RetryOutcome, Submit},
+};
+use titan_tests::audit::findings;
+
+use super::{
+    inference::request,
+    world::{World, only, process},
+};
+
+const BUDGET: usize = 1_000;
+
+fn little() -> PoolSettings {
+    PoolSettings { prompt_budget_bytes: BUDGET.try_into().unwrap(), ..PoolSettings::default() }
+}
+
+/// A request of so many bytes.
+fn asking(bytes: usize) -> SubmitJob {
+    let usual = request("llama");
+    let inference = usual.inference.map(|asked| InferenceSpec { body: "x".repeat(bytes), ..asked });
+    SubmitJob { inference, allow_unserved: true, ..usual }
+}
+
+/// Submits a request of so many bytes, under a key of the same name; gives its id.
+async fn ask(world: &World, name: &str, bytes: usize) -> Result<JobId, StoreError> {
+    let (id, spec) = (JobId::new(name).unwrap(), asking(bytes));
+    let idempotency = Some(Idempotency { key: format!("hash{name}"), body: "body".into() });
+    let new = NewJob { idempotency, ..NewJob::new(&id, &spec) };
+    let outcome = Submit { jobs: &[new], owner: "test", explain: false }.run(&world.pool()).await?;
+    Ok(only(&outcome).id.clone())
+}
+
+/// Lets time pass, and then what nobody was heard for: an amnesty puts everything off.
+async fn pass_ms(world: &World, ms: i64) {
+    world.pass_ms(ms);
+    world.sweep().await;
+    world.pass_ms(60_000);
+    world.sweep().await;
+}
+
+async fn cancel(world: &World, id: &JobId) {
+    CancelJob { job: id }.run(&world.pool()).await.unwrap();
+}
+
+/// Changes the count of the pool without a prompt being changed: `f` are the fields of its clock.
+async fn count_wrong(world: &World, change: &str) {
+    let script = format!(
+        "local f = {{ cmsgpack.unpack(redis.call('HGET', KEYS[1], 'clock')) }} {change} \
+         redis.call('HSET', KEYS[1], 'clock', cmsgpack.pack(f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9]))"
+    );
+    let mut connection = world.redis.connection().await;
+    let eval = redis::cmd("EVAL").arg(script).arg(1).arg("titan:{default}").to_owned();
+    eval.query_async::<()>(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_past_the_budget_are_refused_and_change_nothing_until_others_are_forgotten() {
+    let world = World::with(little()).await;
+    let first = ask(&world, "first", 400).await.unwrap();
+    ask(&world, "second", 600).await.unwrap();
+    let before = world.redis.snapshot().await;
+    assert!(matches!(ask(&world, "third", 1).await, Err(StoreError::Full(_))));
+    let jobs = |snapshot: &titan_tests::snapshot::Snapshot| format!("{snapshot:?}").matches("third").count();
+    assert_eq!((jobs(&before), jobs(&world.redis.snapshot().await)), (0, 0));
+    assert_eq!(ask(&world, "again", 600).await.map_err(|_| ()), Err(()), "another key is another request");
+    assert_eq!(ask(&world, "first", 400).await.unwrap(), first, "a repeat takes no room");
+    world.submit(&process()).await;
+    cancel(&world, &first).await;
+    ask(&world, "third", 400).await.unwrap();
+    assert!(matches!(ask(&world, "fourth", 1).await, Err(StoreError::Full(_))));
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_prompt_is_given_back_once_whenever_it_is_forgotten() {
+    let world = World::with(little()).await;
+    let one = ask(&world, "one", 300).await.unwrap();
+    cancel(&world, &one).await;
+    // Less than half of the budget: it is kept for a while, and counts.
+    assert!(matches!(ask(&world, "two", 701).await, Err(StoreError::Full(_))));
+    assert!(matches!(RetryJob { job: &one }.run(&world.pool()).await, Ok(RetryOutcome::Done(_))));
+    cancel(&world, &one).await;
+    pass_ms(&world, 600_001).await;
+    let two = ask(&world, "two", 1_000).await.unwrap();
+    cancel(&world, &two).await;
+    pass_ms(&world, 24 * 3_600_000).await;
+    ask(&world, "three", 1_000).await.unwrap();
+    assert!(matches!(ask(&world, "four", 1).await, Err(StoreError::Full(_))));
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn prompts_go_with_the_end_of_their_jobs_while_there_is_little_room() {
+    let world = World::with(little()).await;
+    let long = ask(&world, "long", 600).await.unwrap();
+    cancel(&world, &long).await;
+    assert!(matches!(RetryJob { job: &long }.run(&world.pool()).await, Ok(RetryOutcome::Forgotten)));
+    assert_eq!(world.state(&long).await, JobState::Cancelled);
+    ask(&world, "next", 1_000).await.unwrap();
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_count_that_is_missing_or_wrong_is_made_good() {
+    let world = World::with(little()).await;
+    for name in 0..100 {
+        ask(&world, &format!("job-{name:03}"), 2).await.unwrap();
+    }
+    // As a version left it that did not count.
+    count_wrong(&world, "f[9] = nil").await;
+    ask(&world, "job-later", 10).await.unwrap();
+    world.sweep().await;
+    assert_eq!(findings(&world.pool()).await, []);
+    ask(&world, "job-last", 790).await.unwrap();
+    assert!(matches!(ask(&world, "more", 1).await, Err(StoreError::Full(_))));
+    // Something takes prompts without a word.
+    count_wrong(&world, "f[9] = f[9] + 500").await;
+    cancel(&world, &JobId::new("job-last").unwrap()).await;
+    assert_eq!(findings(&world.pool()).await.len(), 1);
+    assert!(matches!(ask(&world, "more", 700).await, Err(StoreError::Full(_))));
+    pass_ms(&world, 300_001).await;
+    ask(&world, "more", 700).await.unwrap();
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_count_that_is_made_good_notices_what_changes_meanwhile() {
+    let world = World::with(PoolSettings { prompt_budget_bytes: 1 << 20, ..PoolSettings::default() }).await;
+    for name in 0..300 {
+        ask(&world, &format!("job-{name:04}"), 1).await.unwrap();
+    }
+    count_wrong(&world, "f[9] = nil").await;
+    // Each call counts some of them: it is under way for a while.
+    ask(&world, "job-0000-b", 10).await.unwrap();
+    ask(&world, "job-0000-c", 100).await.unwrap();
+    cancel(&world, &JobId::new("job-0001").unwrap()).await;
+    cancel(&world, &JobId::new("job-0299").unwrap()).await;
+    pass_ms(&world, 600_001).await;
+    count_wrong(&world, "if f[9] ~= 408 then error('counted ' .. f[9], 0) end").await;
+}
