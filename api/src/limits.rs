@@ -26,6 +26,8 @@ pub const PULLS: u32 = 16;
 pub const MODEL_BYTES: usize = 256;
 /// Bytes of a request to a model: pictures may be in it.
 pub const PROMPT_BYTES: usize = 8 * 1_024 * 1_024;
+/// Tokens, or milliseconds, that a request can have taken; what is more nobody believes.
+pub const USAGE: u64 = 1_000_000_000;
 /// Bytes of a receipt: a JWT that names a request and a model.
 pub const RECEIPT_BYTES: usize = 2 * 1_024;
 /// Public names of models, and names that one of them may stand for.
