@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{
-    Method, Request, StatusCode,
-    body::Incoming,
-    header::{AUTHORIZATION, CONNECTION, HeaderValue, TRANSFER_ENCODING},
-};
+use hyper::{Method, Request, StatusCode, body::Incoming, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::json;
 use titan_api::{
@@ -47,16 +43,10 @@ struct Asked {
 }
 
 pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Reply {
-    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let mut reply = match admit(&gateway, request).await {
+    match admit(&gateway, request).await {
         Ok(admitted) => relay_to_client(&gateway, admitted).await,
         Err(refused) => *refused,
-    };
-    if is_chunked {
-        // Whatever a proxy made of this request's length, nothing after it is taken for a request.
-        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    reply
 }
 
 /// What a good ticket is for.

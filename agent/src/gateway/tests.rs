@@ -198,7 +198,7 @@ async fn a_backend_that_says_nothing_is_told_as_a_coordinator_tells_it() {
 
 #[tokio::test]
 async fn one_address_does_not_close_the_door_to_others() {
-    let world = world(Bounds { connections: 6, per_neighbour: 4, ..Bounds::default() }).await;
+    let world = world(Bounds { connections: 6, per_neighbour: 4, head: 5 * PATIENCE, ..Bounds::default() }).await;
     let mut held = Vec::new();
     for _ in 0..4 {
         held.push(world.connect().await);
