@@ -68,8 +68,8 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted
         return Err(refusal(ProblemType::MethodNotAllowed, "the method must be POST"));
     }
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-    let ticket = gateway.check(&token).await.map_err(|unfit| unauthorized(&unfit))?;
+    let text = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    let ticket = gateway.check(&text).await.map_err(|unfit| unauthorized(&unfit))?;
     let taken = gateway.take(ticket).ok_or_else(|| Box::new(gone()))?;
     let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = whole(request.into_body(), gateway.bounds.body).await?;
