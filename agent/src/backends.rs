@@ -193,6 +193,16 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=limits::MODEL_BYTES).contains(&name.len()) && is_text && !is_puller(name)
 }
 
+/// Asks the backend that `arg` names how many models it has, for whoever only looks.
+///
+/// # Errors
+/// It does not answer as one of its kind, in words.
+pub(crate) async fn ask(arg: &BackendArg) -> Result<usize, String> {
+    let http = Http::new(arg).map_err(|e| format!("{e:#}"))?;
+    let models = dialect::of(arg.kind).models(&http).await.map_err(|e| e.to_string())?;
+    Ok(models.len())
+}
+
 /// Looks for the first time, so that registering tells what is served.
 pub(crate) async fn first_look(agent: &Agent) {
     let look = async {

@@ -4,6 +4,7 @@ mod accounts;
 mod backends;
 mod devices;
 mod finding;
+mod gateway;
 mod limits;
 mod local;
 mod settings;
@@ -46,6 +47,7 @@ async fn look(args: &RunArgs) -> Findings {
         way::look(config, &mut findings).await;
         accounts::look(config, &mut findings);
         backends::look(config, running.as_ref(), &mut findings).await;
+        gateway::look(config, running.as_ref(), &mut findings);
     }
     devices::look(config.as_ref().and_then(|config| config.nvml_library.clone()), &mut findings).await;
     limits::look(config.as_ref(), running.as_ref(), &mut findings);

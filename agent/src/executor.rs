@@ -39,6 +39,7 @@ use crate::{
 };
 pub(crate) use attempt::Sign;
 pub(crate) use environment::SEARCH_PATH;
+pub(crate) use fault::{Fault, caught};
 #[cfg(test)]
 pub(crate) use frames::frame;
 pub(crate) use frames::{LogReader, Piece};

@@ -2,6 +2,8 @@
 //! makes it an attempt like any other; the answer goes to the client and only its outcome to the coordinator.
 
 mod answer;
+mod bounds;
+mod door;
 mod keys;
 mod reply;
 mod ticket;
@@ -9,38 +11,30 @@ mod used;
 mod wire;
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
-use tracing::{debug, info, warn};
+use tokio::{net::TcpListener, time::Instant};
+use tracing::{info, warn};
 
 use crate::agent::Agent;
+use bounds::Bounds;
 use keys::{KeySet, Keys};
 use ticket::{Here, Ticket, Unfit};
-use used::Used;
-use wire::Wire;
+use used::{Taken, Used};
 
-/// Connections at once.
-const CONNECTIONS: usize = 512;
-/// How long the headers of a request may take.
-const HEADERS: Duration = Duration::from_secs(10);
-/// Bytes of the headers of a request.
-const HEADER_BYTES: usize = 32 * 1_024;
 /// However many tickets name keys that nobody knows, coordinators are asked for theirs no more often.
 const FETCH_EVERY: Duration = Duration::from_secs(10);
 const FETCH: Duration = Duration::from_secs(5);
 
 /// What checks tickets.
 #[derive(Debug)]
-pub(crate) struct Gateway {
+struct Gateway {
     agent: Arc<Agent>,
+    bounds: Bounds,
     keys: Mutex<Keys>,
     used: Mutex<Used>,
     fetched: tokio::sync::Mutex<Option<Instant>>,
@@ -62,44 +56,21 @@ pub(crate) async fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option
 /// Answers clients until the agent stops.
 pub(crate) async fn run(agent: Arc<Agent>, listener: Option<TcpListener>) {
     let Some(listener) = listener else { return std::future::pending().await };
-    let gateway = Arc::new(Gateway {
-        agent,
-        keys: Mutex::default(),
-        used: Mutex::default(),
-        fetched: tokio::sync::Mutex::default(),
-        began: Instant::now(),
-    });
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(e) => {
-                warn!("a client could not be let in: {e}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        // Tokens are small and should not wait for more.
-        let _ = stream.set_nodelay(true);
-        let gateway = Arc::clone(&gateway);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let gateway = Arc::clone(&gateway);
-                async move { Ok::<_, Infallible>(answer::answer(gateway, request).await) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADER_BYTES);
-            if let Err(e) = http.serve_connection(TokioIo::new(Wire::new(stream)), service).await {
-                debug!("a client's connection broke: {e}");
-            }
-            drop(place);
-        });
-    }
+    door::serve(Arc::new(Gateway::new(agent, Bounds::default())), listener).await;
 }
 
 impl Gateway {
+    fn new(agent: Arc<Agent>, bounds: Bounds) -> Self {
+        Self {
+            agent,
+            bounds,
+            keys: Mutex::default(),
+            used: Mutex::default(),
+            fetched: tokio::sync::Mutex::default(),
+            began: Instant::now(),
+        }
+    }
+
     /// Checks a ticket. Keys are fetched if it names one that is not known.
     async fn check(&self, text: &str) -> Result<Ticket, Unfit> {
         match self.check_offline(text) {
@@ -140,17 +111,15 @@ impl Gateway {
         }
     }
 
-    /// Takes a ticket; `false` if it was taken before.
-    fn take(&self, ticket: &Ticket) -> bool {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).take(ticket, self.now_s())
-    }
-
-    /// The coordinator has not heard of its use, so it may be tried again.
-    fn give_back(&self, ticket: &Ticket) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).give_back(ticket);
+    /// Takes a ticket that somebody brings; `None` if it was used, or somebody else brings it just now.
+    fn take(&self, ticket: Ticket) -> Option<Taken<'_>> {
+        Used::take(&self.used, ticket, self.now_s())
     }
 
     fn now_s(&self) -> i64 {
         self.agent.registration.now_s()
     }
 }
+
+#[cfg(test)]
+mod tests;

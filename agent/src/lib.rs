@@ -40,6 +40,15 @@ mod supervise;
 mod trace;
 mod vitals;
 
+#[cfg(test)]
+#[path = "../../tests/src/backend/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "it belongs to the harness of the whole, which uses all of it")]
+mod scripted_backend;
+#[cfg(test)]
+#[path = "../tests/it/coordinator.rs"]
+#[expect(dead_code, reason = "it belongs to the tests of the program, which use all of it")]
+mod scripted_coordinator;
+
 use std::{ffi::OsString, process::ExitCode};
 
 use reexec::Reexec;

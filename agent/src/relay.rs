@@ -27,7 +27,7 @@ use crate::{
     agent::Agent,
     attempts::Orders,
     clock,
-    executor::{failed, lease_lost, unstarted},
+    executor::{Fault, caught, failed, lease_lost, unstarted},
     outbox::Spool,
 };
 use answer::Answer;
@@ -36,6 +36,8 @@ pub(crate) use way::Piece;
 
 /// The clock that counts sleep cannot be waited for, so it is looked at this often.
 const LOOK_MS: u64 = 1_000;
+
+const FAULT: &str = "a fault of titan-agent ended the answer; the agent's log has the cause";
 
 /// A request that this agent is to answer.
 #[derive(Debug)]
@@ -60,12 +62,22 @@ pub(crate) async fn run(
 ) -> Option<Happening> {
     let Asked { lease, timeout_ms, request, traceparent } = asked;
     let answer = Answer { agent, lease, request, traceparent, spool, client: client.clone() };
+    let stopped = until_stopped(orders, lease, timeout_ms);
+    first_end(stopped, until_alone(client), answer.give()).await
+}
+
+async fn first_end(
+    stopped: impl Future<Output = Option<Happening>>,
+    alone: impl Future<Output = ()>,
+    given: impl Future<Output = Happening>,
+) -> Option<Happening> {
     tokio::select! {
         // An order to stop goes before an answer that ends in the same moment: nobody wants that any more.
         biased;
-        end = until_stopped(orders, lease, timeout_ms) => end,
-        () = until_alone(client) => Some(Broken::ClientGone.told()),
-        end = answer.give() => Some(end),
+        end = stopped => end,
+        () = alone => Some(Broken::ClientGone.told()),
+        // Otherwise its lease would be renewed for ever.
+        end = caught(given) => Some(end.unwrap_or_else(|Fault| Broken::Backend(FAULT.to_owned()).told())),
     }
 }
 
@@ -104,5 +116,23 @@ async fn until_stopped(
             changed = orders.changed(), if told => told = changed.is_ok(),
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_whose_code_panics_fails_and_another_agent_may_give_it() {
+        let end = first_end(pending(), pending(), async { panic!("a fault") }).await;
+        assert!(
+            matches!(&end, Some(Happening::Failed { reason: Reason::BackendFailed, message: Some(why), .. })
+                if why.contains("a fault of titan-agent")),
+            "{end:?}"
+        );
+        assert_eq!(first_end(ready(None), pending(), async { panic!("a fault") }).await, None);
     }
 }

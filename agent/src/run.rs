@@ -110,7 +110,7 @@ async fn serve(agent: &Arc<Agent>, signals: &mut Signals, listener: Option<TcpLi
     Ok(code)
 }
 
-fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
+pub(crate) fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> {
     let roster = Arc::new(Roster::default());
     let gpus = Gpus::detect(config.nvml_library.clone(), Arc::clone(&roster));
     let found = Detected::look(&gpus, &config.accelerators);
@@ -165,7 +165,7 @@ pub(crate) fn is_open(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http") && !titan_api::loopback::is_url(url)
 }
 
-async fn enter(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn enter(agent: &Agent) -> anyhow::Result<()> {
     let credential = join::credential(&agent.config, &agent.identity, &agent.link).await?;
     agent.register_first(credential).await
 }

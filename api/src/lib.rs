@@ -16,6 +16,7 @@ pub mod limits;
 pub mod loopback;
 pub mod openai;
 pub mod output;
+pub mod peers;
 pub mod problem;
 pub mod pull;
 pub mod scheduler;

@@ -30,6 +30,8 @@ pub const PROMPT_BYTES: usize = 8 * 1_024 * 1_024;
 pub const ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
 /// Bytes of an answer that is not streamed, which an agent holds in memory as a whole.
 pub const DOCUMENT_BYTES: usize = 8 * 1_024 * 1_024;
+/// Tokens, or milliseconds, that a request can have taken; what is more nobody believes.
+pub const USAGE: u64 = 1_000_000_000;
 /// Bytes of a receipt: a JWT that names a request and a model.
 pub const RECEIPT_BYTES: usize = 2 * 1_024;
 /// Public names of models, and names that one of them may stand for.

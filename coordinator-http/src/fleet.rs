@@ -15,6 +15,8 @@ use tokio::time::Instant;
 const GOOD_FOR: Duration = Duration::from_millis(500);
 /// And how often as long as it took to read, so that this takes a twentieth of Redis' time at most.
 const TIMES_AS_LONG: u32 = 20;
+/// But no longer than this: a Redis that stood still once is no reason to know nothing new for minutes.
+const AT_MOST: Duration = Duration::from_secs(5);
 
 /// The lists of this copy.
 #[derive(Debug, Default)]
@@ -52,8 +54,7 @@ impl Fleets {
                 return Err(e);
             }
         };
-        let good_for = GOOD_FOR.max(began.elapsed() * TIMES_AS_LONG);
-        known.list = Some((Arc::clone(&list), Instant::now() + good_for));
+        known.list = Some((Arc::clone(&list), Instant::now() + good_for(began.elapsed())));
         Ok(list)
     }
 
@@ -64,5 +65,21 @@ impl Fleets {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PoolName, Arc<Fleet>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a list is good that took so long to read.
+fn good_for(took: Duration) -> Duration {
+    took.saturating_mul(TIMES_AS_LONG).clamp(GOOD_FOR, AT_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_good_for_a_moment_longer_if_it_was_dear_and_never_for_long() {
+        let good_for_ms = |took_ms| good_for(Duration::from_millis(took_ms)).as_millis();
+        assert_eq!([0, 10, 100, 240, 30_000].map(good_for_ms), [500, 500, 2_000, 4_800, 5_000]);
     }
 }

@@ -45,18 +45,11 @@ fn is_at(url: &str, port: u16) -> bool {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/src/backend/mod.rs"]
-#[expect(dead_code, unreachable_pub, reason = "it belongs to the harness of the whole, which uses all of it")]
-mod scripted;
-
-#[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use super::{
-        scripted::{Backend as Scripted, Shape},
-        *,
-    };
+    use super::*;
+    use crate::scripted_backend::{Backend as Scripted, Shape};
 
     fn port(url: &str) -> u16 {
         url.rsplit(':').next().unwrap().parse().unwrap()

@@ -1,18 +1,23 @@
-//! Backends that the agent is to start: whether what that takes is there, and how those stand that run.
+//! Backends that were named, which should answer, and those that the agent is to start: whether what that takes is there,
+//! and how those stand that run.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use futures_util::future::join_all;
 
 use super::{
     devices::{has_nvidia, has_program},
     finding::Findings,
 };
 use crate::{
+    backends,
     config::{Config, Wanted},
     local::Health,
     supervise::{GpuChoice, Phase, Status, Way, connect_docker, way},
 };
 
 pub(super) async fn look(config: &Config, running: Option<&Health>, findings: &mut Findings) {
+    named(config, findings).await;
     for wanted in &config.supervised.backends {
         match way(wanted) {
             Ok(Way::Process(program)) => {
@@ -31,6 +36,22 @@ pub(super) async fn look(config: &Config, running: Option<&Health>, findings: &m
     }
     for status in running.into_iter().flat_map(|health| &health.backends) {
         stand(status, findings);
+    }
+}
+
+/// All are asked at once: a dead one takes seconds.
+async fn named(config: &Config, findings: &mut Findings) {
+    let answers = join_all(config.backends.iter().map(backends::ask)).await;
+    for (arg, answer) in config.backends.iter().zip(answers) {
+        let name = format!("{} at {}", arg.kind, arg.url);
+        match answer {
+            Ok(0) => findings.warning("backend", format!("{name} answers, and has no model"), "have it get one"),
+            Ok(models) => findings.ok("backend", format!("{name} answers; it has {models} models")),
+            Err(why) => {
+                let advice = "start it, or mend --backend: the kind, and the URL with its port";
+                findings.failed("backend", format!("{name} does not answer as it should: {why}"), advice);
+            }
+        }
     }
 }
 
@@ -83,6 +104,10 @@ fn stand(status: &Status, findings: &mut Findings) {
     match status.state {
         Phase::Healthy | Phase::Starting | Phase::Stopped => findings.ok("backend", detail),
         Phase::Unhealthy | Phase::Restarting => findings.warning("backend", detail, advice),
-        Phase::GivenUp => findings.failed("backend", detail, format!("{advice}; then start the agent again")),
+        Phase::GivenUp => findings.failed(
+            "backend",
+            detail,
+            format!("{advice}; once that is mended, start the agent again, or wait ten minutes"),
+        ),
     }
 }

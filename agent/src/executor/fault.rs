@@ -1,4 +1,5 @@
-//! Faults of the agent's own code: one that comes up in an attempt ends that attempt, and nothing else.
+//! Faults of the agent's own code: one that comes up in an attempt, of a job or an answer, ends that attempt, and nothing
+//! else.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,10 +17,10 @@ use crate::attempts::{Orders, Stop};
 
 /// Something panicked; the log has what it said.
 #[derive(Debug)]
-pub(super) struct Fault;
+pub(crate) struct Fault;
 
 /// Does `work`, up to a panic in it.
-pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Fault> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),

@@ -3,15 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::json;
 use titan_api::{
     ids::AgentId,
-    inference::{
-        ANSWER_MS, FIRST_TOKEN_MS, InferenceRoute, InferenceSpec, LOAD_MS, Receipt, TOKEN_MS, Usage, UsedTicket,
-    },
+    inference::{InferenceRoute, InferenceSpec, Receipt, Usage, UsedTicket},
     jobs::Reason,
     limits,
     openai::Failure,
@@ -23,14 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::{
-    Gateway,
+    Bounds, Gateway, Taken,
     reply::{self, Ended, Reply, error},
     ticket::{Ticket, Unfit},
 };
 use crate::{agent::Agent, attempts::Brought, clock, identity, link::CallError, relay, relay::Piece};
 
-/// How long the body of a request may take.
-const BODY: Duration = Duration::from_secs(30);
+/// How long the coordinator may take to say that a ticket is used.
 const USE: Duration = Duration::from_secs(10);
 /// Pieces of an answer that may wait for the client.
 const PIECES: usize = 16;
@@ -53,14 +50,15 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
 }
 
 /// What a good ticket is for.
-struct Admitted {
-    ticket: Ticket,
+struct Admitted<'a> {
+    taken: Taken<'a>,
     request: InferenceSpec,
     traceparent: Option<Traceparent>,
 }
 
-/// Everything that is checked before the ticket counts as used.
-async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted, Box<Reply>> {
+/// Everything that is checked before the ticket counts as used. It is taken before the body is read: one ticket is good for
+/// one body in memory.
+async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted<'_>, Box<Reply>> {
     let path = request.uri().path().to_owned();
     let route = InferenceRoute::ALL.into_iter().find(|route| route.path() == path);
     if route.is_none() && path != "/inference" {
@@ -70,31 +68,48 @@ async fn admit(gateway: &Gateway, request: Request<Incoming>) -> Result<Admitted
         return Err(refusal(ProblemType::MethodNotAllowed, "the method must be POST"));
     }
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-    let ticket = gateway.check(&token).await.map_err(|unfit| unauthorized(&unfit))?;
+    let text = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    let ticket = gateway.check(&text).await.map_err(|unfit| unauthorized(&unfit))?;
+    let taken = gateway.take(ticket).ok_or_else(|| Box::new(gone()))?;
     let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = Limited::new(request.into_body(), limits::PROMPT_BYTES);
-    let body = tokio::time::timeout(BODY, body.collect()).await;
-    let body = body.map_err(|_| refusal(ProblemType::RequestTimeout, "the body must come in 30 s"))?;
-    let body = body.map_err(|_| refusal(ProblemType::TooLarge, "the body must be at most 8 MiB"))?;
+    let body = whole(request.into_body(), gateway.bounds.body).await?;
     let malformed = || refusal(ProblemType::BadRequest, "the body must be a JSON object with a `model`");
-    let body = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| malformed())?;
     let asked: Asked = serde_json::from_str(&body).map_err(|_| malformed())?;
-    if asked.model != ticket.model {
+    if asked.model != taken.ticket.model {
         return Err(refusal(Failure::WRONG_MODEL, "the ticket is for another model"));
     }
     let plain = if asked.messages.is_some() { InferenceRoute::ChatCompletions } else { InferenceRoute::Completions };
+    let Bounds { first_token, token, document, load, .. } = gateway.bounds;
     let request = InferenceSpec {
         model: asked.model,
         route: route.unwrap_or(plain),
         body,
         stream: asked.stream,
         continues: false,
-        first_token_timeout_ms: if asked.stream { FIRST_TOKEN_MS } else { ANSWER_MS },
-        token_timeout_ms: TOKEN_MS,
-        load_timeout_ms: LOAD_MS,
+        first_token_timeout_ms: clock::millis(if asked.stream { first_token } else { document }),
+        token_timeout_ms: clock::millis(token),
+        load_timeout_ms: clock::millis(load),
     };
-    Ok(Admitted { ticket, request, traceparent })
+    Ok(Admitted { taken, request, traceparent })
+}
+
+/// The text of a body that comes within its time and its bound.
+async fn whole(body: Incoming, limit: Duration) -> Result<String, Box<Reply>> {
+    let body = tokio::time::timeout(limit, Limited::new(body, limits::PROMPT_BYTES).collect()).await;
+    let body =
+        body.map_err(|_| refusal(ProblemType::RequestTimeout, &format!("the body must come within {limit:?}")))?;
+    let body = body.map_err(|e| {
+        if e.is::<LengthLimitError>() {
+            refusal(ProblemType::TooLarge, "the body must be at most 8 MiB")
+        } else {
+            refusal(ProblemType::BadRequest, "the body broke off")
+        }
+    })?;
+    String::from_utf8(body.to_bytes().into()).map_err(|_| refusal(ProblemType::BadRequest, "the body must be UTF-8"))
+}
+
+fn gone() -> Reply {
+    error(ProblemType::TicketGone, "a ticket is good once; ask the coordinator for a new one")
 }
 
 fn refusal(failure: impl Into<Failure>, message: &str) -> Box<Reply> {
@@ -107,23 +122,20 @@ fn unauthorized(unfit: &Unfit) -> Box<Reply> {
     refusal(Failure::INVALID_TICKET, "the bearer must be a ticket for this agent that is good now")
 }
 
-async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
-    let ticket = &admitted.ticket;
-    let gone = || error(ProblemType::TicketGone, "a ticket is good once; ask the coordinator for a new one");
+async fn relay_to_client(gateway: &Gateway, admitted: Admitted<'_>) -> Reply {
+    let Admitted { taken, mut request, traceparent } = admitted;
     let no_place = || error(Failure::NO_PLACE, "there is no place for the request now");
     let Some(place) = gateway.agent.attempts.expect_request() else { return no_place() };
-    if !gateway.take(ticket) {
-        return gone();
-    }
     let sent_ms = clock::now_ms();
-    let used = match use_ticket(gateway, ticket).await {
+    // Whoever goes away meanwhile can bring the ticket again: if the coordinator has heard of it, it gives the same lease.
+    let used = match use_ticket(gateway, &taken.ticket).await {
         Ok(used) => used,
         Err(CallError::Refused { problem, .. }) if problem.problem_type() == Some(ProblemType::TicketGone) => {
+            taken.use_up();
             return gone();
         }
         Err(why) => {
-            gateway.give_back(ticket);
-            warn!(job.id = %ticket.request, "a ticket could not be used: {why}");
+            warn!(job.id = %taken.ticket.request, "a ticket could not be used: {why}");
             let is_full = matches!(&why, CallError::Refused { problem, .. } if problem.status == 429);
             return if is_full {
                 no_place()
@@ -132,13 +144,21 @@ async fn relay_to_client(gateway: &Gateway, mut admitted: Admitted) -> Reply {
             };
         }
     };
+    let ticket = taken.use_up();
     let deadline_ms = sent_ms.saturating_add(used.lease_ttl_ms);
     let held = HeldLease { job_id: ticket.request.clone(), attempt: used.attempt, lease_id: used.lease_id };
     if !used.model.is_empty() {
         // The client may know it by an alias that is the coordinator's.
-        admitted.request.model = used.model;
+        request.model = used.model;
     }
-    begin(gateway, held, deadline_ms, admitted, place).await
+    begin(gateway, held, deadline_ms, Paid { ticket, request, traceparent }, place).await
+}
+
+/// A request whose ticket is used.
+struct Paid {
+    ticket: Ticket,
+    request: InferenceSpec,
+    traceparent: Option<Traceparent>,
 }
 
 async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, CallError> {
@@ -149,14 +169,14 @@ async fn use_ticket(gateway: &Gateway, ticket: &Ticket) -> Result<UsedTicket, Ca
 }
 
 /// Begins the attempt, and gives the client what comes of it.
-async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, admitted: Admitted, place: Brought<'_>) -> Reply {
+async fn begin(gateway: &Gateway, held: HeldLease, deadline_ms: u64, paid: Paid, place: Brought<'_>) -> Reply {
     let agent = Arc::clone(&gateway.agent);
     let spool = agent.outbox.open_in_memory(held.clone());
     let orders = agent.attempts.adopt_request(held.clone(), deadline_ms);
     drop(place);
     let (pieces, mut rest) = mpsc::channel(PIECES);
     let (telling, ended) = oneshot::channel();
-    let Admitted { ticket, request, traceparent } = admitted;
+    let Paid { ticket, request, traceparent } = paid;
     let is_stream = request.stream;
     // A task of its own: a client that goes away does not take the report with it.
     tokio::spawn(async move {

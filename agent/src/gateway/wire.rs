@@ -13,21 +13,19 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long a client may take nothing.
-const STALL: Duration = Duration::from_secs(30);
-
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     stream: S,
+    /// For how long it may take nothing.
     bound: Duration,
     /// Runs out when the client has taken nothing for too long; there is none while it takes all.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, bound: STALL, stalled: None }
+    pub(super) fn new(stream: S, bound: Duration) -> Self {
+        Self { stream, bound, stalled: None }
     }
 
     fn bounded<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -89,7 +87,7 @@ mod tests {
     async fn a_client_that_takes_nothing_is_given_up_and_one_that_is_slow_is_not() {
         let (mut client, server) = duplex(1_024);
         let bound = Duration::from_millis(1_500);
-        let mut wire = Wire { bound, ..Wire::new(server) };
+        let mut wire = Wire::new(server, bound);
         let began = Instant::now();
         let reading = async {
             for _ in 0..4 {

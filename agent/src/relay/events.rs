@@ -1,7 +1,7 @@
 //! Server-sent events of a backend, as they come: which of the bytes are whole events, and what those say.
 
 use serde_json::Value;
-use titan_api::inference::Usage;
+use titan_api::{inference::Usage, limits};
 
 /// Bytes of one event.
 const EVENT_BYTES: usize = 1_024 * 1_024;
@@ -131,10 +131,11 @@ fn has_piece(event: &Value, kind: &str) -> bool {
         || (kind.rsplit('.').next() == Some("delta") && text(&event["delta"]))
 }
 
-/// What a document or an event says of the tokens that it took, in either of OpenAI's ways.
+/// What a document or an event says of the tokens that it took, in either of OpenAI's ways. What is beyond belief is not
+/// said: with it the report of a good answer would be refused.
 pub(super) fn usage(value: &Value) -> Option<Usage> {
     let told = [&value["usage"], &value["response"]["usage"]].into_iter().find(|usage| usage.is_object())?;
-    let number = |names: [&str; 2]| names.iter().find_map(|name| told[name].as_u64());
+    let number = |names: [&str; 2]| names.iter().find_map(|name| told[name].as_u64().filter(|n| *n <= limits::USAGE));
     Some(Usage {
         prompt_tokens: number(["prompt_tokens", "input_tokens"]),
         completion_tokens: number(["completion_tokens", "output_tokens"]),
@@ -189,6 +190,18 @@ mod tests {
                 (Some(3), Some(5), complete)
             );
         }
+    }
+
+    #[test]
+    fn figures_beyond_belief_are_not_heard() {
+        let told = |prompt: u64, completion: u64| {
+            let document = serde_json::json!({ "usage": { "prompt_tokens": prompt, "output_tokens": completion } });
+            let usage = usage(&document).unwrap();
+            (usage.prompt_tokens, usage.completion_tokens)
+        };
+        assert_eq!(told(limits::USAGE, limits::USAGE), (Some(limits::USAGE), Some(limits::USAGE)));
+        assert_eq!(told(limits::USAGE + 1, 5), (None, Some(5)));
+        assert_eq!(told(3, u64::MAX), (Some(3), None));
     }
 
     #[test]

@@ -13,7 +13,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use reqwest::{Method, header::CONTENT_TYPE};
 use titan_api::{client::ClientError, headers, inference::StreamedOutput, work::HeldLease};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tracing::debug;
 
 use crate::agent::Agent;
@@ -22,6 +26,9 @@ use crate::agent::Agent;
 const CHUNKS: usize = 16;
 /// After so many bytes an upload ends and the next begins, so that no more than that has to be kept.
 const BYTES: u64 = 256 * 1_024;
+/// An upload that lasts so long ends, too. Only its end is answered, and a coordinator that stands still, or that the network
+/// has swallowed, goes on taking bytes for long: until then nobody else can have them.
+const LASTS: Duration = Duration::from_secs(10);
 /// How long a coordinator may take to say what it has, after the last byte.
 const REPLY: Duration = Duration::from_secs(10);
 /// For how long no upload is tried after a coordinator said that it takes none.
@@ -33,6 +40,7 @@ pub(super) struct Upload {
     chunks: mpsc::Sender<Bytes>,
     reply: JoinHandle<Option<u64>>,
     sent: u64,
+    begun: Instant,
 }
 
 /// The upload is over, by whoever's will: where the coordinator's output ends, if it said so.
@@ -47,7 +55,7 @@ impl Upload {
         }
         let (chunks, body) = mpsc::channel(CHUNKS);
         let sending = send(Arc::clone(agent), lease.clone(), offset, Chunks(body));
-        Some(Self { chunks, reply: tokio::spawn(sending), sent: 0 })
+        Some(Self { chunks, reply: tokio::spawn(sending), sent: 0, begun: Instant::now() })
     }
 
     /// Sends bytes.
@@ -65,9 +73,9 @@ impl Upload {
         }
     }
 
-    /// Whether it is long enough.
-    pub(super) fn is_full(&self) -> bool {
-        self.sent >= BYTES
+    /// Whether it is time to hear what the coordinator has of it.
+    pub(super) fn is_due(&self) -> bool {
+        self.sent >= BYTES || self.begun.elapsed() >= LASTS
     }
 
     /// Ends it.

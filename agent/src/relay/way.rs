@@ -95,7 +95,7 @@ impl<'a> Way<'a> {
         if let Err(over) = upload.send(bytes).await {
             self.upload = None;
             self.go_on_after(over);
-        } else if upload.is_full() {
+        } else if upload.is_due() {
             self.end_upload().await;
             if self.accepted == self.written {
                 self.upload();

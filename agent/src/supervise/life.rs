@@ -1,5 +1,5 @@
 //! The life of one backend: it is started, waited for, watched, and started again after a wait that grows with every
-//! failure, until the agent stops or there is no hope for it.
+//! failure, until the agent stops. One for which there is no hope is tried only now and then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +30,8 @@ const PULL_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_
 enum Outcome {
     /// The agent stops.
     Stopped,
+    /// There was nothing to be started.
+    NotBegun { why: String },
     /// It ended, after having been well for so long, if it ever was.
     Ended { why: String, well_for: Option<Duration> },
 }
@@ -40,17 +42,17 @@ pub(super) async fn live(agent: &Arc<Agent>, unit: &Unit) {
     let mut ending = agent.supervise.ending.subscribe();
     loop {
         unit.told.change(|status| status.state = Phase::Starting);
-        let Outcome::Ended { why, well_for } = one_start(agent, unit, &mut ending).await else { break };
-        let Some(wait) = tries.after_end(well_for) else {
-            warn!("{kind} is given up, since it was started in vain too often: {why}");
-            unit.told.change(|status| (status.state, status.reason) = (Phase::GivenUp, Some(why)));
-            stopped(&mut ending).await;
-            break;
+        let (next, why) = match one_start(agent, unit, &mut ending).await {
+            Outcome::Stopped => break,
+            Outcome::NotBegun { why } => (tries.after_nothing(), why),
+            Outcome::Ended { why, well_for } => (tries.after_end(well_for), why),
         };
-        warn!("{kind} is started again in {:.1} s: {why}", wait.as_secs_f64());
-        unit.told.change(|status| (status.state, status.reason) = (Phase::Restarting, Some(why)));
+        let (state, hope) =
+            if next.is_hopeless { (Phase::GivenUp, ", without much hope") } else { (Phase::Restarting, "") };
+        warn!("{kind} is started again in {:.1} s{hope}: {why}", next.wait.as_secs_f64());
+        unit.told.change(|status| (status.state, status.reason) = (state, Some(why)));
         tokio::select! {
-            () = sleep(wait) => {}
+            () = sleep(next.wait) => {}
             () = stopped(&mut ending) => break,
         }
         unit.told.change(|status| status.restarts += 1);
@@ -73,7 +75,7 @@ async fn one_start(agent: &Arc<Agent>, unit: &Unit, ending: &mut watch::Receiver
     };
     let (mut runner, port) = match begun {
         Ok(begun) => begun,
-        Err(why) => return Outcome::Ended { why, well_for: None },
+        Err(why) => return Outcome::NotBegun { why },
     };
     let url = format!("http://127.0.0.1:{port}");
     unit.told.change(|status| status.url = Some(url.clone()));
@@ -89,13 +91,18 @@ async fn one_start(agent: &Arc<Agent>, unit: &Unit, ending: &mut watch::Receiver
         leave(supervise, unit, &mut runner).await;
         return Outcome::Stopped;
     };
-    let said = runner.last_words();
-    let why = if said.is_empty() { why } else { format!("{why}; its last words: {said}") };
+    let well_for = watch.well_since.borrow().map(|since: Instant| since.elapsed());
+    let said = if well_for.is_none() { runner.last_words() } else { String::new() };
+    let why = match (well_for, said.is_empty()) {
+        // By then requests may stand in it, and the whole box is told of this.
+        (Some(_), _) => format!("{why}; {} has what it said", unit.home.log().display()),
+        (None, true) => why,
+        (None, false) => format!("{why}; its last words: {said}"),
+    };
     runner.stop().await;
     if runner.may_leave_orphans() {
         end_orphans(agent).await;
     }
-    let well_for = watch.well_since.borrow().map(|since: Instant| since.elapsed());
     Outcome::Ended { why, well_for }
 }
 

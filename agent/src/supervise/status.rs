@@ -17,7 +17,7 @@ pub(crate) enum Phase {
     Unhealthy,
     /// It has ended, and is started again after a wait.
     Restarting,
-    /// It was never well, too often in a row. Nothing more is tried until the agent is started again.
+    /// It was never well, too often in a row. It is tried now and then.
     GivenUp,
     /// The agent has ended it, or has left it running, since the agent itself stops.
     Stopped,

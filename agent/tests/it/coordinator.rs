@@ -246,6 +246,9 @@ impl Shared {
             state.attempts.entry(lease.clone()).or_default().started = true;
             state.misbehave.get_mut("stream").and_then(VecDeque::pop_front)
         };
+        if matches!(how, Some(Misbehave::Hang)) {
+            return std::future::pending().await;
+        }
         let mut body = request.into_body();
         let mut taken = 0;
         while let Some(frame) = body.frame().await {

@@ -6,7 +6,12 @@ use nix::unistd::Uid;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::{coordinator::Coordinator, local, nvml::StandIn};
+use crate::{
+    backend::{Backend, Shape},
+    coordinator::Coordinator,
+    local,
+    nvml::StandIn,
+};
 
 /// Runs it; nothing of this process's own settings gets in.
 async fn doctor(coordinator: &str, home: &Path, args: &[&str]) -> Output {
@@ -107,4 +112,31 @@ async fn an_account_that_cannot_reach_its_folders_is_told_before_any_job_fails()
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let found = text(&doctor(&coordinator.url, home.path(), &args).await);
     assert!(found.contains("jobs run as nobody"), "{found}");
+}
+
+#[tokio::test]
+async fn backends_that_do_not_answer_and_a_gateway_without_a_port_are_told() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::like(Shape::Vllm).await);
+    let home = tempfile::tempdir().unwrap();
+    let named = format!("vllm={}", backend.url());
+    let good = ["--backend", &named, "--gateway-listen", "127.0.0.1:0", "--advertise-url", "https://box.example.org"];
+    let output = doctor(&coordinator.url, home.path(), &good).await;
+    let found = text(&output);
+    assert!(output.status.success(), "{found}");
+    assert!(about(&found, "backend")[0].starts_with("ok") && found.contains("answers; it has 1 models"), "{found}");
+    assert!(about(&found, "gateway")[0].starts_with("ok") && about(&found, "gateway").len() == 1, "{found}");
+    let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = stranger.local_addr().unwrap().to_string();
+    let other = format!("ollama={}", backend.url());
+    let bad = ["--backend", "ollama=http://127.0.0.1:9", "--backend", &other, "--gateway-listen", &taken];
+    let output = doctor(&coordinator.url, home.path(), &bad).await;
+    let found = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{found}");
+    let backends = about(&found, "backend");
+    assert!(backends.iter().all(|line| line.starts_with("failed")), "{found}");
+    assert!(backends[0].contains("ollama at http://127.0.0.1:9 does not answer") && backends[0].contains("refused"));
+    assert!(backends[1].contains("/api/tags answers 404"), "{found}");
+    let gateway = about(&found, "gateway");
+    assert!(gateway[0].starts_with("failed") && gateway[0].contains(&format!("listen at {taken}")), "{found}");
+    assert!(gateway[1].starts_with("warning") && found.contains("say it with --advertise-url"), "{found}");
 }

@@ -336,6 +336,23 @@ async fn an_upload_that_is_refused_or_lost_is_made_good_by_reports() {
 }
 
 #[tokio::test]
+async fn an_upload_to_a_coordinator_that_stands_still_is_given_up_long_before_the_answer_ends() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    coordinator.with(|s| {
+        s.uploads = true;
+        s.misbehave("stream", Misbehave::Hang);
+    });
+    backend.next(Manner::slow_words(60, 500));
+    let begun = Instant::now();
+    let id = coordinator.give(request(true));
+    let early = coordinator.wrote(&id, "w0 ").await;
+    assert!(early.end.is_none() && begun.elapsed() < Duration::from_secs(28), "{:?}", begun.elapsed());
+    let attempt = coordinator.ended(&id).await;
+    assert_eq!((text(&attempt).matches("\"content\"").count(), &end(&attempt)["type"]), (60, &json!("completed")));
+}
+
+#[tokio::test]
 async fn the_backend_is_told_of_which_trace_the_request_is_a_part() {
     let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
     let _agent = agent_of(&coordinator, &backend, "openai").await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use titan_api::{
     ids::{AgentId, JobId, LeaseId},
     inference::{Receipt, Usage},
-    limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES},
+    limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES, USAGE},
     output::{Encoding, Stream},
     work::{Answer, Happening, Report},
 };
@@ -30,8 +30,6 @@ script!(Frees, "agents/report", uses [
     later "meter",
 ]);
 
-/// Tokens, or milliseconds, that an answer could take.
-const MOST_OF_USAGE: u64 = 1_000_000_000;
 /// Reports in one run of the script.
 const CHUNK: usize = 64;
 
@@ -188,7 +186,7 @@ fn usage_text(usage: Option<&Usage>) -> Option<Vec<u8>> {
     let Some(usage) = usage else { return Some(Vec::new()) };
     let Usage { prompt_tokens, completion_tokens, first_token_ms, generation_ms, load_ms } = usage;
     let figures = [prompt_tokens, completion_tokens, first_token_ms, generation_ms, load_ms];
-    if figures.into_iter().flatten().any(|figure| *figure > MOST_OF_USAGE) {
+    if figures.into_iter().flatten().any(|figure| *figure > USAGE) {
         return None;
     }
     serde_json::to_vec(usage).ok()

@@ -141,3 +141,20 @@ async fn a_stream_outlives_the_coordinator_that_its_answer_is_uploaded_to(place:
     assert_eq!(words_of(&(early + &rest)), 250);
     models.all_places_come_back().await;
 }
+
+#[tokio::test]
+async fn a_stream_goes_on_by_another_coordinator_when_the_one_that_it_is_uploaded_to_stands_still() {
+    let mut models = Models::start(Place::Here, quick().coordinators(2)).await;
+    models.backend.next(Manner::slow_words(80, 500));
+    let mut streamed = chat(&models.clients[1], true, &[]).await;
+    let early = read_until(&mut streamed, "w1 ").await;
+    models.fleet.coordinators[0].process().pause();
+    let more = read_until(&mut streamed, "w9 ").await;
+    assert_eq!(models.backend.open(), 1, "it is not held back until the answer is whole");
+    let (rest, is_proper) = rest_of(&mut streamed).await;
+    assert!(is_proper && rest.ends_with("data: [DONE]\n\n"), "{rest}");
+    assert_eq!(words_of(&(early + &more + &rest)), 80);
+    assert_eq!(models.backend.asked().len(), 1);
+    models.fleet.coordinators[0].process().resume();
+    models.all_places_come_back().await;
+}

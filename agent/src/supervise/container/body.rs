@@ -51,6 +51,10 @@ pub(super) fn of(
     let mut env: BTreeMap<String, String> = handed_on(recipe.passed_on()).collect();
     env.extend(recipe.environment(&place).into_iter().map(|(name, value)| (name.to_owned(), value)));
     env.insert(recipe.models_variable().to_owned(), MODELS.to_owned());
+    if *gpus == Chosen::These(Vec::new()) {
+        // Where NVIDIA's runtime is Docker's usual one, images ask it for all.
+        env.insert("NVIDIA_VISIBLE_DEVICES".to_owned(), "void".to_owned());
+    }
     let mut mounts = vec![models(wanted)];
     if let Some(file) = recipe.model_file() {
         mounts.push(bind(file, MODEL_FILE, true));

@@ -103,6 +103,13 @@ async fn a_container_that_ends_is_made_anew() {
     assert!(agent.log().contains("it ended with code 137"), "{}", agent.log());
     let requests = docker.with(|docker| docker.made[0]["HostConfig"]["DeviceRequests"].clone());
     assert_eq!(requests, Value::Null, "`all` of no GPUs asks for none");
+    let hidden = |docker: &Docker| docker.with(|docker| docker.made.pop().unwrap()["Env"].to_string().contains("void"));
+    assert!(!hidden(&docker), "and hides none that Docker may have");
+    drop(agent);
+    let args = ["--enable-vllm", "--vllm-runner=container", "--vllm-gpus=none"];
+    let agent = start(Start::of(&coordinator), &docker, &args);
+    state(&super::address(&agent, 1).await, "healthy").await;
+    assert!(hidden(&docker), "`none` hides them, whatever the image says");
 }
 
 #[tokio::test]

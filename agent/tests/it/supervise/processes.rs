@@ -65,6 +65,8 @@ async fn one_that_was_killed_is_started_again_and_served_again() {
     assert_eq!(status["reason"], serde_json::Value::Null);
     told(&coordinator, "its model is told again", |models| names(models) == ["small"]).await;
     assert!(lives(next) && agent.log().contains("it was ended by signal 9"), "{}", agent.log());
+    assert!(agent.log().contains("backends/vllm/log has what it said"), "{}", agent.log());
+    assert!(!agent.log().contains("it begins"), "requests may stand in what it said: {}", agent.log());
     // A job that ends, with its orphans, takes nothing of it along.
     let job = coordinator.give(sh("setsid sleep 600 & exit 0"));
     coordinator.ended(&job).await;
