@@ -32,7 +32,7 @@ pub struct Options {
     /// The model, as `titan models ls` names it.
     #[arg(value_name = "MODEL")]
     pub model: String,
-    /// The question; without it, standard input.
+    /// The question; without it, or with `-`, it is read from standard input.
     #[arg(value_name = "PROMPT")]
     pub prompt: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Options {
     /// Whether the question is read from standard input.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
-        self.prompt.is_none()
+        self.prompt.as_deref().is_none_or(|prompt| prompt == "-")
     }
 }
 
@@ -50,9 +50,10 @@ impl Options {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
+    let reads_stdin = options.reads_stdin();
     let Options { wish, model, prompt } = options;
     let mut conversation = Conversation::new(wish.system.as_deref());
-    conversation.ask(&prompt.map_or_else(piped, Ok)?);
+    conversation.ask(&prompt.filter(|_| !reads_stdin).map_or_else(piped, Ok)?);
     if !session.format.is_table() {
         let body = wish.body(&model, conversation.messages(), false);
         let doing = format!("get an answer of {model}");
