@@ -10,12 +10,15 @@ use titan_api::{
 };
 use titan_cli::{args::Cli, failure::EXIT_CODES, manual::reference};
 
-const DOCUMENTS: [(&str, &str); 5] = [
+const DOCUMENTS: [(&str, &str); 8] = [
     ("README.md", include_str!("../../../README.md")),
     ("docs/cli.md", include_str!("../../../docs/cli.md")),
     ("docs/operations.md", include_str!("../../../docs/operations.md")),
     ("docs/inference.md", include_str!("../../../docs/inference.md")),
     ("docs/backends.md", include_str!("../../../docs/backends.md")),
+    ("docs/openai-clients.md", include_str!("../../../docs/openai-clients.md")),
+    ("docs/adding-a-box-with-ollama.md", include_str!("../../../docs/adding-a-box-with-ollama.md")),
+    ("docs/direct-mode.md", include_str!("../../../docs/direct-mode.md")),
 ];
 
 /// The words of a line of shell, up to a comment; variables stay as they are.
@@ -49,7 +52,7 @@ fn calls(document: &str) -> Vec<Vec<String>> {
     let call = |line: &str| {
         let words = words(line);
         let at = words.iter().position(|word| word == "titan" || word.ends_with("/titan"))?;
-        let end = words[at..].iter().position(|word| ["<", ">", "|", "||", "&&"].contains(&word.as_str()));
+        let end = words[at..].iter().position(|word| ["<", ">", "2>", "|", "||", "&", "&&"].contains(&word.as_str()));
         Some(words[at..end.map_or(words.len(), |end| at + end)].to_vec())
     };
     blocks.flat_map(str::lines).filter_map(call).collect()
