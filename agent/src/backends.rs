@@ -25,7 +25,6 @@ use tracing::warn;
 pub(crate) use backend::{Backend, Target};
 pub(crate) use http::{Http, NoAnswer, cause};
 pub use kind::Kind;
-pub(crate) use probe::find as at_usual_ports;
 
 use crate::{
     agent::Agent,

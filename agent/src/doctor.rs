@@ -6,7 +6,6 @@ mod devices;
 mod finding;
 mod limits;
 mod local;
-mod serving;
 mod settings;
 mod state;
 mod way;
@@ -47,7 +46,6 @@ async fn look(args: &RunArgs) -> Findings {
         way::look(config, &mut findings).await;
         accounts::look(config, &mut findings);
         backends::look(config, running.as_ref(), &mut findings).await;
-        serving::look(config, running.is_some(), &mut findings).await;
     }
     devices::look(config.as_ref().and_then(|config| config.nvml_library.clone()), &mut findings).await;
     limits::look(config.as_ref(), running.as_ref(), &mut findings);

@@ -102,22 +102,14 @@ impl Backend {
         self.dialect.pulls() && self.state().is_up
     }
 
-    /// What it says that it serves.
-    ///
-    /// # Errors
-    /// It says nothing that can be used.
-    pub(crate) async fn ask(&self) -> Result<Vec<Served>, NoAnswer> {
-        Ok(self.serve(self.dialect.models(&self.http).await?))
-    }
-
     /// Asks it what it serves.
     pub(crate) async fn refresh(&self) {
-        let answer = self.ask().await;
+        let answer = self.dialect.models(&self.http).await;
         let mut state = self.state();
         match answer {
-            Ok(served) => {
+            Ok(found) => {
                 (state.spared, state.is_up) = (0, true);
-                state.served = served;
+                state.served = self.serve(found);
                 let names: Vec<_> = state.served.iter().map(|served| served.public.as_str()).collect();
                 let words = if names.is_empty() { "no model".to_owned() } else { names.join(", ") };
                 if state.tells(&words) {

@@ -15,7 +15,7 @@ const USUAL: [(u16, Kind); 3] = [(11_434, Kind::Ollama), (8_000, Kind::Vllm), (8
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Those that are there, but not those at the URLs that are known.
-pub(crate) async fn find(known: &[String]) -> Vec<Backend> {
+pub(super) async fn find(known: &[String]) -> Vec<Backend> {
     find_at(&USUAL, known).await
 }
 

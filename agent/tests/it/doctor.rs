@@ -6,7 +6,7 @@ use nix::unistd::Uid;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::{backend::Backend, coordinator::Coordinator, local, nvml::StandIn};
+use crate::{coordinator::Coordinator, local, nvml::StandIn};
 
 /// Runs it; nothing of this process's own settings gets in.
 async fn doctor(coordinator: &str, home: &Path, args: &[&str]) -> Output {
@@ -107,36 +107,4 @@ async fn an_account_that_cannot_reach_its_folders_is_told_before_any_job_fails()
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let found = text(&doctor(&coordinator.url, home.path(), &args).await);
     assert!(found.contains("jobs run as nobody"), "{found}");
-}
-
-#[tokio::test]
-async fn backends_are_asked_what_they_serve_and_the_gateway_is_tried() {
-    let coordinator = Coordinator::start().await;
-    let home = tempfile::tempdir().unwrap();
-    let backend = Backend::start().await;
-    backend.serve(&["small"]);
-    let here = format!("openai={}", backend.url());
-    let plain = ["--probe-backends=false"];
-    let output = doctor(&coordinator.url, home.path(), &[&plain[..], &["--backend", &here]].concat()).await;
-    assert!(about(&text(&output), "models")[0].ends_with("serves small"), "{}", text(&output));
-    assert!(output.status.success(), "{}", text(&output));
-    backend.serve(&[]);
-    let found = text(&doctor(&coordinator.url, home.path(), &[&plain[..], &["--backend", &here]].concat()).await);
-    assert!(about(&found, "models")[0].starts_with("warning") && found.contains("has no model"), "{found}");
-
-    let output = doctor(&coordinator.url, home.path(), &["--backend", "ollama=http://127.0.0.1:1"]).await;
-    let found = text(&output);
-    assert!(about(&found, "models")[0].starts_with("failed") && found.contains("nobody answers"), "{found}");
-    assert!(found.contains("mend --backend") && !output.status.success(), "{found}");
-    let found = text(&doctor(&coordinator.url, home.path(), &plain).await);
-    assert!(about(&found, "models")[0].starts_with("warning"), "{found}");
-
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let args = ["--gateway-listen", &taken, "--advertise-url", "https://box.example.org"];
-    let found = text(&doctor(&coordinator.url, home.path(), &args).await);
-    assert!(about(&found, "gateway")[0].contains("https://box.example.org"), "{found}");
-    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = stranger.local_addr().unwrap().to_string();
-    let found = text(&doctor(&coordinator.url, home.path(), &["--gateway-listen", &taken]).await);
-    assert!(about(&found, "gateway")[0].starts_with("failed"), "{found}");
 }

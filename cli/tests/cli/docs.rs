@@ -10,15 +10,12 @@ use titan_api::{
 };
 use titan_cli::{args::Cli, failure::EXIT_CODES, manual::reference};
 
-const DOCUMENTS: [(&str, &str); 8] = [
+const DOCUMENTS: [(&str, &str); 5] = [
     ("README.md", include_str!("../../../README.md")),
     ("docs/cli.md", include_str!("../../../docs/cli.md")),
     ("docs/operations.md", include_str!("../../../docs/operations.md")),
     ("docs/inference.md", include_str!("../../../docs/inference.md")),
     ("docs/backends.md", include_str!("../../../docs/backends.md")),
-    ("docs/openai-clients.md", include_str!("../../../docs/openai-clients.md")),
-    ("docs/adding-a-box-with-ollama.md", include_str!("../../../docs/adding-a-box-with-ollama.md")),
-    ("docs/direct-mode.md", include_str!("../../../docs/direct-mode.md")),
 ];
 
 /// The words of a line of shell, up to a comment; variables stay as they are.
