@@ -208,7 +208,8 @@ impl Session {
             ProblemType::Unauthorized => return Some(self.hint_key(true)),
             ProblemType::Forbidden => return Some(self.hint_key(false)),
             ProblemType::Unserved => {
-                "ask for less, add an agent that has it, or submit with --allow-unserved to wait for one"
+                "ask for less, add an agent that has it, or submit with --allow-unserved (in a file: `allow_unserved`) to wait for \
+                 one"
             }
             ProblemType::ModelNotFound => "`titan models ls` shows those that there are",
             ProblemType::DeadlinePassed => "`titan agents ls` shows who is busy or away; or try again later",

@@ -69,6 +69,8 @@ fn a_question_may_be_piped_in_and_an_answer_be_json() {
     let (code, out, _) = with_input(&server, &["infer", "-o", "json", "tiny", "-"], "why?\n");
     assert_eq!((code, out.trim_end()), (0, whole));
     assert_eq!(messages(&server.requests()[1]), [("user".to_owned(), "why?\n".to_owned())]);
+    let (code, _, err) = with_input(&server, &["infer", "-o", "name", "tiny"], "what?\n");
+    assert_eq!((code, err.contains("-o json")), (2, true), "{err}");
     let (code, _, err) = with_input(&server, &["infer", "tiny"], "  \n");
     assert_eq!((code, err.contains("no question")), (2, true), "{err}");
     assert_eq!(server.requests().len(), 2);
