@@ -111,12 +111,7 @@ impl Gateway {
     fn check_offline(&self, text: &str) -> Result<Ticket, Unfit> {
         let session = self.agent.link.session();
         let Some(agent) = &session.agent_id else { return Err(Unfit::Bad("this agent has not registered")) };
-        let now_ms = self.agent.registration.now_ms();
-        let age_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        // From the same instant at every call: of two whole seconds now one and now the other would be the beginning, and
-        // a ticket of that second would be good at one moment and not at the next.
-        let began_s = now_ms.saturating_sub(age_ms).div_euclid(1_000);
-        let here = Here { agent: agent.as_str(), now_s: now_ms.div_euclid(1_000), began_s };
+        let here = Here::at(agent.as_str(), self.agent.registration.now_ms(), self.began.elapsed());
         ticket::check(text, &self.keys.lock().unwrap_or_else(PoisonError::into_inner), here)
     }
 
