@@ -82,9 +82,7 @@ impl Gateway {
     fn check_offline(&self, text: &str) -> Result<Ticket, Unfit> {
         let session = self.agent.link.session();
         let Some(agent) = &session.agent_id else { return Err(Unfit::Bad("this agent has not registered")) };
-        let now_s = self.now_s();
-        let age_s = i64::try_from(self.began.elapsed().as_secs()).unwrap_or(i64::MAX);
-        let here = Here { agent: agent.as_str(), now_s, began_s: now_s.saturating_sub(age_s) };
+        let here = Here::at(agent.as_str(), self.agent.registration.now_ms(), self.began.elapsed());
         ticket::check(text, &self.keys.lock().unwrap_or_else(PoisonError::into_inner), here)
     }
 

@@ -48,7 +48,12 @@ impl Registration {
 
     /// Seconds since the epoch on the coordinator's clock, as far as it is known.
     pub(crate) fn now_s(&self) -> i64 {
-        own_time_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)).div_euclid(1_000)
+        self.now_ms().div_euclid(1_000)
+    }
+
+    /// The same in milliseconds.
+    pub(crate) fn now_ms(&self) -> i64 {
+        own_time_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// The coordinator said what time it is.

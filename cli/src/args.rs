@@ -7,7 +7,7 @@ use crate::{
     login, manual, models, parent, route, scheduler, settings::Global, status, submit, sweep,
 };
 
-/// Run jobs on a fleet of machines.
+/// Run jobs and ask models on a fleet of machines.
 ///
 /// `titan dev` starts everything on this machine. After that, in another terminal:
 /// `titan submit -- echo hi`, `titan jobs ls`, `titan agents ls`.
@@ -45,7 +45,9 @@ pub enum Command {
     /// Look at the models that agents serve.
     #[command(subcommand)]
     Models(models::Command),
-    /// Show which agent would answer for a model, and why.
+    /// Show which agent would answer for a model, and why; each look takes a place there for 15 seconds.
+    ///
+    /// It asks as a client in direct mode does, so the next look may show a lower score, or another agent.
     Route(route::Options),
     /// Show what has happened in the pool, follow what happens, and publish events.
     Events(events::Options),

@@ -21,10 +21,11 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// What people who know other tools type first, and what it is called here.
-const MEANT: [(&[&str], &str); 14] = [
+const MEANT: [(&[&str], &str); 15] = [
     (&["ls", "list", "ps", "queue"], "jobs ls"),
     (&["logs", "log", "tail", "output"], "jobs logs"),
     (&["show", "get", "describe", "inspect"], "jobs show"),
+    (&["result", "results"], "jobs show"),
     (&["wait"], "jobs wait"),
     (&["cancel", "stop", "kill", "delete", "rm"], "jobs cancel"),
     (&["retry", "rerun", "requeue"], "jobs retry"),
@@ -41,7 +42,7 @@ const MEANT: [(&[&str], &str); 14] = [
 /// The same for what is done to a thing.
 const MEANT_VERB: [(&[&str], &str); 8] = [
     (&["list", "all", "ps"], "ls"),
-    (&["get", "describe", "inspect", "info"], "show"),
+    (&["get", "describe", "inspect", "info", "result", "results"], "show"),
     (&["remove", "delete", "revoke", "forget"], "rm"),
     (&["log", "output", "tail"], "logs"),
     (&["stop", "kill", "abort"], "cancel"),
@@ -141,9 +142,12 @@ fn with_the_dashes(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
 fn without_a_long_list(error: clap::Error) -> clap::Error {
     match (error.get(ContextKind::InvalidArg), error.get(ContextKind::PriorArg)) {
         (Some(ContextValue::String(flag)), Some(ContextValue::Strings(_))) if flag.starts_with("--batch") => {
-            let why =
-                "--batch takes whole jobs from its file: a program and what a job needs cannot be said beside it\n";
-            command().error(ErrorKind::ArgumentConflict, why)
+            let why = "--batch takes whole jobs from its file: a program and what a job needs cannot be said beside it";
+            let mut command = command();
+            command.build();
+            let submit =
+                command.find_subcommand_mut("submit").map(|submit| submit.error(ErrorKind::ArgumentConflict, why));
+            submit.unwrap_or(error)
         }
         _ => error,
     }

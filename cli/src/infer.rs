@@ -12,7 +12,9 @@ use crate::{
         wish::Wish,
     },
     failure::Failure,
+    progress::Progress,
     session::Session,
+    settings::Format,
 };
 
 /// What is read of standard input at most: 4 MiB.
@@ -32,7 +34,7 @@ pub struct Options {
     /// The model, as `titan models ls` names it.
     #[arg(value_name = "MODEL")]
     pub model: String,
-    /// The question; without it, standard input.
+    /// The question; without it, or with `-`, it is read from standard input.
     #[arg(value_name = "PROMPT")]
     pub prompt: Option<String>,
 }
@@ -41,7 +43,7 @@ impl Options {
     /// Whether the question is read from standard input.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
-        self.prompt.is_none()
+        self.prompt.as_deref().is_none_or(|prompt| prompt == "-")
     }
 }
 
@@ -50,13 +52,20 @@ impl Options {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
+    if session.format == Format::Name {
+        return Err(Failure::Usage("an answer has no id of its own to print; -o json prints it whole".to_owned()));
+    }
+    let reads_stdin = options.reads_stdin();
     let Options { wish, model, prompt } = options;
     let mut conversation = Conversation::new(wish.system.as_deref());
-    conversation.ask(&prompt.map_or_else(piped, Ok)?);
+    conversation.ask(&prompt.filter(|_| !reads_stdin).map_or_else(piped, Ok)?);
     if !session.format.is_table() {
         let body = wish.body(&model, conversation.messages(), false);
         let doing = format!("get an answer of {model}");
-        let reply = session.client.complete_chat(&body, &wish.of_coordinator()).await.map_err(session.failed(doing))?;
+        let progress = Progress::of_answer(&session, &model);
+        let reply = session.client.complete_chat(&body, &wish.of_coordinator()).await;
+        drop(progress);
+        let reply = reply.map_err(session.failed(doing))?;
         return session.print_json(reply.json());
     }
     let mut interrupt = answer::listen()?;

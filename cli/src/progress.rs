@@ -1,4 +1,4 @@
-//! One line on a terminal that says what a job waits for, until there is something better to show.
+//! One line on a terminal that says what a job or a model's answer waits for, until there is something better to show.
 
 use std::{
     io::{IsTerminal, Write},
@@ -25,7 +25,7 @@ use crate::{
     target::variable,
 };
 
-/// A job that has something to show by then shows no line at all.
+/// What has something to show by then shows no line at all.
 const BEFORE_THE_FIRST: Duration = Duration::from_millis(300);
 const BETWEEN_FRAMES: Duration = Duration::from_millis(120);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -78,6 +78,17 @@ impl Progress {
         }
     }
 
+    /// Shows that a model has not begun to answer, where standard error is a terminal that can.
+    #[must_use]
+    pub fn of_answer(session: &Session, model: &str) -> Self {
+        let text = format!("{model} has not begun to answer");
+        let shown = |style| async move {
+            tokio::time::sleep(BEFORE_THE_FIRST).await;
+            draw(|| text.clone(), style).await;
+        };
+        Self(session.progress_style().map(|style| tokio::spawn(shown(style))))
+    }
+
     /// Takes the line away for good; whatever is written after this call has the terminal for itself.
     pub fn stop(&mut self) {
         if let Some(task) = self.0.take() {
@@ -96,7 +107,11 @@ impl Drop for Progress {
 async fn show(session: Session, id: JobId, style: Style) {
     let seen = Arc::new(Mutex::new(None));
     tokio::time::sleep(BEFORE_THE_FIRST).await;
-    tokio::join!(look(&session, &id, &seen), draw(&seen, style));
+    let text = || {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.as_ref().map_or_else(|| "asking for the job".to_owned(), state)
+    };
+    tokio::join!(look(&session, &id, &seen), draw(text, style));
 }
 
 /// Asks how the job is, again and again; when nobody answers the line goes on with what was known.
@@ -109,11 +124,10 @@ async fn look(session: &Session, id: &JobId, seen: &Mutex<Option<Job>>) {
     }
 }
 
-async fn draw(seen: &Mutex<Option<Job>>, style: Style) {
+async fn draw(text: impl Fn() -> String, style: Style) {
     let began = Instant::now();
     for frame in FRAMES.iter().cycle() {
-        let text = seen.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(state);
-        let text = text.unwrap_or_else(|| "asking for the job".to_owned());
+        let text = text();
         let elapsed = seconds(began.elapsed().as_secs());
         let line = cut(&clean(&format!("{frame} {text} ({elapsed})")), style.width.unwrap_or(80).saturating_sub(1));
         put(&line);

@@ -11,16 +11,17 @@ use crate::{failure::Failure, render::table::pairs, session::Session, settings::
 /// Arguments of `titan route`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-It asks as a client in direct mode does: each look takes a place at the agent
-for some seconds. With -o json the reply is printed as it came, with the
-ticket that lets its bearer call the agent once.")]
+With -o json the reply is printed as it came, with the ticket that lets its
+bearer call the agent once. Nobody has to use it: the place is free again
+after 15 seconds, and `titan jobs ls` then shows the request as failed, since
+its deadline has passed. A key may have 16 such tickets at a time.")]
 pub struct Options {
     /// Say how the agent was chosen.
     #[arg(long)]
     pub explain: bool,
     /// The conversation that the request belongs to: the agent that has it warm goes before.
-    #[arg(long, value_name = "ID")]
-    pub user: Option<String>,
+    #[arg(long, alias = "user", value_name = "ID")]
+    pub session: Option<String>,
     /// The model, as `titan models ls` names it.
     #[arg(value_name = "MODEL")]
     pub model: String,
@@ -31,7 +32,7 @@ pub struct Options {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
-    let wish = RequestInference { client_id: None, model: options.model, user: options.user };
+    let wish = RequestInference { client_id: None, model: options.model, user: options.session };
     let doing = format!("route a request for {}", wish.model);
     let routed = session.client.route_inference(&wish, options.explain).await.map_err(session.failed(doing))?;
     if let Some(explanation) = routed.explanation.as_ref().filter(|_| session.format.is_table()) {

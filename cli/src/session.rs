@@ -138,6 +138,13 @@ impl Session {
             }),
             ClientError::Refused { problem, .. } => match problem.problem_type()? {
                 ProblemType::NotFound => hint_not_found(problem.detail.as_deref()?),
+                ProblemType::Conflict => hint_conflict(problem.detail.as_deref()?),
+                // With nobody to rule out there is nobody at all.
+                ProblemType::Unserved if problem.ruled_out.is_empty() => Some(
+                    "no agent has joined this pool: `titan agents add` says how; or submit with --allow-unserved to wait \
+                     for one"
+                        .to_owned(),
+                ),
                 // No key may publish under the pool's own topics, so another one is no advice.
                 ProblemType::Forbidden if problem.detail.as_ref().is_some_and(|detail| detail.contains("topic")) => {
                     Some("choose another topic: those that begin so are the pool's own".to_owned())
@@ -200,9 +207,17 @@ impl Session {
         let hint = match problem {
             ProblemType::Unauthorized => return Some(self.hint_key(true)),
             ProblemType::Forbidden => return Some(self.hint_key(false)),
-            ProblemType::Unserved => "register an agent that has it, or submit with --allow-unserved to wait for one",
+            ProblemType::Unserved => {
+                "ask for less, add an agent that has it, or submit with --allow-unserved (in a file: `allow_unserved`) to wait for \
+                 one"
+            }
+            ProblemType::ModelNotFound => "`titan models ls` shows those that there are",
+            ProblemType::DeadlinePassed => "`titan agents ls` shows who is busy or away; or try again later",
             ProblemType::StoreFull => "submit again when jobs have ended or the store has more memory",
-            ProblemType::StoreUnavailable | ProblemType::Overloaded | ProblemType::TooManyRequests => "try again later",
+            ProblemType::StoreUnavailable => {
+                "Redis is away or busy; all goes on by itself when it is back, and `titan doctor` says what is wrong with it"
+            }
+            ProblemType::Overloaded | ProblemType::TooManyRequests => "try again later",
             ProblemType::NotReplicated => {
                 "a replica of Redis must come back; the work is accepted, unless Redis fails before"
             }
@@ -218,9 +233,16 @@ fn hint_not_found(detail: &str) -> Option<String> {
     if detail.starts_with("there is no such route") {
         return Some("check that the URL is without a path, and the versions: `titan doctor` compares them".to_owned());
     }
-    let lists = [("job", "jobs ls"), ("agent", "agents ls"), ("key", "keys ls"), ("join token", "join-tokens ls")];
+    let lists = [("job", "jobs ls"), ("agent", "agents ls"), ("API key", "keys ls"), ("join token", "join-tokens ls")];
     let list = lists.iter().find(|(noun, _)| detail.contains(&format!("no {noun} ")))?.1;
     Some(format!("`titan {list}` shows those that there are"))
+}
+
+/// What has to be so before this can be done.
+fn hint_conflict(detail: &str) -> Option<String> {
+    let advice = "`titan agents show` tells its models with their backends; on the box, `titan agent doctor` says what is \
+                  wrong with them, and docs/agent.md how its policy allows pulling";
+    detail.contains("cannot pull models").then(|| advice.to_owned())
 }
 
 /// Writes text to standard output.

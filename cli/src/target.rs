@@ -151,9 +151,12 @@ fn of_context(name: &Name, contexts: &Contexts) -> Result<Target, Failure> {
     }
 }
 
-/// What to say of a context that there is not.
+/// What to say of a context that is not kept.
 #[must_use]
 pub fn unknown_context(name: &Name, contexts: &Contexts) -> Failure {
+    if name.is_dev() {
+        return Failure::Usage("dev is kept nowhere: it is there as long as a `titan dev` runs".to_owned());
+    }
     let names: Vec<_> = contexts.contexts.keys().map(Name::as_str).collect();
     let known = match names.as_slice() {
         [] => "there are none yet: `titan login URL` makes one".to_owned(),

@@ -1,6 +1,8 @@
 //! Tickets: what a client shows that a coordinator has sent. They are checked here, offline, against the coordinator's
 //! public keys: one algorithm, one agent, one model, one use, a short time.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
 use titan_api::ids::JobId;
@@ -32,6 +34,16 @@ pub(crate) struct Here<'a> {
     pub now_s: i64,
     /// When this run of the agent began, on the same clock: what was issued before may have been used already.
     pub began_s: i64,
+}
+
+impl<'a> Here<'a> {
+    /// What it has to fit now, for an agent whose run began so long ago. The beginning is the same second at every call: a
+    /// ticket of that second is not good at one moment and refused at the next.
+    pub(crate) fn at(agent: &'a str, now_ms: i64, age: Duration) -> Self {
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let began_s = now_ms.saturating_sub(age_ms).div_euclid(1_000);
+        Self { agent, now_s: now_ms.div_euclid(1_000), began_s }
+    }
 }
 
 /// Why a ticket is not taken. A client is told no more than that it is not.
@@ -246,5 +258,15 @@ mod tests {
         }
         let unknown = signer.sign(&with("kid", json!("k9")), &claims());
         assert_eq!(check(&unknown, &keys, HERE), Err(Unfit::UnknownKey));
+    }
+
+    #[test]
+    fn an_agent_has_begun_in_the_same_second_whenever_it_is_asked() {
+        for began_ms in [100_000, 100_300, 100_999] {
+            for age in [0, 1, 700, 701, 1_000, 1_700, 86_400_123] {
+                let here = Here::at("box", began_ms + age, Duration::from_millis(age.unsigned_abs()));
+                assert_eq!((here.began_s, here.now_s), (100, (began_ms + age) / 1_000), "{began_ms} {age}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use anyhow::Context as _;
 
 use super::{conversation::Message, wish::Wish};
-use crate::{failure::Failure, render::clean_text, session::Session};
+use crate::{failure::Failure, progress::Progress, render::clean_text, session::Session};
 
 /// How an answer ended.
 #[derive(Debug)]
@@ -66,10 +66,12 @@ async fn write(
     let body = wish.body(model, messages, true);
     let on_terminal = std::io::stdout().is_terminal();
     let doing = || format!("get an answer of {model}");
+    let mut progress = Progress::of_answer(session, model);
     let mut answer =
         session.client.stream_chat(&body, &wish.of_coordinator()).await.map_err(session.failed(doing()))?;
     while let Some(part) = answer.next().await.map_err(session.failed(doing()))? {
         if let AnswerPart::Text(piece) = part {
+            progress.stop();
             text.push_str(&piece);
             let shown = if on_terminal { clean_text(&piece) } else { piece };
             session.print(&shown)?;

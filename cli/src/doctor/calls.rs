@@ -119,25 +119,32 @@ async fn store(session: &Session, findings: &mut Findings) {
             return findings.add(Finding::of_failure("store", &failure));
         }
     };
-    let mut well = Vec::new();
+    // Where nobody answers, every look tells the same: that is said once.
+    let mut told: Vec<(Verdict, &str, Vec<String>)> = Vec::new();
     for check in &ready.checks {
+        let detail = if check.verdict == Verdict::Ok { "" } else { check.detail.as_str() };
         let name = check.name.replace('_', " ");
-        let detail = format!("{name}: {}", check.detail);
-        match check.verdict {
-            Verdict::Ok => well.push(name),
-            Verdict::Warning => findings.add(Finding::warning("store", detail, OPERATIONS)),
-            Verdict::Unknown => {
-                findings.add(Finding::warning("store", detail, "the service hides it: ask its operator"));
-            }
-            Verdict::Failed => findings.add(Finding::failed("store", detail, OPERATIONS, 7)),
+        match told.iter_mut().find(|(verdict, told, _)| (*verdict, *told) == (check.verdict, detail)) {
+            Some((_, _, names)) => names.push(name),
+            None => told.push((check.verdict, detail, vec![name])),
         }
     }
-    if !well.is_empty() {
-        findings.add(Finding::ok("store", well.join(", ")));
+    let checks = ready.checks.len();
+    for (verdict, detail, names) in told {
+        let all_fail = checks > 1 && names.len() == checks;
+        let told = format!("{}: {detail}", names.join(", "));
+        findings.add(match verdict {
+            Verdict::Ok => Finding::ok("store", names.join(", ")),
+            Verdict::Warning => Finding::warning("store", told, OPERATIONS),
+            Verdict::Unknown => Finding::warning("store", told, "the service hides it: ask its operator"),
+            Verdict::Failed if all_fail => Finding::failed("store", detail, AWAY, 7),
+            Verdict::Failed => Finding::failed("store", told, OPERATIONS, 7),
+        });
     }
 }
 
 const OPERATIONS: &str = "docs/operations.md says how Redis should be set up";
+const AWAY: &str = "start it, or mend the coordinator's REDIS_URL; what runs goes on meanwhile";
 
 /// Whether the key is good, and what it may do as far as looking tells.
 async fn key(session: &Session, target: &Target, findings: &mut Findings) -> bool {

@@ -75,7 +75,8 @@ impl Findings {
         match broken.as_slice() {
             [] => Ok(()),
             [first, ..] => {
-                let names: Vec<_> = broken.iter().map(|finding| finding.check).collect();
+                let mut names: Vec<_> = broken.iter().map(|finding| finding.check).collect();
+                names.dedup();
                 Err(Failure::Broken { message: format!("not in order: {}", names.join(", ")), code: first.code })
             }
         }

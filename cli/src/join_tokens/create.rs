@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use titan_api::credentials::{CreateJoinToken, JoinToken};
+use titan_api::{
+    credentials::{CreateJoinToken, JoinToken},
+    limits,
+};
 
 use crate::{
     credential::{Shown, milliseconds},
@@ -19,8 +22,14 @@ pub struct Limits {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub uses: u32,
     /// How long it is good for, at most 30 days.
-    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = parse_expiry)]
     pub expires: Duration,
+}
+
+fn parse_expiry(text: &str) -> Result<Duration, String> {
+    let expires = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    let is_allowed = limits::JOIN_LIFE_MS.contains(&milliseconds(expires));
+    if is_allowed { Ok(expires) } else { Err("must be at most 30 days, for example 12h or 7d".to_owned()) }
 }
 
 impl Limits {
@@ -59,6 +68,7 @@ pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
 #[must_use]
 pub fn about(token: &JoinToken) -> String {
     let machines = if token.uses == 1 { "1 machine".to_owned() } else { format!("{} machines", token.uses) };
-    let left = units::left(token.expires_at, units::now());
+    // By one clock: that of this machine may be a little behind, and 10 minutes would be called 11.
+    let left = units::left(token.expires_at, token.created_at);
     format!("good for {machines} to join pool {} within {left}", token.pool)
 }

@@ -26,6 +26,7 @@ Scopes:
   metrics:read  read /metrics
   events:read   read the pool's events, in which agents and jobs are named
   events:write  publish events
+  inference     ask models, and see which there are
 
 Examples:
   titan keys create ci --scope jobs:write,jobs:read --expires 90d > key.txt
@@ -87,12 +88,13 @@ pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
 }
 
 fn about(key: &ApiKey) -> String {
+    let word = if key.scopes.len() == 1 { "scope" } else { "scopes" };
     let scopes = scopes(&key.scopes);
     let until = match key.expires_at {
-        Some(at) => format!("until {at} ({})", units::left(at, units::now())),
+        Some(at) => format!("until {at} ({})", units::left(at, key.created_at)),
         None => "until it is revoked".to_owned(),
     };
-    format!("API key {} ({}) for pool {}, with the scopes {scopes}, good {until}.", key.id, clean(&key.name), key.pool)
+    format!("API key {} ({}) for pool {}, with the {word} {scopes}, good {until}.", key.id, clean(&key.name), key.pool)
 }
 
 /// Scopes as a list of words.

@@ -21,6 +21,9 @@ use crate::{
 
 /// Arguments of `titan models ls`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+AT ONCE is how many requests one agent answers at once: of several agents, the
+one that answers most.")]
 pub struct Options {
     /// Whether to go on looking.
     #[command(flatten)]

@@ -30,8 +30,9 @@ Examples:
   titan models pull llama3.1:8b --agent box-1
   titan models pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF --agent box-1 --detach
 
-The agent's Ollama gets it, unless the policy of its box forbids that. Ctrl-C detaches, and the pull goes on; `titan jobs
-cancel` ends it. What has come by then is kept: the same command goes on from there.")]
+The agent's Ollama gets it, unless the policy of its box forbids that. Ctrl-C
+detaches, and the pull goes on; `titan jobs cancel` ends it. What has come by
+then is kept: the same command goes on from there.")]
 pub struct Options {
     /// The model, as Ollama's library names it.
     #[arg(value_name = "MODEL")]

@@ -44,7 +44,7 @@ fn row(job: &JobSummary, now: Timestamp, wide: bool) -> Vec<Cell> {
         job.attempt.to_string().into(),
         age(job.created_at, now).into(),
         lasted(job.started_at, job.ended_at, job.state, now).into(),
-        ending(job.exit_code, None, job.reason.map(Reason::as_str)).into(),
+        ending(job.kind, job.exit_code, None, job.reason.map(Reason::as_str)).into(),
     ];
     if wide {
         let started = job.started_at.map_or("-".to_owned(), |at| at.to_string());
@@ -151,7 +151,7 @@ fn attempt(failure: &AttemptFailure, now: Timestamp) -> Vec<Cell> {
         failure.attempt.to_string().into(),
         failure.agent_id.as_str().into(),
         age(failure.at, now).into(),
-        ending(failure.exit_code, failure.signal, Some(failure.reason.as_str())).into(),
+        ending(JobKind::Process, failure.exit_code, failure.signal, Some(failure.reason.as_str())).into(),
         failure.message.as_deref().unwrap_or("-").into(),
     ]
 }
@@ -192,14 +192,16 @@ fn in_line(waiting: &Waiting, now: Timestamp) -> String {
 /// How a job ended, for a sentence: `exit code 3`, `signal 9`, `timeout`.
 #[must_use]
 pub fn ended_with(job: &Job) -> String {
-    match ending(job.exit_code, job.signal, job.reason.map(Reason::as_str)) {
+    match ending(job.kind, job.exit_code, job.signal, job.reason.map(Reason::as_str)) {
         text if text == "-" => String::new(),
         text => text,
     }
 }
 
-fn ending(exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> String {
+fn ending(kind: JobKind, exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> String {
     match (exit_code, signal, reason) {
+        // No program of anybody's has run.
+        (Some(0), _, None) if kind == JobKind::Inference => "an answer".to_owned(),
         (Some(code), _, None | Some("exit_code")) => format!("exit code {code}"),
         (_, Some(signal), None | Some("signal")) => format!("signal {signal}"),
         (_, _, Some(reason)) => reason.replace('_', " "),

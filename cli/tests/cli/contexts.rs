@@ -151,6 +151,8 @@ fn contexts_are_listed_without_their_keys_and_forgotten_on_request() {
     assert_eq!((&listed[0]["has_key"], &listed[0]["current"]), (&true.into(), &true.into()));
     assert!(!json.contains("good"), "{json}");
     assert_eq!(run(&titan, &["context", "rm", "work", "none"], &[]).0, 2, "all or none");
+    let (code, _, err) = run(&titan, &["context", "rm", "dev"], &[]);
+    assert_eq!((code, err.contains("as long as a `titan dev` runs")), (2, true), "{err}");
     assert_eq!(run(&titan, &["context", "rm", "work"], &[]).0, 0);
     assert_eq!(run(&titan, &["context", "ls", "-o", "name"], &[]).1, "");
     assert!(!std::fs::read_to_string(file(&titan)).unwrap().contains("good"));

@@ -152,3 +152,19 @@ fn waiting_for_new_machines_ends_when_all_have_joined_or_the_token_is_gone() {
     let (code, _, err) = at(&server, &["agents", "add", "--wait"]);
     assert_eq!((code, err.contains("the join token has expired")), (8, true), "{err}");
 }
+
+#[test]
+fn the_help_of_making_a_key_explains_every_scope() {
+    let (_, out, _) = ran(Titan::new().bare(&["keys", "create", "--help"]).output().unwrap());
+    let missing = Scope::ALL.into_iter().find(|scope| !out.contains(&format!("\n  {} ", scope.as_str())));
+    assert_eq!(missing, None, "{out}");
+}
+
+#[test]
+fn a_join_token_is_good_for_as_long_as_was_asked_whatever_this_machines_clock_says() {
+    let server = Server::start(|_, _| json(201, TOKEN.replace("2126-11-21T06:18:45Z", "2026-11-21T06:28:45Z")));
+    let (code, _, err) = at(&server, &["join-tokens", "create"]);
+    assert_eq!((code, err.contains("within 10m")), (0, true), "{err}");
+    let (code, _, err) = at(&server, &["agents", "add", "--expires", "31d"]);
+    assert_eq!((code, err.contains("at most 30 days"), server.requests().len()), (2, true, 1), "{err}");
+}

@@ -59,7 +59,7 @@ fn calls(document: &str) -> Vec<Vec<String>> {
     let call = |line: &str| {
         let words = words(line);
         let at = words.iter().position(|word| word == "titan" || word.ends_with("/titan"))?;
-        let end = words[at..].iter().position(|word| ["<", ">", "|", "||", "&&"].contains(&word.as_str()));
+        let end = words[at..].iter().position(|word| ["<", ">", "2>", "|", "||", "&", "&&"].contains(&word.as_str()));
         Some(words[at..end.map_or(words.len(), |end| at + end)].to_vec())
     };
     blocks.flat_map(str::lines).filter_map(call).collect()

@@ -68,6 +68,18 @@ fn what_is_broken_is_said_with_what_to_do_and_its_exit_code() {
 }
 
 #[test]
+fn a_store_that_is_away_is_said_once() {
+    let check =
+        |name: &str| format!(r#"{{"name":"{name}","verdict":"failed","detail":"Redis is away","latency_ms":1.0}}"#);
+    let checks = ["reachable", "persistence"].map(check).join(",");
+    let answer = json(503, format!(r#"{{"ready":false,"checks":[{checks}]}}"#));
+    let server = coordinator(move |request| request.line.contains("/ready").then(|| answer.clone()));
+    let (code, out, err) = doctor(&server);
+    assert_eq!((code, out.matches("Redis is away").count()), (7, 1), "{out}");
+    assert_eq!((out.contains("REDIS_URL"), err.as_str()), (true, "error: not in order: store\n"), "{out}");
+}
+
+#[test]
 fn what_is_only_odd_is_a_warning() {
     let old = r#"{"status":"healthy","service":"titancompute-coordinator","version":"0.0.1"}"#;
     let lonely = STATUS.replace(r#""total":1,"healthy":1"#, r#""total":0,"healthy":0"#);

@@ -55,11 +55,18 @@ fn a_job_that_nobody_can_serve_says_why_and_what_to_do() {
 }
 
 #[test]
+fn where_there_is_no_agent_at_all_that_is_what_is_said() {
+    let answer = json(422, serde_json::to_string(&Problem::new(ProblemType::Unserved)).unwrap());
+    let (code, _, err) = titan_with(answer, &["submit", "--", "x"]);
+    assert_eq!((code, err.contains("→ no agent has joined this pool: `titan agents add`")), (1, true), "{err}");
+}
+
+#[test]
 fn an_unavailable_store_says_when_to_come_back() {
     let body = serde_json::to_string(&Problem::new(ProblemType::StoreUnavailable)).unwrap();
     let answer = Answer::Whole("503".into(), vec![("retry-after".into(), "5".into())], body);
     let (code, _, err) = titan_with(answer, &["status"]);
-    assert_eq!((code, err.contains("come back in 5 s")), (7, true), "{err}");
+    assert_eq!((code, err.contains("come back in 5 s"), err.contains("`titan doctor`")), (7, true, true), "{err}");
 }
 
 #[test]

@@ -66,9 +66,14 @@ fn a_question_may_be_piped_in_and_an_answer_be_json() {
     let (code, out, _) = with_input(&server, &["infer", "-o", "json", "tiny"], "what?\n");
     assert_eq!((code, out.trim_end()), (0, whole));
     assert_eq!(messages(&server.requests()[0]), [("user".to_owned(), "what?\n".to_owned())]);
+    let (code, out, _) = with_input(&server, &["infer", "-o", "json", "tiny", "-"], "why?\n");
+    assert_eq!((code, out.trim_end()), (0, whole));
+    assert_eq!(messages(&server.requests()[1]), [("user".to_owned(), "why?\n".to_owned())]);
+    let (code, _, err) = with_input(&server, &["infer", "-o", "name", "tiny"], "what?\n");
+    assert_eq!((code, err.contains("-o json")), (2, true), "{err}");
     let (code, _, err) = with_input(&server, &["infer", "tiny"], "  \n");
     assert_eq!((code, err.contains("no question")), (2, true), "{err}");
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn a_refusal_in_the_words_of_openai_is_told_with_what_to_do() {
     let refused = |status, message, code| titan_with(openai_error(status, message, code), &["infer", "tiny", "hi"]);
     let (code, out, err) = refused(404, "no agent serves the model tiny", "model_not_found");
     assert_eq!((code, out.as_str()), (5, ""), "{err}");
-    assert!(err.contains("no agent serves the model tiny"), "{err}");
+    assert!(err.contains("no agent serves the model tiny") && err.contains("→ `titan models ls` shows"), "{err}");
     assert_eq!(refused(401, "wrong key", "invalid_api_key").0, 4);
     assert_eq!(refused(503, "no agent was free in time", "deadline_passed").0, 7);
     assert_eq!(titan_with(reply(502, "<html>"), &["infer", "tiny", "hi"]).0, 7);
@@ -153,8 +158,11 @@ fn models_are_listed_by_name_with_who_serves_them() {
 fn a_route_is_shown_without_its_ticket() {
     let routed = json!({"request_id": "r-1", "mode": "direct", "agent_id": "box-1", "endpoint": "http://box-1:7071",
         "token": "secret-ticket", "score": 0.875});
-    let (code, out, err) = titan_with(reply(200, routed.to_string()), &["route", "tiny"]);
+    let server = Server::start(move |_, _| reply(200, routed.to_string()));
+    let (code, out, err) = ran(Titan::new().at(&server, &["route", "tiny", "--session", "talk"]).output().unwrap());
     assert_eq!(code, 0, "{err}");
+    let asked: Value = serde_json::from_str(&server.requests()[0].body).unwrap();
+    assert_eq!(asked["user"], "talk");
     assert!(out.contains("box-1") && out.contains("0.875") && out.contains("http://box-1:7071"), "{out}");
     assert!(!out.contains("secret-ticket") && !err.contains("secret-ticket"), "{out}{err}");
 }

@@ -34,7 +34,7 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["agent", "ls"], "`titan agents ls` does that"),
         (&["agent", "describe", "box-1"], "`titan agents show` does that"),
         (&["ps"], "`titan jobs ls` does that"),
@@ -43,6 +43,9 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
         (&["retry", "job-a"], "`titan jobs retry` does that"),
         (&["dead"], "`titan jobs ls --state failed --attempts` does that"),
         (&["submit", "echo", "hi"], "`titan submit -- echo …`"),
+        (&["submit", "--batch", "x", "--", "y"], "cannot be said beside it\n\nUsage: titan submit "),
+        (&["results"], "`titan jobs show` does that"),
+        (&["jobs", "result", "job-a"], "`titan jobs show` does that"),
         (&["jobs", "list"], "`titan jobs ls` does that"),
         (&["keys", "revoke", "x"], "`titan keys rm` does that"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),

@@ -45,7 +45,8 @@ function operation(path, method, of) {
 function group(path, tag) {
   if (tag === "agents") return "What agents call";
   if (tag === "everyone") return "About";
-  const noun = path.split("/").find((part) => GROUPS.some(([, nouns]) => nouns.includes(part)));
+  // What every path of this interface begins with says nothing; `/v1` alone is OpenAI's.
+  const noun = path.replace("/api/v1/", "/").split("/").find((part) => GROUPS.some(([, nouns]) => nouns.includes(part)));
   return GROUPS.find(([, nouns]) => nouns.includes(noun))?.[0] ?? "Pool";
 }
 

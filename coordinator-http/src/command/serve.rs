@@ -27,7 +27,10 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging::init(args)?;
     let settings = args.check(|name| env::var(name).ok())?;
     let cleanup_interval = settings.cleanup_interval;
-    let state = AppState::new(settings).context("REDIS_URL cannot be used")?;
+    let state = AppState::new(settings).context(
+        "REDIS_URL cannot be used: it is redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or \
+         redis+cluster://HOST:PORT,HOST:PORT, with rediss in front for TLS",
+    )?;
     let wanted = SocketAddr::new(args.coordinator_http_bind, args.coordinator_http_port);
     let listener = TcpListener::bind(wanted).await.with_context(|| {
         format!("cannot listen on {wanted}: set COORDINATOR_HTTP_PORT or COORDINATOR_HTTP_BIND to what is free")

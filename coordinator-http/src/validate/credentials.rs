@@ -9,8 +9,6 @@ use super::{Findings, Validate};
 
 /// Longest life of an API key that has an end: 10 years, in milliseconds.
 const KEY_LIFE_MS: u64 = 10 * 365 * 24 * 3_600_000;
-/// Longest life of a join token: 30 days, in milliseconds.
-const JOIN_LIFE_MS: u64 = 30 * 24 * 3_600_000;
 /// Most agents that one join token lets in.
 const JOIN_USES: u32 = 10_000;
 
@@ -42,6 +40,6 @@ impl Validate for Quota {
 impl Validate for CreateJoinToken {
     fn check(&self, f: &mut Findings) {
         f.within("uses", self.uses, 1..=JOIN_USES);
-        f.within("expires_in_ms", self.expires_in_ms, 1..=JOIN_LIFE_MS);
+        f.within("expires_in_ms", self.expires_in_ms, limits::JOIN_LIFE_MS);
     }
 }

@@ -153,6 +153,8 @@ struct Request {
     with_usage: bool,
     /// The number of the first word: those that the message to go on with already has.
     from: usize,
+    /// The tool that is called, which is the first of those that the request brings and shows no result of.
+    tool: Option<String>,
 }
 
 impl Request {
@@ -166,6 +168,7 @@ impl Request {
             stream: body["stream"] == true,
             with_usage: body["stream_options"]["include_usage"] == true,
             from: said.split_whitespace().count(),
+            tool: body["tools"][0]["function"]["name"].as_str().filter(|_| last["role"] != "tool").map(str::to_owned),
         }
     }
 
@@ -198,7 +201,17 @@ impl Request {
                 return json!({ "object": "list", "model": self.model, "data": data, "usage": { "prompt_tokens": 3, "total_tokens": 3 } }).to_string();
             }
             "/v1/completions" => json!({ "index": 0, "text": text, "finish_reason": "stop" }),
-            _ => json!({ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }),
+            _ => match &self.tool {
+                Some(name) => {
+                    let call = json!({ "name": name, "arguments": r#"{"city": "Bremen"}"# });
+                    let call = json!({ "id": "call-1", "type": "function", "function": call });
+                    let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+                    json!({ "index": 0, "message": message, "finish_reason": "tool_calls" })
+                }
+                None => {
+                    json!({ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" })
+                }
+            },
         };
         json!({ "id": "a-1", "object": "chat.completion", "model": self.model, "choices": [choice], "usage": usage(words) }).to_string()
     }

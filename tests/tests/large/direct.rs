@@ -34,7 +34,7 @@ use crate::{
     models::{clients, nothing_is_reserved, read_until, until_served, words_of},
 };
 
-/// The model in the line of docs/inference.md.
+/// The model in the line of docs/direct-mode.md.
 const MODEL: &str = "llama3.1:8b-instruct-q4_k_m";
 
 /// A fleet of so many agents that clients reach, and a client of each coordinator.
@@ -106,10 +106,15 @@ async fn bring_to(url: &str, token: &str, body: &Value) -> Response {
 
 /// What the documentation's line prints, run by a shell as it stands there.
 fn told_to_the_line(url: &str, key: &str) -> Value {
-    let text = std::fs::read_to_string(workspace().join("docs/inference.md")).unwrap();
+    let text = std::fs::read_to_string(workspace().join("docs/direct-mode.md")).unwrap();
     let block = text.split("```sh\n").find(|block| block.contains("/api/v1/inference/request")).unwrap();
     let mut shell = Command::new("sh");
-    clean(&mut shell).args(["-c", block.split("```").next().unwrap()]).env("TITAN_URL", url).env("TITAN_API_KEY", key);
+    let folder = tempfile::tempdir().unwrap();
+    clean(&mut shell)
+        .current_dir(folder.path())
+        .args(["-c", block.split("```").next().unwrap()])
+        .env("TITAN_URL", url)
+        .env("TITAN_API_KEY", key);
     let output = shell.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

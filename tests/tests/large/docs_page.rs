@@ -147,6 +147,28 @@ async fn every_operation_has_a_page_whose_fields_have_labels_and_nothing_comes_f
 }
 
 #[tokio::test]
+async fn operations_stand_in_the_list_under_what_they_are_for() {
+    let Some(mut page) = Page::open().await else { return };
+    let groups = "Object.fromEntries([...document.querySelectorAll('nav li a')]\
+         .map((link) => [link.hash.slice(1), link.closest('section').getAttribute('aria-label')]))";
+    let groups = page.browser.eval(groups).await;
+    for (operation, group) in [
+        ("submit_job", "Jobs"),
+        ("read_events", "Events"),
+        ("chat_completions", "Inference"),
+        ("request_inference", "Inference"),
+        ("pull_model", "Inference"),
+        ("list_agents", "Agents"),
+        ("status", "Pool"),
+        ("create_key", "Credentials"),
+        ("agent_claim", "What agents call"),
+        ("health", "About"),
+    ] {
+        assert_eq!(groups[operation], group, "{operation} in {groups}");
+    }
+}
+
+#[tokio::test]
 async fn the_page_is_dark_or_light_as_chosen_and_keeps_a_key_only_if_asked_to() {
     let Some(mut page) = Page::open().await else { return };
     let look = "[document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]";
