@@ -4,7 +4,7 @@
 --                         after:<job>, in slices, however many there are.
 local dependencies = {}
 
-local SLICE = 16
+local SLICE = 8
 
 -- A dependency that is no job: neither there nor among those before it in the same call.
 function dependencies.missing(options, meant)

@@ -2,7 +2,7 @@
 -- coordinator is alive.
 local due = {}
 
-local UNITS = 16
+local UNITS = 8
 
 local function settle_it(kind, id)
   if kind == 'job' then
@@ -40,7 +40,7 @@ local function settle_one(member)
   end
 end
 
--- Settles things worth up to 16 units, all that this script does for others together, and returns how many. A unit is a
+-- Settles things worth up to 8 units, all that this script does for others together, and returns how many. A unit is a
 -- thing, or a job that was bound because of one. During an amnesty nothing is settled.
 function due.settle()
   if pool.now < pool.amnesty then

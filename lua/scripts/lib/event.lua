@@ -74,8 +74,8 @@ function event.remember(idem)
   end
 end
 
--- Forgets events that are too old, and keys of those that are gone, a bounded number at once.
-function event.forget_old()
+-- Forgets events that are too old, a bounded number at once.
+local function forget_some()
   local old
   for _, entry in ipairs(redis.call('XRANGE', key('events'), '-', '+', 'COUNT', int(FORGOTTEN_AT_ONCE))) do
     local number, _, at = event.read(entry)
@@ -86,8 +86,16 @@ function event.forget_old()
   end
   if old == pool.events then
     redis.call('DEL', key('events'))
-  elseif old then
+  else
     redis.call('XTRIM', key('events'), 'MINID', int(old + 1))
+  end
+end
+
+-- Forgets events that are too old, and keys of those that are gone. Most often not even the oldest is.
+function event.forget_old()
+  local oldest = redis.call('XRANGE', key('events'), '-', '+', 'COUNT', '1')[1]
+  if oldest and pool.now - select(3, event.read(oldest)) >= KEPT_MS then
+    forget_some()
   end
   event.forget_keys()
 end

@@ -1,4 +1,4 @@
---[[ pool/sweep: settles up to 16 overdue things, and forgets what is old and belongs to no job: events, conversations, who had
+--[[ pool/sweep: settles up to 8 overdue things, and forgets what is old and belongs to no job: events, conversations, who had
      classes made.
 
   KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below

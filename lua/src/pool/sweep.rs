@@ -14,7 +14,7 @@ script!(Frees, "pool/sweep", uses [
     "class", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
 ]);
 
-/// Settles up to 16 overdue things.
+/// Settles up to 8 overdue things.
 #[derive(Debug, Clone, Copy)]
 pub struct Sweep;
 

@@ -5,7 +5,7 @@ use titan_api::jobs::{JobState, OnDependencyFailure, Reason};
 use super::state::{Job, JobName, Model, Thing};
 
 /// Dependents that are told of an end with one call.
-const TOLD_AT_ONCE: usize = 16;
+const TOLD_AT_ONCE: usize = 8;
 
 /// Whether a job lets one go on that depends on it; none while it has not ended.
 fn allows(dependency: &Job, job: &Job) -> Option<bool> {

@@ -8,7 +8,7 @@ use titan_api::{
 use super::state::{Model, Outcome, Phase, Spent, Thing};
 
 /// Things settled with one call.
-const UNITS: usize = 16;
+const UNITS: usize = 8;
 /// Heartbeats in time that make a degraded agent healthy.
 const ON_TIME_TO_HEAL: u32 = 3;
 /// How much longer than an interval everybody must be silent for an amnesty.
