@@ -65,10 +65,14 @@ function segment.close(j, number)
   end
 end
 
+local function discount(name)
+  pool.output = pool.output - redis.call('STRLEN', name)
+end
+
 -- Removes a segment, which may be gone.
 function segment.drop(j, number)
   local name = segment.key(j, number)
-  pool.output = pool.output - redis.call('STRLEN', name)
+  discount(name)
   redis.call('DEL', name)
 end
 
@@ -79,7 +83,7 @@ function segment.drop_all(j)
     names[#names + 1] = segment.key(j, number)
   end
   for _, name in ipairs(names) do
-    pool.output = pool.output - redis.call('STRLEN', name)
+    discount(name)
   end
   redis.call('DEL', unpack(names))
   return #names

@@ -5,7 +5,7 @@ use titan_api::{
     jobs::{JobState, Reason, SubmitJob},
     work::Happening,
 };
-use titan_lua::{agents::RemoveAgent, jobs as j, output as o, pool::Sweep};
+use titan_lua::{jobs as j, output as o, pool::Sweep};
 use titan_tests::audit::findings;
 
 use super::{answered, ask, failed, model, request, terms, text};
@@ -87,27 +87,6 @@ async fn a_failed_trial_doubles_the_rest() {
         world.claim_both(&agent, 0, 8).await;
         world.bound(&once).await;
         world.end_one(&agent, failed(Reason::Stalled)).await;
-    }
-}
-
-#[tokio::test]
-async fn a_request_whose_agent_dies_or_is_removed_after_its_deadline_is_begun_by_another() {
-    for removed in [false, true] {
-        let world = World::new().await;
-        let first = world.serving("first", &[model("llama", 4)]).await;
-        let outcome = ask(&world, "asked", &request("llama"), terms(5_000, None)).await;
-        assert!(matches!(outcome, j::SubmitOutcome::Submitted { .. }), "{outcome:?}");
-        let lease = world.claim_both(&first, 0, 8).await.remove(0);
-        world.report(&first, &lease, Happening::Started {}).await;
-        if removed {
-            RemoveAgent { agent: &first.id }.run(&world.pool()).await.unwrap();
-        }
-        let other = world.serving("other", &[model("llama", 4)]).await;
-        world.pass_with_beats_ms(70_000, &[&other]).await;
-        let id = JobId::new("asked").unwrap();
-        assert_ne!(world.state(&id).await, JobState::Failed, "it had begun in time");
-        let again = world.claim_both(&other, 0, 8).await.remove(0);
-        assert_eq!((again.job_id, again.attempt), (id.clone(), 2));
     }
 }
 

@@ -63,6 +63,30 @@ pub(super) async fn nobody_begins_what_nobody_waits_for(world: World) {
     assert_eq!(world.job(&id).await.reason, Some(Reason::DeadlinePassed));
 }
 
+/// What an agent had begun in time, and no other had before its deadline, is begun by another when that one is gone.
+async fn begun_anew(world: World, is_removed: bool) {
+    let first = world.serving("first", &[model("llama", 4)]).await;
+    let id = only(&ask(&world, "asked", &request("llama"), terms(5_000, None)).await).id.clone();
+    let lease = world.claim_both(&first, 0, 8).await.remove(0);
+    world.report(&first, &lease, Happening::Started {}).await;
+    if is_removed {
+        a::RemoveAgent { agent: &first.id }.run(&world.pool()).await.unwrap();
+    }
+    let other = world.serving("other", &[model("llama", 4)]).await;
+    world.pass_with_beats_ms(70_000, &[&other]).await;
+    assert_ne!(world.state(&id).await, JobState::Failed, "it had begun in time");
+    let again = world.claim_both(&other, 0, 8).await.remove(0);
+    assert_eq!((again.job_id, again.attempt), (id, 2));
+}
+
+pub(super) async fn a_request_of_a_dead_agent_has_its_time_again(world: World) {
+    begun_anew(world, false).await;
+}
+
+pub(super) async fn a_request_of_a_removed_agent_has_its_time_again(world: World) {
+    begun_anew(world, true).await;
+}
+
 pub(super) async fn a_ticket_is_used_once_by_its_own_agent(world: World) {
     let (agent, id, outcome) = ticket(&world, 8).await;
     assert!(matches!(outcome, t::IssueOutcome::Issued(_)), "{outcome:?}");
@@ -190,4 +214,10 @@ pub(super) async fn what_is_asked_counts_while_it_is_kept(world: World) {
     world.pass_with_beats_ms(620_000, &[&agent]).await;
     world.sweep().await;
     assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_request_whose_agent_dies_or_is_removed_after_its_deadline_is_begun_by_another() {
+    a_request_of_a_dead_agent_has_its_time_again(World::new().await).await;
+    a_request_of_a_removed_agent_has_its_time_again(World::new().await).await;
 }

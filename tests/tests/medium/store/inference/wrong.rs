@@ -85,6 +85,10 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_model_rests_and_is_tried_once;
     "a request begins that nobody waits for": "pool.now >= j.not_after)" => "false)",
         scenes::nobody_begins_what_nobody_waits_for;
+    "a request whose agent died has no more time": "    job.has_its_time_again(j)\n  end" => "  end",
+        scenes::a_request_of_a_dead_agent_has_its_time_again;
+    "a request whose agent was removed has no more time": "job.has_its_time_again(j)\n      queue.put(j)" => "queue.put(j)",
+        scenes::a_request_of_a_removed_agent_has_its_time_again;
     "a claim hands a ticket out": " and not entry.ticket or nil" => " or nil",
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket is good twice": "if j.state ~= 'scheduled' and not came_late then" => "if false then",
