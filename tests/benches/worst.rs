@@ -86,6 +86,7 @@ async fn main() {
     let busy = bench.fill().await;
     bench.deregistration(&busy[0]).await;
     bench.deaths().await;
+    bench.always_the_same().await;
 }
 
 /// Agents in four classes, of which a few alone can take the jobs that fill them, and which could all be in one more.
