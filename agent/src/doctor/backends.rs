@@ -46,7 +46,7 @@ async fn named(config: &Config, findings: &mut Findings) {
         let name = format!("{} at {}", arg.kind, arg.url);
         match answer {
             Ok(0) => findings.warning("backend", format!("{name} answers, and has no model"), "have it get one"),
-            Ok(models) => findings.ok("backend", format!("{name} answers; it has {models} models")),
+            Ok(models) => findings.ok("backend", format!("{name} answers; models: {models}")),
             Err(why) => {
                 let advice = "start it, or mend --backend: the kind, and the URL with its port";
                 findings.failed("backend", format!("{name} does not answer as it should: {why}"), advice);

@@ -123,7 +123,7 @@ async fn backends_that_do_not_answer_and_a_gateway_without_a_port_are_told() {
     let output = doctor(&coordinator.url, home.path(), &good).await;
     let found = text(&output);
     assert!(output.status.success(), "{found}");
-    assert!(about(&found, "backend")[0].starts_with("ok") && found.contains("answers; it has 1 models"), "{found}");
+    assert!(about(&found, "backend")[0].starts_with("ok") && found.contains("answers; models: 1"), "{found}");
     assert!(about(&found, "gateway")[0].starts_with("ok") && about(&found, "gateway").len() == 1, "{found}");
     let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = stranger.local_addr().unwrap().to_string();
