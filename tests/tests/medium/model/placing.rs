@@ -135,7 +135,9 @@ impl Model {
         for (id, job) in self.jobs.iter().filter(|(_, job)| job.state == JobState::Pending) {
             lines.entry(class_of(&job.spec.requirements)).or_default().push(id);
         }
-        lines.values_mut().for_each(|line| line.sort_by_key(|id| (self.jobs[*id].order, *id)));
+        for line in lines.values_mut() {
+            line.sort_by_key(|id| (self.jobs[*id].order, *id));
+        }
         lines
     }
 

@@ -1,10 +1,6 @@
 //! What the ends of requests mean, and what is kept of them.
 
-use titan_api::{
-    ids::JobId,
-    jobs::{JobState, Reason, SubmitJob},
-    work::Happening,
-};
+use titan_api::jobs::{JobState, Reason, SubmitJob};
 use titan_lua::{jobs as j, output as o, pool::Sweep};
 use titan_tests::audit::findings;
 
