@@ -51,7 +51,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, limits: Limits, met
             match ready!(alarm.poll(cx, meter.due(&limits))) {
                 Due::Close => return Poll::Ready(Ok(())),
                 Due::Lighten => {
-                    meter.stays_as_it_is();
+                    meter.is_light();
                     line.lighten();
                 }
             }

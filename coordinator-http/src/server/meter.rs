@@ -26,8 +26,8 @@ struct State {
     stalled: Option<Instant>,
     /// Since when nothing passes; none also once the connection is light.
     quiet: Option<Instant>,
-    /// Whether more than the reply may have to be said to this request.
-    is_talkative: bool,
+    /// Whether the connection stays as it is until the reply to this request was handed over.
+    stays: bool,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ enum Phase {
 impl Meter {
     pub(super) fn new() -> Self {
         let phase = Phase::Fresh { since: Instant::now() };
-        Self(Arc::new(Mutex::new(State { phase, stalled: None, quiet: None, is_talkative: false })))
+        Self(Arc::new(Mutex::new(State { phase, stalled: None, quiet: None, stays: false })))
     }
 
     /// Bytes have come.
@@ -72,15 +72,17 @@ impl Meter {
         matches!(before, Phase::Head { scan, .. } if scan.is_ambiguous())
     }
 
-    /// More may have to be said to the peer before the reply, so the connection is not made light for this one.
-    pub(super) fn is_talkative(&self) {
-        self.state().is_talkative = true;
+    /// The reply has begun, or more may have to be said before it: the connection is not made light until it was handed over.
+    pub(super) fn stays(&self) {
+        let mut state = self.state();
+        state.stays = true;
+        state.quiet = None;
     }
 
     /// All of the request has come.
     pub(super) fn has_read(&self) {
         let mut state = self.state();
-        if matches!(state.phase, Phase::Serving) && !state.is_talkative {
+        if matches!(state.phase, Phase::Serving) && !state.stays {
             state.quiet = Some(Instant::now());
         }
     }
@@ -90,7 +92,7 @@ impl Meter {
         let (mut state, now) = (self.state(), Instant::now());
         state.phase = Phase::Idle { since: now };
         state.quiet = Some(now);
-        state.is_talkative = false;
+        state.stays = false;
     }
 
     /// Since when the connection waits for another request, if it does.
@@ -126,12 +128,38 @@ impl Meter {
         }
     }
 
-    /// The connection is light already, or its reply is there.
-    pub(super) fn stays_as_it_is(&self) {
+    /// The connection is light now.
+    pub(super) fn is_light(&self) {
         self.state().quiet = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_made_light_while_a_whole_request_waits_and_never_while_its_reply_is_sent() {
+        let (meter, limits) = (Meter::new(), Limits::default());
+        let is_light_next = || matches!(meter.due(&limits), Some((_, Due::Lighten)));
+        meter.read(b"GET / HTTP/1.1");
+        assert!(!meter.begin() && !is_light_next());
+        meter.has_read();
+        assert!(is_light_next());
+        meter.wrote(true);
+        assert!(!is_light_next(), "the peer takes nothing, and there may be more for it");
+        meter.wrote(false);
+        assert!(is_light_next());
+        meter.stays();
+        meter.has_read();
+        assert!(!is_light_next(), "the reply is being sent");
+        meter.end();
+        assert!(is_light_next());
+        meter.is_light();
+        assert!(matches!(meter.due(&limits), Some((_, Due::Close))));
     }
 }

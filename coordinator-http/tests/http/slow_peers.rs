@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The real limits, a fiftieth as long.
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     let full = Limits::default();
     Limits {
         connections: 8,
@@ -33,7 +33,7 @@ fn limits() -> Limits {
     }
 }
 
-async fn serve(world: &World) -> (SocketAddr, JoinHandle<()>) {
+pub(crate) async fn serve(world: &World) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = server::serve(listener, world.router.clone(), limits(), world.state.closing());
@@ -41,7 +41,7 @@ async fn serve(world: &World) -> (SocketAddr, JoinHandle<()>) {
 }
 
 /// Sends pieces with pauses and gives all that came back, and how long it took until the connection was closed.
-async fn talk(address: SocketAddr, pieces: &[&str], pause: Duration) -> (String, Duration) {
+pub(crate) async fn talk(address: SocketAddr, pieces: &[&str], pause: Duration) -> (String, Duration) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let began = Instant::now();
     for piece in pieces {
@@ -59,6 +59,18 @@ async fn talk(address: SocketAddr, pieces: &[&str], pause: Duration) -> (String,
 fn head(more: &str) -> String {
     format!(
         "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\nContent-Type: application/json\r\n{more}\r\n"
+    )
+}
+
+/// A claim that waits for so long, as bytes.
+pub(crate) fn claim(agent: &TestAgent, version: &str, wait_ms: u64) -> String {
+    let claim = format!(r#"{{"protocol":1,"claim":1,"free_slots":1,"wait_ms":{wait_ms}}}"#);
+    format!(
+        "POST {} {version}\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{claim}",
+        agent.path("claim"),
+        agent.token,
+        claim.len()
     )
 }
 
@@ -162,14 +174,7 @@ async fn a_shutdown_finishes_what_runs_and_takes_nothing_new() {
     let (address, server) = serve(&world).await;
     let idle = TcpStream::connect(address).await.unwrap();
     let agent = TestAgent::register(&world, "box-1").await;
-    let claim = r#"{"protocol":1,"claim":1,"free_slots":1,"wait_ms":20000}"#;
-    let claim = format!(
-        "POST {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{claim}",
-        agent.path("claim"),
-        agent.token,
-        claim.len()
-    );
+    let claim = claim(&agent, "HTTP/1.1", 20_000);
     let parked = tokio::spawn(async move { talk(address, &[&claim], Duration::ZERO).await });
     until_parked(&world, &agent).await;
     world.state.closing().cancel();
@@ -182,7 +187,7 @@ async fn a_shutdown_finishes_what_runs_and_takes_nothing_new() {
 }
 
 /// A parked agent is one whose channel is subscribed.
-async fn until_parked(world: &World, agent: &TestAgent) {
+pub(crate) async fn until_parked(world: &World, agent: &TestAgent) {
     let client = redis::Client::open(world.redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let give_up = Instant::now() + Duration::from_secs(10);

@@ -85,7 +85,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         if matches!(*work, Work::Nothing) {
             let head = head(request.method(), request.version(), request.headers());
             if request.headers().contains_key(header::EXPECT) {
-                self.0.meter.is_talkative();
+                self.0.meter.stays();
             }
             *work =
                 Work::Request(Box::pin(answer(request, self.0.router.clone(), &self.0.meter, &self.0.limits)), head);
@@ -103,12 +103,11 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut work = self.0.work();
         if let Work::Request(reply, _) = &mut *work {
-            let reply = ready!(reply.as_mut().poll(cx));
-            *work = Work::Nothing;
-            // From now on hyper holds the rest of it.
-            self.0.0.meter.stays_as_it_is();
-            return Poll::Ready(reply);
+            let Ok(response) = ready!(reply.as_mut().poll(cx));
+            *work = Work::Reply(response);
         }
+        // From now on hyper holds the rest of it.
+        self.0.0.meter.stays();
         match std::mem::replace(&mut *work, Work::Nothing) {
             Work::Reply(response) => Poll::Ready(Ok(response)),
             _ => Poll::Pending,

@@ -57,7 +57,9 @@ impl Line {
                         return Poll::Ready(Ok(()));
                     } else {
                         ready!(wire.poll_has_more(cx))?;
-                        self.serve(Bytes::new());
+                        // The beginning of a head may have come behind the request before.
+                        let first = std::mem::take(ahead);
+                        self.serve(first);
                     }
                 }
                 State::Gone => return Poll::Ready(Ok(())),

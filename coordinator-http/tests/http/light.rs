@@ -1,0 +1,67 @@
+//! Connections on which nothing passes for a while: they are answered as if their buffers had not been given up.
+
+use std::time::{Duration, Instant};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::{
+    agent::TestAgent,
+    slow_peers::{claim, limits, serve, talk, until_parked},
+    world::{ADMIN, PATIENCE, World},
+};
+
+const GET: &str = "GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
+/// Much longer than until a connection is light.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn what_came_behind_a_request_that_waits_is_answered_after_it_and_so_is_what_comes_later() {
+    let world = World::start().await;
+    let (address, _server) = serve(&world).await;
+    let agent = TestAgent::register(&world, "box-1").await;
+    assert!(limits().light * 5 < A_WHILE);
+    let (begun, rest) = GET.split_at(30);
+    let waits = claim(&agent, "HTTP/1.1", 300);
+    // The beginning of a request comes behind the one that waits, and its end when the connection is light again.
+    let pieces = [&(waits.clone() + GET + begun), rest, GET, &(waits + GET)];
+    let (reply, _) = talk(address, &pieces, A_WHILE).await;
+    let kinds: Vec<_> = reply.split("HTTP/1.1 ").skip(1).map(|one| (&one[..3], one.contains("leases"))).collect();
+    let [waited, healthy] = [("200", true), ("200", false)];
+    assert_eq!(kinds, [waited, healthy, healthy, healthy, waited, healthy], "{reply}");
+}
+
+#[tokio::test]
+async fn an_answer_has_the_version_that_was_asked_in_and_ends_the_connection_if_that_was_asked() {
+    let world = World::start().await;
+    let (address, _server) = serve(&world).await;
+    let agent = TestAgent::register(&world, "box-1").await;
+    let (reply, took) = talk(address, &[&claim(&agent, "HTTP/1.0", 300)], Duration::ZERO).await;
+    assert!(reply.starts_with("HTTP/1.0 200") && reply.contains("leases"), "{reply}");
+    assert!(took < limits().idle, "{took:?}");
+    let closes = claim(&agent, "HTTP/1.1", 300).replacen("Host: x", "Host: x\r\nConnection: close", 1);
+    let (reply, took) = talk(address, &[&closes], Duration::ZERO).await;
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("connection: close"), "{reply}");
+    assert!(took < limits().idle, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_while_it_waits_is_noticed() {
+    let world = World::start().await;
+    let (address, _server) = serve(&world).await;
+    let agent = TestAgent::register(&world, "box-1").await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(claim(&agent, "HTTP/1.1", 20_000).as_bytes()).await.unwrap();
+    until_parked(&world, &agent).await;
+    tokio::time::sleep(limits().light * 5).await;
+    let waiting = async || {
+        let figures = world.get(ADMIN, "/metrics").await;
+        figures.body.lines().any(|line| line == "titan_http_requests_waiting 1")
+    };
+    assert!(waiting().await, "it is there until it leaves");
+    drop(stream);
+    let give_up = Instant::now() + PATIENCE;
+    while waiting().await {
+        assert!(Instant::now() < give_up, "it is waited for still");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
