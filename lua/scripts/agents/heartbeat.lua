@@ -21,6 +21,7 @@
 ]]
 -- An agent knows of an attempt with a ticket within 10 s, or never. One of its heartbeats may take as long.
 local USE_IS_LOST_AFTER_MS = 30000
+local TAKEN_BACK_AT_ONCE = 32
 
 local refused = pool.enter(ARGV[10])
 if refused then
@@ -57,10 +58,13 @@ local function is_known(entry)
   return entry.claim <= last_claim
 end
 
--- A lease that the agent has heard of, but which it does not list, is not held by anybody.
+-- A lease that the agent has heard of, but which it does not list, is not held by anybody. More than a claim or two brought are
+-- taken back with the heartbeats that follow.
 local function take_back_unlisted(listed)
+  local count = 0
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.state ~= 'bound' and not listed[job_id] and is_known(entry) then
+    if entry.state ~= 'bound' and not listed[job_id] and is_known(entry) and count < TAKEN_BACK_AT_ONCE then
+      count = count + 1
       local j = job:load(job_id)
       if not j then
         agent.release(a, job_id)

@@ -15,6 +15,7 @@
   Cost     O(classes + attempts)
 ]]
 local PAST_BYTES = 512
+local SETTLED_AT_ONCE = 16
 
 local refused = pool.enter(ARGV[7])
 if refused then
@@ -47,28 +48,29 @@ if a and a.instance == ARGV[3] then
   return due.finish({ 'registered', a.epoch, {} })
 end
 
--- The attempts of the run before: what this run has not taken over is gone.
+-- The attempts of the run before: what this run has not taken over is gone. Those that would be too much for one script are
+-- seen to by those that follow.
 local function settle_attempts(kept)
-  local counted = false
+  local counted, count = false, 0
   for job_id, entry in pairs(agent.live(a)) do
-    local j = job:load(job_id)
-    if not j then
-      agent.release(a, job_id)
-    elseif entry.state == 'bound' then
-      binding.unbind(j, a)
-      queue.put(j)
-    elseif kept[job_id] then
+    local is_gone = not kept[job_id] or entry.state == 'bound'
+    if is_gone and entry.state == 'running' then
+      -- However many it lost, it went down once.
+      counted = counted or breaker.failed(a, job_id)
+    end
+    count = is_gone and count + 1 or count
+    local j = (not is_gone or count <= SETTLED_AT_ONCE) and job:load(job_id)
+    if j and is_gone then
+      settle.left_over(j, a)
+    elseif j then
       -- No claim of this run brought it.
       entry.claim = 0
       agent.hold(a, job_id, entry)
       job:put(j, 'lease_until', pool.now + pool.lease)
-    elseif entry.state == 'running' then
-      avoid.add(j, a.id)
-      -- However many it lost, it went down once.
-      counted = counted or breaker.failed(a, job_id)
-      queue.retry(j, a, { reason = 'agent_restarted' })
+    elseif count <= SETTLED_AT_ONCE then
+      agent.release(a, job_id)
     else
-      attempt.buried(j, a)
+      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
     end
   end
 end

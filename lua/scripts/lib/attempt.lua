@@ -39,6 +39,12 @@ function attempt.is_current(a, job_id, number, lease)
   return entry ~= nil and entry.state ~= 'bound' and entry.number == number and entry.lease == lease
 end
 
+-- Whether the agent has this from a run before, which its present run has not taken over.
+function attempt.is_left_over(a, job_id)
+  local entry = agent.entry(a, job_id)
+  return entry ~= nil and entry.since < a.registered_ms and (entry.state == 'bound' or entry.claim ~= 0)
+end
+
 -- Ends a running job as failed; its agent is told to end the attempt, which has its reservation until then.
 function attempt.stop(j, a, message)
   local entry = agent.entry(a, j.id)

@@ -3,6 +3,24 @@ local settle = {}
 
 local AGENTS_AT_ONCE = 16
 
+local function has_room(a)
+  rank.update(a)
+  queue.fill(a)
+end
+
+-- What becomes of a job that an agent has from a run before: that run is gone, and its processes with it.
+function settle.left_over(j, a)
+  if j.state == 'scheduled' then
+    binding.unbind(j, a)
+    queue.put(j)
+  elseif j.state == 'running' then
+    avoid.add(j, a.id)
+    queue.retry(j, a, { reason = 'agent_restarted' })
+  else
+    attempt.buried(j, a)
+  end
+end
+
 -- A bound job that was not claimed in time goes elsewhere; its agent leaves all ranks until it calls again.
 local function bound(j)
   if pool.now < j.bound_until then
@@ -12,8 +30,7 @@ local function bound(j)
   if a and j.ticket then
     binding.unbind(j, a)
     queue.put(j)
-    rank.update(a)
-    queue.fill(a)
+    has_room(a)
     return
   end
   if a then
@@ -47,8 +64,7 @@ local function running(j)
     avoid.add(j, a.id)
     breaker.failed(a, j.id)
     queue.retry(j, a, { reason = 'lease_lost' })
-    rank.update(a)
-    queue.fill(a)
+    has_room(a)
   else
     ending.note_failure(j, j.agent, j.attempt, { reason = 'agent_removed' })
     if job.spent(j) >= j.max or j.ticket or job.has_answered(j) then
@@ -95,9 +111,22 @@ local function ended(j)
   end
 end
 
+-- The agent that has the job from a run before, if one has.
+local function left_over_at(j)
+  if j.state == 'scheduled' or j.state == 'running' or j.cancelling then
+    local a = agent:load(j.agent)
+    return a and attempt.is_left_over(a, j.id) and a
+  end
+  return nil
+end
+
 function settle.job(id)
   local j = job:load(id)
-  if j and j.state == 'pending' and j.not_after then
+  local a = j and left_over_at(j)
+  if a then
+    settle.left_over(j, a)
+    has_room(a)
+  elseif j and j.state == 'pending' and j.not_after then
     pending(j)
   elseif not j or j.state == 'pending' or j.state == 'blocked' then
     redis.call('ZREM', key('due'), 'job:' .. id)
@@ -149,8 +178,7 @@ end
 function settle.aliases(after)
   with_agents('aliases', after, function(a)
     members.serve(a, catalog.own(agent.caps(a).models))
-    rank.update(a)
-    queue.fill(a)
+    has_room(a)
   end)
 end
 

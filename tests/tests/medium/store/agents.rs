@@ -1,8 +1,9 @@
 //! The registry: joining, registering, superseding, draining, removing.
 
 use titan_api::{
-    agents::{AgentState, Measures},
-    jobs::JobState,
+    agents::{AgentState, Facts, Measures},
+    ids::JobId,
+    jobs::{JobState, Reason},
     scheduler::{Profile, Strategy},
 };
 use titan_lua::{
@@ -12,8 +13,9 @@ use titan_lua::{
     },
     pool::{GetScheduler, ReadStatus, SetScheduler},
 };
+use titan_tests::audit::findings;
 
-use super::world::{World, agent_id, facts, held, process, with_gpus};
+use super::world::{Box_, World, agent_id, facts, held, process, with_gpus};
 
 #[tokio::test]
 async fn an_id_belongs_to_the_key_that_joined_first() {
@@ -223,4 +225,55 @@ async fn new_weights_raise_the_version_and_the_same_again_do_not() {
         let now = set.run(&world.pool()).await.unwrap();
         assert_eq!((now.profile, now.version, now.weights.rtt), (Profile::Latency, 2, 0.4));
     }
+}
+
+/// An agent with a hundred jobs, 64 of them running, and these jobs.
+async fn with_a_hundred_jobs(world: &World) -> (Box_, Vec<JobId>) {
+    let agent = world.parked("a", &Facts { max_jobs: 100, ..facts() }).await;
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        ids.push(world.bound(&process()).await.0);
+    }
+    let leases = world.claim(&agent, 100).await.len() + world.claim(&agent, 100).await.len();
+    assert_eq!(leases, 64);
+    world.pass_ms(1_000);
+    (agent, ids)
+}
+
+async fn in_state(world: &World, ids: &[JobId], state: JobState) -> usize {
+    let mut count = 0;
+    for id in ids {
+        count += usize::from(world.state(id).await == state);
+    }
+    count
+}
+
+#[tokio::test]
+async fn what_an_agent_that_restarts_has_of_the_run_before_is_settled_in_pieces() {
+    let world = World::new().await;
+    let (_, ids) = with_a_hundred_jobs(&world).await;
+    let again = world.register_run("a", "second", &facts(), &[]).await;
+    let left = in_state(&world, &ids, JobState::Running).await + in_state(&world, &ids, JobState::Scheduled).await;
+    assert!((70..100).contains(&left), "{left}");
+    world.sweep().await;
+    assert_eq!(in_state(&world, &ids, JobState::Pending).await, 100);
+    let mut restarts = 0;
+    for id in &ids {
+        let failures = world.job(id).await.failures;
+        restarts += failures.iter().filter(|failure| failure.reason == Reason::AgentRestarted).count();
+    }
+    assert_eq!(restarts, 64);
+    assert_eq!(world.agent(&again).await.state, AgentState::Healthy);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn what_an_agent_does_not_list_is_taken_back_in_pieces() {
+    let world = World::new().await;
+    let (agent, ids) = with_a_hundred_jobs(&world).await;
+    world.beat(&agent, &[]).await;
+    assert_eq!(in_state(&world, &ids, JobState::Running).await, 32);
+    world.beat(&agent, &[]).await;
+    assert_eq!(in_state(&world, &ids, JobState::Running).await, 0);
+    assert_eq!(findings(&world.pool()).await, []);
 }
