@@ -69,7 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "all dependents are told at once, however many there are",
-        find: "local SLICE = 16\n",
+        find: "local SLICE = 8\n",
         times: 1,
         replace: "local SLICE = 1000\n",
         told: Told::Story(|| vec![Step::Batch { key: 0, shape: 2 }, Step::Cancel { job: 0 }]),
