@@ -37,7 +37,17 @@ impl Wire {
     pub async fn post<R: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> R {
         let body = serde_json::to_vec(body).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\n{}content-length: {}\r\n\r\n", self.rest_of_head, body.len());
-        self.stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        self.call(&[head.as_bytes(), &body].concat()).await
+    }
+
+    /// `GET path`: the same.
+    pub async fn get<R: DeserializeOwned>(&mut self, path: &str) -> R {
+        let head = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.rest_of_head);
+        self.call(head.as_bytes()).await
+    }
+
+    async fn call<R: DeserializeOwned>(&mut self, request: &[u8]) -> R {
+        self.stream.write_all(request).await.unwrap();
         let (head, reply) = self.reply().await;
         assert!(head.starts_with("HTTP/1.1 2"), "{head}{}", String::from_utf8_lossy(&reply));
         serde_json::from_slice(&reply).unwrap()

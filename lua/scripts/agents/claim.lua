@@ -62,11 +62,15 @@ end
 if number < a.claim then
   return reply({})
 end
-local before = number == a.claim and given() or {}
+-- A parked claim looks again whenever something happens to its agent.
+local before = number == a.claim and a.brought ~= false and given() or {}
 if #before > 0 then
   return reply(before)
 end
-agent:put(a, 'claim', number)
+if number > a.claim then
+  agent:put(a, 'claim', number)
+  agent:put(a, 'brought', false)
+end
 measure.take(a, ARGV[6])
 
 -- The agent's queue, oldest first. A ticket's request is not in it: that begins when a client brings it.
@@ -145,6 +149,9 @@ if in_service then
     left[trial.kind] = left[trial.kind] - 1
     hand_out(trial)
   end
+end
+if #leases > 0 then
+  agent:put(a, 'brought', true)
 end
 local wants_more = left.process + left.inference > 0
 agent:put(a, 'asks', asks())

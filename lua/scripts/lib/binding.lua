@@ -35,7 +35,10 @@ function binding.bind(j, a, devices, for_ms)
   job.move(j, 'scheduled')
   job.wake_at(j, pool.now + patience)
   rank.update(a)
-  pool.announce('agent', a.id)
+  if not j.ticket then
+    -- A claim brings no request that comes with a ticket.
+    pool.announce('agent', a.id)
+  end
 end
 
 -- Takes a bound job out of the agent's queue again. The caller says where it goes.

@@ -29,7 +29,7 @@ if not j or j.ticket ~= a.id then
 end
 
 local function leased()
-  return { 'leased', j.attempt, j.lease, agent.live(a)[j.id].model }
+  return { 'leased', j.attempt, j.lease, agent.entry(a, j.id).model }
 end
 
 if entry and entry.state == 'running' then

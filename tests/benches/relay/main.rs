@@ -76,7 +76,7 @@ async fn main() {
         "to be at most: first token +5 ms p50, +15 ms p99, later tokens +2 ms p50, ratio 1.05, with spread starts"
     );
     bench.tokens(&Way::to(fast, None)).await;
-    tickets::run(&bench.coordinator).await;
+    tickets::run(&bench).await;
 }
 
 async fn start(backends: &[&str]) -> Bench {

@@ -18,6 +18,8 @@ use titan_tests::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
+use crate::Bench;
+
 const TICKETS: usize = 2_000;
 /// Calls under way at once.
 const CALLS: usize = 12;
@@ -32,10 +34,10 @@ struct Crowd {
     agents: Vec<(ProtocolAgent, JoinHandle<()>)>,
 }
 
-pub(crate) async fn run(coordinator: &Coordinator) {
-    let crowd = Crowd::enter(coordinator).await;
-    alone(coordinator).await;
-    crowd.whole(coordinator).await;
+pub(crate) async fn run(bench: &Bench) {
+    let crowd = Crowd::enter(&bench.coordinator).await;
+    alone(bench).await;
+    crowd.whole(&bench.coordinator).await;
     for (_, waiting) in crowd.agents {
         waiting.abort();
     }
@@ -82,14 +84,26 @@ impl Crowd {
     }
 }
 
+/// Microseconds of CPU that Redis, the coordinator and this program have used.
+async fn cpu_us(bench: &Bench) -> [f64; 3] {
+    let of = |pid| cpu_seconds(pid).unwrap_or_default() * 1e6;
+    [bench.redis.cpu_seconds().await * 1e6, of(bench.coordinator.pid()), of(std::process::id())]
+}
+
+/// The same for each of so many calls, since then.
+async fn each(bench: &Bench, before: [f64; 3], calls: usize) -> [f64; 3] {
+    let now = cpu_us(bench).await;
+    std::array::from_fn(|i| (now[i] - before[i]) / calls as f64)
+}
+
 /// Issued, and left alone.
-async fn alone(coordinator: &Coordinator) {
-    let keys = join_all((0..TICKETS.div_ceil(OF_A_KEY)).map(|_| coordinator.api_key())).await;
-    let signatures = signatures();
+async fn alone(bench: &Bench) {
+    let keys = join_all((0..TICKETS.div_ceil(OF_A_KEY)).map(|_| bench.coordinator.api_key())).await;
+    let (signatures, idle) = (signatures(), idle_call_us(bench).await);
     let (next, keys) = (AtomicUsize::new(0), &keys);
-    let (cpu, began) = (cpu_seconds(coordinator.pid()), Instant::now());
+    let (cpu, began) = (cpu_us(bench).await, Instant::now());
     let calling = (0..CALLS).map(|_| async {
-        let mut wire = Wire::connect(&coordinator.address(), "").await;
+        let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
         while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
             wire.bearer(key);
             for _ in 0..OF_A_KEY {
@@ -98,15 +112,31 @@ async fn alone(coordinator: &Coordinator) {
         }
     });
     join_all(calling).await;
-    let (seconds, cores) = (began.elapsed().as_secs_f64(), cores() as f64);
-    let rate = (keys.len() * OF_A_KEY) as f64 / seconds;
-    let cpu_us = (cpu_seconds(coordinator.pid()).unwrap_or_default() - cpu.unwrap_or_default()) * 1e6 / rate / seconds;
+    let (seconds, issued) = (began.elapsed().as_secs_f64(), keys.len() * OF_A_KEY);
+    let [redis, coordinator, own] = each(bench, cpu, issued).await;
+    let (rate, signing) = (issued as f64 / seconds, cores() as f64 * 1e6 / signatures);
     println!(
-        "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these \
-         cores; of the {cpu_us:.0} us of the coordinator's CPU for each, signing is {:.2} (to be at least 0.8)",
+        "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these cores \
+         (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0} (of which signing {signing:.0}), Redis \
+         {redis:.0}, this program {own:.0}; a call that does nothing takes {idle:.0}, with signing alone beside it that \
+         would be {:.2}",
         rate / signatures,
-        cores * 1e6 / signatures / cpu_us
+        signing / (signing + idle)
     );
+}
+
+/// Microseconds of CPU, of the coordinator and of this program, that a call takes which asks for nothing.
+async fn idle_call_us(bench: &Bench) -> f64 {
+    let before = cpu_us(bench).await;
+    let calling = (0..CALLS).map(|_| async {
+        let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
+        for _ in 0..TICKETS {
+            let _: Value = wire.get("/api/v1/health").await;
+        }
+    });
+    join_all(calling).await;
+    let [_, coordinator, own] = each(bench, before, CALLS * TICKETS).await;
+    coordinator + own
 }
 
 /// The ticket's id, and the agent that it is for.
