@@ -81,8 +81,11 @@ impl Line {
         self.state = match std::mem::replace(&mut self.state, State::Gone) {
             State::Full(connection) => {
                 let parts = connection.into_parts();
-                // A copy, since the bytes are a part of the buffer that is given up.
-                State::Light(parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf))
+                let mut wire = parts.io.into_inner();
+                // A copy, since the bytes are a part of the buffer that is given up. Of more than that buffer took at once, the
+                // rest is still before the socket.
+                let ahead = [parts.read_buf, wire.rest()].concat();
+                State::Light(wire, ahead.into())
             }
             other => other,
         };
