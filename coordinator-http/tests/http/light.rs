@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::{
     agent::TestAgent,
     slow_peers::{claim, limits, serve, talk, until_parked},
-    world::{ADMIN, PATIENCE, World},
+    world::{ADMIN, World, job},
 };
 
 const GET: &str = "GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -45,24 +45,26 @@ async fn an_answer_has_the_version_that_was_asked_in_and_ends_the_connection_if_
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_while_it_waits_is_noticed() {
+async fn a_peer_that_leaves_while_it_waits_is_noticed_whatever_came_behind_its_request() {
     let world = World::start().await;
     let (address, _server) = serve(&world).await;
     let agent = TestAgent::register(&world, "box-1").await;
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(claim(&agent, "HTTP/1.1", 20_000).as_bytes()).await.unwrap();
-    until_parked(&world, &agent).await;
-    tokio::time::sleep(limits().light * 5).await;
     let waiting = async || {
         let figures = world.get(ADMIN, "/metrics").await;
         figures.body.lines().any(|line| line == "titan_http_requests_waiting 1")
     };
-    assert!(waiting().await, "it is there until it leaves");
-    drop(stream);
-    let give_up = Instant::now() + PATIENCE;
-    while waiting().await {
-        assert!(Instant::now() < give_up, "it is waited for still");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    for behind in ["", "\r\n", GET] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all((claim(&agent, "HTTP/1.1", 20_000) + behind).as_bytes()).await.unwrap();
+        until_parked(&world, &agent).await;
+        tokio::time::sleep(limits().light * 5).await;
+        assert!(waiting().await, "it is there until it leaves");
+        drop(stream);
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while waiting().await {
+            assert!(Instant::now() < give_up, "it is waited for still, behind which {behind:?} came");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -105,6 +107,29 @@ async fn nothing_of_a_body_or_behind_a_chunked_one_is_taken_for_a_request() {
     let (reply, _) = talk(address, &[&(unread + GET), GET], A_WHILE / 4).await;
     assert_eq!(reply.matches("HTTP/1.1 405").count(), 1, "{reply}");
     assert_eq!(reply.matches("HTTP/1.1 ").count(), 2, "{reply}");
+}
+
+#[tokio::test]
+async fn a_request_that_expects_to_go_on_and_one_for_a_head_are_answered_in_their_form() {
+    let world = World::start().await;
+    let (address, _server) = serve(&world).await;
+    let agent = TestAgent::register(&world, "box-1").await;
+    let waits = claim(&agent, "HTTP/1.1", 300).replacen("Host: x", "Host: x\r\nExpect: 100-continue", 1);
+    let end = waits.find("\r\n\r\n").unwrap() + 4;
+    let (reply, _) = talk(address, &[&waits[..end], &waits[end..], GET], limits().light * 3).await;
+    let statuses: Vec<_> = reply.split("HTTP/1.1 ").skip(1).map(|one| (&one[..3], one.contains("leases"))).collect();
+    assert_eq!(statuses, [("100", false), ("200", true), ("200", false)], "{reply}");
+    let made = world.post(ADMIN, "/api/v1/jobs", job(&["true"])).await.ok(202);
+    let wish = format!(
+        "HEAD /api/v1/jobs/{}?wait_ms=300 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\n\r\n",
+        made["id"].as_str().unwrap()
+    );
+    let (reply, took) = talk(address, &[&(wish + GET)], A_WHILE).await;
+    let mut replies = reply.split("HTTP/1.1 ").skip(1);
+    let (head, healthy) = (replies.next().unwrap(), replies.next().unwrap());
+    assert!(head.starts_with("200") && head.ends_with("\r\n\r\n"), "{reply}");
+    assert!(healthy.contains("healthy") && replies.next().is_none(), "{reply}");
+    assert!(took >= Duration::from_millis(300), "{took:?}");
 }
 
 #[tokio::test]
