@@ -158,7 +158,7 @@ mod tests {
         answer.add(b"1}", "a", &budget).unwrap();
         assert!(answer.add(b"and more", "a", &budget).is_err());
         let reply = json(StatusCode::OK, answer);
-        assert!(budget.take("b", 3).is_err(), "the reply has 7 of 10 bytes");
+        assert!(budget.take("b", 4).is_err(), "the reply has 7 of 10 bytes");
         drop(reply);
         assert!(budget.take("b", 10).is_ok());
     }
