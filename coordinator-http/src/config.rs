@@ -84,7 +84,8 @@ pub struct RunArgs {
     pub output_budget: u64,
 
     /// Bytes of what models are asked that a pool holds until 1 minute after the answer, or 10 where nobody waits for it; past
-    /// half of it they go with the end of the answer, and past all of it requests are refused
+    /// half of it they go with the end of the answer, and past all of it requests are refused, or past half of it those of the
+    /// same API key
     #[arg(long, env = "PROMPT_BUDGET", default_value_t = 1 << 29, value_parser = clap::value_parser!(u64).range(16_777_216..))]
     pub prompt_budget: u64,
 

@@ -44,7 +44,7 @@ pub(crate) async fn relay(
     let idempotency = KeyOfCall::read(headers, &caller.owner, &(route, &text))?;
     let mut asked = Asked::read(route, text, value, headers, &caller.owner, longest_ms)?;
     let seat = state.waiters.relay(&caller.owner)?;
-    let kept = asked.goes_on.then(|| state.prompts.take(asked.body.len())).transpose()?;
+    let kept = asked.goes_on.then(|| state.prompts.take(&caller.owner, asked.body.len())).transpose()?;
     let spec = asked.job();
     let submission = Submission {
         spec: &spec,
@@ -58,7 +58,7 @@ pub(crate) async fn relay(
     // It is in the store now, and the answer may take half an hour.
     drop((spec, memory));
     if !asked.stream {
-        return reply::whole(&state, relayed).await;
+        return reply::whole(&state, &caller.owner, relayed).await;
     }
     let going =
         Going { state: state.clone(), pool: caller.pool, owner: caller.owner, asked, _seat: seat, _memory: kept };

@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::crowd::Crowd;
 pub(crate) use self::{
     body::{BodyTimeout, Patience},
-    budget::Budget,
+    budget::{Budget, Part},
     connection::Ambiguous,
     files::raise_open_files,
 };

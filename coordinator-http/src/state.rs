@@ -32,6 +32,8 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 const BODY_BYTES: usize = 256 * 1_024 * 1_024;
 const ANSWER_BYTES: usize = 256 * 1_024 * 1_024;
 const PROMPT_BYTES: usize = 128 * 1_024 * 1_024;
+/// One credential may have one in so many of them, and so may all together who have none.
+const SHARE: usize = 2;
 
 /// The state of one copy of the coordinator. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -95,9 +97,9 @@ impl AppState {
             clock: Clock::default(),
             waiters: Waiters::default(),
             checked: Checked::default(),
-            bodies: Budget::new(BODY_BYTES, "bodies are being read"),
-            answers: Budget::new(ANSWER_BYTES, "answers are being gathered"),
-            prompts: Budget::new(PROMPT_BYTES, "requests may have to go on with another agent"),
+            bodies: Budget::new(BODY_BYTES, BODY_BYTES / SHARE, "bodies are being read"),
+            answers: Budget::new(ANSWER_BYTES, ANSWER_BYTES / SHARE, "answers are being gathered"),
+            prompts: Budget::new(PROMPT_BYTES, PROMPT_BYTES / SHARE, "requests may have to go on with another agent"),
             quotas: Quotas::new(settings.key_limits),
             load: Load::new(settings.concurrency_limit),
             metrics: Metrics::default(),

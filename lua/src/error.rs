@@ -37,10 +37,11 @@ impl StoreError {
         Self::Full(format!("the pool holds {} jobs that have not ended", titan_api::limits::UNENDED_JOBS))
     }
 
-    /// The pool holds as many bytes of what models are asked as it may.
+    /// The pool holds as many bytes of what models are asked as it may, in all or of whom asks.
     pub(crate) fn full_of_prompts(budget_bytes: u64) -> Self {
         Self::Full(format!(
-            "the pool may hold {budget_bytes} bytes of what models are asked, and there is no room for more"
+            "the pool may hold {budget_bytes} bytes of what models are asked, half of them from one API key, and there is no \
+             room for more"
         ))
     }
 }

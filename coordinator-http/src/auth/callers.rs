@@ -17,6 +17,10 @@ use super::{
 };
 use crate::{error::ApiError, notes, quotas::Cost, state::AppState};
 
+/// Whose body this is, by its credential; nobody's is that of who has none that was checked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sender(pub(crate) String);
+
 /// The administrator.
 #[derive(Debug)]
 pub(crate) struct AdminCaller {
@@ -29,7 +33,10 @@ impl FromRequestParts<AppState> for AdminCaller {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         match principal::identify(state, &parts.headers).await? {
-            Principal::Admin => Ok(Self { pool: principal::pool(&parts.headers, None)? }),
+            Principal::Admin => {
+                parts.extensions.insert(Sender("admin".to_owned()));
+                Ok(Self { pool: principal::pool(&parts.headers, None)? })
+            }
             other => Err(turned_down(&other, "this is for the administrator")),
         }
     }
@@ -96,6 +103,7 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
         }
         let pool = principal::pool(&parts.headers, own.as_ref())?;
         state.pace.client_called(&pool);
+        parts.extensions.insert(Sender(owner.clone()));
         let sees_agents = scopes.contains(&Scope::AgentsRead);
         let may_infer = scopes.contains(&Scope::Inference);
         Ok(Self { pool: state.store.pool(&pool), owner, is_admin, sees_agents, may_infer, scope: PhantomData })
@@ -179,6 +187,7 @@ impl FromRequestParts<AppState> for AgentBearer {
             other => return Err(turned_down(&other, "this is for agents")),
         };
         principal::pool(&parts.headers, Some(&claims.pool))?;
+        parts.extensions.insert(Sender(claims.sub.to_string()));
         Ok(Self { pool: state.store.pool(&claims.pool), claims })
     }
 }

@@ -11,9 +11,14 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::{Path, Segment};
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{auth::callers::Unweighed, error::ApiError, load, server::BodyTimeout, state::AppState};
+use crate::{
+    auth::callers::{Sender, Unweighed},
+    error::ApiError,
+    load,
+    server::{BodyTimeout, Part},
+    state::AppState,
+};
 
 /// A body that must be there.
 #[derive(Debug)]
@@ -34,7 +39,7 @@ pub(crate) struct RawJson<T> {
     pub(crate) text: String,
     pub(crate) value: T,
     /// Its part of the memory for bodies, to be kept until it has passed on.
-    pub(crate) memory: Option<OwnedSemaphorePermit>,
+    pub(crate) memory: Option<Part>,
 }
 
 impl<T: DeserializeOwned> FromRequest<AppState> for RawJson<T> {
@@ -81,16 +86,17 @@ fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
 /// A body, and its part of the memory for bodies, which it has until it is dropped.
 struct Held {
     bytes: BytesMut,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Option<Part>,
 }
 
 async fn read(mut request: Request, state: &AppState) -> Result<Held, ApiError> {
     let unweighed = request.extensions_mut().remove::<Unweighed>();
+    let sender = request.extensions_mut().remove::<Sender>().unwrap_or_default();
     let mut body = request.into_limited_body();
     let mut held = Held { bytes: BytesMut::new(), memory: None };
     while let Some(frame) = load::resting(body.frame()).await {
         let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
-        let memory = state.bodies.take(data.len())?;
+        let memory = state.bodies.take(&sender.0, data.len())?;
         match &mut held.memory {
             Some(taken) => taken.merge(memory),
             none => *none = Some(memory),

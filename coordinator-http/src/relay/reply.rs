@@ -14,7 +14,7 @@ use titan_api::{
     jobs::{JobState, Reason},
     limits,
 };
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     following::Ending,
@@ -22,15 +22,20 @@ use super::{
     sse::begins_events,
     streaming::{Going, Streaming},
 };
-use crate::{error::ApiError, notes, server::Budget, state::AppState};
+use crate::{
+    error::ApiError,
+    notes,
+    server::{Budget, Part},
+    state::AppState,
+};
 
 /// How long a stream waits for its first byte before it begins without: until then a failure has a status of its own.
 const COMMIT_AFTER: Duration = Duration::from_secs(10);
 
 /// Waits for the whole answer.
-pub(crate) async fn whole(state: &AppState, mut relayed: Relayed) -> Result<Response, ApiError> {
+pub(crate) async fn whole(state: &AppState, owner: &str, mut relayed: Relayed) -> Result<Response, ApiError> {
     let first = relayed.first(None).await?;
-    gathered(state, relayed, first).await
+    gathered(state, owner, relayed, first).await
 }
 
 /// Streams the answer as it comes; a request that is refused before it has begun gets a reply of its own.
@@ -39,7 +44,7 @@ pub(crate) async fn streamed(state: &AppState, mut relayed: Relayed, going: Goin
     let begun = match first {
         First::Bytes(bytes) if begins_events(&bytes) => bytes,
         First::Nothing => Bytes::new(),
-        other => return gathered(state, relayed, other).await,
+        other => return gathered(state, &going.owner, relayed, other).await,
     };
     if !begun.is_empty() {
         relayed.tell_who();
@@ -63,15 +68,15 @@ struct Whole {
 #[derive(Default)]
 struct Answer {
     bytes: BytesMut,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Option<Part>,
 }
 
 impl Answer {
-    fn add(&mut self, bytes: &[u8], budget: &Budget) -> Result<(), ApiError> {
+    fn add(&mut self, bytes: &[u8], owner: &str, budget: &Budget) -> Result<(), ApiError> {
         if self.bytes.len() + bytes.len() > limits::ANSWER_BYTES {
             return Err(ApiError::BackendFailed("the answer is too long".to_owned()));
         }
-        let memory = budget.take(bytes.len())?;
+        let memory = budget.take(owner, bytes.len())?;
         match &mut self.memory {
             Some(taken) => taken.merge(memory),
             none => *none = Some(memory),
@@ -87,8 +92,8 @@ impl AsRef<[u8]> for Answer {
     }
 }
 
-async fn gathered(state: &AppState, mut relayed: Relayed, first: First) -> Result<Response, ApiError> {
-    let whole = gather(state, &mut relayed, first).await?;
+async fn gathered(state: &AppState, owner: &str, mut relayed: Relayed, first: First) -> Result<Response, ApiError> {
+    let whole = gather(state, owner, &mut relayed, first).await?;
     if let Some(load_ms) = whole.ending.usage.and_then(|usage| usage.load_ms) {
         notes::note(|notes| notes.timings.push(("load", Duration::from_millis(load_ms))));
     }
@@ -103,11 +108,11 @@ async fn gathered(state: &AppState, mut relayed: Relayed, first: First) -> Resul
     if is_rejected { rejected(whole) } else { Err(refusal(&whole.ending)) }
 }
 
-async fn gather(state: &AppState, relayed: &mut Relayed, first: First) -> Result<Whole, ApiError> {
+async fn gather(state: &AppState, owner: &str, relayed: &mut Relayed, first: First) -> Result<Whole, ApiError> {
     let (mut answer, mut next) = (Answer::default(), first);
     loop {
         match next {
-            First::Bytes(more) => answer.add(&more, &state.answers)?,
+            First::Bytes(more) => answer.add(&more, owner, &state.answers)?,
             First::Ended(ending) => return Ok(Whole { answer, ending }),
             First::Nothing => {}
         }
@@ -147,14 +152,14 @@ mod tests {
 
     #[test]
     fn an_answer_has_its_part_of_the_memory_until_it_is_sent() {
-        let budget = Budget::new(10, "tests run");
+        let budget = Budget::new(10, 10, "tests run");
         let mut answer = Answer::default();
-        answer.add(b"{\"a\":", &budget).unwrap();
-        answer.add(b"1}", &budget).unwrap();
-        assert!(answer.add(b"and more", &budget).is_err());
+        answer.add(b"{\"a\":", "a", &budget).unwrap();
+        answer.add(b"1}", "a", &budget).unwrap();
+        assert!(answer.add(b"and more", "a", &budget).is_err());
         let reply = json(StatusCode::OK, answer);
-        assert!(budget.take(3).is_err(), "the reply has 7 of 10 bytes");
+        assert!(budget.take("b", 4).is_err(), "the reply has 7 of 10 bytes");
         drop(reply);
-        assert!(budget.take(10).is_ok());
+        assert!(budget.take("b", 10).is_ok());
     }
 }

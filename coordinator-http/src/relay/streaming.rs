@@ -10,7 +10,7 @@ use titan_api::{
     jobs::{JobState, Reason, SubmitJob},
 };
 use titan_lua::Pool;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     asked::{self, Asked},
@@ -18,7 +18,7 @@ use super::{
     request::{Relayed, Submission, refusal},
     sse::{Events, Said},
 };
-use crate::{error::ApiError, openai, state::AppState, waiters::Seat};
+use crate::{error::ApiError, openai, server::Part, state::AppState, waiters::Seat};
 
 /// How often a comment shows that the stream lives, while nothing else does.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub(crate) struct Going {
     pub(crate) asked: Asked,
     pub(crate) _seat: Seat,
     /// Its part of the memory for what was asked, if that is kept.
-    pub(crate) _memory: Option<OwnedSemaphorePermit>,
+    pub(crate) _memory: Option<Part>,
 }
 
 /// The stream.

@@ -42,7 +42,7 @@ pub(super) struct TimedBody {
     patience: Patience,
     /// Made when the body first has to be waited for.
     alarm: Option<Pin<Box<Sleep>>>,
-    /// Told when all of the body has come.
+    /// Told when nobody reads the body any more.
     meter: Meter,
     is_whole: bool,
 }
@@ -88,9 +88,7 @@ impl Body for TimedBody {
 
 impl Drop for TimedBody {
     fn drop(&mut self) {
-        if self.is_whole || self.body.is_end_stream() {
-            self.meter.has_read();
-        }
+        self.meter.has_read(self.is_whole || self.body.is_end_stream());
     }
 }
 

@@ -28,6 +28,8 @@ struct State {
     quiet: Option<Instant>,
     /// Whether the connection stays as it is until the reply to this request was handed over.
     stays: bool,
+    /// Whether somebody may still read from the body of this request, so that what comes is no head.
+    is_body_open: bool,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ enum Phase {
 impl Meter {
     pub(super) fn new() -> Self {
         let phase = Phase::Fresh { since: Instant::now() };
-        Self(Arc::new(Mutex::new(State { phase, stalled: None, quiet: None, stays: false })))
+        Self(Arc::new(Mutex::new(State { phase, stalled: None, quiet: None, stays: false, is_body_open: false })))
     }
 
     /// Bytes have come.
@@ -68,6 +70,7 @@ impl Meter {
     pub(super) fn begin(&self) -> bool {
         let mut state = self.state();
         state.quiet = None;
+        state.is_body_open = true;
         let before = std::mem::replace(&mut state.phase, Phase::Serving);
         matches!(before, Phase::Head { scan, .. } if scan.is_ambiguous())
     }
@@ -79,10 +82,12 @@ impl Meter {
         state.quiet = None;
     }
 
-    /// All of the request has come.
-    pub(super) fn has_read(&self) {
+    /// Nobody reads from the request's body any more. If all of it has come, nothing passes until there is a reply; else hyper
+    /// reads past the rest or closes.
+    pub(super) fn has_read(&self, is_whole: bool) {
         let mut state = self.state();
-        if matches!(state.phase, Phase::Serving) && !state.stays {
+        state.is_body_open = false;
+        if is_whole && matches!(state.phase, Phase::Serving) && !state.stays {
             state.quiet = Some(Instant::now());
         }
     }
@@ -91,7 +96,7 @@ impl Meter {
     pub(super) fn end(&self) {
         let (mut state, now) = (self.state(), Instant::now());
         state.phase = Phase::Idle { since: now };
-        state.quiet = Some(now);
+        state.quiet = Some(now).filter(|_| !state.is_body_open);
         state.stays = false;
     }
 
@@ -148,18 +153,32 @@ mod tests {
         let is_light_next = || matches!(meter.due(&limits), Some((_, Due::Lighten)));
         meter.read(b"GET / HTTP/1.1");
         assert!(!meter.begin() && !is_light_next());
-        meter.has_read();
+        meter.has_read(true);
         assert!(is_light_next());
         meter.wrote(true);
         assert!(!is_light_next(), "the peer takes nothing, and there may be more for it");
         meter.wrote(false);
         assert!(is_light_next());
         meter.stays();
-        meter.has_read();
+        meter.has_read(true);
         assert!(!is_light_next(), "the reply is being sent");
         meter.end();
         assert!(is_light_next());
         meter.is_light();
         assert!(matches!(meter.due(&limits), Some((_, Due::Close))));
+    }
+
+    #[test]
+    fn a_connection_is_not_made_light_after_a_reply_while_somebody_reads_the_requests_body() {
+        let (meter, limits) = (Meter::new(), Limits::default());
+        let is_light_next = || matches!(meter.due(&limits), Some((_, Due::Lighten)));
+        meter.begin();
+        meter.end();
+        assert!(!is_light_next(), "the rest of the body would be taken for a request");
+        meter.begin();
+        meter.has_read(false);
+        assert!(!is_light_next(), "hyper has yet to read past the rest");
+        meter.end();
+        assert!(is_light_next());
     }
 }

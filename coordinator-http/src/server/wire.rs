@@ -33,6 +33,11 @@ impl Wire {
         Self { first, ..self }
     }
 
+    /// Takes what is left to be read before anything of the socket.
+    pub(super) fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.first)
+    }
+
     /// Whether more can be read or the peer has said all, once one of them is so.
     pub(super) fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut byte = [0];

@@ -1,9 +1,15 @@
 //! What one caller can draw out of a coordinator, or see of another.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
+use axum::body::{Body, Bytes};
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use titan_api::problem::ProblemType;
+use titan_api::{limits::PROMPT_BYTES, problem::ProblemType};
+use tokio::task::JoinSet;
 
 use crate::{
     agent::{TestAgent, held},
@@ -111,4 +117,23 @@ async fn a_body_of_somebody_unknown_may_be_short_only() {
     world.post(&token, "/api/v1/agents/join", long).await.problem(ProblemType::TooLarge);
     let long = json!({"protocol": 1, "credential": "A".repeat(132_000)});
     world.post("", "/api/v1/agents/register", long).await.problem(ProblemType::TooLarge);
+}
+
+#[tokio::test]
+async fn a_key_whose_long_bodies_do_not_end_keeps_no_heartbeat_out() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let key = world.key("default", &["inference"]).await;
+    let most = Bytes::from(vec![b' '; PROMPT_BYTES - 1]);
+    let mut asking = JoinSet::new();
+    for _ in 0..40 {
+        let parts = stream::iter([Ok::<_, Infallible>(most.clone())]).chain(stream::pending());
+        let mut asked = request("POST", &key, "/v1/chat/completions", Some(json!({})));
+        *asked.body_mut() = Body::from_stream(parts);
+        let router = world.router.clone();
+        asking.spawn(async move { send(&router, asked).await });
+    }
+    let refused = asking.join_next().await.unwrap().unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    agent.heartbeat(&world, json!({})).await.ok(200);
 }

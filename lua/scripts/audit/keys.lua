@@ -17,7 +17,8 @@ end
 -- What has one key a pool.
 local SINGLE = { due = true, jobs = true, broken = true, scheduled = true, running = true, blocked = true, delayed = true,
   ended = true, outputs = true, agents = true, identities = true, classes = true, waiting = true, holds = true,
-  events = true, event_keys = true, sessions = true, session_agents = true, usage = true, tickets = true, makers = true }
+  events = true, event_keys = true, sessions = true, session_agents = true, usage = true, tickets = true, makers = true,
+  asked = true, asked_anew = true }
 -- What has one key a thing, and whose record that thing has.
 local OWNED = { job = 'jobs', agent = 'agents', class = 'classes', spec = 'job', failures = 'job', result = 'job', prompt = 'job',
   dependents = 'job', output = 'job', facts = 'agent', models = 'agent', live = 'agent', members = 'class', pending = 'class',

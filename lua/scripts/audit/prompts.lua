@@ -1,5 +1,5 @@
---[[ audit/prompts: compares how many bytes of prompts the pool counts with those that there are. It does so for a pool of few
-     jobs: of more it could not at one moment. It writes nothing.
+--[[ audit/prompts: compares how many bytes of prompts the pool counts, in all and by owner, with those that there are. It does
+     so for a pool of few jobs: of more it could not at one moment. It writes nothing.
 
   KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -17,13 +17,20 @@ if refused then
 end
 
 local function look()
-  local bytes = 0
+  local bytes, of_owners = 0, 0
   for _, id in ipairs(redis.call('ZRANGE', key('jobs'), 0, -1)) do
     local of_job = redis.pcall('STRLEN', key('prompt', id))
     bytes = bytes + (type(of_job) == 'number' and of_job or 0)
   end
   if bytes ~= pool.prompts then
     ledger.add('pool', 'prompts', 'takes what models are asked for ' .. int(pool.prompts) .. ' bytes, and it is ' .. int(bytes))
+  end
+  local owned = redis.pcall('HVALS', key('asked'))
+  for _, of_owner in ipairs(owned.err and {} or owned) do
+    of_owners = of_owners + of_owner
+  end
+  if bytes ~= of_owners then
+    ledger.add('pool', 'prompts', 'takes what models are asked for ' .. int(of_owners) .. ' bytes of owners, and it is ' .. int(bytes))
   end
 end
 

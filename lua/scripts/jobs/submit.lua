@@ -18,7 +18,8 @@
                      session, avoid: an agent}, and the prompt or ""
 
   Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
-           | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may
+           | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may, or
+             half as many are the owner's
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
@@ -81,7 +82,7 @@ local asked = 0
 for _, new in ipairs(jobs) do
   asked = asked + (new.is_there and 0 or #ARGV[new.at + 14])
 end
-if asked > 0 and retention.is_full_of_prompts(asked) then
+if asked > 0 and retention.is_full_of_prompts(asked, ARGV[1]) then
   return due.write({ 'full_of_prompts' })
 end
 

@@ -16,6 +16,7 @@
 --   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON    result:<id>  JSON
 --   dependents:<id>  zset, see lib/dependencies                idem:<hash>    see lib/idempotency
 --   prompt:<id>    string: what a model is asked, the body of the request
+--   asked          hash  bytes of prompts by the owner of their jobs; asked_anew: the same, while they are counted anew
 --   output:<id>:<attempt>:<segment>  string, see lib/output
 --   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
 --   models:<id>    JSON: the models of an agent as it told them last, if that was after it registered

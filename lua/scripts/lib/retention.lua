@@ -7,6 +7,7 @@ local LOOKED_AT = 16
 local USAGE_KEPT_MS = 90 * 86400000
 local COUNTED_AT_ONCE = 64
 local COUNTED_ANEW_AFTER_MS = 300000
+local SHARE = 2
 
 function retention.is_over()
   return redis.call('ZCARD', key('ended')) > pool.job_max
@@ -61,22 +62,45 @@ local function held()
   return type(pool.prompts) == 'number' and pool.prompts or 0
 end
 
+-- Counts bytes of an owner's prompts in that hash. Gives nil if it can't be counted with: something has made it wrong.
+local function count_of(name, owner, bytes)
+  local of_owner = tonumber(redis.pcall('HINCRBY', key(name), owner, int(bytes)))
+  if of_owner and of_owner <= 0 then
+    redis.call('HDEL', key(name), owner)
+  end
+  return of_owner and of_owner >= 0 and of_owner or nil
+end
+
+-- The same in the hash that the pool goes by. An older version has counted for the whole pool only.
+local function is_counted_of(owner, bytes)
+  local of_owner = count_of('asked', owner, bytes)
+  return of_owner and not (of_owner == bytes and held() > 0 and redis.call('HLEN', key('asked')) == 1)
+end
+
 -- Counts bytes of a job's prompt that are there from now on, or less than none if they are no more. A pool that an older version
 -- has made does not know how many there are.
 function retention.count_prompt(j, bytes)
-  if type(pool.prompts) ~= 'number' then
+  if bytes == 0 then
+    return
+  end
+  local owner = j.owner or ''
+  if not is_counted_of(owner, bytes) or type(pool.prompts) ~= 'number' then
     redis.call('ZADD', key('due'), int(pool.now), 'prompts:all')
   end
   pool.prompts = math.max(0, held() + bytes)
   if pool.counted_to and j.id <= pool.counted_to then
     pool.counted = pool.counted + bytes
+    count_of('asked_anew', owner, bytes)
   end
 end
 
--- Whether so many more bytes of prompts are too many. If so, they are counted anew after a while: something may have taken some
--- of them without a word, as a Redis that evicts does.
-function retention.is_full_of_prompts(bytes)
-  if held() + bytes <= (pool.prompt_max or math.huge) then
+-- Whether so many more bytes of prompts are too many for the pool, or for their owner: nobody has more than half of what may be
+-- held, so that others are served. If so, they are counted anew after a while: something may have taken some of them without a
+-- word, as a Redis that evicts does.
+function retention.is_full_of_prompts(bytes, owner)
+  local most = pool.prompt_max or math.huge
+  local of_owner = tonumber(redis.pcall('HGET', key('asked'), owner)) or 0
+  if held() + bytes <= most and of_owner + bytes <= most / SHARE then
     return false
   end
   redis.call('ZADD', key('due'), 'NX', int(pool.now + COUNTED_ANEW_AFTER_MS), 'prompts:all')
@@ -92,15 +116,27 @@ end
 function retention.count_prompts_anew()
   local from = pool.counted_to and '(' .. pool.counted_to or '-'
   local ids = redis.call('ZRANGEBYLEX', key('jobs'), from, '+', 'LIMIT', '0', int(COUNTED_AT_ONCE))
-  pool.counted = pool.counted or 0
+  if not pool.counted_to then
+    pool.counted = 0
+    redis.call('DEL', key('asked_anew'))
+  end
   for _, id in ipairs(ids) do
-    pool.counted = pool.counted + retention.prompt_bytes(id)
-    pool.counted_to = id
+    local bytes = retention.prompt_bytes(id)
+    if bytes > 0 then
+      local j = job:load(id)
+      count_of('asked_anew', j and j.owner or '', bytes)
+    end
+    pool.counted, pool.counted_to = pool.counted + bytes, id
   end
   if #ids == COUNTED_AT_ONCE then
     redis.call('ZADD', key('due'), int(pool.now), 'prompts:all')
   else
     pool.prompts, pool.counted, pool.counted_to = pool.counted, nil, nil
+    if redis.call('EXISTS', key('asked_anew')) == 1 then
+      redis.call('RENAME', key('asked_anew'), key('asked'))
+    else
+      redis.call('DEL', key('asked'))
+    end
     redis.call('ZREM', key('due'), 'prompts:all')
   end
 end

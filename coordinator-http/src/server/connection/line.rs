@@ -26,7 +26,7 @@ pub(super) struct Line {
 
 enum State {
     Full(Box<http1::Connection<TokioIo<Wire>, Front>>),
-    /// What was read ahead waits with it. Once that is something, no look at the socket says whether the peer is still there.
+    /// What was read ahead waits with it, so that a look at the socket says whether the peer is still there.
     Light(Wire, Bytes),
     /// Between the two, and at the end.
     Gone,
@@ -52,7 +52,7 @@ impl Line {
                         first.extend_from_slice(ahead);
                         self.serve(first.freeze());
                     } else if self.front.is_at_work() {
-                        return poll_end(wire, ahead, cx);
+                        return poll_end(wire, cx);
                     } else if self.closes {
                         return Poll::Ready(Ok(()));
                     } else {
@@ -81,8 +81,11 @@ impl Line {
         self.state = match std::mem::replace(&mut self.state, State::Gone) {
             State::Full(connection) => {
                 let parts = connection.into_parts();
-                // A copy, since the bytes are a part of the buffer that is given up.
-                State::Light(parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf))
+                let mut wire = parts.io.into_inner();
+                // A copy, since the bytes are a part of the buffer that is given up. Of more than that buffer took at once, the
+                // rest is still before the socket.
+                let ahead = [parts.read_buf, wire.rest()].concat();
+                State::Light(wire, ahead.into())
             }
             other => other,
         };
@@ -99,12 +102,9 @@ impl Line {
 }
 
 /// Ready when the peer has gone, while a request of its is under way.
-fn poll_end(wire: &Wire, ahead: &Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    if !ahead.is_empty() {
-        return Poll::Pending;
-    }
+fn poll_end(wire: &Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     match ready!(wire.poll_has_more(cx)) {
-        // Another request waits behind this one.
+        // Another request waits behind this one, and hides the end.
         Ok(true) => Poll::Pending,
         Ok(false) => Poll::Ready(Ok(())),
         Err(error) => Poll::Ready(Err(error)),

@@ -58,6 +58,8 @@ const DAMAGE: &[&str] = &[
     "HSET @usage:key requests:llama ~",
     "ZADD @tickets:key 99999999999999 ghost",
     "ZADD @makers 1 ghost",
+    "SET @asked ~",
+    "HSET @asked key ~",
     "ZADD @due 1 ghost",
     "ZADD @due 1 job:ghost",
     "ZADD @due 1 usage:ghost",

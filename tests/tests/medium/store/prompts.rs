@@ -29,12 +29,16 @@ fn asking(bytes: usize) -> SubmitJob {
     SubmitJob { inference, allow_unserved: true, ..usual }
 }
 
-/// Submits a request of so many bytes, under a key of the same name; gives its id.
+/// Submits a request of so many bytes, under an idempotency key and by an owner of the same name; gives its id.
 async fn ask(world: &World, name: &str, bytes: usize) -> Result<JobId, StoreError> {
+    ask_as(world, name, name, bytes).await
+}
+
+async fn ask_as(world: &World, owner: &str, name: &str, bytes: usize) -> Result<JobId, StoreError> {
     let (id, spec) = (JobId::new(name).unwrap(), asking(bytes));
     let idempotency = Some(Idempotency { key: format!("hash{name}"), body: "body".into() });
     let new = NewJob { idempotency, ..NewJob::new(&id, &spec) };
-    let outcome = Submit { jobs: &[new], owner: "test", explain: false }.run(&world.pool()).await?;
+    let outcome = Submit { jobs: &[new], owner, explain: false }.run(&world.pool()).await?;
     Ok(only(&outcome).id.clone())
 }
 
@@ -65,12 +69,13 @@ async fn count_wrong(world: &World, change: &str) {
 async fn requests_past_the_budget_are_refused_and_change_nothing_until_others_are_forgotten() {
     let world = World::with(little()).await;
     let first = ask(&world, "first", 400).await.unwrap();
-    ask(&world, "second", 600).await.unwrap();
+    ask(&world, "second", 500).await.unwrap();
+    ask(&world, "rest", 100).await.unwrap();
     let before = world.redis.snapshot().await;
     assert!(matches!(ask(&world, "third", 1).await, Err(StoreError::Full(_))));
     let jobs = |snapshot: &titan_tests::snapshot::Snapshot| format!("{snapshot:?}").matches("third").count();
     assert_eq!((jobs(&before), jobs(&world.redis.snapshot().await)), (0, 0));
-    assert_eq!(ask(&world, "again", 600).await.map_err(|_| ()), Err(()), "another key is another request");
+    assert_eq!(ask(&world, "again", 400).await.map_err(|_| ()), Err(()), "another key is another request");
     assert_eq!(ask(&world, "first", 400).await.unwrap(), first, "a repeat takes no room");
     world.submit(&process()).await;
     cancel(&world, &first).await;
@@ -85,26 +90,32 @@ async fn a_prompt_is_given_back_once_whenever_it_is_forgotten() {
     let one = ask(&world, "one", 300).await.unwrap();
     cancel(&world, &one).await;
     // Less than half of the budget: it is kept for a while, and counts.
-    assert!(matches!(ask(&world, "two", 701).await, Err(StoreError::Full(_))));
+    let two = ask(&world, "two", 500).await.unwrap();
+    assert!(matches!(ask(&world, "more", 201).await, Err(StoreError::Full(_))));
+    cancel(&world, &two).await;
     assert!(matches!(RetryJob { job: &one }.run(&world.pool()).await, Ok(RetryOutcome::Done(_))));
     cancel(&world, &one).await;
     pass_ms(&world, 600_001).await;
-    let two = ask(&world, "two", 1_000).await.unwrap();
-    cancel(&world, &two).await;
-    pass_ms(&world, 24 * 3_600_000).await;
-    ask(&world, "three", 1_000).await.unwrap();
-    assert!(matches!(ask(&world, "four", 1).await, Err(StoreError::Full(_))));
+    for names in [["three", "four"], ["five", "six"]] {
+        let both = [ask(&world, names[0], 500).await.unwrap(), ask(&world, names[1], 500).await.unwrap()];
+        assert!(matches!(ask(&world, "more", 1).await, Err(StoreError::Full(_))));
+        cancel(&world, &both[0]).await;
+        cancel(&world, &both[1]).await;
+        pass_ms(&world, 24 * 3_600_000).await;
+    }
     assert_eq!(findings(&world.pool()).await, []);
 }
 
 #[tokio::test]
 async fn prompts_go_with_the_end_of_their_jobs_while_there_is_little_room() {
     let world = World::with(little()).await;
-    let long = ask(&world, "long", 600).await.unwrap();
+    ask(&world, "other", 200).await.unwrap();
+    let long = ask(&world, "long", 400).await.unwrap();
     cancel(&world, &long).await;
     assert!(matches!(RetryJob { job: &long }.run(&world.pool()).await, Ok(RetryOutcome::Forgotten)));
     assert_eq!(world.state(&long).await, JobState::Cancelled);
-    ask(&world, "next", 1_000).await.unwrap();
+    ask(&world, "next", 500).await.unwrap();
+    ask(&world, "more", 300).await.unwrap();
     assert_eq!(findings(&world.pool()).await, []);
 }
 
@@ -119,15 +130,16 @@ async fn a_count_that_is_missing_or_wrong_is_made_good() {
     ask(&world, "job-later", 10).await.unwrap();
     world.sweep().await;
     assert_eq!(findings(&world.pool()).await, []);
-    ask(&world, "job-last", 790).await.unwrap();
+    ask(&world, "job-long", 400).await.unwrap();
+    ask(&world, "job-last", 390).await.unwrap();
     assert!(matches!(ask(&world, "more", 1).await, Err(StoreError::Full(_))));
     // Something takes prompts without a word.
     count_wrong(&world, "f[9] = f[9] + 500").await;
     cancel(&world, &JobId::new("job-last").unwrap()).await;
     assert_eq!(findings(&world.pool()).await.len(), 1);
-    assert!(matches!(ask(&world, "more", 700).await, Err(StoreError::Full(_))));
+    assert!(matches!(ask(&world, "more", 390).await, Err(StoreError::Full(_))));
     pass_ms(&world, 300_001).await;
-    ask(&world, "more", 700).await.unwrap();
+    ask(&world, "more", 390).await.unwrap();
     assert_eq!(findings(&world.pool()).await, []);
 }
 
@@ -145,4 +157,25 @@ async fn a_count_that_is_made_good_notices_what_changes_meanwhile() {
     cancel(&world, &JobId::new("job-0299").unwrap()).await;
     pass_ms(&world, 600_001).await;
     count_wrong(&world, "if f[9] ~= 408 then error('counted ' .. f[9], 0) end").await;
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn an_owner_has_half_of_the_budget_at_most_and_the_rest_is_for_others() {
+    let world = World::with(little()).await;
+    let first = ask_as(&world, "greedy", "first", 300).await.unwrap();
+    let second = ask_as(&world, "greedy", "second", 200).await.unwrap();
+    assert!(matches!(ask_as(&world, "greedy", "third", 1).await, Err(StoreError::Full(_))));
+    ask_as(&world, "modest", "other", 500).await.unwrap();
+    cancel(&world, &first).await;
+    ask_as(&world, "greedy", "third", 300).await.unwrap();
+    assert_eq!(findings(&world.pool()).await, []);
+    // As a version left it that did not count by owner.
+    let mut connection = world.redis.connection().await;
+    redis::cmd("DEL").arg("titan:{default}:asked").exec_async(&mut connection).await.unwrap();
+    cancel(&world, &second).await;
+    world.sweep().await;
+    assert!(matches!(ask_as(&world, "greedy", "fourth", 201).await, Err(StoreError::Full(_))));
+    ask_as(&world, "greedy", "fourth", 200).await.unwrap();
+    assert_eq!(findings(&world.pool()).await, []);
 }

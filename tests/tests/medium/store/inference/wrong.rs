@@ -121,6 +121,8 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::what_was_asked_is_forgotten;
     "what is asked does not count": "    retention.count_prompt(j, #ARGV[at + 14])" => "",
         scenes::what_is_asked_counts_while_it_is_kept;
+    "what is asked counts for nobody": "local of_owner = count_of('asked', owner, bytes)" => "local of_owner = 1",
+        scenes::what_is_asked_counts_while_it_is_kept;
     "what is forgotten counts for ever": "retention.count_prompt(j, -retention.prompt_bytes(j.id))" => "",
         scenes::what_is_asked_counts_while_it_is_kept;
     "a probe's words do not count": "    retention.count_prompt(j, #prompt)" => "",
