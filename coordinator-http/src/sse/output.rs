@@ -67,7 +67,8 @@ const MARK: usize = 8;
 /// What stands for a lease in ids of events: whoever holds a lease may report under it, so it is shown to nobody else.
 fn mark(lease: &LeaseId) -> String {
     let digest = digest(&SHA256, lease.as_str().as_bytes());
-    digest.as_ref().iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect()
+    let number = digest.as_ref().iter().take(MARK / 2).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+    format!("{number:0MARK$x}")
 }
 
 /// A stored slice as readers see it.
@@ -190,7 +191,7 @@ impl Pieces {
 
     /// An event with the place behind it as its id.
     fn push<T: Serialize>(&self, name: &str, data: &T, events: &mut Events) {
-        let mark = self.place.mark.iter().map(|mark| format!("-{mark}")).collect::<String>();
+        let mark = self.place.mark.as_ref().map_or_else(String::new, |mark| format!("-{mark}"));
         let id = format!("{}-{}{mark}", self.place.attempt.unwrap_or(0), self.place.offset);
         if let Ok(event) = Event::default().event(name).id(id).json_data(data) {
             events.push_back(event);
