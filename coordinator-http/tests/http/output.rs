@@ -77,20 +77,20 @@ async fn output_of_another_attempt_of_the_same_number_is_told_as_such_and_read_f
     agent.report(&world, &lost, vec![output(0, "stdout", "lost ")]).await.ok(200);
     let mut events = read(&world, &job, None).await;
     events.named("attempt").await;
-    let last = events.named("output").await;
-    let mut resumed = read(&world, &job, Some(&last.id)).await;
+    let seen = events.named("output").await;
+    let mut resumed = read(&world, &job, Some(&seen.id)).await;
     // A replica becomes master that has not heard of the claim: the next attempt gets the same number.
     world.redis.restore(&before).await;
-    let mut back = read(&world, &job, Some(&last.id)).await;
+    let mut back = read(&world, &job, Some(&seen.id)).await;
     let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
     assert_eq!((&lease["attempt"], lease["lease_id"] == lost["lease_id"]), (&json!(1), false));
     agent.report(&world, &lease, vec![output(0, "stdout", "whole text"), json!({"type": "completed"})]).await.ok(200);
-    let mut late = read(&world, &job, Some(&last.id)).await;
+    let mut late = read(&world, &job, Some(&seen.id)).await;
     for events in [&mut events, &mut resumed, &mut back, &mut late] {
         assert_eq!(events.named("attempt").await.data, json!({"attempt": 1}));
         let whole = events.named("output").await;
         assert_eq!((&whole.data["chunks"][0]["data"], place(&whole)), (&json!("whole text"), "1-10"));
-        assert_ne!(whole.id.rsplit_once('-'), last.id.rsplit_once('-'));
+        assert_ne!(whole.id.rsplit_once('-'), seen.id.rsplit_once('-'));
         events.named("end").await;
     }
 }
