@@ -28,6 +28,8 @@ pub const MODEL_BYTES: usize = 256;
 pub const PROMPT_BYTES: usize = 8 * 1_024 * 1_024;
 /// Bytes of an answer of a model; all of it is kept until it is forgotten. `lua/scripts/lib/segment.lua` has the same.
 pub const ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
+/// Bytes of one event of an answer that is streamed.
+pub const ANSWER_EVENT_BYTES: usize = 1_024 * 1_024;
 /// Bytes of an answer that is not streamed, which an agent holds in memory as a whole.
 pub const DOCUMENT_BYTES: usize = 8 * 1_024 * 1_024;
 /// Tokens, or milliseconds, that a request can have taken; what is more nobody believes.

@@ -13,8 +13,8 @@ use crate::{failure::Failure, render::table::pairs, session::Session, settings::
 #[command(after_help = "\
 With -o json the reply is printed as it came, with the ticket that lets its
 bearer call the agent once. Nobody has to use it: the place is free again
-after 15 seconds, and `titan jobs ls` then shows the request as failed, since
-its deadline has passed. A key may have 16 such tickets at a time.")]
+after 15 seconds, and `titan jobs ls` then says of the request that its ticket
+was not used. A key may have 16 such tickets at a time.")]
 pub struct Options {
     /// Say how the agent was chosen.
     #[arg(long)]

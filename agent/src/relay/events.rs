@@ -3,9 +3,6 @@
 use serde_json::Value;
 use titan_api::{inference::Usage, limits};
 
-/// Bytes of one event.
-const EVENT_BYTES: usize = 1_024 * 1_024;
-
 /// Reads a stream of events piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct Events {
@@ -49,7 +46,7 @@ impl Events {
             good = self.seen.read(&self.open[end..next]);
             end = if good.is_ok() { next } else { end };
         }
-        if good.is_ok() && self.open.len() - end > EVENT_BYTES {
+        if good.is_ok() && self.open.len() - end > limits::ANSWER_EVENT_BYTES {
             good = Err(Malformed::Is("an event of the backend's answer is longer than 1 MiB"));
         }
         let whole = self.open.drain(..end).collect();
@@ -211,7 +208,10 @@ mod tests {
         assert_eq!(said(b"data: {]\n\n"), is("an event of the backend's answer holds no JSON"));
         assert_eq!(said(b"garbage\n\n"), is("the backend's answer holds no events"));
         assert_eq!(said(b"data: \"\xff\"\n\n"), is("the backend's answer is not UTF-8"));
-        assert_eq!(said(&vec![b'x'; EVENT_BYTES + 1]), is("an event of the backend's answer is longer than 1 MiB"));
+        assert_eq!(
+            said(&vec![b'x'; limits::ANSWER_EVENT_BYTES + 1]),
+            is("an event of the backend's answer is longer than 1 MiB")
+        );
         let error = |text: &str| Err(Malformed::Error(text.to_owned()));
         assert_eq!(said(b"data: {\"error\":{\"message\":\"full\"}}\n\n"), error("full"));
         assert_eq!(said(b"data: {\"error\":\"full\"}\n\n"), error("full"));

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    environment::inherited,
     home::Home,
     keeper::GRACE,
     log,
@@ -60,7 +61,12 @@ impl Process {
             let mut command = reexec.command();
             command.args(["keeper", "--dir"]).arg(home.path());
             // The agent's environment may hold its join token.
-            command.env_clear().current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .env_clear()
+                .envs(inherited(&spec.inherited))
+                .current_dir("/")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             command.stdin(if spec.keep { Stdio::null() } else { Stdio::piped() });
             // Ctrl-C at the terminal is for the agent.
             std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    environment::{environment, own_home},
+    environment::{Variables, environment, own_home},
     gpus::Chosen,
     home::Home,
     recipe::{Place, Token},
@@ -25,7 +25,10 @@ use crate::{
 pub(super) struct Spec {
     pub program: PathBuf,
     pub args: Vec<String>,
-    pub env: BTreeMap<String, String>,
+    pub env: Variables,
+    /// Variables whose values may hold a password, and these without it: they come from the environment of whoever starts it.
+    #[serde(default)]
+    pub inherited: Variables,
     /// Variables whose values are in files, to be read at the last moment.
     pub secrets: BTreeMap<String, PathBuf>,
     pub folder: PathBuf,
@@ -70,7 +73,7 @@ impl Spec {
             Some(_) => PathBuf::from("/"),
             None => own_home().unwrap_or_else(|| home.path().to_owned()),
         };
-        let mut env = environment(recipe.passed_on());
+        let (mut env, mut inherited) = environment(recipe.passed_on());
         env.insert("HOME".to_owned(), folder.to_string_lossy().into_owned());
         if let Some(user) = &supervised.user {
             env.insert("USER".to_owned(), user.name.clone());
@@ -93,8 +96,10 @@ impl Spec {
             _ => {}
         }
         env.extend(recipe.environment(&place).into_iter().map(|(name, value)| (name.to_owned(), value)));
+        // What is said here goes before what the agent has.
+        inherited.retain(|name, _| !env.contains_key(name) && !secrets.contains_key(name));
         let (args, user, keep) = (recipe.arguments(&place), supervised.user.clone(), supervised.keep);
-        Self { program, args, env, secrets, folder, user, keep, port }
+        Self { program, args, env, inherited, secrets, folder, user, keep, port }
     }
 
     pub(super) fn write(&self, home: &Home) -> io::Result<()> {

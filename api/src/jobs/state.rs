@@ -110,13 +110,15 @@ pub enum Reason {
     Stalled,
     /// No agent began it before its deadline.
     DeadlinePassed,
+    /// Nobody brought its ticket to the agent while a place was kept for it there.
+    TicketUnused,
     /// The model was not loaded in the time that the request allows, which says nothing about anybody.
     LoadTimeout,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ExitCode,
         Self::Signal,
         Self::Timeout,
@@ -133,6 +135,7 @@ impl Reason {
         Self::BackendRejected,
         Self::Stalled,
         Self::DeadlinePassed,
+        Self::TicketUnused,
         Self::LoadTimeout,
     ];
 
@@ -156,6 +159,7 @@ impl Reason {
             Self::BackendRejected => "backend_rejected",
             Self::Stalled => "stalled",
             Self::DeadlinePassed => "deadline_passed",
+            Self::TicketUnused => "ticket_unused",
             Self::LoadTimeout => "load_timeout",
         }
     }

@@ -204,6 +204,7 @@ fn ending(kind: JobKind, exit_code: Option<i32>, signal: Option<i32>, reason: Op
         (Some(0), _, None) if kind == JobKind::Inference => "an answer".to_owned(),
         (Some(code), _, None | Some("exit_code")) => format!("exit code {code}"),
         (_, Some(signal), None | Some("signal")) => format!("signal {signal}"),
+        (_, _, Some("ticket_unused")) => "ticket not used".to_owned(),
         (_, _, Some(reason)) => reason.replace('_', " "),
         (None, None, None) => "-".to_owned(),
     }

@@ -1,7 +1,7 @@
 //! Tables, ages and sizes as people see them.
 
 use crate::support::samples::{agent, ago, job, now, summary};
-use titan_api::jobs::JobState;
+use titan_api::jobs::{JobState, Reason};
 use titan_cli::render::{
     agents, clean, jobs,
     style::{Style, Tone},
@@ -51,6 +51,14 @@ job-c   pending    -        0   3m      -  -            false
 "
     );
     assert_eq!(jobs::list(&jobs, now(), Style::PLAIN, false), expected);
+}
+
+#[test]
+fn the_list_of_jobs_says_of_a_ticket_that_it_was_not_used() {
+    let mut unused = summary("job-a", JobState::Failed, "llama");
+    (unused.exit_code, unused.reason) = (None, Some(Reason::TicketUnused));
+    let shown = jobs::list(&[unused], now(), Style::PLAIN, false);
+    assert!(shown.contains("  ticket not used  "), "{shown}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use titan_api::{
 };
 use titan_lua::{
     Pool, StoreError,
-    jobs::{CancelJob, Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms, WhyWaiting},
+    jobs::{CancelJob, CancelOutcome, Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms, WhyWaiting},
 };
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,9 @@ const RETRIES: u32 = 60;
 /// How often a cancellation is tried that the store did not hear.
 const CANCEL_TRIES: u32 = 10;
 const CANCEL_PAUSE: Duration = Duration::from_millis(200);
+/// How long a submission of which nobody has heard may still come to Redis, and how often it is looked for at the least.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(15);
+const LOOKED_FOR: Duration = Duration::from_secs(2);
 /// How long the one may take of a copy that stops.
 const LAST_CANCEL: Duration = Duration::from_secs(1);
 
@@ -84,7 +87,13 @@ impl Relayed {
         let asked = Instant::now();
         let is_kept = what.idempotency.is_some();
         // From here on it may be there, whether or not anybody hears of it.
-        let mut guard = Guard { pool: pool.clone(), job: id.clone(), is_armed: !is_kept, patience: Duration::ZERO };
+        let mut guard = Guard {
+            pool: pool.clone(),
+            job: id.clone(),
+            is_armed: !is_kept,
+            is_submitted: false,
+            patience: Duration::ZERO,
+        };
         let terms = Terms {
             begin_within_ms: Some(what.deadline_ms + SPARE_MS),
             keep_ms: KEEP_MS,
@@ -103,6 +112,7 @@ impl Relayed {
         let (outcome, following) =
             tokio::join!(submit.run(pool), Following::begin(&state.live, pool.clone(), id.clone(), asked));
         let outcome = outcome?;
+        guard.is_submitted = true;
         submission::count(&outcome, &state.metrics.submitted);
         let job = accepted(outcome, what.spec)?;
         submission::log(&job, None);
@@ -311,6 +321,8 @@ struct Guard {
     pool: Pool,
     job: JobId,
     is_armed: bool,
+    /// Whether the store has said what came of the submission; else it may be on its way yet.
+    is_submitted: bool,
     /// How long it may still take to end by itself.
     patience: Duration,
 }
@@ -321,16 +333,37 @@ impl Drop for Guard {
         if !self.is_armed {
             return;
         }
-        let (pool, job, patience) = (self.pool.clone(), self.job.clone(), self.patience);
+        let (pool, job) = (self.pool.clone(), self.job.clone());
+        let (is_submitted, patience) = (self.is_submitted, self.patience);
         runtime.spawn(async move {
             sleep(patience).await;
-            for _ in 0..CANCEL_TRIES {
-                match (CancelJob { job: &job }).run(&pool).await {
-                    Ok(_) => return,
-                    Err(_) => sleep(CANCEL_PAUSE).await,
-                }
+            if !cancel(&pool, &job, is_submitted).await {
+                let message = "a request that nobody waits for could not be cancelled";
+                tracing::warn!(component = "relay", job.id = %job, "{message}");
             }
-            tracing::warn!(component = "relay", job.id = %job, "a request that nobody waits for could not be cancelled");
         });
+    }
+}
+
+/// Cancels a request; whether the store has heard that. A submission that is still under way may be overtaken, by way of another
+/// connection for example: then the job is looked for until it must have come, or never will.
+async fn cancel(pool: &Pool, job: &JobId, is_submitted: bool) -> bool {
+    let arrives_until = Instant::now() + ARRIVES_WITHIN;
+    let (mut failures, mut pause) = (0, CANCEL_PAUSE);
+    loop {
+        match (CancelJob { job }).run(pool).await {
+            Ok(CancelOutcome::NotFound) if !is_submitted && Instant::now() < arrives_until => {
+                sleep(pause).await;
+                pause = LOOKED_FOR.min(pause * 2);
+            }
+            Ok(_) => return true,
+            Err(_) => {
+                failures += 1;
+                if failures >= CANCEL_TRIES {
+                    return false;
+                }
+                sleep(CANCEL_PAUSE).await;
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use titan_api::limits;
 
 /// Cuts bytes into events.
 #[derive(Debug, Default)]
@@ -18,6 +19,11 @@ impl Events {
         self.rest.extend_from_slice(bytes);
         let end = known + end_of_last(&self.rest[known..])?;
         Some(self.rest.split_to(end).freeze())
+    }
+
+    /// Whether an event has begun that is longer than any may be: it would be held in memory for as long as it does not end.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.rest.len() > limits::ANSWER_EVENT_BYTES
     }
 
     /// What is left: the beginning of an event, or something that is no stream of events.
@@ -127,6 +133,18 @@ mod tests {
         assert_eq!(events.feed(b"\rdata: 5\r\n\r").unwrap(), "data: 4\r\r");
         assert_eq!(events.feed(b"\ndata: 6").unwrap(), "data: 5\r\n\r\n");
         assert_eq!(events.rest(), "data: 6");
+    }
+
+    #[test]
+    fn an_event_without_an_end_is_too_long_from_some_length_on() {
+        let mut events = Events::default();
+        assert_eq!(
+            events.feed(&[b"data: 1\n\n".as_slice(), &vec![b'x'; limits::ANSWER_EVENT_BYTES]].concat()).unwrap().len(),
+            9
+        );
+        assert!(!events.is_too_long());
+        assert_eq!(events.feed(b"x"), None);
+        assert!(events.is_too_long());
     }
 
     #[test]

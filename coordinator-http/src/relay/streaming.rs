@@ -68,6 +68,10 @@ impl Streaming {
             return Some(events);
         }
         while !self.over {
+            if self.events.is_too_long() {
+                let why = "an event of the model's answer is longer than 1 MiB".to_owned();
+                return Some(self.fail(&ApiError::BackendFailed(why)));
+            }
             if self.relayed.must_stop() {
                 let stopped = self.relayed.stopped().await;
                 return Some(self.fail(&stopped));

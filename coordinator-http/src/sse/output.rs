@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::response::{IntoResponse, Response, sse::Event};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use serde::Serialize;
 use titan_api::{
-    ids::JobId,
+    ids::{JobId, LeaseId},
     jobs::JobKind,
     output::{Chunk, Encoding, Output, OutputAttempt, OutputEnd, OutputGap, Since},
 };
@@ -28,24 +29,46 @@ use crate::{
 };
 
 /// Where a reader is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The attempt that it reads; none before the first.
     pub(crate) attempt: Option<u32>,
     /// Bytes that it has read of it.
     pub(crate) offset: u64,
+    /// What tells that attempt from another one of the same number, which a failover that lost a claim brings about; none if the
+    /// reader has not said.
+    pub(crate) mark: Option<String>,
 }
 
 impl Place {
-    /// The place in `Last-Event-ID`, if there is one.
+    /// The place in `Last-Event-ID`, if there is one. Ids had no mark once.
     pub(crate) fn from_last_event(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
         let Some(value) = headers.get("last-event-id") else { return Ok(None) };
         let place = value.to_str().ok().and_then(|text| {
-            let (attempt, offset) = text.split_once('-')?;
-            Some(Self { attempt: Some(attempt.parse().ok()?), offset: offset.parse().ok()? })
+            let (attempt, rest) = text.split_once('-')?;
+            let (offset, mark) = rest.split_once('-').map_or((rest, None), |(offset, mark)| (offset, Some(mark)));
+            let is_mark =
+                |mark: &str| mark.len() == MARK && mark.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            let mark = mark.map(|mark| is_mark(mark).then(|| mark.to_owned()).ok_or(())).transpose().ok()?;
+            Some(Self { attempt: Some(attempt.parse().ok()?), offset: offset.parse().ok()?, mark })
         });
-        place.map(Some).ok_or_else(|| ApiError::BadRequest("Last-Event-ID must be `attempt-offset`".to_owned()))
+        place.map(Some).ok_or_else(|| ApiError::BadRequest("Last-Event-ID must be `attempt-offset-mark`".to_owned()))
     }
+
+    /// Whether what was read is of another attempt than this one.
+    fn is_of_another(&self, mark: Option<&String>) -> bool {
+        self.mark.is_some() && mark.is_some() && self.mark.as_ref() != mark
+    }
+}
+
+/// Hexadecimal digits of a mark.
+const MARK: usize = 8;
+
+/// What stands for a lease in ids of events: whoever holds a lease may report under it, so it is shown to nobody else.
+fn mark(lease: &LeaseId) -> String {
+    let digest = digest(&SHA256, lease.as_str().as_bytes());
+    let number = digest.as_ref().iter().take(MARK / 2).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+    format!("{number:0MARK$x}")
 }
 
 /// A stored slice as readers see it.
@@ -114,18 +137,33 @@ impl Pages for Pieces {
 impl Pieces {
     /// Makes events of the next piece, the first one from a time on; none if the job is gone.
     async fn next(&mut self, since: Option<Since>, events: &mut Events) -> Result<Option<Then>, StoreError> {
-        let Place { attempt, offset } = self.place;
-        let read = ReadOutput { job: &self.job, attempt, offset, since, follow: true };
-        let Some(slice) = read.run(&self.pool).await? else { return Ok(None) };
+        let Some(mut slice) = self.read(since).await? else { return Ok(None) };
+        if self.place.is_of_another(slice.about.lease.as_ref().map(mark).as_ref()) {
+            // The number is the same, but nothing else: it is read from its start.
+            self.place = Place { attempt: None, offset: 0, mark: None };
+            let Some(again) = self.read(None).await? else { return Ok(None) };
+            slice = again;
+        }
         let then = if slice.chunks.is_empty() { Then::Rest } else { Then::More };
         let complete = slice.complete;
         self.take(slice, events);
         if complete { self.end(events).await } else { Ok(Some(then)) }
     }
 
+    async fn read(&self, since: Option<Since>) -> Result<Option<Slice>, StoreError> {
+        let Place { attempt, offset, .. } = self.place;
+        ReadOutput { job: &self.job, attempt, offset, since, follow: true }.run(&self.pool).await
+    }
+
     fn take(&mut self, slice: Slice, events: &mut Events) {
-        if self.place.attempt != Some(slice.attempt) && slice.attempt > 0 {
-            self.place = Place { attempt: Some(slice.attempt), offset: 0 };
+        // None has begun, or a failover has lost that: the reader stays where it is until one does.
+        if slice.attempt == 0 {
+            return;
+        }
+        let is_another = self.place.attempt != Some(slice.attempt);
+        self.place.mark = slice.about.lease.as_ref().map(mark);
+        if is_another {
+            (self.place.attempt, self.place.offset) = (Some(slice.attempt), 0);
             self.push("attempt", &OutputAttempt { attempt: slice.attempt }, events);
         }
         if slice.skipped_bytes > 0 {
@@ -153,7 +191,8 @@ impl Pieces {
 
     /// An event with the place behind it as its id.
     fn push<T: Serialize>(&self, name: &str, data: &T, events: &mut Events) {
-        let id = format!("{}-{}", self.place.attempt.unwrap_or(0), self.place.offset);
+        let mark = self.place.mark.as_ref().map_or_else(String::new, |mark| format!("-{mark}"));
+        let id = format!("{}-{}{mark}", self.place.attempt.unwrap_or(0), self.place.offset);
         if let Ok(event) = Event::default().event(name).id(id).json_data(data) {
             events.push_back(event);
         }
@@ -174,9 +213,13 @@ mod tests {
             headers.insert("last-event-id", HeaderValue::from_str(text).unwrap());
             Place::from_last_event(&headers)
         };
-        assert_eq!(place("2-4096").unwrap(), Some(Place { attempt: Some(2), offset: 4_096 }));
+        let at = |mark: Option<&str>| Place { attempt: Some(2), offset: 4_096, mark: mark.map(str::to_owned) };
+        assert_eq!(place("2-4096-00ff9a1e").unwrap(), Some(at(Some("00ff9a1e"))));
+        assert_eq!(place("2-4096").unwrap(), Some(at(None)), "as ids once were");
         assert_eq!(Place::from_last_event(&HeaderMap::new()).unwrap(), None);
-        for wrong in ["", "2", "2-", "-1", "a-b", "2-4-6", "2--1", "99999999999-0"] {
+        for wrong in
+            ["", "2", "2-", "-1", "a-b", "2-4-6", "2-4-", "2-4-00FF9A1E", "2-4-00ff9a1e0", "2--1", "99999999999-0"]
+        {
             assert!(place(wrong).is_err(), "{wrong}");
         }
     }

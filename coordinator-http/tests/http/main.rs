@@ -10,6 +10,7 @@ mod closing;
 mod compression;
 mod events;
 mod flow;
+mod late;
 mod light;
 mod losing;
 mod lost_replies;

@@ -4,12 +4,17 @@ use serde_json::{Value, json};
 
 use crate::{
     agent::{TestAgent, output},
-    sse::Events,
+    sse::{Event, Events},
     world::{ADMIN, World},
 };
 
 async fn read(world: &World, job: &str, last: Option<&str>) -> Events {
     Events::of(&world.router, ADMIN, &format!("/api/v1/jobs/{job}/output"), last).await
+}
+
+/// The place that an event's id names, without what tells attempts of one number apart.
+fn place(event: &Event) -> &str {
+    event.id.rsplit_once('-').expect("a mark").0
 }
 
 async fn running(world: &World, agent: &mut TestAgent) -> (String, Value) {
@@ -29,16 +34,16 @@ async fn a_reader_sees_output_as_it_comes_and_then_the_end() {
     let told = agent.report(&world, &lease, vec![output(0, "stdout", "one\n")]).await.ok(200);
     assert_eq!(told["flush_ms"], 25, "somebody reads, so output should come at once");
     let first = events.named("output").await;
-    assert_eq!((first.id.as_str(), &first.data["chunks"][0]["data"]), ("1-4", &json!("one\n")));
+    assert_eq!((place(&first), &first.data["chunks"][0]["data"]), ("1-4", &json!("one\n")));
     let rest = vec![output(4, "stderr", "two\n"), json!({"type": "failed", "reason": "exit_code", "exit_code": 3})];
     agent.report(&world, &lease, rest).await.ok(200);
     let second = events.named("output").await;
-    assert_eq!((second.id.as_str(), &second.data["chunks"][0]["stream"]), ("1-8", &json!("stderr")));
+    assert_eq!((place(&second), &second.data["chunks"][0]["stream"]), ("1-8", &json!("stderr")));
     // Two attempts are left, so the job waits for the agent again.
     let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
     agent.report(&world, &lease, vec![output(0, "stdout", "again\n"), json!({"type": "completed"})]).await.ok(200);
     assert_eq!(events.named("attempt").await.data, json!({"attempt": 2}));
-    assert_eq!(events.named("output").await.id, "2-6");
+    assert_eq!(place(&events.named("output").await), "2-6");
     let end = events.named("end").await;
     assert_eq!((&end.data["state"], &end.data["attempt"]), (&json!("completed"), &json!(2)));
     assert!(events.next().await.is_none(), "nothing follows the end");
@@ -53,13 +58,41 @@ async fn a_reader_goes_on_where_it_was_on_any_copy() {
     agent.report(&world, &lease, events).await.ok(200);
     let mut resumed = read(&world, &job, Some("1-5")).await;
     let rest = resumed.named("output").await;
-    assert_eq!((rest.data["chunks"][0]["data"].as_str(), rest.id.as_str()), (Some("678"), "1-8"));
+    assert_eq!((rest.data["chunks"][0]["data"].as_str(), place(&rest)), (Some("678"), "1-8"));
     assert_eq!(resumed.named("end").await.data["state"], "completed");
     let mut from_the_end = read(&world, &job, Some("1-8")).await;
     from_the_end.named("end").await;
     let mut other_attempt = read(&world, &job, Some("7-3")).await;
     other_attempt.named("attempt").await;
     assert_eq!(other_attempt.named("output").await.data["chunks"][0]["offset"], 0);
+}
+
+#[tokio::test]
+async fn output_of_another_attempt_of_the_same_number_is_told_as_such_and_read_from_its_start() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let job = world.submit(ADMIN).await;
+    let before = world.redis.dump().await;
+    let lost = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
+    agent.report(&world, &lost, vec![output(0, "stdout", "lost ")]).await.ok(200);
+    let mut events = read(&world, &job, None).await;
+    events.named("attempt").await;
+    let seen = events.named("output").await;
+    let mut resumed = read(&world, &job, Some(&seen.id)).await;
+    // A replica becomes master that has not heard of the claim: the next attempt gets the same number.
+    world.redis.restore(&before).await;
+    let mut back = read(&world, &job, Some(&seen.id)).await;
+    let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
+    assert_eq!((&lease["attempt"], lease["lease_id"] == lost["lease_id"]), (&json!(1), false));
+    agent.report(&world, &lease, vec![output(0, "stdout", "whole text"), json!({"type": "completed"})]).await.ok(200);
+    let mut late = read(&world, &job, Some(&seen.id)).await;
+    for events in [&mut events, &mut resumed, &mut back, &mut late] {
+        assert_eq!(events.named("attempt").await.data, json!({"attempt": 1}));
+        let whole = events.named("output").await;
+        assert_eq!((&whole.data["chunks"][0]["data"], place(&whole)), (&json!("whole text"), "1-10"));
+        assert_ne!(whole.id.rsplit_once('-'), seen.id.rsplit_once('-'));
+        events.named("end").await;
+    }
 }
 
 #[tokio::test]
@@ -82,7 +115,7 @@ async fn ten_megabytes_come_whole_or_with_a_gap_that_is_told() {
             "output" => {
                 let chunks = event.data["chunks"].as_array().unwrap();
                 read += chunks.iter().map(|c| c["data"].as_str().unwrap().len() as u64).sum::<u64>();
-                assert_eq!(event.id, format!("1-{}", read + skipped), "the id says how far the reader is");
+                assert_eq!(place(&event), format!("1-{}", read + skipped), "the id says how far the reader is");
             }
             "gap" => {
                 assert_eq!(read, 65_536, "it is told where the bytes are missing");
@@ -120,8 +153,8 @@ async fn output_is_read_from_a_time_on() {
     let path = format!("/api/v1/jobs/{job}/output?since=2100-01-01T00:00:00Z");
     let mut events = Events::of(&world.router, ADMIN, &path, None).await;
     let attempt = events.named("attempt").await;
-    assert_eq!(attempt.id, "1-0");
-    assert_eq!(events.named("end").await.id, "1-11", "nothing was written since");
+    assert_eq!(place(&attempt), "1-0");
+    assert_eq!(place(&events.named("end").await), "1-11", "nothing was written since");
     let mut resumed = Events::of(&world.router, ADMIN, &path, Some("1-6")).await;
     assert_eq!(resumed.named("output").await.data["chunks"][0]["data"], "late\n", "who resumes says where");
 }

@@ -10,12 +10,14 @@ use http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use titan_api::problem::ProblemType;
+use titan_coordinator::{AppState, router};
 use tokio::time::sleep;
 use tower::ServiceExt;
 
 use crate::{
     agent::{TestAgent, facts, held, output},
-    world::{ADMIN, Reply, World, request, send},
+    late::{Late, Step},
+    world::{ADMIN, Reply, World, request, send, settings},
 };
 
 const CHAT: &str = "/v1/chat/completions";
@@ -233,6 +235,67 @@ async fn a_failure_before_the_first_byte_is_not_seen_by_the_client() {
     let (reply, answered) = tokio::join!(world.post(ADMIN, CHAT, ask(false)), playing);
     assert_eq!((reply.status.as_u16(), reply.body.as_str()), (200, "{\"ok\":1}"));
     assert_eq!([&reply.headers["x-titan-agent"], &reply.headers["x-titan-attempt"]], [answered.as_str(), "2"]);
+}
+
+#[tokio::test]
+async fn an_event_without_an_end_ends_the_stream_and_is_held_in_no_memory() {
+    let world = World::start().await;
+    let mut agent = serving(&world, "box", &["llama"]).await;
+    let playing = async {
+        let lease = agent.claim_requests(&world, 5_000).await.ok(200)["leases"][0].clone();
+        let long = "x".repeat(60_000);
+        agent.report(&world, &lease, vec![output(0, "stdout", "data: ")]).await.ok(200);
+        for n in 0..20 {
+            agent.report(&world, &lease, vec![output(6 + n * 60_000, "stdout", &long)]).await;
+        }
+        lease["job_id"].as_str().unwrap().to_owned()
+    };
+    let asking = tokio::time::timeout(Duration::from_secs(20), world.post(ADMIN, CHAT, ask(true)));
+    let (reply, job) = tokio::join!(asking, playing);
+    let reply = reply.expect("the stream ends");
+    assert!(reply.body.contains("backend_failed") && reply.body.contains("longer than 1 MiB"), "{}", reply.body);
+    assert!(reply.body.len() < 1_000, "{} bytes", reply.body.len());
+    ends_cancelled(&world, &job).await;
+}
+
+/// Waits until a job is being cancelled.
+async fn ends_cancelled(world: &World, job: &str) {
+    let is_cancelled = async {
+        while world.get(ADMIN, &format!("/api/v1/jobs/{job}")).await.ok(200)["state"] != "cancelled" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_cancelled).await.expect("it is cancelled");
+}
+
+#[tokio::test]
+async fn a_submission_that_its_own_cancellation_has_overtaken_runs_for_nobody() {
+    let world = World::start().await;
+    let mut agent = serving(&world, "box", &["llama"]).await;
+    // So that Redis knows the script and the agents that have the model, and one question is enough.
+    let events = vec![output(0, "stdout", "{}"), done()];
+    tokio::join!(world.post(ADMIN, CHAT, ask(false)), answer(&world, &mut agent, events)).0.ok(200);
+    let way = Late::to(&world.redis.url(), "said by who leaves").await;
+    let through = router(AppState::new(settings(&way.url(), &[])).unwrap());
+    let mut body = ask(true);
+    body["messages"][0]["content"] = json!("said by who leaves");
+    let asking = tokio::spawn(through.oneshot(request("POST", ADMIN, CHAT, Some(body))));
+    way.until(Step::Held).await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    way.go(Step::Cut);
+    way.until(Step::Missed).await;
+    way.go(Step::Released);
+    let jobs = async {
+        loop {
+            let jobs = world.get(ADMIN, "/api/v1/jobs").await.ok(200)["jobs"].clone();
+            if let [new, _] = jobs.as_array().unwrap().as_slice() {
+                return new["id"].as_str().unwrap().to_owned();
+            }
+        }
+    };
+    let job = tokio::time::timeout(Duration::from_secs(10), jobs).await.expect("it comes late");
+    ends_cancelled(&world, &job).await;
 }
 
 #[tokio::test]

@@ -85,9 +85,9 @@ function queue.put_first(j)
   note_best(j.class)
 end
 
--- Nobody began the job in time.
+-- Nobody began the job in time, or brought its ticket.
 function queue.give_up(j)
-  job:put(j, 'reason', 'deadline_passed')
+  job:put(j, 'reason', j.ticket and 'ticket_unused' or 'deadline_passed')
   ending.finish(j, 'failed')
 end
 

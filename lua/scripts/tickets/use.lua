@@ -57,7 +57,7 @@ local function has_place()
   return devices and true or false
 end
 
-local came_late = j.state == 'failed' and j.attempt == 0 and j.reason == 'deadline_passed'
+local came_late = j.state == 'failed' and j.attempt == 0 and j.reason == 'ticket_unused'
 if j.state ~= 'scheduled' and not came_late then
   return { 'gone' }
 elseif not has_place() then

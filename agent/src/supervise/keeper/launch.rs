@@ -13,7 +13,7 @@ use nix::unistd::{Pid, getppid, setsid};
 
 use crate::{
     executor::{become_user, explain, restrict, words},
-    supervise::{home::Home, spec::Spec},
+    supervise::{environment::inherited, home::Home, spec::Spec},
 };
 
 /// Bytes of a token.
@@ -32,7 +32,7 @@ fn exec(home: &Home, keeper: Pid) -> Result<Infallible, String> {
     let secrets = secrets(&spec)?;
     setsid().map_err(|e| format!("it cannot have a session of its own: {}", e.desc()))?;
     let mut command = Command::new(&spec.program);
-    command.args(&spec.args).env_clear().envs(&spec.env).envs(secrets);
+    command.args(&spec.args).env_clear().envs(&spec.env).envs(inherited(&spec.inherited)).envs(secrets);
     if let Some(user) = &spec.user {
         become_user(user, &mut command).map_err(|e| format!("it cannot run as {}: {}", user.name, words(&e)))?;
     }

@@ -25,6 +25,7 @@ use crate::{
     executor::{ProcessName, kill_below, terminate_below},
     reexec::Reexec,
     supervise::{
+        environment::inherited,
         home::Home,
         log::Log,
         spec::{End, Journal, Spec},
@@ -44,7 +45,7 @@ pub(super) async fn watch(home: &Home, spec: &Spec, mut journal: Journal, reexec
     // Before it starts, or its end could be missed.
     let mut listening = Listening::new(spec.keep)?;
     let log = Arc::new(Mutex::new(Log::open(home.log())));
-    let (main, readers) = start(home, reexec, &log)?;
+    let (main, readers) = start(home, spec, reexec, &log)?;
     journal.main = ProcessName::of(main);
     journal.write(home)?;
     let end = until_gone(main, &mut listening).await;
@@ -54,12 +55,13 @@ pub(super) async fn watch(home: &Home, spec: &Spec, mut journal: Journal, reexec
     Ok(end)
 }
 
-fn start(home: &Home, reexec: &Reexec, log: &Arc<Mutex<Log>>) -> io::Result<(Pid, [JoinHandle<()>; 2])> {
+fn start(home: &Home, spec: &Spec, reexec: &Reexec, log: &Arc<Mutex<Log>>) -> io::Result<(Pid, [JoinHandle<()>; 2])> {
     let mut child = reexec
         .command()
         .args(["keeper", "--launch-for", &Pid::this().to_string(), "--dir"])
         .arg(home.path())
         .env_clear()
+        .envs(inherited(&spec.inherited))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -51,6 +51,46 @@ async fn one_that_is_well_is_served_and_told_and_ends_with_the_agent_with_all_th
 }
 
 #[tokio::test]
+async fn the_password_of_a_proxy_comes_to_a_backend_by_no_file_argument_or_log() {
+    let (coordinator, program) = (Coordinator::start().await, Program::like("vllm"));
+    let port = free_port().to_string();
+    let start = |start: Start, proxy: &str| {
+        let start =
+            start.env("HTTPS_PROXY", proxy).env("http_proxy", "http://127.0.0.1:9").env("NO_PROXY", "127.0.0.1");
+        let program = program.path();
+        let args =
+            ["--enable-vllm", "--vllm-program", program.to_str().unwrap(), "--vllm-port", &port, "--keep-backends"];
+        start.env("TITAN_LISTEN", "127.0.0.1:0").args(&args).spawn()
+    };
+    let proxy = "http://user:pass-word@127.0.0.1:9";
+    let agent = start(Start::of(&coordinator), proxy);
+    state(&address(&agent, 1).await, "healthy").await;
+    let (pid, keeper) = (program.pid().await, keeper(&agent));
+    let environment = program.read("environment");
+    for line in [&format!("HTTPS_PROXY={proxy}\n"), "http_proxy=http://127.0.0.1:9\n", "NO_PROXY=127.0.0.1\n"] {
+        assert!(environment.contains(line), "{environment}");
+    }
+    let files = std::fs::read_dir(agent.state().join("backends/vllm")).unwrap().map(|file| file.unwrap().path());
+    let mut said: Vec<_> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    assert!(said.iter().any(|text| text.contains("\"HTTPS_PROXY\":\"127.0.0.1:9\"")), "{said:?}");
+    said.extend([agent.log(), program.read("args"), command_line(keeper)]);
+    assert!(said.iter().all(|text| !text.contains("pass-word")), "{said:?}");
+    // Another password is no reason to start it anew.
+    let mut agent = start(Start::in_home(&coordinator, agent.crash().await), "http://user:another@127.0.0.1:9");
+    state(&address(&agent, 2).await, "healthy").await;
+    assert_eq!(program.pid().await, pid);
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.exit().await.success());
+    kill(Pid::from_raw(keeper), Signal::SIGTERM).unwrap();
+    gone(pid).await;
+}
+
+/// The command line of a process.
+fn command_line(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap()
+}
+
+#[tokio::test]
 async fn one_that_was_killed_is_started_again_and_served_again() {
     let (coordinator, program) = (Coordinator::start().await, Program::like("vllm"));
     let agent = vllm(Start::of(&coordinator), &program, &[]);

@@ -64,7 +64,7 @@ impl OutputQuery {
         ("id" = String, Path, description = "The job's id"),
         OutputQuery,
         ("Accept" = Option<String>, Header, description = "`text/event-stream` for SSE: events `output` (data: Output), `attempt` (OutputAttempt), `gap` (OutputGap) and at last `end` (OutputEnd)"),
-        ("Last-Event-ID" = Option<String>, Header, description = "With SSE: the id of the last event that was read, `attempt-offset`")
+        ("Last-Event-ID" = Option<String>, Header, description = "With SSE: the id of the last event that was read")
     ),
     security(("api_key" = ["jobs:read"]), ("admin" = [])),
     responses((status = 200, content((Output = "application/json"), (String = "text/event-stream"))))
@@ -78,7 +78,7 @@ pub(crate) async fn handler(
 ) -> Result<Response, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
     let since = query.since()?;
-    let asked = Place { attempt: query.attempt, offset: query.offset };
+    let asked = Place { attempt: query.attempt, offset: query.offset, mark: None };
     if sse::is_wanted(&headers) {
         // Who resumes misses what came since it was here, whatever it asked for at first.
         let resumed = Place::from_last_event(&headers)?;
@@ -86,7 +86,7 @@ pub(crate) async fn handler(
         return output::follow(state, caller, id, place, since).await;
     }
     let topic = Topic::Job(id.clone());
-    let look = |_| look(&caller, &id, asked, since, !wait.is_zero());
+    let look = |_| look(&caller, &id, &asked, since, !wait.is_zero());
     let output = state.waiters.until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, look).await?;
     Ok(Json(output).into_response())
 }
@@ -94,7 +94,7 @@ pub(crate) async fn handler(
 async fn look(
     caller: &KeyCaller<JobsRead>,
     id: &JobId,
-    place: Place,
+    place: &Place,
     since: Option<Since>,
     follow: bool,
 ) -> Result<Look<Output>, ApiError> {

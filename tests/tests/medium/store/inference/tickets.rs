@@ -1,7 +1,12 @@
 //! Tickets: places that are kept for clients which call an agent directly.
 
 use futures_util::future::join_all;
-use titan_api::{agents::Facts, ids::JobId, jobs::JobState, work::HeldLease};
+use titan_api::{
+    agents::Facts,
+    ids::JobId,
+    jobs::{JobState, Reason},
+    work::HeldLease,
+};
 use titan_lua::tickets as t;
 use titan_tests::audit::findings;
 
@@ -84,7 +89,9 @@ async fn a_ticket_keeps_its_place_for_a_while_and_is_served_later_if_there_is_on
     assert_eq!(world.state(&id).await, JobState::Scheduled);
     world.pass_ms(1_001);
     world.sweep().await;
-    assert_eq!((world.state(&id).await, world.state(&waiting).await), (JobState::Failed, JobState::Scheduled));
+    let unused = world.job(&id).await;
+    assert_eq!((unused.state, unused.reason), (JobState::Failed, Some(Reason::TicketUnused)));
+    assert_eq!(world.state(&waiting).await, JobState::Scheduled);
     assert_eq!(bring(&world, &agent, &id).await, t::UseOutcome::Busy);
     let lease = world.claim_both(&agent, 0, 8).await.remove(0);
     world.report(&agent, &lease, answered(1, 1)).await;

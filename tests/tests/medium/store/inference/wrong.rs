@@ -101,6 +101,8 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket that nobody brings counts against the agent": "if a and j.ticket then" => "if false then",
         scenes::a_place_is_kept_for_a_while_and_counts_against_nobody;
+    "a ticket that nobody brings ends as a request that nobody begins": "j.ticket and 'ticket_unused' or" => "",
+        scenes::a_place_is_kept_for_a_while_and_counts_against_nobody;
     "a late ticket needs no place": "taken < slots and may_begin" => "may_begin",
         scenes::a_place_is_kept_for_a_while_and_counts_against_nobody;
     "a half-open agent is tried with a ticket": "local is_in_service = a.state == 'healthy' or a.state == 'degraded'" => "local is_in_service = a.state ~= 'offline'",
