@@ -2,7 +2,7 @@
 //!
 //! `axum::serve` never closes a connection whose request is half sent. Here a request's head, its body, an idle
 //! connection and a reader that does not read have their times, and so does the shutdown. A connection on which nothing
-//! passes holds no buffers: see [`connection`].
+//! passes holds no buffers: see `server/connection`.
 
 mod body;
 mod budget;

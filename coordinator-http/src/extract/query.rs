@@ -1,4 +1,4 @@
-//! Parameters of the query. Unknown ones are refused before, by [`crate::strict`].
+//! Parameters of the query. Unknown ones are refused before, by [`crate::gate::strict`].
 
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
