@@ -6,8 +6,8 @@
 //! thread did beside it, such as a fork to write its log anew, is no script's doing.
 //!
 //! A processor that is shared with other machines stalls now and then, in whatever runs just then. How long, the first row
-//! tells: a script that always does the same, about as much as the others and as often. No other can have a longest run
-//! below that one's by its own doing, so what counts beside the longest run is how many commands a script runs at most.
+//! tells, and the last one once more: a script that always does the same, about as much as the others and as often. What its
+//! longest run takes beyond its median is the machine's doing, so how many commands a script runs at most is told, too.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
