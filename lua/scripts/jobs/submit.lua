@@ -23,7 +23,7 @@
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
 local FIELDS = 15
@@ -46,6 +46,12 @@ local function read(at)
     avoid = options and options.avoid,
   }, options
 end
+
+local ids = {}
+for at = 7, #ARGV, FIELDS do
+  ids[#ids + 1] = ARGV[at]
+end
+job:read_ahead(ids)
 
 -- The jobs of this call, and by the id that the caller made for each, the job that stands for it.
 local jobs, meant = {}, {}
@@ -137,7 +143,7 @@ local function accept(new, is_last)
     record.keep(key('prompt', j.id), ARGV[at + 14])
     retention.count_prompt(j, #ARGV[at + 14])
   end
-  redis.call('ZADD', key('jobs'), '0', j.id)
+  sets.enter('jobs', j.id, 0)
   use_class(j, ARGV[at + 1])
   local options = new.options
   if options then

@@ -100,7 +100,7 @@ end
 
 -- Starts a job anew: it waits for these as they stand now.
 function dependencies.restart(j, ids)
-  redis.call('ZREM', key('due'), 'job:' .. j.id)
+  sets.leave('due', 'job:' .. j.id)
   start(j, ids, function(id)
     return job:load(id)
   end)

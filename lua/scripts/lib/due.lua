@@ -35,7 +35,8 @@ local function settle_one(member)
   local kind, id = string.match(member, '^(%a+):(.+)$')
   local ok, problem = pcall(settle_it, kind, id)
   if not ok then
-    redis.call('ZREM', key('due'), member)
+    sets.leave('due', member)
+    sets.write('due')
     redis.call('HSET', key('broken'), member, tostring(problem))
   end
 end
@@ -58,7 +59,17 @@ end
 
 -- Whether anything is overdue still.
 function due.is_left()
+  sets.write('due')
   return pool.now >= pool.amnesty and redis.call('ZCOUNT', key('due'), '-inf', int(pool.now)) > 0
+end
+
+-- Has the next one looked at that is too many, if jobs have ended, and writes every changed record.
+local function write_records()
+  if pool.has_ended then
+    pool.has_ended = nil
+    retention.trim()
+  end
+  record.flush(agent, job)
 end
 
 -- Fills what is not held any more, writes every changed record, and returns the reply.
@@ -66,13 +77,13 @@ function due.write(reply)
   if pool.freed then
     hold.fill_freed()
   end
-  record.flush(agent, job)
+  write_records()
   return pool.finish(reply)
 end
 
 -- Ends a script that writes: first its own changes, then its share of what is overdue.
 function due.finish(reply)
-  record.flush(agent, job)
+  write_records()
   due.settle()
   return due.write(reply)
 end

@@ -53,10 +53,10 @@ end
 -- Moves a job from state to state, keeping the sets by state.
 function job.move(j, state)
   if MEMBERSHIP[j.state] then
-    redis.call('SREM', key(j.state), j.id)
+    sets.leave(j.state, j.id)
   end
   if MEMBERSHIP[state] then
-    redis.call('SADD', key(state), j.id)
+    sets.enter(state, j.id)
   end
   job:put(j, 'state', state)
   if not j.is_new then
@@ -66,7 +66,7 @@ end
 
 -- Sets when the job has to be looked at next.
 function job.wake_at(j, ms)
-  redis.call('ZADD', key('due'), int(ms), 'job:' .. j.id)
+  sets.enter('due', 'job:' .. j.id, ms)
 end
 
 -- Whether it may not begin any more: nobody waits for the answer, or it is a ticket, which is good for one agent.

@@ -51,7 +51,7 @@ function queue.pend(j)
   if j.not_after then
     job.wake_at(j, j.not_after)
   else
-    redis.call('ZREM', key('due'), 'job:' .. j.id)
+    sets.leave('due', 'job:' .. j.id)
   end
   redis.call('ZADD', key('due'), 'NX', int(pool.now + PASSED_OVER_AFTER_MS), 'hold:all')
   job:put(j, 'agent', nil)

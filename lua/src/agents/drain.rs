@@ -9,7 +9,7 @@ use crate::{
 };
 
 script!(Frees, "agents/drain", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    "key", "int", "later", "clock", "pool", later "event", "record", "sets", later "segment", "job", later "retention",
     later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
     later "place", later "binding", later "attempt", later "fair", "queue", later "dependencies", later "class",
     later "hold", later "catalog", later "members", "breaker", later "serving", later "settle", "due",

@@ -23,7 +23,7 @@ use crate::{
 };
 
 script!(Frees, "agents/report", uses [
-    "key", "int", "later", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", later "avoid",
+    "key", "int", "later", "clock", "pool", "event", "record", "sets", "segment", "job", "retention", "ending", later "avoid",
     "agent", "room", "rank", later "fit", later "capable", later "held", later "session", later "place",
     later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
     later "catalog", later "members", later "breaker", later "serving", later "settle", "due", "caller", later "output",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 script!(Frees, "jobs/cancel", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", "retention", "ending",
+    "key", "int", "later", "clock", "pool", later "event", "record", "sets", later "segment", "job", "retention", "ending",
     later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session", later "place",
     later "binding", later "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
     later "catalog", later "members", later "breaker", later "serving", later "settle", "due",

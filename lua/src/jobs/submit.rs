@@ -30,7 +30,7 @@ use crate::{
 };
 
 script!(Writes, "jobs/submit", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    "key", "int", "later", "clock", "pool", later "event", "record", "sets", later "segment", "job", later "retention",
     later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
     "place", "binding", later "attempt", later "fair", later "queue", later "dependencies", later "idempotency",
     "class", later "hold", later "catalog", later "members", later "breaker", later "serving", later "settle", "due",

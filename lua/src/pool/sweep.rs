@@ -9,7 +9,7 @@ use crate::{
 };
 
 script!(Frees, "pool/sweep", uses [
-    "key", "int", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", "avoid", "agent", "room",
+    "key", "int", "clock", "pool", "event", "record", "sets", "segment", "job", "retention", "ending", "avoid", "agent", "room",
     "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "fair", "queue", "dependencies",
     "class", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
 ]);

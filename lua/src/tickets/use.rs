@@ -13,7 +13,7 @@ use crate::{
 };
 
 script!(Frees, "tickets/use", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
+    "key", "int", "later", "clock", "pool", later "event", "record", "sets", later "segment", "job", later "retention",
     later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
     later "place", later "binding", "attempt", later "fair", later "queue", later "dependencies", later "class",
     later "hold", later "catalog", later "members", later "breaker", later "serving", later "settle", "due", "caller",

@@ -1,0 +1,67 @@
+-- sets: the sets in which many jobs of one script come and go. What they enter and leave is kept, and written at the end with
+-- one command for each set: a command for each job would cost more than all the rest of its way.
+--
+-- Who reads one of these sets in a script that writes has what is kept of it written first.
+local sets = {}
+
+local PLAIN = { blocked = true, delayed = true, scheduled = true, running = true }
+local AT_ONCE = 512
+
+-- What each set is to have, by its name: {member = its score, true in a plain set, or false if it is to leave}.
+local kept = {}
+
+-- Keeps one change of a set; a later one of the same member takes its place.
+local function keep(name, member, value)
+  local changes = kept[name]
+  if not changes then
+    changes = {}
+    kept[name] = changes
+  end
+  changes[member] = value
+end
+
+-- Enters a member, with its score unless the set is a plain one, or changes its score.
+function sets.enter(name, member, score)
+  keep(name, member, score or true)
+end
+
+function sets.leave(name, member)
+  keep(name, member, false)
+end
+
+-- Runs a command on a set with as many arguments as Lua can pass at once.
+local function run(command, name, arguments)
+  for from = 1, #arguments, AT_ONCE do
+    redis.call(command, name, unpack(arguments, from, math.min(from + AT_ONCE - 1, #arguments)))
+  end
+end
+
+-- Writes what is kept of one set.
+function sets.write(name)
+  local changes = kept[name]
+  if not changes then
+    return
+  end
+  local is_plain, entering, leaving = PLAIN[name], {}, {}
+  for member, value in pairs(changes) do
+    if not value then
+      leaving[#leaving + 1] = member
+    elseif is_plain then
+      entering[#entering + 1] = member
+    else
+      entering[#entering + 1], entering[#entering + 2] = int(value), member
+    end
+  end
+  kept[name] = nil
+  run(is_plain and 'SREM' or 'ZREM', key(name), leaving)
+  run(is_plain and 'SADD' or 'ZADD', key(name), entering)
+end
+
+-- Writes what is kept of all.
+function sets.flush()
+  for name in pairs(kept) do
+    sets.write(name)
+  end
+end
+
+return sets
