@@ -19,7 +19,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the end of an attempt frees what others have reserved too",
-        find: "redis.call('HDEL', key('live', a.id), job_id)",
+        find: "redis.call('HDEL', key('live', a.id), unpack(ended))",
         times: 1,
         replace: "redis.call('DEL', key('live', a.id))",
         told: Told::Story(|| vec![submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), ROUND, done(Event::Completed)]),
