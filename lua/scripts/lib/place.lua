@@ -79,6 +79,7 @@ end
 -- first, however it scores. One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no
 -- other fits, and after that what an agent keeps for a job that the job goes before.
 local function best(j)
+  rank.settle()
   local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
   if bits >= TRIAL_BIT then
     local ids = redis.call('ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
@@ -104,6 +105,7 @@ local function best(j)
       redis.call('ZREM', key('rank:' .. j.class, h.step), h.id)
     elseif not agent.takes_work(a) then
       rank.update(a)
+      rank.settle()
     else
       index = index + 1
       if not (j.refused and avoid.is_refused(j, a.id)) then

@@ -12,6 +12,9 @@ local SCORE_STEPS = 8191
 local SMALLEST_MB = 512
 local USE_SPAN = 1099511627776
 
+-- Agents whose place has to be found anew.
+local changed, is_noted = {}, {}
+
 function rank.step(mb)
   if mb < SMALLEST_MB then
     return 0
@@ -124,7 +127,10 @@ local function target(a, place)
     return -1, 0
   end
   if a.state == 'half_open' then
-    return agent.trouble(a).trial and -1 or rank.TRIAL, -(a.used_seq or 0)
+    if agent.trouble(a).trial then
+      return -1, 0
+    end
+    return rank.TRIAL, -(a.used_seq or 0)
   end
   return rank.step(memory), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
 end
@@ -144,8 +150,8 @@ local function move(a, classes, old, step, value)
   end
 end
 
--- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved.
-function rank.update(a)
+-- Puts an agent where it belongs now, in every class that it is a member of; writes only what moved.
+local function place_anew(a)
   local standing, moved = agent.standing(a), false
   for i, place in ipairs(agent.places(a)) do
     local step, value = target(a, place)
@@ -157,6 +163,26 @@ function rank.update(a)
   end
   if moved then
     agent.put_standing(a)
+  end
+end
+
+-- Puts the agents that have changed where they belong now. Whoever reads ranks has that done first.
+function rank.settle()
+  while changed[1] do
+    local a = table.remove(changed)
+    is_noted[a] = nil
+    place_anew(a)
+  end
+end
+
+-- Has the agent put where it belongs, in every class that it is a member of: once, however often it changes before that is
+-- looked at.
+function rank.update(a)
+  if not is_noted[a] then
+    if not changed[1] then
+      behind.put(rank.settle)
+    end
+    changed[#changed + 1], is_noted[a] = a, true
   end
 end
 

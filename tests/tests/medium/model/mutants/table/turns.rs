@@ -15,7 +15,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a key's jobs all get the same tag",
-        find: "found[2] and found[2] + 1 or turn",
+        find: "last and last + 1 or turn",
         times: 1,
         replace: "turn",
         told: Told::Story(|| after(alone(SMALL), turns())),
