@@ -13,7 +13,6 @@ local HOLDS_AFTER_MS = 60000
 -- What this run knows of lines, by class: `joined` (orders and ids by turns) or `left` (ids) are yet to be written, `front`
 -- are the first jobs, or all of them if it `is_whole`, and `best` is the order of the first, false if there is none.
 local lines = {}
-local is_noted = false
 
 local function of(cid)
   local known = lines[cid] or {}
@@ -61,16 +60,6 @@ local function written(cid)
   return known
 end
 
-local function note()
-  if not is_noted then
-    is_noted = true
-    behind.put(function()
-      is_noted = false
-      write_all()
-    end)
-  end
-end
-
 -- Where the line of a class begins that none waits in: with the first in any other line, of these orders.
 local function begun(least, beyond)
   write_all()
@@ -88,7 +77,7 @@ function line.join(j)
   local joined = known.joined or {}
   joined[#joined + 1], joined[#joined + 2] = int(j.order), j.id
   known.joined, known.front, known.best = joined, nil, nil
-  note()
+  behind.put(write_all)
 end
 
 -- Takes a job out of its line.
@@ -106,7 +95,7 @@ function line.leave(j)
     end
   end
   known.best = nil
-  note()
+  behind.put(write_all)
 end
 
 -- The same for a job that is not to run, written at once. Returns whether others wait.

@@ -179,10 +179,8 @@ end
 -- looked at.
 function rank.update(a)
   if not is_noted[a] then
-    if not changed[1] then
-      behind.put(rank.settle)
-    end
     changed[#changed + 1], is_noted[a] = a, true
+    behind.put(rank.settle)
   end
 end
 
