@@ -86,12 +86,21 @@ if asked > 0 and retention.is_full_of_prompts(asked, ARGV[1]) then
   return due.write({ 'full_of_prompts' })
 end
 
--- What was found for jobs of the same needs: an agent and devices, or none. It is good until something becomes of an agent.
-local found = {}
+-- Whether new jobs need the same, so that what is found for one is found for the other.
+local function need_the_same(j, other)
+  return j.class == other.class and j.vram == other.vram and j.ram == other.ram and j.cpus == other.cpus
+    and j.prio == other.prio and j.max == other.max and j.avoid == other.avoid and j.session == other.session
+end
+
+-- The agent for a job, with its devices; nil if there is none. What was `found` last, {agent, devices, job =}, is good for
+-- jobs of the same needs until something becomes of an agent.
+local found
 local function find(j)
-  local needs = table.concat({ j.class, j.vram, j.ram, j.cpus, j.prio, j.max, j.avoid or '', j.session or '' }, ':')
-  found[needs] = found[needs] or { place.find(j) }
-  return found[needs][1], found[needs][2]
+  if not (found and need_the_same(j, found.job)) then
+    found = { place.find(j) }
+    found.job = j
+  end
+  return found[1], found[2]
 end
 
 -- Whether it is known that an agent could run the job.
@@ -101,10 +110,14 @@ local function is_served(j)
 end
 
 -- Whether it is known that jobs of the same needs could be run: looked at once.
-local known = {}
+local known, last = {}, nil
 local function is_known_to_be_served(j)
+  if last and need_the_same(j, last) then
+    return true
+  end
   local needs = table.concat({ j.class, j.vram, j.ram, j.cpus }, ':')
   known[needs] = known[needs] or is_served(j)
+  last = known[needs] and j
   return known[needs]
 end
 
@@ -122,7 +135,7 @@ local function use_class(j, spec)
     used[j.class] = true
     if class.use(j.class, spec) then
       members.settle(j.class)
-      found = {}
+      found = nil
     end
   end
 end
@@ -151,14 +164,14 @@ local function accept(new, is_last)
     dependencies.note(j, options)
     if options.depends_on or options.not_before then
       dependencies.start(j, options, meant)
-      found = {}
+      found = nil
       return
     end
   end
   local a, devices = find(j)
   if a then
     binding.bind(j, a, devices)
-    found = {}
+    found = nil
   else
     queue.pend(j)
   end

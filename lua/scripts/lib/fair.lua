@@ -11,11 +11,23 @@
 -- served of those that have left it.
 local fair = {}
 
--- Of lines that have yet to be written: the tags by class and member, and by class and priority the job served last.
+-- Of lines that have yet to be written, by class and priority: {turn = the tag that was served last, last = {key = its last
+-- tag}}, and the job that was served last.
 local joined, served = {}, {}
 
+local function owner_of(j)
+  return j.owner or ''
+end
+
 local function members_of(j)
-  return j.prio .. ':', j.prio .. ':' .. (j.owner or '')
+  return j.prio .. ':', j.prio .. ':' .. owner_of(j)
+end
+
+-- What there is of a class, made if need be.
+local function of(by_class, cid)
+  local known = by_class[cid] or {}
+  by_class[cid] = known
+  return known
 end
 
 -- The least order of a job that waits in line.
@@ -25,25 +37,23 @@ end
 
 -- The order of a job that has to wait for the first time. `begun` says where a line begins.
 function fair.join(j, begun)
-  local at, own = members_of(j)
-  local known = joined[j.class] or {}
-  local turn, last = known[at], known[own]
+  local owner, known = owner_of(j), of(joined, j.class)[j.prio] or { last = {} }
+  local last = known.last[owner]
   if not last then
-    local found = redis.call('ZMSCORE', key('tags', j.class), at, own)
-    turn = turn or tonumber(found[1] or begun(first_in_line(j), job.order_of(j.prio - 1, 0)))
+    local found = redis.call('ZMSCORE', key('tags', j.class), members_of(j))
+    known.turn = known.turn or tonumber(found[1] or begun(first_in_line(j), job.order_of(j.prio - 1, 0)))
     last = found[2]
   end
-  local order = math.max(turn, last and last + 1 or turn)
-  -- To ask where a line begins writes what was joined before.
-  joined[j.class] = joined[j.class] or {}
-  joined[j.class][at], joined[j.class][own] = turn, order
+  local order = math.max(known.turn, last and last + 1 or known.turn)
+  known.last[owner] = order
+  -- Asking where a line begins has written what was joined before.
+  of(joined, j.class)[j.prio] = known
   return order
 end
 
 -- A waiting job was served.
 function fair.serve(j)
-  local by_prio = served[j.class] or {}
-  served[j.class] = by_prio
+  local by_prio = of(served, j.class)
   if j.order >= first_in_line(j) and (not by_prio[j.prio] or j.order > by_prio[j.prio].order) then
     by_prio[j.prio] = j
   end
@@ -51,9 +61,12 @@ end
 
 -- Writes the tags of a line.
 function fair.write(cid)
-  local tags, by_prio = {}, served[cid] or {}
-  for member, order in pairs(joined[cid] or {}) do
-    tags[#tags + 1], tags[#tags + 2] = int(order), member
+  local tags, by_prio = {}, of(served, cid)
+  for prio, known in pairs(of(joined, cid)) do
+    tags[#tags + 1], tags[#tags + 2] = int(known.turn), prio .. ':'
+    for owner, last in pairs(known.last) do
+      tags[#tags + 1], tags[#tags + 2] = int(last), prio .. ':' .. owner
+    end
   end
   joined[cid], served[cid] = nil, nil
   if tags[1] then

@@ -54,7 +54,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what was found for one job of a batch is taken for the next, too",
-        find: "    binding.bind(j, a, devices)\n    found = {}",
+        find: "    binding.bind(j, a, devices)\n    found = nil",
         times: 1,
         replace: "    binding.bind(j, a, devices)",
         told: Told::Story(|| vec![Step::Batch { key: 0, shape: 5 }]),
