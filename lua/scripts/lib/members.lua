@@ -152,9 +152,7 @@ local function drop_slice(cid)
   if #ids == most then
     return redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   end
-  for step = 0, rank.TRIAL do
-    redis.call('DEL', key('rank:' .. cid, step))
-  end
+  rank.forget(cid)
   redis.call('DEL', key('class', cid), key('members', cid))
   redis.call('ZREM', key('classes'), cid)
   redis.call('ZREM', key('due'), 'class:' .. cid)

@@ -41,7 +41,7 @@ local function heads_of(cid, need, bits)
       heads[#heads + 1] = h
     else
       bits = bits - bit.lshift(1, step)
-      redis.call('HSET', key('class', cid), 'steps', int(bits))
+      rank.put_steps(cid, bits)
     end
   end
   return heads
@@ -80,7 +80,7 @@ end
 -- other fits, and after that what an agent keeps for a job that the job goes before.
 local function best(j)
   rank.settle()
-  local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
+  local bits = rank.steps(j.class)
   if bits >= TRIAL_BIT then
     local ids = redis.call('ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
     local a, devices = on_trial(j, ids)
@@ -88,7 +88,7 @@ local function best(j)
       return a, devices
     elseif not ids[1] then
       bits = bits - TRIAL_BIT
-      redis.call('HSET', key('class', j.class), 'steps', int(bits))
+      rank.put_steps(j.class, bits)
     end
   end
   local heads = heads_of(j.class, j, bits)

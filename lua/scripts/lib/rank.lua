@@ -14,6 +14,8 @@ local USE_SPAN = 1099511627776
 
 -- Agents whose place has to be found anew.
 local changed, is_noted = {}, {}
+-- The bitmaps of ranks that may hold agents, by class, as far as this run has read them.
+local steps = {}
 
 function rank.step(mb)
   if mb < SMALLEST_MB then
@@ -101,11 +103,30 @@ function rank.coarse(score)
   return math.floor(score * SCORE_STEPS)
 end
 
+-- The bitmap of a class's ranks that may hold agents.
+function rank.steps(cid)
+  steps[cid] = steps[cid] or tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+  return steps[cid]
+end
+
+function rank.put_steps(cid, bits)
+  steps[cid] = bits
+  redis.call('HSET', key('class', cid), 'steps', int(bits))
+end
+
+-- Forgets the ranks of a class that has no members any more.
+function rank.forget(cid)
+  steps[cid] = nil
+  for step = 0, rank.TRIAL do
+    redis.call('DEL', key('rank:' .. cid, step))
+  end
+end
+
 -- Enters the agent into one rank of a class, and marks that step of the class as perhaps not empty.
 function rank.enter(a, cid, step, value)
-  local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+  local bits = rank.steps(cid)
   if bit.band(bits, bit.lshift(1, step)) == 0 then
-    redis.call('HSET', key('class', cid), 'steps', bit.bor(bits, bit.lshift(1, step)))
+    rank.put_steps(cid, bit.bor(bits, bit.lshift(1, step)))
   end
   redis.call('ZADD', key('rank:' .. cid, step), int(value), a.id)
 end
