@@ -118,11 +118,13 @@ local function tell(j, dependency)
   end
 end
 
--- Tells one of several. What can't go on must not keep the others from it: it is set aside, with the reason.
+-- Tells one of several, and writes all of it. What can't go on must not keep the others from it: it is set aside, with the
+-- reason.
 local function tell_one_of(j, dependency)
-  local ok, problem = pcall(tell, j, dependency)
-  if not ok then
-    redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(problem))
+  local is_told, problem = pcall(tell, j, dependency)
+  local is_written, trouble = pcall(behind.write)
+  if not (is_told and is_written) then
+    redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(is_told and trouble or problem))
   end
 end
 

@@ -119,7 +119,7 @@ local function write()
   kept = {}
 end
 
--- Writes every changed record of these kinds, what was kept for them, and the sets that find them.
+-- Writes every changed record of these kinds, and what was kept for them.
 function record.flush(...)
   for _, kind in ipairs({ ... }) do
     for _, r in ipairs(kind.order) do
@@ -137,7 +137,6 @@ function record.flush(...)
     kind.broken = {}
   end
   write()
-  sets.flush()
 end
 
 return record

@@ -1,7 +1,7 @@
--- sets: the sets in which many jobs of one script come and go. What they enter and leave is kept, and written at the end with
--- one command for each set: a command for each job would cost more than all the rest of its way.
+-- sets: the sets in which many jobs of one script come and go. What they enter and leave is put off (see lib/behind), so that
+-- one command for each set does what one for each job would, however often a job has moved.
 --
--- Who reads one of these sets in a script that writes has what is kept of it written first.
+-- Whoever reads one of these sets in a script that writes has what was put off of it written first.
 local sets = {}
 
 local PLAIN = { blocked = true, delayed = true, scheduled = true, running = true }
@@ -12,12 +12,9 @@ local kept = {}
 
 -- Keeps one change of a set; a later one of the same member takes its place.
 local function keep(name, member, value)
-  local changes = kept[name]
-  if not changes then
-    changes = {}
-    kept[name] = changes
-  end
-  changes[member] = value
+  local changes = kept[name] or {}
+  changes[member], kept[name] = value, changes
+  behind.put(sets.write_all)
 end
 
 -- Enters a member, with its score unless the set is a plain one, or changes its score.
@@ -57,9 +54,11 @@ function sets.write(name)
   run(is_plain and 'SADD' or 'ZADD', key(name), entering)
 end
 
--- Writes what is kept of all.
-function sets.flush()
-  for name in pairs(kept) do
+-- Writes what is kept of all: one set, and then, even if that fails, the others.
+function sets.write_all()
+  local name = next(kept)
+  if name then
+    behind.put(sets.write_all)
     sets.write(name)
   end
 end
