@@ -48,9 +48,7 @@ end
 -- Notes the conditions of a new job.
 function dependencies.note(j, options)
   job:put(j, 'not_before', options.not_before)
-  job:put(j, 'grace', options.grace)
-  job:put(j, 'labels', options.labels)
-  job:put(j, 'on_failure', options.on_failure)
+  j.grace, j.labels, j.on_failure = options.grace, options.labels, options.on_failure
 end
 
 -- Starts a job that has conditions: it waits for what it depends on, and for its time. `find` gives what has an id; nil if
