@@ -7,6 +7,8 @@ mod pull;
 mod rules;
 mod work;
 
+use std::borrow::Cow;
+
 use titan_api::problem::FieldError;
 
 use crate::error::ApiError;
@@ -64,6 +66,9 @@ impl Findings {
 }
 
 /// A name as a part of a JSON pointer (RFC 6901); names may come from the caller, so they are cut.
-fn escaped(name: &str) -> String {
-    name.chars().take(128).collect::<String>().replace('~', "~0").replace('/', "~1")
+fn escaped(name: &str) -> Cow<'_, str> {
+    if name.len() <= 128 && !name.contains(['~', '/']) {
+        return name.into();
+    }
+    name.chars().take(128).collect::<String>().replace('~', "~0").replace('/', "~1").into()
 }

@@ -88,7 +88,7 @@ impl Args {
 
     /// Adds one argument.
     pub(crate) fn push(&mut self, arg: impl ToRedisArgs) -> &mut Self {
-        self.0.extend(arg.to_redis_args());
+        arg.write_redis_args(&mut self.0);
         self
     }
 

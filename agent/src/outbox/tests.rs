@@ -98,6 +98,22 @@ async fn several_ended_jobs_share_one_call() {
 }
 
 #[tokio::test]
+async fn the_first_end_goes_at_once_and_those_during_its_call_share_the_next() {
+    let f = fixture();
+    let leases: Vec<_> = (0..10).map(|n| f.open(&format!("j{n}"))).collect();
+    f.end(&leases[0]);
+    let (parcel, words) = f.next().await;
+    assert_eq!(words, ["j0 completed"]);
+    for lease in &leases[1..] {
+        f.end(lease);
+    }
+    parcel.settle(&[Answer::Accepted {}]);
+    let mut finished = f.accept_next().await.1.finished;
+    finished.sort_by(|a, b| a.lease_id.cmp(&b.lease_id));
+    assert_eq!(finished, leases[1..]);
+}
+
+#[tokio::test]
 async fn what_got_no_answer_is_sent_again_as_it_was_and_what_came_later_follows() {
     let f = fixture();
     let a = f.open("a");

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use http::HeaderMap;
 use titan_api::{
     headers as names,
@@ -62,7 +62,8 @@ pub(crate) enum Principal {
 /// Finds out who calls.
 pub(crate) async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Principal, ApiError> {
     let token = bearer::of(headers)?;
-    if state.admin.is(token) {
+    let sha256 = digest(&SHA256, token.as_bytes());
+    if state.admin.has(&sha256) {
         return Ok(Principal::Admin);
     }
     if let Some((id, secret_sha256)) = secrets::take_apart(API_KEY, token) {
@@ -71,7 +72,7 @@ pub(crate) async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Pr
     if let Some((id, secret_sha256)) = secrets::take_apart(JOIN_TOKEN, token) {
         return Ok(Principal::Joiner { id, secret_sha256 });
     }
-    agent(state, token).map(Principal::Agent).ok_or_else(not_good)
+    agent(state, token, &sha256).map(Principal::Agent).ok_or_else(not_good)
 }
 
 async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Result<Arc<StoredKey>, ApiError> {
@@ -91,9 +92,8 @@ async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Res
 }
 
 /// Checking a signature costs 50 µs, so what was good stays good until it expires.
-fn agent(state: &AppState, token: &str) -> Option<Arc<AgentClaims>> {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+fn agent(state: &AppState, token: &str, sha256: &Digest) -> Option<Arc<AgentClaims>> {
+    let hash: [u8; 32] = sha256.as_ref().try_into().ok()?;
     if let Some(claims) = state.known.agents.get(&hash) {
         return Some(claims);
     }

@@ -130,7 +130,12 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// To know the place of each value costs as much as reading it, so that is done where one is wrong.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).or_else(|_| parse_with_places(bytes))
+}
+
+fn parse_with_places<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer);
     value.map_err(|error| refuse(bytes, &error)).and_then(|value| match deserializer.end() {

@@ -15,7 +15,7 @@
   Returns  {"claimed", {{job, attempt, lease, devices, spec, the agent's name of the model or "", prompt or ""}…},
            {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
   Cost     O(32 · log N)
 ]]
 local CALLS_AGAIN_WITHIN_MS = 1000
@@ -34,13 +34,20 @@ local number = tonumber(ARGV[3])
 -- How many more of each kind it may be given.
 local left = { process = tonumber(ARGV[4]), inference = tonumber(ARGV[5]) }
 
+-- The lease of a job; what was submitted is added by `reply`.
 local function lease_of(j)
   local model = agent.entry(a, j.id).model
-  return { j.id, j.attempt, j.lease, j.devices, redis.call('GET', key('spec', j.id)), model,
-    model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
+  return { j.id, j.attempt, j.lease, j.devices, '', model, model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
 end
 
 local function reply(leases)
+  local names = {}
+  for i, lease in ipairs(leases) do
+    names[i] = key('spec', lease[1])
+  end
+  for i, spec in ipairs(names[1] and redis.call('MGET', unpack(names)) or {}) do
+    leases[i][5] = spec
+  end
   return due.finish({ 'claimed', leases, caller.cancelled(a), caller.watched(a) })
 end
 
@@ -75,8 +82,13 @@ measure.take(a, ARGV[6])
 
 -- The agent's queue, oldest first. A ticket's request is not in it: that begins when a client brings it.
 local function bound()
-  local entries = {}
+  local ids, entries = {}, {}
   for job_id in pairs(agent.tally(a).bound) do
+    ids[#ids + 1] = job_id
+  end
+  agent.read_entries_ahead(a, ids)
+  job:read_ahead(ids)
+  for _, job_id in ipairs(ids) do
     local entry = agent.entry(a, job_id)
     entries[#entries + 1] = entry and { id = job_id, order = entry.order }
   end

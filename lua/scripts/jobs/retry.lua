@@ -10,7 +10,7 @@
 
   Returns  {"done", state} | {"completed"} | {"forgotten"}: what the model was asked is kept no more | {"ending"}: the processes of its last attempt are not gone yet | {"full"}
            | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
   Cost     O(dependencies · log N)
 ]]
 local refused = pool.enter(ARGV[3])
@@ -35,8 +35,8 @@ elseif dependencies.is_hopeless(j) then
   return due.finish({ 'done', j.state })
 end
 local depends_on = dependencies.of(j)
-redis.call('ZREM', key('ended'), j.id)
-redis.call('ZREM', key('outputs'), j.id)
+sets.leave('ended', j.id)
+sets.leave('outputs', j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
   'probe', 'not_after', 'within' }) do
   job:put(j, field, nil)

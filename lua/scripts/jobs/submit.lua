@@ -23,7 +23,7 @@
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
 local FIELDS = 15
@@ -46,6 +46,12 @@ local function read(at)
     avoid = options and options.avoid,
   }, options
 end
+
+local ids = {}
+for at = 7, #ARGV, FIELDS do
+  ids[#ids + 1] = ARGV[at]
+end
+job:read_ahead(ids)
 
 -- The jobs of this call, and by the id that the caller made for each, the job that stands for it.
 local jobs, meant = {}, {}
@@ -86,26 +92,44 @@ if asked > 0 and retention.is_full_of_prompts(asked, ARGV[1]) then
   return due.write({ 'full_of_prompts' })
 end
 
--- Finds an agent for the job, and whether it is known that one could run it.
-local function is_served(new)
-  local j = new.j
-  new.agent, new.devices = place.find(j)
-  return new.agent
+-- Whether new jobs need the same, so that what is found for one is found for the other.
+local function need_the_same(j, other)
+  return j.class == other.class and j.vram == other.vram and j.ram == other.ram and j.cpus == other.cpus
+    and j.prio == other.prio and j.max == other.max and j.avoid == other.avoid and j.session == other.session
+end
+
+-- The agent for a job, with its devices; nil if there is none. What was `found` last, {agent, devices, job =}, is good for
+-- jobs of the same needs until something becomes of an agent.
+local found
+local function find(j)
+  if not (found and need_the_same(j, found.job)) then
+    found = { place.find(j) }
+    found.job = j
+  end
+  return found[1], found[2]
+end
+
+-- Whether it is known that an agent could run the job.
+local function is_served(j)
+  return find(j)
     or redis.call('EXISTS', key('class', j.class)) == 1 and members.could_serve(j.class, j) ~= false
 end
 
 -- Whether it is known that jobs of the same needs could be run: looked at once.
-local known = {}
-local function is_known_to_be_served(new)
-  local j = new.j
+local known, last = {}, nil
+local function is_known_to_be_served(j)
+  if last and need_the_same(j, last) then
+    return true
+  end
   local needs = table.concat({ j.class, j.vram, j.ram, j.cpus }, ':')
-  known[needs] = known[needs] or is_served(new)
+  known[needs] = known[needs] or is_served(j)
+  last = known[needs] and j
   return known[needs]
 end
 
 if ARGV[4] ~= '1' then
   for _, new in ipairs(jobs) do
-    if not new.is_there and not is_known_to_be_served(new) then
+    if not new.is_there and not is_known_to_be_served(new.j) then
       return due.write({ 'survey' })
     end
   end
@@ -117,6 +141,7 @@ local function use_class(j, spec)
     used[j.class] = true
     if class.use(j.class, spec) then
       members.settle(j.class)
+      found = nil
     end
   end
 end
@@ -137,7 +162,7 @@ local function accept(new, is_last)
     record.keep(key('prompt', j.id), ARGV[at + 14])
     retention.count_prompt(j, #ARGV[at + 14])
   end
-  redis.call('ZADD', key('jobs'), '0', j.id)
+  sets.enter('jobs', j.id, 0)
   use_class(j, ARGV[at + 1])
   local options = new.options
   if options then
@@ -145,16 +170,14 @@ local function accept(new, is_last)
     dependencies.note(j, options)
     if options.depends_on or options.not_before then
       dependencies.start(j, options, meant)
+      found = nil
       return
     end
   end
-  -- What was found for one job of several may be taken by those before it.
-  local a, devices = new.agent, new.devices
-  if not a or #jobs > 1 then
-    a, devices = place.find(j)
-  end
+  local a, devices = find(j)
   if a then
     binding.bind(j, a, devices)
+    found = nil
   else
     queue.pend(j)
   end

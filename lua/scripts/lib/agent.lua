@@ -84,6 +84,30 @@ local function unpack_entry(packed)
     cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
 end
 
+local function pack_entry(entry)
+  return cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
+    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge, entry.ticket)
+end
+
+-- Writes, with the record, which attempts were added, changed and ended.
+function agent.write_beside(a)
+  local held, ended = {}, {}
+  for job_id, entry in pairs(a.moved or {}) do
+    if entry then
+      held[#held + 1], held[#held + 2] = job_id, pack_entry(entry)
+    else
+      ended[#ended + 1] = job_id
+    end
+  end
+  a.moved = nil
+  if ended[1] then
+    redis.call('HDEL', key('live', a.id), unpack(ended))
+  end
+  if held[1] then
+    redis.call('HSET', key('live', a.id), unpack(held))
+  end
+end
+
 -- All live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
 -- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, true if it has its
 -- devices to itself, the agent's edge when it began, and true if it is a ticket's. An agent may have hundreds: what one of
@@ -92,31 +116,41 @@ function agent.live(a)
   local entries = a.entries or {}
   if not a.all_read then
     a.entries, a.all_read = entries, true
-    for job_id, entry in pairs(entries) do
-      entries[job_id] = entry or nil
-    end
     local flat = redis.call('HGETALL', key('live', a.id))
     for i = 1, #flat, 2 do
-      if not entries[flat[i]] then
+      if entries[flat[i]] == nil then
         local is_good, entry = pcall(unpack_entry, flat[i + 1])
         entries[flat[i]] = is_good and entry or nil
       end
+    end
+    for job_id, entry in pairs(entries) do
+      entries[job_id] = entry or nil
     end
   end
   return entries
 end
 
+-- Reads the live attempts of those jobs with one command, for a script that is about to ask for them all.
+function agent.read_entries_ahead(a, job_ids)
+  if a.all_read or #job_ids == 0 then
+    return
+  end
+  a.entries = a.entries or {}
+  local found = redis.call('HMGET', key('live', a.id), unpack(job_ids))
+  for i, job_id in ipairs(job_ids) do
+    if a.entries[job_id] == nil then
+      local is_good, entry = pcall(unpack_entry, found[i] or '')
+      a.entries[job_id] = found[i] and is_good and entry
+    end
+  end
+end
+
 -- One live attempt; nil if there is none of that job.
 function agent.entry(a, job_id)
-  local entries = a.entries or {}
-  local entry = entries[job_id]
-  if entry == nil and not a.all_read then
-    local packed = redis.call('HGET', key('live', a.id), job_id)
-    local is_good, read = pcall(unpack_entry, packed or '')
-    entry = packed and is_good and read
-    a.entries, entries[job_id] = entries, entry
+  if not a.entries or a.entries[job_id] == nil then
+    agent.read_entries_ahead(a, { job_id })
   end
-  return entry or nil
+  return a.entries[job_id] or nil
 end
 
 -- Counts one attempt more (by = 1) or less (-1), or one that changed (0).
@@ -176,14 +210,22 @@ function agent.attempts(a)
   return sum
 end
 
--- Adds a live attempt, or changes one.
-function agent.hold(a, job_id, entry)
-  local tally, known = agent.tally(a), a.entries and a.entries[job_id]
-  local packed = cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
-    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge, entry.ticket)
-  local is_new = redis.call('HSET', key('live', a.id), job_id, packed) == 1
-  a.entries, a.changed = a.entries or {}, true
-  a.entries[job_id] = entry
+-- Keeps that an attempt is there or is not, to be written with the record.
+local function move(a, job_id, entry)
+  a.moved, a.entries, a.changed = a.moved or {}, a.entries or {}, true
+  a.moved[job_id] = entry
+  if entry or not a.all_read then
+    a.entries[job_id] = entry
+  else
+    a.entries[job_id] = nil
+  end
+end
+
+-- Adds a live attempt, or changes one; of a job that is new there is none.
+function agent.hold(a, job_id, entry, is_new_job)
+  local tally, known = agent.tally(a), not is_new_job and agent.entry(a, job_id)
+  local is_new = not known
+  move(a, job_id, entry)
   if is_new or known == entry then
     count(tally, job_id, entry, is_new and 1 or 0)
   else
@@ -238,10 +280,9 @@ function agent.release(a, job_id)
   local entry, tally = agent.entry(a, job_id), agent.tally(a)
   if entry then
     count(tally, job_id, entry, -1)
-    a.entries[job_id], a.changed = nil, true
   end
+  move(a, job_id, false)
   a.left = nil
-  redis.call('HDEL', key('live', a.id), job_id)
 end
 
 -- What it keeps for the job that holds it: the UUIDs of devices, since when it is held, and when they are chosen again.

@@ -13,18 +13,11 @@ function attempt.claim(j, a, nonce, number)
   if j.out > 0 then
     ending.drop_output(j)
   end
-  job:put(j, 'attempt', j.attempt + 1)
   handed = handed + 1
-  job:put(j, 'lease', nonce .. '-' .. handed)
-  job:put(j, 'lease_until', pool.now + pool.lease)
-  job:put(j, 'bound_until', nil)
-  job:put(j, 'out', 0)
-  job:put(j, 'usage', nil)
-  job:put(j, 'started', nil)
-  job:put(j, 'devices', table.concat(entry.devices, ','))
-  for _, field in ipairs({ 'exit', 'signal', 'reason', 'message', 'waits' }) do
-    job:put(j, field, nil)
-  end
+  j.attempt, j.lease, j.lease_until = j.attempt + 1, nonce .. '-' .. handed, pool.now + pool.lease
+  j.devices, j.out, j.bound_until, j.started, j.usage, j.waits = table.concat(entry.devices, ','), 0, nil, nil, nil, nil
+  j.exit, j.signal, j.reason, j.message = nil, nil, nil, nil
+  j.changed = true
   entry.state, entry.number, entry.lease, entry.since, entry.claim = 'running', j.attempt, j.lease, pool.now, number
   entry.edge = a.edge or 0
   agent.hold(a, j.id, entry)

@@ -25,7 +25,7 @@ function binding.bind(j, a, devices, for_ms)
   job:put(j, 'score', math.floor(rank.score(a, j) * 1e6) / 1e6)
   agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = own_model(j, a),
     vram = vram_of(j, a, devices), devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0,
-    exclusive = j.exclusive, edge = a.edge or 0, ticket = j.ticket and true or nil })
+    exclusive = j.exclusive, edge = a.edge or 0, ticket = j.ticket and true or nil }, j.is_new)
   if a.state == 'half_open' then
     agent.put_trial(a, j.id)
   end

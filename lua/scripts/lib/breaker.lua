@@ -84,7 +84,7 @@ end
 function breaker.send_away_bound(a)
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state == 'bound' then
-      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. job_id)
+      sets.enter('due', 'job:' .. job_id, pool.now)
       local j = job:load(job_id)
       if j then
         job:put(j, 'bound_until', pool.now)

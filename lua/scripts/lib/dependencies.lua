@@ -48,9 +48,7 @@ end
 -- Notes the conditions of a new job.
 function dependencies.note(j, options)
   job:put(j, 'not_before', options.not_before)
-  job:put(j, 'grace', options.grace)
-  job:put(j, 'labels', options.labels)
-  job:put(j, 'on_failure', options.on_failure)
+  j.grace, j.labels, j.on_failure = options.grace, options.labels, options.on_failure
 end
 
 -- Starts a job that has conditions: it waits for what it depends on, and for its time. `find` gives what has an id; nil if
@@ -100,7 +98,7 @@ end
 
 -- Starts a job anew: it waits for these as they stand now.
 function dependencies.restart(j, ids)
-  redis.call('ZREM', key('due'), 'job:' .. j.id)
+  sets.leave('due', 'job:' .. j.id)
   start(j, ids, function(id)
     return job:load(id)
   end)
@@ -118,11 +116,13 @@ local function tell(j, dependency)
   end
 end
 
--- Tells one of several. What can't go on must not keep the others from it: it is set aside, with the reason.
+-- Tells one of several, and writes all of it. What can't go on must not keep the others from it: it is set aside, with the
+-- reason.
 local function tell_one_of(j, dependency)
-  local ok, problem = pcall(tell, j, dependency)
-  if not ok then
-    redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(problem))
+  local is_told, problem = pcall(tell, j, dependency)
+  local is_written, trouble = pcall(behind.write)
+  if not (is_told and is_written) then
+    redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(is_told and trouble or problem))
   end
 end
 

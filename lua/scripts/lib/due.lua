@@ -30,13 +30,15 @@ local function settle_it(kind, id)
   end
 end
 
--- Settles one thing. What can't be settled must not keep the rest from it: it is set aside, with the reason.
+-- Settles one thing, all of which is written then. What can't be settled must not keep the rest from it: it is set aside,
+-- with the reason.
 local function settle_one(member)
   local kind, id = string.match(member, '^(%a+):(.+)$')
-  local ok, problem = pcall(settle_it, kind, id)
-  if not ok then
+  local is_settled, problem = pcall(settle_it, kind, id)
+  local is_written, trouble = pcall(behind.write)
+  if not (is_settled and is_written) then
     redis.call('ZREM', key('due'), member)
-    redis.call('HSET', key('broken'), member, tostring(problem))
+    redis.call('HSET', key('broken'), member, tostring(is_settled and trouble or problem))
   end
 end
 
@@ -58,7 +60,18 @@ end
 
 -- Whether anything is overdue still.
 function due.is_left()
+  sets.write('due')
   return pool.now >= pool.amnesty and redis.call('ZCOUNT', key('due'), '-inf', int(pool.now)) > 0
+end
+
+-- Has the next one looked at that is too many, if jobs have ended, and writes what was put off and every changed record.
+local function write_all()
+  if pool.has_ended then
+    pool.has_ended = nil
+    retention.trim()
+  end
+  behind.write()
+  record.flush(agent, job)
 end
 
 -- Fills what is not held any more, writes every changed record, and returns the reply.
@@ -66,13 +79,13 @@ function due.write(reply)
   if pool.freed then
     hold.fill_freed()
   end
-  record.flush(agent, job)
+  write_all()
   return pool.finish(reply)
 end
 
 -- Ends a script that writes: first its own changes, then its share of what is overdue.
 function due.finish(reply)
-  record.flush(agent, job)
+  write_all()
   due.settle()
   return due.write(reply)
 end

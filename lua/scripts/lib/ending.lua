@@ -28,9 +28,9 @@ function ending.finish(j, state)
   end
   job.move(j, state)
   job:put(j, 'ended', pool.now)
-  redis.call('ZADD', key('ended'), int(pool.now), j.id)
+  sets.enter('ended', j.id, pool.now)
   if j.out > 0 then
-    redis.call('ZADD', key('outputs'), int(pool.now), j.id)
+    sets.enter('outputs', j.id, pool.now)
   end
   if j.ticket then
     redis.call('ZREM', key('tickets', j.owner), j.id)
@@ -43,7 +43,7 @@ function ending.finish(j, state)
   if j.dependents then
     redis.call('ZADD', key('due'), int(pool.now), 'after:' .. j.id)
   end
-  retention.trim()
+  pool.has_ended = true
 end
 
 -- Removes the output of the latest attempt: the segments that are kept of it. A long one is worth many units (see lib/due).
@@ -52,7 +52,7 @@ function ending.drop_output(j)
     return
   end
   pool.spent = pool.spent + math.floor(segment.drop_all(j) / SEGMENTS_A_UNIT)
-  redis.call('ZREM', key('outputs'), j.id)
+  sets.leave('outputs', j.id)
 end
 
 -- Forgets what an ended job wrote.
@@ -84,9 +84,9 @@ function ending.forget(j)
   if j.idem then
     redis.call('DEL', key('idem', j.idem))
   end
-  redis.call('ZREM', key('jobs'), j.id)
-  redis.call('ZREM', key('ended'), j.id)
-  redis.call('ZREM', key('due'), 'job:' .. j.id)
+  sets.leave('jobs', j.id)
+  sets.leave('ended', j.id)
+  sets.leave('due', 'job:' .. j.id)
   job:drop(j)
 end
 

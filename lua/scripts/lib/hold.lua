@@ -91,11 +91,11 @@ end
 -- few of each class and priority are looked at.
 local function passed_over(by_prio)
   local first, looked = {}, 0
-  for _, cid in ipairs(redis.call('ZRANGE', key('waiting'), '0', int(CLASSES - 1))) do
+  for _, cid in ipairs(line.classes(CLASSES)) do
     local from = '-inf'
     while from and looked < JOBS do
       local prio
-      for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('pending', cid), from, '+inf', 'LIMIT', '0', int(OF_A_PRIORITY))) do
+      for _, id in ipairs(line.from(cid, from, OF_A_PRIORITY)) do
         local j = job:load(id)
         looked = looked + 1
         if j then
@@ -143,7 +143,7 @@ function hold.settle()
       count = count + 1
     end
   end
-  if redis.call('EXISTS', key('waiting')) == 1 then
+  if line.is_any() then
     redis.call('ZADD', key('due'), int(pool.now + EVERY_MS), 'hold:all')
   else
     redis.call('ZREM', key('due'), 'hold:all')

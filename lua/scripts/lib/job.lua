@@ -1,7 +1,33 @@
 -- job: one job's record, and its place in the order of its class.
+--
+-- Packing costs by the number of values, whether they are there or not, so a record has three parts: a row of what changes as
+-- a job goes on; in that row, packed once and handed on as it is, what was submitted; and by name what few jobs have.
 local job = record.kind('job')
 
-function job.unpack(id, packed)
+-- What was submitted, packed, by record. It must not change: a change would not be written.
+local submitted = {}
+
+local function pack_submitted(j)
+  return cmsgpack.pack(j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.max, j.created, j.title, j.owner,
+    j.backoff, j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem)
+end
+
+-- What few jobs have; nil if this one has nothing of it.
+local function seldom(j)
+  if j.signal or j.reason or j.message or j.frame or j.cancelling or j.avoid or j.refused or j.holds or j.not_before or j.needs
+    or j.dependents or j.suspects or j.probe or j.not_after or j.within or j.keeps or j.usage or j.ticket or j.receipt or j.wrote
+    or j.marked or j.marked_at then
+    return { signal = j.signal, reason = j.reason, message = j.message, frame = j.frame, cancelling = j.cancelling,
+      avoid = j.avoid, refused = j.refused, holds = j.holds, not_before = j.not_before, needs = j.needs,
+      dependents = j.dependents, suspects = j.suspects, probe = j.probe, not_after = j.not_after, within = j.within,
+      keeps = j.keeps, usage = j.usage, ticket = j.ticket, receipt = j.receipt, wrote = j.wrote, marked = j.marked,
+      marked_at = j.marked_at }
+  end
+  return nil
+end
+
+-- What schema 1 has written: all values in one row, of which the first is the state.
+local function unpack_row(id, packed)
   local state, class, kind, model, gpus, vram, ram, cpus, prio, order, max, created, title, score, agent, attempt,
     free, lease, lease_until, bound_until, started, ended, exit, signal, reason, message, done, out, frame,
     cancelling, devices, avoid, refused, owner, exclusive, holds, waits, backoff, labels, grace, not_before, needs,
@@ -22,19 +48,43 @@ function job.unpack(id, packed)
   }
 end
 
+-- A table of up to 32 fields has half the room, and so costs half, of one with more: what few jobs have is put in after.
+function job.unpack(id, packed)
+  local attempt, state, as_submitted, order, score, agent, free, lease, lease_until, bound_until, started, ended, exit, out,
+    devices, done, waits, others = cmsgpack.unpack(packed)
+  if type(attempt) == 'string' then
+    return unpack_row(id, packed)
+  end
+  local class, kind, model, gpus, vram, ram, cpus, prio, max, created, title, owner, backoff, exclusive, session, labels,
+    grace, on_failure, idem = cmsgpack.unpack(as_submitted)
+  local j = {
+    id = id, state = state, attempt = attempt, order = order, score = score, agent = agent, free = free, lease = lease,
+    lease_until = lease_until, bound_until = bound_until, started = started, ended = ended, exit = exit, out = out,
+    devices = devices, done = done, waits = waits, class = class, kind = kind, model = model, gpus = gpus, vram = vram,
+    ram = ram, cpus = cpus, prio = prio, max = max, created = created, title = title, owner = owner, backoff = backoff,
+  }
+  submitted[j] = as_submitted
+  if exclusive or session or labels or grace or on_failure or idem then
+    j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem = exclusive, session, labels, grace, on_failure, idem
+  end
+  for name, value in pairs(others or {}) do
+    j[name] = value
+  end
+  return j
+end
+
 function job.is_whole(j)
   return type(j.state) == 'string' and type(j.class) == 'string' and type(j.created) == 'number' and type(j.out) == 'number'
 end
 
 function job.pack(j)
-  return cmsgpack.pack(
-    j.state, j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.order, j.max, j.created, j.title,
-    j.score, j.agent, j.attempt, j.free, j.lease, j.lease_until, j.bound_until, j.started, j.ended, j.exit, j.signal,
-    j.reason, j.message, j.done, j.out, j.frame, j.cancelling, j.devices, j.avoid, j.refused, j.owner, j.exclusive,
-    j.holds, j.waits, j.backoff, j.labels, j.grace, j.not_before, j.needs, j.on_failure, j.dependents, j.idem,
-    j.suspects, j.probe, j.not_after, j.keeps, j.usage, j.session, j.ticket, j.receipt,
-    j.wrote, j.marked, j.marked_at, j.within
-  )
+  local as_submitted = submitted[j]
+  if not as_submitted then
+    as_submitted = pack_submitted(j)
+    submitted[j] = as_submitted
+  end
+  return cmsgpack.pack(j.attempt, j.state, as_submitted, j.order, j.score, j.agent, j.free, j.lease, j.lease_until,
+    j.bound_until, j.started, j.ended, j.exit, j.out, j.devices, j.done, j.waits, seldom(j))
 end
 
 local MEMBERSHIP = { blocked = true, delayed = true, scheduled = true, running = true }
@@ -53,10 +103,10 @@ end
 -- Moves a job from state to state, keeping the sets by state.
 function job.move(j, state)
   if MEMBERSHIP[j.state] then
-    redis.call('SREM', key(j.state), j.id)
+    sets.leave(j.state, j.id)
   end
   if MEMBERSHIP[state] then
-    redis.call('SADD', key(state), j.id)
+    sets.enter(state, j.id)
   end
   job:put(j, 'state', state)
   if not j.is_new then
@@ -66,7 +116,7 @@ end
 
 -- Sets when the job has to be looked at next.
 function job.wake_at(j, ms)
-  redis.call('ZADD', key('due'), int(ms), 'job:' .. j.id)
+  sets.enter('due', 'job:' .. j.id, ms)
 end
 
 -- Whether it may not begin any more: nobody waits for the answer, or it is a ticket, which is good for one agent.

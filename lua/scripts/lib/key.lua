@@ -12,7 +12,7 @@
 --   agents         zset  all agents, score 0         agents:<state>, agents:draining, :tripped, :guarded  set (the last two:
 --                        out of service by failures, and in it though their failures would take them out)
 --   identities     hash  agent id to public key, after "!" (which no base64url holds) once removed
---   classes        zset  classes by last use         waiting  zset  classes with pending jobs by their best job's order
+--   classes        zset  classes by last use         waiting  zset, see lib/line
 --   job:<id>       record of lib/job        spec:<id>  JSON    failures:<id>  list of JSON    result:<id>  JSON
 --   dependents:<id>  zset, see lib/dependencies                idem:<hash>    see lib/idempotency
 --   prompt:<id>    string: what a model is asked, the body of the request
@@ -24,7 +24,7 @@
 --   tickets:<owner>  zset: the unused tickets of an API key, by the time until which places are kept for them
 --   makers         zset  API keys for which classes were made, by when they may have all of their share again
 --   holds          hash, see lib/held      tags:<class>   zset, see lib/fair
---   class:<id>     hash                     members:<class>, pending:<class>, rank:<class>:<step>  zset
+--   class:<id>     hash                     members:<class>, pending:<class> (see lib/line), rank:<class>:<step>  zset
 --
 -- The hash itself, KEYS[1], has schema, clock (packed: now, heard, amnesty, the silence that it was for, sequence, offset,
 -- bytes of output, events, bytes of prompts, and while those are counted anew, how many so far and up to which job), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,

@@ -50,7 +50,7 @@ local function make_room(a)
   for _, place in ipairs(agent.places(a)) do
     for _, cid in ipairs(place.classes) do
       local at = tonumber(redis.call('ZSCORE', key('classes'), cid) or '0')
-      if (not used or at < used) and not redis.call('ZSCORE', key('waiting'), cid) then
+      if (not used or at < used) and not line.best(cid) then
         oldest, used = cid, at
       end
     end
@@ -59,7 +59,7 @@ local function make_room(a)
     return false
   end
   leave(a, oldest)
-  redis.call('HSET', key('class', oldest), 'incomplete', '1')
+  class.part(oldest)
   return true
 end
 
@@ -136,7 +136,7 @@ end
 
 -- Takes the next slice of members out of a class that nobody uses, and forgets the class when none is left.
 local function drop_slice(cid)
-  redis.call('HSET', key('class', cid), 'incomplete', '1')
+  class.part(cid)
   local most = SLICE - looked_at
   local ids = redis.call('ZRANGE', key('members', cid), 0, most - 1)
   looked_at = looked_at + #ids
@@ -152,9 +152,7 @@ local function drop_slice(cid)
   if #ids == most then
     return redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
   end
-  for step = 0, rank.TRIAL do
-    redis.call('DEL', key('rank:' .. cid, step))
-  end
+  rank.forget(cid)
   redis.call('DEL', key('class', cid), key('members', cid))
   redis.call('ZREM', key('classes'), cid)
   redis.call('ZREM', key('due'), 'class:' .. cid)
@@ -171,7 +169,7 @@ function members.settle(cid)
     redis.call('ZREM', key('due'), 'class:' .. cid)
   elseif found[2] then
     make_slice(cid, found[1], found[2])
-  elseif pool.now - found[3] >= DROPPED_AFTER_MS and redis.call('EXISTS', key('pending', cid)) == 0 then
+  elseif pool.now - found[3] >= DROPPED_AFTER_MS and not line.first(cid, 1)[1] then
     drop_slice(cid)
   else
     redis.call('ZADD', key('due'), int(math.max(pool.now, found[3]) + DROPPED_AFTER_MS), 'class:' .. cid)

@@ -41,7 +41,7 @@ local function heads_of(cid, need, bits)
       heads[#heads + 1] = h
     else
       bits = bits - bit.lshift(1, step)
-      redis.call('HSET', key('class', cid), 'steps', int(bits))
+      rank.put_steps(cid, bits)
     end
   end
   return heads
@@ -79,7 +79,8 @@ end
 -- first, however it scores. One that no longer waits for work leaves all ranks; one that the job avoids is taken only if no
 -- other fits, and after that what an agent keeps for a job that the job goes before.
 local function best(j)
-  local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
+  rank.settle()
+  local bits = rank.steps(j.class)
   if bits >= TRIAL_BIT then
     local ids = redis.call('ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
     local a, devices = on_trial(j, ids)
@@ -87,7 +88,7 @@ local function best(j)
       return a, devices
     elseif not ids[1] then
       bits = bits - TRIAL_BIT
-      redis.call('HSET', key('class', j.class), 'steps', int(bits))
+      rank.put_steps(j.class, bits)
     end
   end
   local heads = heads_of(j.class, j, bits)
@@ -104,6 +105,7 @@ local function best(j)
       redis.call('ZREM', key('rank:' .. j.class, h.step), h.id)
     elseif not agent.takes_work(a) then
       rank.update(a)
+      rank.settle()
     else
       index = index + 1
       if not (j.refused and avoid.is_refused(j, a.id)) then

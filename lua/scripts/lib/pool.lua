@@ -2,14 +2,20 @@
 local SILENCE_SLACK_MS = 5000
 local STEP_MS = 5000
 
--- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled.
-local pool = { SCHEMA = 1, spent = 0 }
+-- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled; `has_ended`: whether jobs
+-- have ended or given up what they held, so that another may be the next that is too many.
+local pool = { SCHEMA = 2, spent = 0 }
 local channels = {}
 local packed_weights
 
 -- Whether a newer version of the program wrote this.
 function pool.is_newer(schema)
   return tonumber(schema) > pool.SCHEMA
+end
+
+-- Whether an older version wrote this. Its records are read as they are, and written anew when they change.
+function pool.is_older(schema)
+  return tonumber(schema) < pool.SCHEMA
 end
 
 -- Notes that an agent was heard.

@@ -87,7 +87,7 @@ function probe.bind(a, left)
     redis.call('SET', key('prompt', j.id), prompt)
     retention.count_prompt(j, #prompt)
   end
-  redis.call('ZADD', key('jobs'), '0', j.id)
+  sets.enter('jobs', j.id, 0)
   binding.bind(job:adopt(j), a, devices)
   return j
 end

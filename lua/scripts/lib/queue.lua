@@ -5,63 +5,24 @@ local FILLED_AT_ONCE = 16
 local LOOKED_AT_FIRST = 16
 local LOOKED_AT_MORE = 64
 local LONGEST_BACKOFF_MS = 3600000
-local PASSED_OVER_AFTER_MS = 60000
-
--- Keeps `waiting` in step with the best pending job of a class. Returns whether there is one.
-local function note_best(cid)
-  local best = redis.call('ZRANGE', key('pending', cid), 0, 0, 'WITHSCORES')
-  if best[1] then
-    redis.call('ZADD', key('waiting'), best[2], cid)
-    return true
-  end
-  redis.call('ZREM', key('waiting'), cid)
-  redis.call('DEL', key('tags', cid))
-  return false
-end
-
--- Sees to it that the job's class is made, or made again: since the job was placed the class may have been dropped, or
--- agents may have left it for others.
-local function need_class(j)
-  local found = redis.call('HMGET', key('class', j.class), 'spec', 'incomplete')
-  if found[1] and not found[2] then
-    return
-  end
-  local spec = found[1]
-  if not spec then
-    local requirements = cjson.decode(redis.call('GET', key('spec', j.id))).requirements
-    local labels = {}
-    for name, value in pairs(requirements.agent_labels) do
-      labels[#labels + 1] = { name, value }
-    end
-    spec = cjson.encode({ kind = j.kind, model = j.model or '', gpus = j.gpus, labels = labels, exclusive = j.exclusive })
-  end
-  redis.call('HSET', key('class', j.class), 'spec', spec, 'used_ms', int(pool.now), 'cursor', '')
-  redis.call('HDEL', key('class', j.class), 'incomplete')
-  redis.call('ZADD', key('classes'), int(pool.now), j.class)
-  redis.call('ZADD', key('due'), int(pool.now), 'class:' .. j.class)
-end
 
 -- Lets a job wait for an agent.
 function queue.pend(j)
-  need_class(j)
-  job:put(j, 'order', j.order or fair.join(j))
+  class.need(j)
+  line.join(j)
   job:put(j, 'waits', j.waits or pool.now)
-  redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
-  note_best(j.class)
   if j.not_after then
     job.wake_at(j, j.not_after)
-  else
-    redis.call('ZREM', key('due'), 'job:' .. j.id)
+  elseif not j.is_new then
+    sets.leave('due', 'job:' .. j.id)
   end
-  redis.call('ZADD', key('due'), 'NX', int(pool.now + PASSED_OVER_AFTER_MS), 'hold:all')
   job:put(j, 'agent', nil)
   job.move(j, 'pending')
 end
 
 -- Takes a pending job out that is not to run.
 function queue.remove(j)
-  redis.call('ZREM', key('pending', j.class), j.id)
-  if note_best(j.class) then
+  if line.drop(j) then
     fair.leave(j)
   end
   if j.holds then
@@ -71,8 +32,8 @@ end
 
 -- Binds a pending job. One that was found far behind the first in line says nothing about whose turn it is.
 local function bind_pending(j, a, devices)
-  redis.call('ZREM', key('pending', j.class), j.id)
-  if note_best(j.class) and not j.is_far then
+  line.leave(j)
+  if not j.is_far then
     fair.serve(j)
   end
   binding.bind(j, a, devices)
@@ -81,8 +42,7 @@ end
 -- Puts a pending job before all others of its priority.
 function queue.put_first(j)
   job:put(j, 'order', job.order_of(j.prio, 0))
-  redis.call('ZADD', key('pending', j.class), int(j.order), j.id)
-  note_best(j.class)
+  line.join(j)
 end
 
 -- Nobody began the job in time, or brought its ticket.
@@ -173,7 +133,7 @@ end
 
 -- Binds the first pending jobs of a class to the best agents, for a class that has got new members.
 function queue.place_waiting(cid)
-  for _, id in ipairs(redis.call('ZRANGE', key('pending', cid), 0, FILLED_AT_ONCE - 1)) do
+  for _, id in ipairs({ unpack(line.first(cid, FILLED_AT_ONCE), 1, FILLED_AT_ONCE) }) do
     local j = job:load(id)
     local a, devices
     if j then
@@ -185,9 +145,9 @@ function queue.place_waiting(cid)
   end
 end
 
-local function fitting(a, ids)
-  for _, id in ipairs(ids) do
-    local j = job:load(id)
+local function fitting(a, ids, most)
+  for i = 1, math.min(most, #ids) do
+    local j = job:load(ids[i])
     if j and not avoid.is_refused(j, a.id) and not job.is_too_late(j) then
       local devices = fit.for_job(a, j)
       if devices then
@@ -201,16 +161,16 @@ end
 -- The best pending job of a class that the agent has room for, with its devices. It looks at the first ones and, if none
 -- fits, goes on where it last stopped, so that jobs which nobody can take do not hide those behind them for long.
 local function first_fitting(a, cid)
-  local ids = redis.call('ZRANGE', key('pending', cid), 0, LOOKED_AT_FIRST - 1)
-  local j, devices = fitting(a, ids)
+  local ids = line.first(cid, LOOKED_AT_FIRST)
+  local j, devices = fitting(a, ids, LOOKED_AT_FIRST)
   if j or #ids < LOOKED_AT_FIRST then
     return j, devices
   end
   local from = redis.call('HGET', key('class', cid), 'looked_at') or '-inf'
-  local more = redis.call('ZRANGEBYSCORE', key('pending', cid), from, '+inf', 'LIMIT', 0, LOOKED_AT_MORE)
-  local last = #more == LOOKED_AT_MORE and '(' .. redis.call('ZSCORE', key('pending', cid), more[#more]) or '-inf'
+  local more = line.from(cid, from, LOOKED_AT_MORE)
+  local last = #more == LOOKED_AT_MORE and '(' .. line.order(cid, more[#more]) or '-inf'
   redis.call('HSET', key('class', cid), 'looked_at', last)
-  j, devices = fitting(a, more)
+  j, devices = fitting(a, more, LOOKED_AT_MORE)
   if j then
     j.is_far = true
   end
@@ -224,9 +184,9 @@ local function waiting_classes(a, left)
     local slots, taken = room.slots(a, place.kind, place.model, room.left(a))
     local may_have = taken < slots and agent.asks_for(a, place.kind) and (not left or left[place.kind] > 0)
     for _, cid in ipairs(may_have and place.classes or {}) do
-      local best = redis.call('ZSCORE', key('waiting'), cid)
+      local best = line.best(cid)
       if best then
-        waiting[#waiting + 1] = { id = cid, best = tonumber(best) }
+        waiting[#waiting + 1] = { id = cid, best = best }
       end
     end
   end
@@ -274,7 +234,7 @@ end
 function queue.fill(a, left, most)
   local bound = {}
   most = most or math.max(0, FILLED_AT_ONCE - pool.spent)
-  if not agent.takes_work(a) or redis.call('EXISTS', key('waiting')) == 0 then
+  if not agent.takes_work(a) or not line.is_any() then
     return bound
   end
   while #bound < most do

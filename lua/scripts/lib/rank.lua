@@ -12,6 +12,11 @@ local SCORE_STEPS = 8191
 local SMALLEST_MB = 512
 local USE_SPAN = 1099511627776
 
+-- Agents whose place has to be found anew.
+local changed, is_noted = {}, {}
+-- The bitmaps of ranks that may hold agents, by class, as far as this run has read them.
+local steps = {}
+
 function rank.step(mb)
   if mb < SMALLEST_MB then
     return 0
@@ -98,11 +103,30 @@ function rank.coarse(score)
   return math.floor(score * SCORE_STEPS)
 end
 
+-- The bitmap of a class's ranks that may hold agents.
+function rank.steps(cid)
+  steps[cid] = steps[cid] or tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+  return steps[cid]
+end
+
+function rank.put_steps(cid, bits)
+  steps[cid] = bits
+  redis.call('HSET', key('class', cid), 'steps', int(bits))
+end
+
+-- Forgets the ranks of a class that has no members any more.
+function rank.forget(cid)
+  steps[cid] = nil
+  for step = 0, rank.TRIAL do
+    redis.call('DEL', key('rank:' .. cid, step))
+  end
+end
+
 -- Enters the agent into one rank of a class, and marks that step of the class as perhaps not empty.
 function rank.enter(a, cid, step, value)
-  local bits = tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+  local bits = rank.steps(cid)
   if bit.band(bits, bit.lshift(1, step)) == 0 then
-    redis.call('HSET', key('class', cid), 'steps', bit.bor(bits, bit.lshift(1, step)))
+    rank.put_steps(cid, bit.bor(bits, bit.lshift(1, step)))
   end
   redis.call('ZADD', key('rank:' .. cid, step), int(value), a.id)
 end
@@ -124,7 +148,10 @@ local function target(a, place)
     return -1, 0
   end
   if a.state == 'half_open' then
-    return agent.trouble(a).trial and -1 or rank.TRIAL, -(a.used_seq or 0)
+    if agent.trouble(a).trial then
+      return -1, 0
+    end
+    return rank.TRIAL, -(a.used_seq or 0)
   end
   return rank.step(memory), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
 end
@@ -144,8 +171,8 @@ local function move(a, classes, old, step, value)
   end
 end
 
--- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved.
-function rank.update(a)
+-- Puts an agent where it belongs now, in every class that it is a member of; writes only what moved.
+local function place_anew(a)
   local standing, moved = agent.standing(a), false
   for i, place in ipairs(agent.places(a)) do
     local step, value = target(a, place)
@@ -157,6 +184,24 @@ function rank.update(a)
   end
   if moved then
     agent.put_standing(a)
+  end
+end
+
+-- Puts the agents that have changed where they belong now. Whoever reads ranks has that done first.
+function rank.settle()
+  while changed[1] do
+    local a = table.remove(changed)
+    is_noted[a] = nil
+    place_anew(a)
+  end
+end
+
+-- Has the agent put where it belongs, in every class that it is a member of: once, however often it changes before that is
+-- looked at.
+function rank.update(a)
+  if not is_noted[a] then
+    changed[#changed + 1], is_noted[a] = a, true
+    behind.put(rank.settle)
   end
 end
 

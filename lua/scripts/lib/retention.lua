@@ -10,6 +10,7 @@ local COUNTED_ANEW_AFTER_MS = 300000
 local SHARE = 2
 
 function retention.is_over()
+  sets.write('ended')
   return redis.call('ZCARD', key('ended')) > pool.job_max
 end
 
@@ -21,7 +22,11 @@ end
 -- The job whose output is forgotten next because the pool keeps too much: of the ended ones that have any the oldest. False
 -- if it does not.
 function retention.surplus_output()
-  return pool.output > pool.output_max and redis.call('ZRANGE', key('outputs'), '0', '0')[1]
+  if pool.output <= pool.output_max then
+    return false
+  end
+  sets.write('outputs')
+  return redis.call('ZRANGE', key('outputs'), '0', '0')[1]
 end
 
 -- One that is cancelled has a place until its processes are gone, and one that others wait for has yet to tell them.
@@ -36,18 +41,18 @@ function retention.trim()
   local id = retention.surplus()
   for _ = 1, id and LOOKED_AT or 0 do
     if can_go(id) then
-      redis.call('ZADD', key('due'), int(pool.now), 'job:' .. id)
+      sets.enter('due', 'job:' .. id, pool.now)
       break
     end
-    redis.call('ZADD', key('ended'), int(pool.now), id)
+    sets.enter('ended', id, pool.now)
     id = retention.surplus()
   end
   local with_output = retention.surplus_output()
   if with_output and job:load(with_output) then
-    redis.call('ZADD', key('due'), int(pool.now), 'job:' .. with_output)
+    sets.enter('due', 'job:' .. with_output, pool.now)
   elseif with_output then
     -- Nobody could forget it, and it must not be in the way of the others.
-    redis.call('ZREM', key('outputs'), with_output)
+    sets.leave('outputs', with_output)
   end
 end
 
@@ -114,6 +119,7 @@ end
 
 -- Counts the prompts of the next jobs anew. What changes meanwhile of those before them is counted as it does.
 function retention.count_prompts_anew()
+  sets.write('jobs')
   local from = pool.counted_to and '(' .. pool.counted_to or '-'
   local ids = redis.call('ZRANGEBYLEX', key('jobs'), from, '+', 'LIMIT', '0', int(COUNTED_AT_ONCE))
   if not pool.counted_to then

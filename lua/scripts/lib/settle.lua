@@ -80,7 +80,7 @@ end
 local function ended(j)
   if retention.surplus_output() == j.id then
     ending.forget_output(j)
-    retention.trim()
+    pool.has_ended = true
   end
   if j.cancelling then
     local at = j.lease_until + pool.grace
@@ -103,7 +103,7 @@ local function ended(j)
     job.wake_at(j, pool.now + 1000)
   elseif retention.surplus() == j.id then
     ending.forget(j)
-    retention.trim()
+    pool.has_ended = true
   elseif pool.now >= j.ended + pool.job_keep then
     ending.forget(j)
   else
@@ -129,7 +129,7 @@ function settle.job(id)
   elseif j and j.state == 'pending' and j.not_after then
     pending(j)
   elseif not j or j.state == 'pending' or j.state == 'blocked' then
-    redis.call('ZREM', key('due'), 'job:' .. id)
+    sets.leave('due', 'job:' .. id)
   elseif j.state == 'delayed' then
     queue.start(j)
   elseif j.state == 'scheduled' then

@@ -13,7 +13,7 @@
 
   Returns  {"appended", where the output ends} | {"gap", where it ends}: the chunk begins after that | {"too_long"}: no answer
            is that long | {"stale"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/retention lib/output
+  Uses     lib/key lib/int lib/clock lib/pool lib/behind lib/record lib/sets lib/segment lib/job lib/retention lib/output
   Cost     O(1)
 ]]
 local refused = pool.enter(ARGV[7])
@@ -33,5 +33,6 @@ local ends = output.append(j, tonumber(ARGV[5]), 'o', ARGV[6])
 if ends then
   return { 'gap', ends }
 end
+behind.write()
 job:flush()
 return pool.finish({ 'appended', j.out })

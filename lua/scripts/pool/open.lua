@@ -1,4 +1,5 @@
---[[ pool/open: makes the pool's hash if it is not there, and writes the settings that scripts need.
+--[[ pool/open: makes the pool's hash if it is not there, or raises the number of its schema, from which on older versions
+     of the program leave it alone; and writes the settings that scripts need.
 
   KEYS[1]  pool        hash     titan:{pool}           the prefix of all keys built below
   KEYS[2]  absent      none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -28,6 +29,8 @@ if not schema then
   -- place, instead of taking new events for those that it knows.
   redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA, 'clock', cmsgpack.pack(now, now, 0, 0, 0, 0, 0, now, 0), 'profile',
     'balanced', 'version', 1, 'weights', cmsgpack.pack(0.4, 0.3, 0.2, 0.1))
+elseif pool.is_older(schema) then
+  redis.call('HSET', KEYS[1], 'schema', pool.SCHEMA)
 end
 local settings = {}
 for i = 1, 7 do

@@ -6,7 +6,7 @@
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"swept", settled, more, when the next thing falls due in milliseconds, or ""} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
+  Uses     lib/key lib/int lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
   Cost     O(16 log N)
 ]]
 local SESSIONS_FORGOTTEN = 64
@@ -19,5 +19,6 @@ event.forget_old()
 session.forget_some(SESSIONS_FORGOTTEN)
 class.forget_makers()
 local settled = due.settle()
+sets.write('due')
 local next_due = redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')
 return due.write({ 'swept', settled, due.is_left() and '1' or '0', next_due[2] or '' })

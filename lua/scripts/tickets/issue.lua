@@ -16,7 +16,7 @@
            be called or no place is to be kept, and nothing is
            | {"busy", explanation}: none has room | {"survey"}: the caller finds out whether any agent serves the model
            | {"too_many", ms until there is one less}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(tickets · log N); O(128) more for the first request to a model
 ]]
 local FIELDS = 11
@@ -86,7 +86,7 @@ local function issue(at)
   j.ticket = a.id
   job:adopt(j)
   redis.call('SET', key('spec', j.id), ARGV[at + 4])
-  redis.call('ZADD', key('jobs'), '0', j.id)
+  sets.enter('jobs', j.id, 0)
   redis.call('ZADD', unused, int(pool.now + ARGV[at + 6]), j.id)
   binding.bind(j, a, devices, tonumber(ARGV[at + 6]))
   return { 'issued', a.id, endpoint, score, explanation }

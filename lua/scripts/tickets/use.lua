@@ -11,7 +11,7 @@
 
   Returns  {"leased", attempt, lease, the agent's name of the model} | {"busy"}: it came late, and there is no room | {"gone"}: it was used, or is not for this
            agent | {"unknown_agent"} | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
   Cost     O(log N)
 ]]
 local refused = pool.enter(ARGV[5])
@@ -50,7 +50,7 @@ local function has_place()
   local may_begin = is_in_service and not a.draining and not a.leaving
   local devices = taken < slots and may_begin and room.devices_for(a, j.model, left)
   if devices then
-    redis.call('ZREM', key('ended'), j.id)
+    sets.leave('ended', j.id)
     job:put(j, 'ended', nil)
     binding.bind(j, a, devices)
   end

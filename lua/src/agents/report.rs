@@ -23,11 +23,11 @@ use crate::{
 };
 
 script!(Frees, "agents/report", uses [
-    "key", "int", "later", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", later "avoid",
-    "agent", "room", "rank", later "fit", later "capable", later "held", later "session", later "place",
-    later "binding", "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
-    later "catalog", later "members", later "breaker", later "serving", later "settle", "due", "caller", later "output",
-    later "meter",
+    "key", "int", "later", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending",
+    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
+    later "place", later "binding", "attempt", later "class", later "fair", later "line", "queue",
+    later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
+    later "settle", "due", "caller", later "output", later "meter",
 ]);
 
 /// Reports in one run of the script.

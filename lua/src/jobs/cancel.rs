@@ -9,10 +9,11 @@ use crate::{
 };
 
 script!(Frees, "jobs/cancel", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", "retention", "ending",
-    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session", later "place",
-    later "binding", later "attempt", later "fair", "queue", later "dependencies", later "class", later "hold",
-    later "catalog", later "members", later "breaker", later "serving", later "settle", "due",
+    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job", "retention",
+    "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
+    later "place", later "binding", later "attempt", later "class", later "fair", later "line", "queue",
+    later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
+    later "settle", "due",
 ]);
 
 /// Cancels a job. Repeating it is harmless; a job that has ended stays as it is.

@@ -9,10 +9,11 @@ use crate::{
 };
 
 script!(Writes, "jobs/retry", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
-    "place", "binding", later "attempt", later "fair", "queue", later "dependencies", "class", later "hold",
-    later "catalog", later "members", later "breaker", later "serving", later "settle", "due",
+    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
+    later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
+    later "session", "place", "binding", later "attempt", "class", later "fair", later "line", "queue",
+    later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
+    later "settle", "due",
 ]);
 
 /// Tries an ended job again with a new budget of attempts. Repeating it is harmless.

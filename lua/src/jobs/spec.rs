@@ -1,5 +1,7 @@
 //! What is kept of a submission, and what scheduling needs of it.
 
+mod apart;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -37,14 +39,12 @@ fn as_headers<S: Serializer>(trace: &Option<TraceContext>, serializer: S) -> Res
 
 impl Spec {
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, StoreError> {
-        // `SubmitJob` refuses unknown fields, and serde does not look inside a flattened type that does.
         let corrupt = |e: serde_json::Error| StoreError::Corrupt(format!("a job's spec: {e}"));
-        let mut value: serde_json::Value = serde_json::from_slice(json).map_err(corrupt)?;
-        let mut take = |name| value.as_object_mut()?.remove(name)?.as_str().map(str::to_owned);
-        let owner = take("submitted_by").unwrap_or_default();
-        let (parent, state) = (take(TRACEPARENT), take(TRACESTATE).and_then(|text| text.parse().ok()));
-        let trace = parent.and_then(|text| text.parse().ok()).map(|parent| TraceContext { parent, state });
-        Ok(Self { job: serde_json::from_value(value).map_err(corrupt)?, owner, trace })
+        let (job, beside) = apart::read(json).map_err(corrupt)?;
+        let state = beside.tracestate.and_then(|text| text.parse().ok());
+        let parent = beside.traceparent.and_then(|text| text.parse().ok());
+        let trace = parent.map(|parent| TraceContext { parent, state });
+        Ok(Self { job, owner: beside.submitted_by.unwrap_or_default(), trace })
     }
 }
 
@@ -71,16 +71,24 @@ impl Need {
     }
 }
 
+/// Who may run a job, spelled with the names in their order.
+#[derive(Serialize)]
+struct Class<'a> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    exclusive: bool,
+    gpus: u32,
+    kind: &'a str,
+    labels: Vec<(&'a String, &'a String)>,
+    model: &'a str,
+}
+
 /// Who may run the job: kind, model, GPUs, whether it shares them, and labels, always spelled the same way, since its hash
 /// is the class's id.
 pub(crate) fn class_of(job: &SubmitJob) -> String {
-    let labels: Vec<_> = job.requirements.agent_labels.iter().map(|(name, value)| json!([name, value])).collect();
-    let mut class =
-        json!({ "gpus": job.requirements.gpus, "kind": job.kind.as_str(), "labels": labels, "model": model_of(job) });
-    if job.requirements.exclusive {
-        class["exclusive"] = json!(true);
-    }
-    class.to_string()
+    let r = &job.requirements;
+    let labels = r.agent_labels.iter().collect();
+    let class = Class { exclusive: r.exclusive, gpus: r.gpus, kind: job.kind.as_str(), labels, model: model_of(job) };
+    serde_json::to_string(&class).unwrap_or_default()
 }
 
 /// The model that a job asks; empty for a process.
@@ -103,4 +111,46 @@ pub(crate) fn label_line(name: &str, value: &str) -> String {
 pub(crate) fn labels_of(text: &str) -> Result<BTreeMap<String, String>, StoreError> {
     let label = |line| serde_json::from_str(line).map_err(|e| StoreError::Corrupt(format!("a job's label: {e}")));
     text.lines().map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_api::jobs::Requirements;
+
+    use super::*;
+
+    #[test]
+    fn a_class_is_always_spelled_the_same_way() {
+        assert_eq!(class_of(&SubmitJob::default()), r#"{"gpus":0,"kind":"process","labels":[],"model":""}"#);
+        let labels = [("zone", "b"), ("disk", "a\"b")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let requirements =
+            Requirements { gpus: 2, exclusive: true, agent_labels: labels.into(), ..Requirements::default() };
+        let job = SubmitJob { requirements, ..SubmitJob::default() };
+        let class =
+            r#"{"exclusive":true,"gpus":2,"kind":"process","labels":[["disk","a\"b"],["zone","b"]],"model":""}"#;
+        assert_eq!(class_of(&job), class);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_submission_is_read_as_it_was_written() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (parent, state) in [(None, None), (Some(parent), None), (Some(parent), Some("a=b"))] {
+            let trace =
+                parent.map(|p| TraceContext { parent: p.parse().unwrap(), state: state.map(|s| s.parse().unwrap()) });
+            let job = SubmitJob { priority: 7, ..SubmitJob::default() };
+            let spec = Spec { job, owner: "key".to_owned(), trace };
+            let json = serde_json::to_string(&spec).unwrap();
+            let read = Spec::from_json(json.as_bytes()).unwrap();
+            assert_eq!((read.job, read.owner, read.trace), (spec.job, spec.owner, spec.trace), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_no_submission_says_is_corrupt() {
+        for json in
+            [r#"{"kind":"process","submitted_by":"key","unknown":1}"#, r#"{"submitted_by":7}"#, "{} {}", "", "[]"]
+        {
+            assert!(matches!(Spec::from_json(json.as_bytes()), Err(StoreError::Corrupt(_))), "{json}");
+        }
+    }
 }

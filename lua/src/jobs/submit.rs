@@ -30,11 +30,11 @@ use crate::{
 };
 
 script!(Writes, "jobs/submit", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
-    "place", "binding", later "attempt", later "fair", later "queue", later "dependencies", later "idempotency",
-    "class", later "hold", later "catalog", later "members", later "breaker", later "serving", later "settle", "due",
-    later "explain",
+    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
+    later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
+    later "session", "place", "binding", later "attempt", "class", later "fair", later "line", later "queue",
+    later "dependencies", later "idempotency", later "hold", later "catalog", later "members", later "breaker",
+    later "serving", later "settle", "due", later "explain",
 ]);
 
 /// How long after its end the prompt and the answer are kept of a request that nobody waits for, milliseconds.

@@ -9,9 +9,9 @@ use crate::{
 };
 
 script!(Frees, "pool/sweep", uses [
-    "key", "int", "clock", "pool", "event", "record", "segment", "job", "retention", "ending", "avoid", "agent", "room",
-    "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "fair", "queue", "dependencies",
-    "class", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
+    "key", "int", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending", "avoid",
+    "agent", "room", "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "class", "fair",
+    "line", "queue", "dependencies", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
 ]);
 
 /// Settles up to 8 overdue things.

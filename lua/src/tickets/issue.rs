@@ -19,10 +19,11 @@ use crate::{
 };
 
 script!(Writes, "tickets/issue", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
-    "place", "binding", later "attempt", later "fair", later "queue", later "dependencies", "class", later "hold",
-    later "catalog", later "members", later "breaker", later "serving", later "settle", "due", later "explain",
+    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
+    later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
+    later "session", "place", "binding", later "attempt", "class", later "fair", later "line", later "queue",
+    later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
+    later "settle", "due", later "explain",
 ]);
 
 /// Asks for a ticket.

@@ -13,10 +13,11 @@ use crate::{
 };
 
 script!(Frees, "tickets/use", uses [
-    "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
-    later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
-    later "place", later "binding", "attempt", later "fair", later "queue", later "dependencies", later "class",
-    later "hold", later "catalog", later "members", later "breaker", later "serving", later "settle", "due", "caller",
+    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
+    later "retention", later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable",
+    later "held", later "session", later "place", later "binding", "attempt", later "class", later "fair",
+    later "line", later "queue", later "dependencies", later "hold", later "catalog", later "members",
+    later "breaker", later "serving", later "settle", "due", "caller",
 ]);
 
 /// Uses a ticket. Repeating it gives the same lease.

@@ -1,6 +1,6 @@
-//! Jobs through a real coordinator over HTTP, with agents that run nothing: from submission to their end, singly and in
-//! batches of claims and reports, beside another job queue (`BullMQ`) on the same Redis; how long a job takes to a parked agent
-//! and to one that polls; how many Redis commands a job and an idle agent cost.
+//! Jobs through a real coordinator over HTTP, with agents that run nothing: from submission to their end, submitted singly
+//! and in batches, beside another job queue (`BullMQ`) on the same Redis; how long a job takes to a parked agent and to one
+//! that polls; how many Redis commands a job and an idle agent cost.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,

@@ -1,4 +1,10 @@
 //! Jobs a second from the first submission to the last end, with submitters and agents that cost hardly anything.
+//!
+//! "Single" means that each job is submitted in a call of its own, by 32 callers that wait for its answer. How jobs are
+//! handed out and their ends reported is the same in both runs, and what the agent that ships does: it claims for all of its free
+//! slots, each lease is a task of its own, which ends at once, and one call at a time reports what has ended since the one before
+//! was filled. Nothing waits for others to end with it: the first end is on its way at once. Only the starts are left out, which
+//! that agent puts in the same calls: nothing runs here.
 
 use std::{
     sync::{
@@ -8,17 +14,16 @@ use std::{
     time::Instant,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use titan_api::{
     PROTOCOL,
+    ids::AgentId,
     jobs::{SubmitBatch, SubmittedBatch, SubmittedJob},
-    work::{Claim, ClaimReply, ClaimRequest, ReportReply, ReportRequest},
+    limits,
+    work::{Claim, ClaimReply, ClaimRequest, Report, ReportReply, ReportRequest},
 };
-use titan_tests::{
-    protocol_agent::{ProtocolAgent, completed},
-    wire::Wire,
-};
-use tokio::sync::Notify;
+use titan_tests::{protocol_agent::completed, wire::Wire};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::{Bench, JOBS, job};
 
@@ -47,14 +52,18 @@ impl Done {
     }
 }
 
-/// Runs jobs that are submitted and reported `at_once` in a call, on agents with so many slots.
+/// Runs jobs that are submitted `at_once` in a call, on agents with so many slots.
 pub(crate) async fn run(bench: &Bench, group: &'static str, at_once: usize, slots: u32) -> f64 {
     let done = Arc::new(Done::default());
     let mut workers = Vec::new();
     for i in 0..AGENTS {
         let agent = bench.agent_with(&format!("{group}-{i}"), slots).await;
-        let wire = Wire::connect(&bench.coordinator.address(), agent.token()).await;
-        workers.push(tokio::spawn(work(agent, wire, slots, at_once, Arc::clone(&done))));
+        let address = bench.coordinator.address();
+        let (claims, reports) =
+            join(Wire::connect(&address, agent.token()), Wire::connect(&address, agent.token())).await;
+        let (free, (ended, ends)) = (Arc::new(Semaphore::new(slots as usize)), mpsc::unbounded_channel());
+        workers.push(tokio::spawn(report(agent.id.clone(), reports, ends, Arc::clone(&free), Arc::clone(&done))));
+        workers.push(tokio::spawn(claim(agent.id, claims, ended, free, Arc::clone(&done))));
     }
     let submitters = if at_once == 1 { SUBMITTERS } else { SUBMITTERS_OF_BATCHES };
     let key = bench.coordinator.api_key().await;
@@ -95,19 +104,47 @@ async fn submit(mut wire: Wire, group: &str, at_once: usize, next: &AtomicUsize)
     }
 }
 
-async fn work(agent: ProtocolAgent, mut wire: Wire, slots: u32, at_once: usize, done: Arc<Done>) {
-    let [claim_path, report_path] = ["claim", "report"].map(|verb| format!("/api/v1/agents/{}/{verb}", agent.id));
+/// Claims for whatever slots are free; each lease is a task, which takes a slot until its end is accepted.
+async fn claim(
+    agent: AgentId,
+    mut wire: Wire,
+    ended: mpsc::UnboundedSender<Report>,
+    free: Arc<Semaphore>,
+    done: Arc<Done>,
+) {
+    let path = format!("/api/v1/agents/{agent}/claim");
     for number in 1.. {
-        let claim = Claim { claim: number, free_slots: slots, free_requests: 0 };
+        drop(free.acquire().await.unwrap());
+        let free_slots = u32::try_from(free.available_permits()).unwrap();
+        let claim = Claim { claim: number, free_slots, free_requests: 0 };
         let claim = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms: WAIT_MS };
-        let claimed: ClaimReply = wire.post(&claim_path, &claim).await;
-        for leases in claimed.leases.chunks(at_once) {
-            let reports = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(completed).collect() };
-            let _: ReportReply = wire.post(&report_path, &reports).await;
-            done.add(leases.len());
+        let claimed: ClaimReply = wire.post(&path, &claim).await;
+        for lease in claimed.leases {
+            free.try_acquire().unwrap().forget();
+            let ended = ended.clone();
+            tokio::spawn(async move { ended.send(completed(&lease)).unwrap() });
         }
         if done.is_over() {
             return;
         }
+    }
+}
+
+/// Reports what has ended, one call at a time.
+async fn report(
+    agent: AgentId,
+    mut wire: Wire,
+    mut ends: mpsc::UnboundedReceiver<Report>,
+    free: Arc<Semaphore>,
+    done: Arc<Done>,
+) {
+    let path = format!("/api/v1/agents/{agent}/report");
+    let mut reports = Vec::new();
+    while ends.recv_many(&mut reports, limits::REPORTS).await > 0 {
+        let count = reports.len();
+        let request = ReportRequest { protocol: PROTOCOL, reports: std::mem::take(&mut reports) };
+        let _: ReportReply = wire.post(&path, &request).await;
+        free.add_permits(count);
+        done.add(count);
     }
 }

@@ -58,7 +58,8 @@ fn shape(number: usize) -> Shape {
         ],
         2 => fan(18),
         3 => fan(36),
-        _ => vec![(0, vec![], false), (3, vec![], false)],
+        4 => vec![(0, vec![], false), (3, vec![], false)],
+        _ => vec![(0, vec![], false); 3],
     }
 }
 

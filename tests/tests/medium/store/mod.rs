@@ -20,6 +20,7 @@ mod races;
 mod readiness;
 mod results;
 mod retention;
+mod schema;
 mod together;
 mod turns;
 pub(crate) mod world;

@@ -19,7 +19,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the end of an attempt frees what others have reserved too",
-        find: "redis.call('HDEL', key('live', a.id), job_id)",
+        find: "redis.call('HDEL', key('live', a.id), unpack(ended))",
         times: 1,
         replace: "redis.call('DEL', key('live', a.id))",
         told: Told::Story(|| vec![submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), ROUND, done(Event::Completed)]),
@@ -51,6 +51,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         times: 1,
         replace: "local devices = {}\n        if devices and not (j.avoid",
         told: Told::Story(|| after(alone(BIG), [MANY_CPUS; 3].map(|need| submit(need, 0)))),
+    },
+    Mutant {
+        name: "what was found for one job of a batch is taken for the next, too",
+        find: "    binding.bind(j, a, devices)\n    found = nil",
+        times: 1,
+        replace: "    binding.bind(j, a, devices)",
+        told: Told::Story(|| vec![Step::Batch { key: 0, shape: 5 }]),
+    },
+    Mutant {
+        name: "a job is placed by the ranks before the last one was",
+        find: "  rank.settle()\n  local bits",
+        times: 1,
+        replace: "  local bits",
+        told: Told::Story(|| vec![Step::Batch { key: 0, shape: 5 }]),
+    },
+    Mutant {
+        name: "a job that has left its line is found in it again",
+        find: "table.remove(known.front, i)",
+        times: 1,
+        replace: "",
+        told: Told::Story(|| {
+            let drain = |draining| Step::Drain { agent: BIG, draining };
+            vec![drain(true), submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), drain(false), claim(Number::Next, false)]
+        }),
     },
     Mutant {
         name: "an agent that is late scores as before",

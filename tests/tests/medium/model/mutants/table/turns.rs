@@ -15,16 +15,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a key's jobs all get the same tag",
-        find: "found[2] and found[2] + 1 or turn",
+        find: "last and last + 1 or known.turn",
         times: 1,
-        replace: "turn",
+        replace: "known.turn",
         told: Told::Story(|| after(alone(SMALL), turns())),
     },
     Mutant {
         name: "keys do not take turns",
-        find: ":' .. (j.owner or '')",
+        find: "return j.owner or ''",
         times: 1,
-        replace: ":' .. ''",
+        replace: "return ''",
         told: Told::Story(|| after(alone(SMALL), turns())),
     },
     Mutant {

@@ -1,0 +1,66 @@
+-- sets: the sets in which many jobs of one script come and go. What they enter and leave is put off (see lib/behind), so that
+-- one command for each set does what one for each job would, however often a job has moved.
+--
+-- Whoever reads one of these sets in a script that writes has what was put off of it written first.
+local sets = {}
+
+local PLAIN = { blocked = true, delayed = true, scheduled = true, running = true }
+local AT_ONCE = 512
+
+-- What each set is to have, by its name: {member = its score, true in a plain set, or false if it is to leave}.
+local kept = {}
+
+-- Keeps one change of a set; a later one of the same member takes its place.
+local function keep(name, member, value)
+  local changes = kept[name] or {}
+  changes[member], kept[name] = value, changes
+  behind.put(sets.write_all)
+end
+
+-- Enters a member, with its score unless the set is a plain one, or changes its score.
+function sets.enter(name, member, score)
+  keep(name, member, score or true)
+end
+
+function sets.leave(name, member)
+  keep(name, member, false)
+end
+
+-- Runs a command on a set with as many arguments as Lua can pass at once.
+local function run(command, name, arguments)
+  for from = 1, #arguments, AT_ONCE do
+    redis.call(command, name, unpack(arguments, from, math.min(from + AT_ONCE - 1, #arguments)))
+  end
+end
+
+-- Writes what is kept of one set.
+function sets.write(name)
+  local changes = kept[name]
+  if not changes then
+    return
+  end
+  local is_plain, entering, leaving = PLAIN[name], {}, {}
+  for member, value in pairs(changes) do
+    if not value then
+      leaving[#leaving + 1] = member
+    elseif is_plain then
+      entering[#entering + 1] = member
+    else
+      entering[#entering + 1], entering[#entering + 2] = int(value), member
+    end
+  end
+  kept[name] = nil
+  run(is_plain and 'SREM' or 'ZREM', key(name), leaving)
+  run(is_plain and 'SADD' or 'ZADD', key(name), entering)
+end
+
+-- Writes what is kept of all: one set, and then, even if that fails, the others.
+function sets.write_all()
+  local name = next(kept)
+  if name then
+    behind.put(sets.write_all)
+    sets.write(name)
+  end
+end
+
+return sets
