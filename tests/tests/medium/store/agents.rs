@@ -1,5 +1,7 @@
 //! The registry: joining, registering, superseding, draining, removing.
 
+use std::collections::BTreeSet;
+
 use titan_api::{
     agents::{AgentState, Facts, Measures},
     ids::JobId,
@@ -265,6 +267,22 @@ async fn what_an_agent_that_restarts_has_of_the_run_before_is_settled_in_pieces(
     assert_eq!(restarts, 64);
     assert_eq!(world.agent(&again).await.state, AgentState::Healthy);
     assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_repeated_brings_nothing_that_one_of_that_number_had_brought_to_the_run_before() {
+    let world = World::new().await;
+    with_a_hundred_jobs(&world).await;
+    let again = world.register_run("a", "second", &Facts { max_jobs: 100, ..facts() }, &[]).await;
+    let claim = async |number| {
+        let ClaimOutcome::Claimed(claimed) = world.claim_as(&again, number, 4).await else { panic!("turned away") };
+        claimed.leases.into_iter().map(|lease| lease.lease_id).collect::<BTreeSet<_>>()
+    };
+    for number in [2, 3] {
+        let first = claim(number).await;
+        assert_eq!(first.len(), 4);
+        assert_eq!(claim(number).await, first);
+    }
 }
 
 #[tokio::test]
