@@ -144,7 +144,7 @@ impl ApiError {
             Self::Unsure { cause: StoreError::NotReplicated { .. }, .. }
             | Self::Store(StoreError::NotReplicated { .. }) => ProblemType::NotReplicated,
             Self::Unsure { .. }
-            | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late) => {
+            | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late { .. }) => {
                 ProblemType::StoreUnavailable
             }
             Self::Store(StoreError::Full(_)) => ProblemType::StoreFull,
@@ -193,7 +193,7 @@ impl ApiError {
             Self::EventsLost { .. } => {
                 "go on with `next_after` as `after`; what happened before is told by lists and jobs"
             }
-            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late) => {
+            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late { .. }) => {
                 "nothing was changed, or a repeat of the request is harmless; try again"
             }
             Self::Store(StoreError::NotReplicated { jobs }) if jobs.is_empty() => NOT_REPLICATED,

@@ -17,7 +17,10 @@ pub enum StoreError {
     Full(String),
     /// It came later than it may, or whoever set that time has another clock than Redis; nothing was changed.
     #[error("it came to Redis later than it may")]
-    Late,
+    Late {
+        /// The clock of Redis then, milliseconds since the epoch.
+        now_ms: i64,
+    },
     /// It is done, but no replica of Redis had it in time, so a failover may undo it. A repeat waits again.
     #[error("no replica of Redis has it yet")]
     NotReplicated {

@@ -72,22 +72,19 @@ pub(crate) struct Submission<'a> {
 }
 
 impl Submission<'_> {
-    /// Submits it. If Redis finds that it came late, that is heard in time only where the clock of Redis was set: then it is
-    /// read anew.
-    async fn send(&self, state: &AppState, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
-        match self.send_once(state, pool, id).await {
-            Err(StoreError::Late) => {
-                state.refresh_clock().await?;
-                self.send_once(state, pool, id).await
-            }
+    /// Submits it. Who is still here to be told that it came late has another clock than Redis, or than this node of it: the
+    /// second time it goes by that one.
+    async fn send(&self, now_ms: i64, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
+        match self.send_once(now_ms, pool, id).await {
+            Err(StoreError::Late { now_ms }) => self.send_once(now_ms, pool, id).await,
             sent => sent,
         }
     }
 
-    async fn send_once(&self, state: &AppState, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
+    async fn send_once(&self, now_ms: i64, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
         let terms = Terms {
             begin_within_ms: Some(self.deadline_ms + SPARE_MS),
-            come_by_ms: Some(state.clock.now_ms() + ARRIVES_WITHIN_MS),
+            come_by_ms: Some(now_ms + ARRIVES_WITHIN_MS),
             keep_ms: KEEP_MS,
             session: self.session.clone(),
             avoid: self.avoid.clone(),
@@ -127,8 +124,10 @@ impl Relayed {
             is_submitted: false,
             patience: Duration::ZERO,
         };
-        let (sent, following) =
-            tokio::join!(what.send(state, pool, &id), Following::begin(&state.live, pool.clone(), id.clone(), asked));
+        let (sent, following) = tokio::join!(
+            what.send(state.clock.now_ms(), pool, &id),
+            Following::begin(&state.live, pool.clone(), id.clone(), asked)
+        );
         guard.hear(&sent);
         let outcome = sent?;
         submission::count(&outcome, &state.metrics.submitted);

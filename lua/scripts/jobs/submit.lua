@@ -20,7 +20,7 @@
   Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may, or
              half as many are the owner's
-           | {"late"}: one has come later than it may | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
+           | {"late", the clock of Redis (ms)}: one has come later than it may | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/event lib/record lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/fair lib/queue lib/dependencies lib/idempotency lib/class lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
@@ -58,7 +58,7 @@ for at = 7, #ARGV, FIELDS do
   elseif missing then
     return { 'no_dependency', #jobs, missing }
   elseif not there and options and options.come_by and pool.read_ms > options.come_by then
-    return { 'late' }
+    return { 'late', int(pool.read_ms) }
   end
   meant[j.id] = there or j
   jobs[#jobs + 1] = { at = at, j = there or j, options = options, is_there = there ~= nil }

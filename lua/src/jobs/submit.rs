@@ -276,7 +276,7 @@ impl Submit<'_> {
                 let jobs = reply.list()?.rest(|r| submitted(r.list()?))?;
                 SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }
             }
-            "late" => return Err(StoreError::Late),
+            "late" => return Err(StoreError::Late { now_ms: reply.parse()? }),
             "full" => return Err(StoreError::full_of_jobs()),
             "full_of_prompts" => return Err(StoreError::full_of_prompts(pool.store().settings().prompt_budget_bytes)),
             "no_dependency" => {
