@@ -13,7 +13,7 @@ use titan_lua::{
         ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, ListAgents, RegisterAgent,
         RegisterOutcome, RemoveAgent, RemoveOutcome, SetDraining, TurnedAway,
     },
-    pool::{GetScheduler, ReadStatus, SetScheduler},
+    pool::{GetScheduler, PoolSettings, ReadStatus, SetScheduler},
 };
 use titan_tests::audit::findings;
 
@@ -294,4 +294,20 @@ async fn what_an_agent_does_not_list_is_taken_back_in_pieces() {
     world.beat(&agent, &[]).await;
     assert_eq!(in_state(&world, &ids, JobState::Running).await, 0);
     assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn what_is_yet_to_be_taken_back_is_not_lost_meanwhile() {
+    let brief = PoolSettings { lease_ttl_ms: 10_000, kill_grace_ms: 1_000, ..PoolSettings::default() };
+    let world = World::with(brief).await;
+    let (agent, ids) = with_a_hundred_jobs(&world).await;
+    for running in [32, 0] {
+        world.pass_ms(8_000);
+        world.sweep().await;
+        world.beat(&agent, &[]).await;
+        assert_eq!(in_state(&world, &ids, JobState::Running).await, running);
+    }
+    for id in &ids {
+        assert_eq!(world.job(id).await.failures, []);
+    }
 }
