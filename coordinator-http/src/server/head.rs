@@ -35,9 +35,9 @@ impl HeadScan {
                 continue;
             }
             if bytes[0] == b'\n' {
-                self.end_line()
+                self.end_line();
             } else {
-                self.keep(bytes[0])
+                self.keep(bytes[0]);
             }
             bytes = &bytes[1..];
         }
