@@ -143,7 +143,8 @@ impl ApiError {
             Self::Overloaded(_) => ProblemType::Overloaded,
             Self::Unsure { cause: StoreError::NotReplicated { .. }, .. }
             | Self::Store(StoreError::NotReplicated { .. }) => ProblemType::NotReplicated,
-            Self::Unsure { .. } | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
+            Self::Unsure { .. }
+            | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late { .. }) => {
                 ProblemType::StoreUnavailable
             }
             Self::Store(StoreError::Full(_)) => ProblemType::StoreFull,
@@ -192,7 +193,7 @@ impl ApiError {
             Self::EventsLost { .. } => {
                 "go on with `next_after` as `after`; what happened before is told by lists and jobs"
             }
-            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_)) => {
+            Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late { .. }) => {
                 "nothing was changed, or a repeat of the request is harmless; try again"
             }
             Self::Store(StoreError::NotReplicated { jobs }) if jobs.is_empty() => NOT_REPLICATED,

@@ -61,6 +61,6 @@ pub(crate) async fn relay(
         return reply::whole(&state, &caller.owner, relayed).await;
     }
     let going =
-        Going { state: state.clone(), pool: caller.pool, owner: caller.owner, asked, _seat: seat, _memory: kept };
+        Going { state: state.clone(), pool: caller.pool, owner: caller.owner, asked, _seat: seat, memory: kept };
     reply::streamed(&state, relayed, going).await
 }

@@ -15,6 +15,12 @@ pub enum StoreError {
     /// Redis has no memory left for new work; nothing was changed.
     #[error("Redis is out of memory: {0}")]
     Full(String),
+    /// It came later than it may, or whoever set that time has another clock than Redis; nothing was changed.
+    #[error("it came to Redis later than it may")]
+    Late {
+        /// The clock of Redis then, milliseconds since the epoch.
+        now_ms: i64,
+    },
     /// It is done, but no replica of Redis had it in time, so a failover may undo it. A repeat waits again.
     #[error("no replica of Redis has it yet")]
     NotReplicated {

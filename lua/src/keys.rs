@@ -33,6 +33,9 @@ pub(crate) fn api_key(id: &CredentialId) -> String {
     format!("titan:api-key:{id}")
 }
 
+/// What is there once any API key was made, and stays when all are revoked.
+pub(crate) const API_KEYS_WERE_MADE: &str = "titan:api-keys-were-made";
+
 /// What one API key has spent of its limits.
 pub(crate) fn api_key_spent(id: &CredentialId) -> String {
     format!("titan:api-key-spent:{id}")

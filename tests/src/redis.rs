@@ -16,6 +16,9 @@ use crate::{
     wait::eventually,
 };
 
+/// The locale of a server that has one, and where that lies in its folder.
+const LOCALE: &str = "en_US.UTF-8";
+
 /// Longer than any command takes, even on a busy machine, and shorter than a test's patience.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -31,6 +34,8 @@ pub fn patient_store(url: &str, settings: PoolSettings) -> Store {
 pub struct RedisServer {
     port: u16,
     options: Vec<String>,
+    /// Whether it compares text as the locale in its folder says.
+    has_locale: bool,
     process: Process,
     folder: TempDir,
 }
@@ -51,12 +56,26 @@ impl RedisServer {
 
     /// Starts one with further options, written as on the command line of `redis-server`.
     pub async fn start_with(options: &[&str]) -> Self {
-        let mut folder = TempDir::with_prefix("titan-redis-").unwrap();
+        Self::start_in(TempDir::with_prefix("titan-redis-").unwrap(), options, false).await
+    }
+
+    /// Starts one that compares text as English dictionaries do, `a` before `B`; none where no such locale can be made.
+    pub async fn start_in_english() -> Option<Self> {
+        let folder = TempDir::with_prefix("titan-redis-").unwrap();
+        let mut make = Command::new("localedef");
+        make.args(["-i", "en_US", "-f", "UTF-8", "--no-archive"]).arg(folder.path().join(LOCALE));
+        if !make.output().is_ok_and(|made| made.status.success()) {
+            return None;
+        }
+        Some(Self::start_in(folder, &[], true).await)
+    }
+
+    async fn start_in(mut folder: TempDir, options: &[&str], has_locale: bool) -> Self {
         let options: Vec<_> = options.iter().map(|&o| o.to_owned()).collect();
         loop {
             let port = free_port();
-            let process = spawn(port, folder.path(), &options);
-            let mut server = Self { port, options: options.clone(), process, folder };
+            let process = spawn(port, folder.path(), &options, has_locale);
+            let mut server = Self { port, options: options.clone(), has_locale, process, folder };
             if server.becomes_ready().await {
                 return server;
             }
@@ -125,7 +144,7 @@ impl RedisServer {
     /// Starts it again on the same port and files, after [`RedisServer::kill`]; returns when it has loaded them.
     pub async fn restart(&mut self) {
         self.kill();
-        self.process = spawn(self.port, self.folder.path(), &self.options);
+        self.process = spawn(self.port, self.folder.path(), &self.options, self.has_locale);
         assert!(self.becomes_ready().await, "redis-server did not start again:\n{}", self.process.log());
     }
 
@@ -160,8 +179,11 @@ async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
     Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
-fn spawn(port: u16, folder: &Path, options: &[String]) -> Process {
+fn spawn(port: u16, folder: &Path, options: &[String], has_locale: bool) -> Process {
     let mut command = Command::new(&*SERVER);
+    if has_locale {
+        command.env("LOCPATH", folder).env("LC_ALL", LOCALE);
+    }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""]);
     command.args(["--enable-debug-command", "local"]).arg("--dir").arg(folder).args(options);
     Process::spawn("redis-server", &mut command, &folder.join("redis.log"))

@@ -1,7 +1,10 @@
 //! Who a bearer belongs to, whatever it is used for.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,10 @@ use titan_api::{
     headers as names,
     ids::{CredentialId, PoolName},
 };
-use titan_lua::credentials::api_keys::{self, StoredKey};
+use titan_lua::{
+    StoreError,
+    credentials::api_keys::{self, StoredKey},
+};
 
 use super::{
     bearer::{self, unauthorized},
@@ -31,11 +37,15 @@ const REMEMBERED: usize = 20_000;
 pub(crate) struct Known {
     keys: Cache<CredentialId, Arc<StoredKey>>,
     agents: Cache<[u8; 32], Arc<AgentClaims>>,
+    /// Whether this copy has found any API key, and whether it is noted in Redis that there were some.
+    found_keys: AtomicBool,
+    noted_keys: AtomicBool,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { keys: Cache::new(REMEMBERED), agents: Cache::new(REMEMBERED) }
+        let (keys, agents) = (Cache::new(REMEMBERED), Cache::new(REMEMBERED));
+        Self { keys, agents, found_keys: AtomicBool::new(false), noted_keys: AtomicBool::new(false) }
     }
 }
 
@@ -79,7 +89,7 @@ async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Res
     let key = match state.known.keys.get(&id) {
         Some(key) => key,
         // Boxed, since the future of every request has room for what its extractors wait for.
-        None => Arc::new(Box::pin(api_keys::get(&state.store, &id)).await?.ok_or_else(not_good)?),
+        None => Arc::new(Box::pin(stored_key(state, &id)).await?),
     };
     let expired = key.record.expires_at.is_some_and(|at| at.as_ms() <= state.clock.now_ms());
     if expired || !secrets::same_hash(&key.secret_sha256, secret_sha256) {
@@ -89,6 +99,24 @@ async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Res
         state.known.keys.put(id, Arc::clone(&key), Instant::now() + KEY_BELIEVED);
     }
     Ok(key)
+}
+
+/// Reads what is stored of an API key. That there is nothing says that it is not good, unless Redis has lost its data, as one that
+/// was killed and is back before its replica takes over: then no key is known, and that there were some neither.
+async fn stored_key(state: &AppState, id: &CredentialId) -> Result<StoredKey, ApiError> {
+    let known = &state.known;
+    if let Some(key) = api_keys::get(&state.store, id).await? {
+        known.found_keys.store(true, Ordering::Relaxed);
+        if !known.noted_keys.load(Ordering::Relaxed) && api_keys::note_that_some_were_made(&state.store).await.is_ok() {
+            known.noted_keys.store(true, Ordering::Relaxed);
+        }
+        return Ok(key);
+    }
+    if !known.found_keys.load(Ordering::Relaxed) || api_keys::were_some_made(&state.store).await? {
+        return Err(not_good());
+    }
+    known.noted_keys.store(false, Ordering::Relaxed);
+    Err(StoreError::Unavailable("it has lost all API keys; if they do not come back, make new ones".to_owned()).into())
 }
 
 /// Checking a signature costs 50 µs, so what was good stays good until it expires.

@@ -16,6 +16,10 @@ use tokio::sync::watch;
 
 /// Bytes that a channel holds; of more the first are let go, and a reader that is behind finds them in Redis.
 const HELD_BYTES: usize = 512 * 1_024;
+/// Where there are many, each holds less, so that all together hold about so much,
+const HELD_BY_ALL: usize = 128 * 1_024 * 1_024;
+/// but never less than this: a reader that is behind is slow.
+const HELD_AT_LEAST: usize = 64 * 1_024;
 /// When that many entries are there, those that nobody waits at are thrown out.
 const ENTRIES: usize = 1_024;
 
@@ -105,6 +109,12 @@ impl Channel {
         self.changed.subscribe()
     }
 
+    /// Bytes that it holds at most.
+    fn holds(&self) -> usize {
+        let uploads = usize::try_from(self.uploads.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        (HELD_BY_ALL / uploads.max(1)).clamp(HELD_AT_LEAST, HELD_BYTES)
+    }
+
     /// Whether an upload is under way, so that Redis has nothing that does not come here first.
     pub(crate) fn is_open(&self) -> bool {
         self.lock().uploads > 0
@@ -150,7 +160,7 @@ impl Upload {
                 return;
             }
             held.bytes.extend_from_slice(bytes);
-            let over = held.bytes.len().saturating_sub(HELD_BYTES);
+            let over = held.bytes.len().saturating_sub(self.channel.holds());
             if over > 0 {
                 held.bytes.advance(over);
                 held.start += over as u64;
@@ -235,5 +245,15 @@ mod tests {
         }
         assert_eq!(channel.after(&lease(1), 0), None);
         assert_eq!(channel.after(&lease(1), 20 * 65_536 - 5).unwrap(), "xxxxx");
+        // The more are uploaded, the less is held of each.
+        let held = || channel.lock().bytes.len();
+        assert_eq!(held(), HELD_BYTES);
+        let mut others = Vec::new();
+        for (count, most) in [(1_000, HELD_BY_ALL / 1_002), (4_000, HELD_AT_LEAST)] {
+            others.resize_with(count, || Arc::clone(&channel).open(&lease(1), 0));
+            let latest = Arc::clone(&channel).open(&lease(1), 0);
+            latest.push(&vec![b'x'; HELD_BYTES]);
+            assert_eq!(held(), most, "{count} others");
+        }
     }
 }

@@ -35,12 +35,13 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 /// How often, and how long, an answer outlives an outage of Redis.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 60;
-/// How often a cancellation is tried that the store did not hear.
-const CANCEL_TRIES: u32 = 10;
+/// How long a submission may be on its way to Redis, milliseconds. One that comes later is not accepted: who asked has long gone.
+const ARRIVES_WITHIN_MS: i64 = 15_000;
+/// For how long a cancellation is tried that the store did not hear, or that has overtaken its submission: until that has
+/// come or never will. With pauses from so long to so long.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(20);
 const CANCEL_PAUSE: Duration = Duration::from_millis(200);
-/// How long a submission of which nobody has heard may still come to Redis, and how often it is looked for at the least.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(15);
-const LOOKED_FOR: Duration = Duration::from_secs(2);
+const CANCEL_PAUSE_MOST: Duration = Duration::from_secs(2);
 /// How long the one may take of a copy that stops.
 const LAST_CANCEL: Duration = Duration::from_secs(1);
 
@@ -70,6 +71,35 @@ pub(crate) struct Submission<'a> {
     pub(crate) avoid: Option<AgentId>,
 }
 
+impl Submission<'_> {
+    /// Submits it. Who is still here to be told that it came late has another clock than Redis, or than this node of it: the
+    /// second time it goes by that one.
+    async fn send(&self, now_ms: i64, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
+        match self.send_once(now_ms, pool, id).await {
+            Err(StoreError::Late { now_ms }) => self.send_once(now_ms, pool, id).await,
+            sent => sent,
+        }
+    }
+
+    async fn send_once(&self, now_ms: i64, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
+        let terms = Terms {
+            begin_within_ms: Some(self.deadline_ms + SPARE_MS),
+            come_by_ms: Some(now_ms + ARRIVES_WITHIN_MS),
+            keep_ms: KEEP_MS,
+            session: self.session.clone(),
+            avoid: self.avoid.clone(),
+        };
+        let jobs = [NewJob {
+            id: id.clone(),
+            spec: self.spec,
+            idempotency: self.idempotency.clone(),
+            terms: Some(terms),
+            trace: notes::trace(),
+        }];
+        Submit { jobs: &jobs, owner: self.owner, explain: false }.run(pool).await
+    }
+}
+
 /// What comes first of an answer.
 pub(crate) enum First {
     /// Bytes of it.
@@ -94,25 +124,12 @@ impl Relayed {
             is_submitted: false,
             patience: Duration::ZERO,
         };
-        let terms = Terms {
-            begin_within_ms: Some(what.deadline_ms + SPARE_MS),
-            keep_ms: KEEP_MS,
-            session: what.session,
-            avoid: what.avoid,
-        };
-        let new = NewJob {
-            id: id.clone(),
-            spec: what.spec,
-            idempotency: what.idempotency,
-            terms: Some(terms),
-            trace: notes::trace(),
-        };
-        let jobs = [new];
-        let submit = Submit { jobs: &jobs, owner: what.owner, explain: false };
-        let (outcome, following) =
-            tokio::join!(submit.run(pool), Following::begin(&state.live, pool.clone(), id.clone(), asked));
-        let outcome = outcome?;
-        guard.is_submitted = true;
+        let (sent, following) = tokio::join!(
+            what.send(state.clock.now_ms(), pool, &id),
+            Following::begin(&state.live, pool.clone(), id.clone(), asked)
+        );
+        guard.hear(&sent);
+        let outcome = sent?;
         submission::count(&outcome, &state.metrics.submitted);
         let job = accepted(outcome, what.spec)?;
         submission::log(&job, None);
@@ -327,6 +344,17 @@ struct Guard {
     patience: Duration,
 }
 
+impl Guard {
+    /// Notes what is known of the submission.
+    fn hear(&mut self, sent: &Result<SubmitOutcome, StoreError>) {
+        match sent {
+            Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => {}
+            Ok(SubmitOutcome::Submitted { .. }) | Err(_) => self.is_submitted = true,
+            Ok(_) => self.is_armed = false,
+        }
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -348,22 +376,42 @@ impl Drop for Guard {
 /// Cancels a request; whether the store has heard that. A submission that is still under way may be overtaken, by way of another
 /// connection for example: then the job is looked for until it must have come, or never will.
 async fn cancel(pool: &Pool, job: &JobId, is_submitted: bool) -> bool {
-    let arrives_until = Instant::now() + ARRIVES_WITHIN;
-    let (mut failures, mut pause) = (0, CANCEL_PAUSE);
+    let until = Instant::now() + CANCELLED_WITHIN;
+    let mut pause = CANCEL_PAUSE;
     loop {
-        match (CancelJob { job }).run(pool).await {
-            Ok(CancelOutcome::NotFound) if !is_submitted && Instant::now() < arrives_until => {
-                sleep(pause).await;
-                pause = LOOKED_FOR.min(pause * 2);
-            }
-            Ok(_) => return true,
-            Err(_) => {
-                failures += 1;
-                if failures >= CANCEL_TRIES {
-                    return false;
-                }
-                sleep(CANCEL_PAUSE).await;
-            }
+        let outcome = CancelJob { job }.run(pool).await;
+        let may_come = matches!(outcome, Ok(CancelOutcome::NotFound)) && !is_submitted;
+        if (outcome.is_ok() && !may_come) || Instant::now() >= until {
+            return outcome.is_ok();
+        }
+        sleep(pause).await;
+        pause = CANCEL_PAUSE_MOST.min(pause * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_api::ids::PoolName;
+    use titan_lua::{PoolSettings, Store};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_submission_is_looked_for_only_as_long_as_nobody_knows_what_came_of_it() {
+        let store = Store::new("redis://127.0.0.1:1", PoolSettings::default()).unwrap();
+        let (pool, job) = (store.pool(&PoolName::default()), JobId::new("j").unwrap());
+        for (sent, is_armed, is_submitted) in [
+            (Err(StoreError::Unavailable(String::new())), true, false),
+            (Err(StoreError::Corrupt(String::new())), true, false),
+            (Err(StoreError::Full(String::new())), true, true),
+            (Err(StoreError::NotReplicated { jobs: Vec::new() }), true, true),
+            (Ok(SubmitOutcome::Submitted { jobs: Vec::new(), explanation: None }), true, true),
+            (Ok(SubmitOutcome::Unserved { index: 0, ruled_out: Vec::new() }), false, false),
+        ] {
+            let (pool, job, patience) = (pool.clone(), job.clone(), Duration::from_hours(1));
+            let mut guard = Guard { pool, job, is_armed: true, is_submitted: false, patience };
+            guard.hear(&sent);
+            assert_eq!((guard.is_armed, guard.is_submitted), (is_armed, is_submitted), "{sent:?}");
         }
     }
 }

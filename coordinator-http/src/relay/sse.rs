@@ -53,7 +53,7 @@ pub(crate) struct Said {
     pub(crate) pieces: u64,
     /// Whether the model had said all.
     pub(crate) is_finished: bool,
-    /// Whether there was something else than text, which nobody could go on with.
+    /// Whether there was something else than text, or more of it than there is room for: nobody could go on with that.
     pub(crate) is_more_than_text: bool,
 }
 
@@ -86,16 +86,16 @@ fn is_empty(value: &Value) -> bool {
 }
 
 impl Said {
-    /// Takes whole events in.
-    pub(crate) fn hear(&mut self, events: &[u8]) {
+    /// Takes whole events in; `has_room` says whether there is room for so many more bytes of text.
+    pub(crate) fn hear(&mut self, events: &[u8], mut has_room: impl FnMut(usize) -> bool) {
         for line in events.split(|byte| matches!(byte, b'\n' | b'\r')) {
             if let Some(data) = line.strip_prefix(b"data:") {
-                self.hear_data(data.trim_ascii());
+                self.hear_data(data.trim_ascii(), &mut has_room);
             }
         }
     }
 
-    fn hear_data(&mut self, data: &[u8]) {
+    fn hear_data(&mut self, data: &[u8], has_room: &mut impl FnMut(usize) -> bool) {
         if data == b"[DONE]" {
             self.is_finished = true;
             return;
@@ -110,7 +110,10 @@ impl Said {
             self.is_more_than_text |= choice.index > 0 || has_more;
             self.is_finished |= choice.finish_reason.is_some();
             let content = choice.delta.get("content").and_then(Value::as_str).unwrap_or_default();
-            if !content.is_empty() {
+            self.is_more_than_text = self.is_more_than_text || !has_room(content.len());
+            if self.is_more_than_text {
+                self.text = String::new();
+            } else if !content.is_empty() {
                 self.text.push_str(content);
                 self.pieces += 1;
             }
@@ -160,16 +163,32 @@ mod tests {
     #[test]
     fn the_text_so_far_is_gathered_from_the_pieces() {
         let mut said = Said::default();
-        said.hear(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[],\"refusal\":null}}]}\n\n");
-        said.hear(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n: x\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n");
+        let hear = |said: &mut Said, events: &[u8]| said.hear(events, |_| true);
+        hear(&mut said, b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[],\"refusal\":null}}]}\n\n");
+        hear(&mut said, b"data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n: x\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n");
         assert_eq!(
             (said.text.as_str(), said.pieces, said.is_finished, said.is_more_than_text),
             ("Hello", 2, false, false)
         );
-        said.hear(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\r\r");
+        hear(&mut said, b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\r\r");
         assert!(said.is_finished);
         let mut calls = Said::default();
-        calls.hear(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\n\n");
+        hear(&mut calls, b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\n\n");
         assert!(calls.is_more_than_text);
+    }
+
+    #[test]
+    fn text_for_which_there_is_no_room_is_not_kept_and_nobody_goes_on_with_it() {
+        let (mut said, mut left) = (Said::default(), 5_usize);
+        let mut hear = |said: &mut Said, text: &str| {
+            let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+            said.hear(event.as_bytes(), |bytes| left.checked_sub(bytes).inspect(|rest| left = *rest).is_some());
+        };
+        hear(&mut said, "Hel");
+        hear(&mut said, "lo");
+        assert_eq!((said.text.as_str(), said.is_more_than_text), ("Hello", false));
+        hear(&mut said, "!");
+        hear(&mut said, "");
+        assert_eq!((said.text.as_str(), said.is_more_than_text), ("", true));
     }
 }

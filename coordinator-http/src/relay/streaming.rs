@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use titan_api::{
     inference::InferenceSpec,
     jobs::{JobState, Reason, SubmitJob},
+    limits,
 };
 use titan_lua::Pool;
 use tokio::time::Instant;
@@ -32,8 +33,8 @@ pub(crate) struct Going {
     pub(crate) owner: String,
     pub(crate) asked: Asked,
     pub(crate) _seat: Seat,
-    /// Its part of the memory for what was asked, if that is kept.
-    pub(crate) _memory: Option<Part>,
+    /// Its part of the memory for what was asked, if that is kept, and for what was said, which is asked of who goes on.
+    pub(crate) memory: Option<Part>,
 }
 
 /// The stream.
@@ -108,9 +109,25 @@ impl Streaming {
             self.relayed.is_answered();
         }
         if self.going.asked.goes_on {
-            self.said.hear(&events);
+            self.hear(&events);
         }
         Some(events)
+    }
+
+    /// Keeps what is said as long as somebody could be asked to go on with it.
+    fn hear(&mut self, events: &[u8]) {
+        let Going { state, owner, asked, memory, .. } = &mut self.going;
+        let mut left = limits::PROMPT_BYTES.saturating_sub(asked.body.len() + self.said.text.len());
+        self.said.hear(events, |bytes| {
+            let (Some(rest), Ok(more), Some(memory)) =
+                (left.checked_sub(bytes), state.prompts.take(owner, bytes), memory.as_mut())
+            else {
+                return false;
+            };
+            left = rest;
+            memory.merge(more);
+            true
+        });
     }
 
     /// What is sent at the end of a job, if anything is; the stream may go on with another.

@@ -30,6 +30,7 @@ struct State {
     stays: bool,
     /// Whether somebody may still read from the body of this request, so that what comes is no head.
     is_body_open: bool,
+    scan: HeadScan,
 }
 
 #[derive(Debug)]
@@ -37,7 +38,7 @@ enum Phase {
     /// The connection was made and nothing has come.
     Fresh { since: Instant },
     /// A request has begun to come.
-    Head { since: Instant, scan: HeadScan },
+    Head { since: Instant },
     /// A request is being served; its body has times of its own.
     Serving,
     /// A reply was given, and no other request has come.
@@ -47,32 +48,35 @@ enum Phase {
 impl Meter {
     pub(super) fn new() -> Self {
         let phase = Phase::Fresh { since: Instant::now() };
-        Self(Arc::new(Mutex::new(State { phase, stalled: None, quiet: None, stays: false, is_body_open: false })))
+        Self(Arc::new(Mutex::new(State {
+            phase,
+            stalled: None,
+            quiet: None,
+            stays: false,
+            is_body_open: false,
+            scan: HeadScan::default(),
+        })))
     }
 
     /// Bytes have come.
     pub(super) fn read(&self, bytes: &[u8]) {
         let mut state = self.state();
-        if bytes.is_empty() || matches!(state.phase, Phase::Serving) {
+        state.scan.feed(bytes);
+        if bytes.is_empty() || matches!(state.phase, Phase::Serving | Phase::Head { .. }) {
             return;
         }
-        if !matches!(state.phase, Phase::Head { .. }) {
-            let since = if let Phase::Fresh { since } = state.phase { since } else { Instant::now() };
-            state.phase = Phase::Head { since, scan: HeadScan::default() };
-            state.quiet = None;
-        }
-        if let Phase::Head { scan, .. } = &mut state.phase {
-            scan.feed(bytes);
-        }
+        let since = if let Phase::Fresh { since } = state.phase { since } else { Instant::now() };
+        state.phase = Phase::Head { since };
+        state.quiet = None;
     }
 
-    /// A request's head is complete. Says whether it can be read in two ways.
-    pub(super) fn begin(&self) -> bool {
+    /// A request's head is complete. Says of a chunked one whether it can be read in two ways.
+    pub(super) fn begin(&self, is_chunked: bool) -> bool {
         let mut state = self.state();
         state.quiet = None;
         state.is_body_open = true;
-        let before = std::mem::replace(&mut state.phase, Phase::Serving);
-        matches!(before, Phase::Head { scan, .. } if scan.is_ambiguous())
+        state.phase = Phase::Serving;
+        is_chunked && state.scan.is_ambiguous()
     }
 
     /// The reply has begun, or more may have to be said before it: the connection is not made light until it was handed over.
@@ -118,7 +122,7 @@ impl Meter {
     pub(super) fn due(&self, limits: &Limits) -> Option<(Instant, Due)> {
         let state = self.state();
         let phase = match state.phase {
-            Phase::Fresh { since } | Phase::Head { since, .. } => Some(since + limits.head),
+            Phase::Fresh { since } | Phase::Head { since } => Some(since + limits.head),
             Phase::Idle { since } => Some(since + limits.idle),
             Phase::Serving => None,
         };
@@ -152,7 +156,7 @@ mod tests {
         let (meter, limits) = (Meter::new(), Limits::default());
         let is_light_next = || matches!(meter.due(&limits), Some((_, Due::Lighten)));
         meter.read(b"GET / HTTP/1.1");
-        assert!(!meter.begin() && !is_light_next());
+        assert!(!meter.begin(false) && !is_light_next());
         meter.has_read(true);
         assert!(is_light_next());
         meter.wrote(true);
@@ -172,10 +176,10 @@ mod tests {
     fn a_connection_is_not_made_light_after_a_reply_while_somebody_reads_the_requests_body() {
         let (meter, limits) = (Meter::new(), Limits::default());
         let is_light_next = || matches!(meter.due(&limits), Some((_, Due::Lighten)));
-        meter.begin();
+        meter.begin(false);
         meter.end();
         assert!(!is_light_next(), "the rest of the body would be taken for a request");
-        meter.begin();
+        meter.begin(false);
         meter.has_read(false);
         assert!(!is_light_next(), "hyper has yet to read past the rest");
         meter.end();

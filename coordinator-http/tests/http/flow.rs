@@ -291,6 +291,49 @@ async fn keys_and_join_tokens_are_listed_without_their_secrets_and_revoked() {
 }
 
 #[tokio::test]
+async fn keys_are_not_called_wrong_by_a_redis_that_has_lost_them_for_a_while() {
+    let world = World::start().await;
+    let of = async |key: &str| world.get(key, "/api/v1/jobs").await;
+    let [used, unused, revoked] = [
+        world.key("default", &["jobs:read"]).await,
+        world.key("default", &["jobs:read"]).await,
+        world.key("default", &["jobs:read"]).await,
+    ];
+    let id = revoked.split('_').nth(1).unwrap();
+    world.call("DELETE", ADMIN, &format!("/api/v1/keys/{id}"), None).await.ok(204);
+    of(&used).await.ok(200);
+    of(&revoked).await.problem(ProblemType::Unauthorized);
+    let held = world.redis.dump().await;
+    world.redis.command(&["FLUSHALL"]).await;
+    of(&unused).await.problem(ProblemType::StoreUnavailable);
+    // Agents come back by themselves, and with them the pool.
+    TestAgent::register(&world, "box-1").await;
+    of(&unused).await.problem(ProblemType::StoreUnavailable);
+    let fresh = crate::world::send(&world.another_copy(), request("GET", &unused, "/api/v1/jobs", None)).await;
+    fresh.problem(ProblemType::Unauthorized);
+    world.redis.restore(&held).await;
+    of(&unused).await.ok(200);
+    of(&revoked).await.problem(ProblemType::Unauthorized);
+    world.redis.command(&["FLUSHALL"]).await;
+    world.key("default", &["jobs:read"]).await;
+    of(&revoked).await.problem(ProblemType::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_redis_of_an_older_version_learns_that_keys_were_made_and_is_asked_no_more_for_good_ones() {
+    let world = World::start().await;
+    let [first, second] = [world.key("default", &["jobs:read"]).await, world.key("default", &["jobs:read"]).await];
+    let wrong = format!("titan_{}_{}", "0".repeat(16), first.rsplit('_').next().unwrap());
+    world.redis.command(&["DEL", "titan:api-keys-were-made"]).await;
+    world.get(&first, "/api/v1/jobs").await.ok(200);
+    world.get(&wrong, "/api/v1/jobs").await.problem(ProblemType::Unauthorized);
+    let exists = world.redis.calls("exists").await;
+    world.get(&first, "/api/v1/jobs").await.ok(200);
+    world.get(&second, "/api/v1/jobs").await.ok(200);
+    assert_eq!(world.redis.calls("exists").await, exists);
+}
+
+#[tokio::test]
 async fn an_api_key_is_good_for_its_own_pool_and_until_it_expires() {
     let world = World::start().await;
     let key = world.key("blue", &["jobs:write", "jobs:read"]).await;

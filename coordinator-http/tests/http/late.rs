@@ -1,6 +1,9 @@
 //! A way to Redis on which one question comes late: it is held up while others get through on another connection.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,6 +16,7 @@ use tokio::{
 pub(crate) struct Late {
     address: SocketAddr,
     steps: Arc<watch::Sender<Step>>,
+    held: Arc<Mutex<String>>,
     accepting: JoinHandle<()>,
 }
 
@@ -37,18 +41,24 @@ impl Late {
         let upstream: SocketAddr = url.trim_start_matches("redis://").parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, steps) = (listener.local_addr().unwrap(), Arc::new(watch::Sender::new(Step::Awaited)));
-        let told = Arc::clone(&steps);
+        let (told, held) = (Arc::clone(&steps), Arc::<Mutex<String>>::default());
+        let kept = Arc::clone(&held);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(upstream).await else { return };
-                tokio::spawn(carry(client, server, words, Arc::clone(&told)));
+                tokio::spawn(carry(client, server, words, Arc::clone(&told), Arc::clone(&kept)));
             }
         });
-        Self { address, steps, accepting }
+        Self { address, steps, held, accepting }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// The question that is held up.
+    pub(crate) fn held(&self) -> String {
+        self.held.lock().unwrap().clone()
     }
 
     /// Goes on to a step.
@@ -68,7 +78,13 @@ impl Drop for Late {
     }
 }
 
-async fn carry(mut client: TcpStream, mut server: TcpStream, words: &str, steps: Arc<watch::Sender<Step>>) {
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    words: &str,
+    steps: Arc<watch::Sender<Step>>,
+    held: Arc<Mutex<String>>,
+) {
     let (mut question, mut answer) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         tokio::select! {
@@ -76,6 +92,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, words: &str, steps:
                 let question = &question[..length];
                 let is_meant = question.windows(words.len()).any(|part| part == words.as_bytes());
                 if is_meant && *steps.borrow() == Step::Awaited {
+                    *held.lock().unwrap() = String::from_utf8_lossy(question).into_owned();
                     steps.send_replace(Step::Held);
                     let mut step = steps.subscribe();
                     step.wait_for(|step| *step >= Step::Cut).await.unwrap();

@@ -5,6 +5,7 @@
 mod agent;
 mod authorization;
 mod bad_input;
+mod behind;
 mod bounds;
 mod closing;
 mod compression;

@@ -15,7 +15,8 @@ use tokio::time::sleep;
 use tower::ServiceExt;
 
 use crate::{
-    agent::{TestAgent, facts, held, output},
+    agent::{TestAgent, facts, held, now_s, output},
+    behind::Behind,
     late::{Late, Step},
     world::{ADMIN, Reply, World, request, send, settings},
 };
@@ -281,6 +282,10 @@ async fn a_submission_that_its_own_cancellation_has_overtaken_runs_for_nobody() 
     body["messages"][0]["content"] = json!("said by who leaves");
     let asking = tokio::spawn(through.oneshot(request("POST", ADMIN, CHAT, Some(body))));
     way.until(Step::Held).await;
+    // It says when it is too late for it, so that it runs for nobody however late it comes.
+    let come_by = way.held().split("\"come_by\":").nth(1).and_then(|rest| rest.get(..13)?.parse::<i64>().ok());
+    let left_s = come_by.expect("a time") / 1_000 - now_s();
+    assert!((5..=15).contains(&left_s), "{left_s}");
     asking.abort();
     assert!(asking.await.unwrap_err().is_cancelled());
     way.go(Step::Cut);
@@ -296,6 +301,20 @@ async fn a_submission_that_its_own_cancellation_has_overtaken_runs_for_nobody() 
     };
     let job = tokio::time::timeout(Duration::from_secs(10), jobs).await.expect("it comes late");
     ends_cancelled(&world, &job).await;
+}
+
+#[tokio::test]
+async fn a_request_is_accepted_by_a_redis_whose_clock_was_set_since_it_was_read() {
+    let world = World::start().await;
+    let mut agent = serving(&world, "box", &["llama"]).await;
+    let way = Behind::to(&world.redis.url()).await;
+    let state = AppState::new(settings(&way.url(), &[])).unwrap();
+    state.refresh_clock().await.unwrap();
+    let copy = router(state);
+    let asking = send(&copy, request("POST", ADMIN, CHAT, Some(ask(false))));
+    let events = vec![output(0, "stdout", "{}"), done()];
+    let (reply, ()) = tokio::join!(asking, async { drop(answer(&world, &mut agent, events).await) });
+    reply.ok(200);
 }
 
 #[tokio::test]

@@ -51,11 +51,12 @@ local function reply(leases)
   return due.finish({ 'claimed', leases, caller.cancelled(a), caller.watched(a) })
 end
 
--- The leases that this number has got already, renewed: the agent counts from this call.
+-- The leases that this number has got already, renewed: the agent counts from this call. A run before may have had a claim of
+-- the same number.
 local function given()
   local leases = {}
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'running' and entry.claim == number then
+    if entry.state == 'running' and entry.claim == number and not attempt.is_left_over(a, job_id) then
       local j = job:load(job_id)
       if j then
         job:put(j, 'lease_until', pool.now + pool.lease)

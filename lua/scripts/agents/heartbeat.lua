@@ -59,15 +59,17 @@ local function is_known(entry)
 end
 
 -- A lease that the agent has heard of, but which it does not list, is not held by anybody. More than a claim or two brought are
--- taken back with the heartbeats that follow.
+-- taken back with the heartbeats that follow, and do not count as lost meanwhile.
 local function take_back_unlisted(listed)
   local count = 0
   for job_id, entry in pairs(agent.live(a)) do
-    if entry.state ~= 'bound' and not listed[job_id] and is_known(entry) and count < TAKEN_BACK_AT_ONCE then
+    if entry.state ~= 'bound' and not listed[job_id] and is_known(entry) then
       count = count + 1
       local j = job:load(job_id)
       if not j then
         agent.release(a, job_id)
+      elseif count > TAKEN_BACK_AT_ONCE then
+        job:put(j, 'lease_until', pool.now + pool.lease)
       elseif entry.state == 'ending' then
         attempt.buried(j, a)
       else

@@ -14,13 +14,13 @@
                      inference), model ("" for a process), gpus, vram (megabytes on each GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
                      at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), options: "" or JSON
                      {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure, within
-                     (ms until it has begun, or fails), keeps (ms that a prompt and its answer are kept after the end),
+                     (ms until it has begun, or fails), come_by (when it is accepted at the latest, by the clock of Redis), keeps (ms that a prompt and its answer are kept after the end),
                      session, avoid: an agent}, and the prompt or ""
 
   Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may, or
              half as many are the owner's
-           | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
+           | {"late", the clock of Redis (ms)}: one has come later than it may | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
   Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
@@ -63,6 +63,8 @@ for at = 7, #ARGV, FIELDS do
     return { 'reused', #jobs }
   elseif missing then
     return { 'no_dependency', #jobs, missing }
+  elseif not there and options and options.come_by and pool.read_ms > options.come_by then
+    return { 'late', int(pool.read_ms) }
   end
   meant[j.id] = there or j
   jobs[#jobs + 1] = { at = at, j = there or j, options = options, is_there = there ~= nil }

@@ -34,7 +34,7 @@ local function follow_clock(read, last, offset)
   pool.now = math.max(read + pool.offset, last)
 end
 
--- Reads settings, weights and clock into `pool`. Returns a reply that refuses the call, or nil.
+-- Reads settings, weights and clock into `pool`; `read_ms` is the clock as this node has it. Returns a reply that refuses the call, or nil.
 function pool.enter(now_ms)
   local f = redis.call('HMGET', KEYS[1], 'schema', 'clock', 'settings', 'weights')
   if not f[1] then
@@ -46,7 +46,8 @@ function pool.enter(now_ms)
   local last, offset
   last, pool.heard, pool.amnesty, pool.amnesty_for, pool.seq, offset, pool.output,
     pool.events, pool.prompts, pool.counted, pool.counted_to = cmsgpack.unpack(f[2])
-  follow_clock(clock.read(now_ms), last, offset)
+  pool.read_ms = clock.read(now_ms)
+  follow_clock(pool.read_ms, last, offset)
   pool.interval, pool.timeout, pool.lease, pool.grace, pool.claim, pool.agent_keep, pool.job_keep, pool.publish,
     pool.job_max, pool.output_max, pool.prompt_max = cmsgpack.unpack(f[3])
   packed_weights = f[4]

@@ -82,6 +82,18 @@ local function is_counted_of(owner, bytes)
   return of_owner and not (of_owner == bytes and held() > 0 and redis.call('HLEN', key('asked')) == 1)
 end
 
+-- Whether a job stands before another in the order of their ids, or is that one. Redis orders them byte by byte, while Lua goes by
+-- the locale of the server.
+local function is_up_to(id, last)
+  for at = 1, math.min(#id, #last) do
+    local byte, other = string.byte(id, at), string.byte(last, at)
+    if byte ~= other then
+      return byte < other
+    end
+  end
+  return #id <= #last
+end
+
 -- Counts bytes of a job's prompt that are there from now on, or less than none if they are no more. A pool that an older version
 -- has made does not know how many there are.
 function retention.count_prompt(j, bytes)
@@ -93,7 +105,7 @@ function retention.count_prompt(j, bytes)
     redis.call('ZADD', key('due'), int(pool.now), 'prompts:all')
   end
   pool.prompts = math.max(0, held() + bytes)
-  if pool.counted_to and j.id <= pool.counted_to then
+  if pool.counted_to and is_up_to(j.id, pool.counted_to) then
     pool.counted = pool.counted + bytes
     count_of('asked_anew', owner, bytes)
   end

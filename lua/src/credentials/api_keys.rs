@@ -24,6 +24,7 @@ pub struct StoredKey {
 /// [`StoreError`], as for every operation.
 pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
     let json = serde_json::to_string(key).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    note_that_some_were_made(store).await?;
     let mut set = redis::Cmd::new();
     let name = keys::api_key(&key.record.id);
     set.arg("SET").arg(&name).arg(json);
@@ -37,6 +38,27 @@ pub async fn create(store: &Store, key: &StoredKey) -> Result<(), StoreError> {
 /// [`StoreError`], as for every operation.
 pub async fn get(store: &Store, id: &CredentialId) -> Result<Option<StoredKey>, StoreError> {
     StoredKey::read(store, id).await
+}
+
+/// Notes that keys were made, if that is not noted.
+///
+/// # Errors
+/// [`StoreError`], as for every operation.
+pub async fn note_that_some_were_made(store: &Store) -> Result<(), StoreError> {
+    let mut set = redis::Cmd::new();
+    set.arg("SET").arg(keys::API_KEYS_WERE_MADE).arg(1).arg("NX");
+    store.connection().query::<Option<String>>(&set).await.map(drop)
+}
+
+/// Whether it is noted that keys were made. A Redis that has lost its data knows nothing of that, though all were revoked
+/// before.
+///
+/// # Errors
+/// [`StoreError`], as for every operation.
+pub async fn were_some_made(store: &Store) -> Result<bool, StoreError> {
+    let mut exists = redis::Cmd::new();
+    exists.arg("EXISTS").arg(keys::API_KEYS_WERE_MADE);
+    store.connection().query(&exists).await
 }
 
 /// Reads a page of a pool's keys, by id. A page is shorter than `limit` only if it is the last.

@@ -64,6 +64,8 @@ pub struct NewJob<'a> {
 pub struct Terms {
     /// It fails if no agent has begun it by then, milliseconds from now.
     pub begin_within_ms: Option<u64>,
+    /// When it is accepted at the latest, milliseconds since the epoch on the clock of Redis: then nobody waits for it any more.
+    pub come_by_ms: Option<i64>,
     /// How long after its end the prompt and the answer are kept, milliseconds.
     pub keep_ms: u64,
     /// A hash of the conversation that it belongs to: letters and digits.
@@ -274,6 +276,7 @@ impl Submit<'_> {
                 let jobs = reply.list()?.rest(|r| submitted(r.list()?))?;
                 SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }
             }
+            "late" => return Err(StoreError::Late { now_ms: reply.parse()? }),
             "full" => return Err(StoreError::full_of_jobs()),
             "full_of_prompts" => return Err(StoreError::full_of_prompts(pool.store().settings().prompt_budget_bytes)),
             "no_dependency" => {
@@ -371,6 +374,7 @@ fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
     }
     if let Some(terms) = &job.terms {
         options.insert("within".to_owned(), json!(terms.begin_within_ms));
+        options.insert("come_by".to_owned(), json!(terms.come_by_ms));
         options.insert("session".to_owned(), json!(terms.session));
         options.insert("avoid".to_owned(), json!(terms.avoid));
         options.retain(|_, value| !value.is_null());

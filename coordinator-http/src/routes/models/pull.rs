@@ -63,7 +63,13 @@ pub(crate) async fn handler(
         id: ids::new_job_id(state.clock.now_ms())?,
         spec: &spec,
         idempotency: idempotency.as_ref().map(|key| key.of_job(0)),
-        terms: Some(Terms { begin_within_ms: Some(BEGINS_WITHIN_MS), keep_ms: KEEP_MS, session: None, avoid: None }),
+        terms: Some(Terms {
+            begin_within_ms: Some(BEGINS_WITHIN_MS),
+            come_by_ms: None,
+            keep_ms: KEEP_MS,
+            session: None,
+            avoid: None,
+        }),
         trace: notes::trace(),
     };
     let outcome = Submit { jobs: &[new], owner: &caller.owner, explain: false }.run(&caller.pool).await;

@@ -138,8 +138,8 @@ fn answer(
     meter: &Meter,
     limits: &Limits,
 ) -> impl Future<Output = Result<Response<MeteredBody>, Infallible>> + use<> {
-    let ambiguous = meter.begin();
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let ambiguous = meter.begin(chunked);
     let (mut parts, body) = request.into_parts();
     let body = TimedBody::new(body, limits, meter.clone());
     parts.extensions.insert(body.patience());

@@ -1,5 +1,7 @@
 //! The registry: joining, registering, superseding, draining, removing.
 
+use std::collections::BTreeSet;
+
 use titan_api::{
     agents::{AgentState, Facts, Measures},
     ids::JobId,
@@ -11,7 +13,7 @@ use titan_lua::{
         ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, ListAgents, RegisterAgent,
         RegisterOutcome, RemoveAgent, RemoveOutcome, SetDraining, TurnedAway,
     },
-    pool::{GetScheduler, ReadStatus, SetScheduler},
+    pool::{GetScheduler, PoolSettings, ReadStatus, SetScheduler},
 };
 use titan_tests::audit::findings;
 
@@ -268,6 +270,22 @@ async fn what_an_agent_that_restarts_has_of_the_run_before_is_settled_in_pieces(
 }
 
 #[tokio::test]
+async fn a_claim_that_is_repeated_brings_nothing_that_one_of_that_number_had_brought_to_the_run_before() {
+    let world = World::new().await;
+    with_a_hundred_jobs(&world).await;
+    let again = world.register_run("a", "second", &Facts { max_jobs: 100, ..facts() }, &[]).await;
+    let claim = async |number| {
+        let ClaimOutcome::Claimed(claimed) = world.claim_as(&again, number, 4).await else { panic!("turned away") };
+        claimed.leases.into_iter().map(|lease| lease.lease_id).collect::<BTreeSet<_>>()
+    };
+    for number in [2, 3] {
+        let first = claim(number).await;
+        assert_eq!(first.len(), 4);
+        assert_eq!(claim(number).await, first);
+    }
+}
+
+#[tokio::test]
 async fn what_an_agent_does_not_list_is_taken_back_in_pieces() {
     let world = World::new().await;
     let (agent, ids) = with_a_hundred_jobs(&world).await;
@@ -276,4 +294,20 @@ async fn what_an_agent_does_not_list_is_taken_back_in_pieces() {
     world.beat(&agent, &[]).await;
     assert_eq!(in_state(&world, &ids, JobState::Running).await, 0);
     assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn what_is_yet_to_be_taken_back_is_not_lost_meanwhile() {
+    let brief = PoolSettings { lease_ttl_ms: 10_000, kill_grace_ms: 1_000, ..PoolSettings::default() };
+    let world = World::with(brief).await;
+    let (agent, ids) = with_a_hundred_jobs(&world).await;
+    for running in [32, 0] {
+        world.pass_ms(8_000);
+        world.sweep().await;
+        world.beat(&agent, &[]).await;
+        assert_eq!(in_state(&world, &ids, JobState::Running).await, running);
+    }
+    for id in &ids {
+        assert_eq!(world.job(id).await.failures, []);
+    }
 }

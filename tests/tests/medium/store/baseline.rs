@@ -83,7 +83,13 @@ async fn use_everything(world: &World) -> Box_ {
     let batch = [("root", &plain), ("leaf", &after), ("other", &gpu)];
     let batch = batch.map(|(name, spec)| NewJob { idempotency: keyed(name), ..NewJob::new(&id(name), spec) });
     submit(&batch).await;
-    let terms = Terms { begin_within_ms: Some(60_000), keep_ms: 60_000, session: Some("talk".to_owned()), avoid: None };
+    let terms = Terms {
+        begin_within_ms: Some(60_000),
+        come_by_ms: None,
+        keep_ms: 60_000,
+        session: Some("talk".to_owned()),
+        avoid: None,
+    };
     submit(&[NewJob { terms: Some(terms), ..NewJob::new(&id("chat"), &asked) }]).await;
     submit(&[NewJob::new(&id("later"), &asked)]).await;
     work(world, &agent).await;

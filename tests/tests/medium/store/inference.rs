@@ -60,6 +60,7 @@ async fn ask(world: &World, name: &str, spec: &SubmitJob, terms: j::Terms) -> j:
 fn terms(begin_within_ms: u64, session: Option<&str>) -> j::Terms {
     j::Terms {
         begin_within_ms: Some(begin_within_ms),
+        come_by_ms: None,
         keep_ms: 60_000,
         session: session.map(str::to_owned),
         avoid: None,

@@ -9,7 +9,11 @@ use titan_lua::{
     PoolSettings, StoreError,
     jobs::{CancelJob, Idempotency, NewJob, RetryJob, RetryOutcome, Submit},
 };
-use titan_tests::audit::findings;
+use titan_tests::{
+    audit::findings,
+    redis::{RedisServer, patient_store},
+    skip::skipped,
+};
 
 use super::{
     inference::request,
@@ -157,6 +161,26 @@ async fn a_count_that_is_made_good_notices_what_changes_meanwhile() {
     cancel(&world, &JobId::new("job-0299").unwrap()).await;
     pass_ms(&world, 600_001).await;
     count_wrong(&world, "if f[9] ~= 408 then error('counted ' .. f[9], 0) end").await;
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_count_is_made_good_whatever_order_the_locale_of_redis_has() {
+    let Some(redis) = RedisServer::start_in_english().await else {
+        return skipped("no locale can be made here in which `a` stands before `B`");
+    };
+    let store = patient_store(&redis.url(), PoolSettings { prompt_budget_bytes: 1 << 20, ..PoolSettings::default() });
+    let world = World::on(redis, &store);
+    for name in 0..100 {
+        ask(&world, &format!("B-{name:03}"), 1).await.unwrap();
+        ask(&world, &format!("a-{name:03}"), 1).await.unwrap();
+    }
+    count_wrong(&world, "f[9] = nil").await;
+    // While the first ones are counted, others come that stand far behind them.
+    ask(&world, "a-100", 10).await.unwrap();
+    ask(&world, "a-101", 100).await.unwrap();
+    world.sweep().await;
+    count_wrong(&world, "if f[9] ~= 310 then error('counted ' .. f[9], 0) end").await;
     assert_eq!(findings(&world.pool()).await, []);
 }
 

@@ -164,7 +164,7 @@ async fn long_answers_that_are_forgotten_at_once_are_forgotten_in_pieces() {
     world.pass_with_beats_ms(50_000, &[&agent]).await;
     world.pass_ms(10_000);
     let first = Sweep.run(&world.pool()).await.unwrap();
-    assert!(first.more && first.settled <= 3, "each is worth eight of the sixteen units of a script: {first:?}");
+    assert!(first.more && first.settled <= 3, "each is worth all eight units of a script: {first:?}");
     world.sweep().await;
     for lease in &leases {
         assert_eq!(world.job(&lease.job_id).await.output_bytes, 0);

@@ -2,7 +2,7 @@
 
 use titan_api::work::Report;
 
-use titan_lua::tickets as t;
+use titan_lua::{StoreError, tickets as t};
 
 use super::{
     tickets::{bring, issue, ticket},
@@ -61,6 +61,23 @@ pub(super) async fn nobody_begins_what_nobody_waits_for(world: World) {
     assert_eq!(world.claim_both(&agent, 0, 8).await, []);
     world.sweep().await;
     assert_eq!(world.job(&id).await.reason, Some(Reason::DeadlinePassed));
+}
+
+pub(super) async fn a_request_comes_in_time_or_is_not_accepted(world: World) {
+    world.serving("a", &[model("llama", 4)]).await;
+    let (now_ms, spec) = (world.now_ms.get(), request("llama"));
+    let submit = async |name: &str, come_by_ms| {
+        let (id, terms) = (JobId::new(name).unwrap(), j::Terms { come_by_ms: Some(come_by_ms), ..terms(5_000, None) });
+        let new = j::NewJob { terms: Some(terms), ..j::NewJob::new(&id, &spec) };
+        j::Submit { jobs: &[new], owner: "test", explain: true }.run(&world.pool()).await
+    };
+    assert!(submit("asked", now_ms).await.is_ok());
+    let held = world.redis.snapshot().await;
+    let late = submit("late", now_ms - 1).await;
+    assert!(matches!(late, Err(StoreError::Late { now_ms: told }) if told == now_ms), "{late:?}");
+    assert_eq!(world.redis.snapshot().await, held, "nothing was changed");
+    world.pass_ms(1);
+    assert!(submit("asked", now_ms).await.is_ok(), "a repeat is answered as before");
 }
 
 /// What an agent had begun in time, and no other had before its deadline, is begun by another when that one is gone.

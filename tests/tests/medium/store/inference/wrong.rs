@@ -85,6 +85,10 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_model_rests_and_is_tried_once;
     "a request begins that nobody waits for": "pool.now >= j.not_after)" => "false)",
         scenes::nobody_begins_what_nobody_waits_for;
+    "a request is accepted that comes later than it may": "pool.read_ms > options.come_by" => "false",
+        scenes::a_request_comes_in_time_or_is_not_accepted;
+    "a repeat that comes late is not answered as before": "not there and options and options.come_by" => "options and options.come_by",
+        scenes::a_request_comes_in_time_or_is_not_accepted;
     "a request whose agent died has no more time": "    job.has_its_time_again(j)\n  end" => "  end",
         scenes::a_request_of_a_dead_agent_has_its_time_again;
     "a request whose agent was removed has no more time": "job.has_its_time_again(j)\n      queue.put(j)" => "queue.put(j)",
