@@ -110,7 +110,7 @@ function line.first(cid, count)
   local known = of(cid)
   if not known.front or (#known.front < count and not known.is_whole) then
     written(cid)
-    -- What is taken one by one is asked for seldom.
+    -- Twice as many, so that a line whose jobs leave one by one is read once for many of them.
     known.front = redis.call('ZRANGE', key('pending', cid), '0', int(2 * count - 1))
     known.is_whole = #known.front < 2 * count
   end
