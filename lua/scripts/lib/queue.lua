@@ -158,10 +158,20 @@ local function fitting(a, ids, most)
   return nil
 end
 
+-- Reads with one command what an agent that has several places is going to take one by one.
+local function read_ahead(a, ids, places)
+  if places > 1 and ids[2] and not job:is_read(ids[2]) then
+    local next = { unpack(ids, 1, math.min(places, LOOKED_AT_FIRST, #ids)) }
+    job:read_ahead(next)
+    agent.read_entries_ahead(a, next)
+  end
+end
+
 -- The best pending job of a class that the agent has room for, with its devices. It looks at the first ones and, if none
 -- fits, goes on where it last stopped, so that jobs which nobody can take do not hide those behind them for long.
-local function first_fitting(a, cid)
+local function first_fitting(a, cid, places)
   local ids = line.first(cid, LOOKED_AT_FIRST)
+  read_ahead(a, ids, places)
   local j, devices = fitting(a, ids, LOOKED_AT_FIRST)
   if j or #ids < LOOKED_AT_FIRST then
     return j, devices
@@ -186,7 +196,7 @@ local function waiting_classes(a, left)
     for _, cid in ipairs(may_have and place.classes or {}) do
       local best = line.best(cid)
       if best then
-        waiting[#waiting + 1] = { id = cid, best = best }
+        waiting[#waiting + 1] = { id = cid, best = best, places = slots - taken }
       end
     end
   end
@@ -202,7 +212,7 @@ local function best_fitting(a, beyond, left)
     if waiting.best >= beyond or (j and waiting.best > j.order) then
       break
     end
-    local found, its_devices = first_fitting(a, waiting.id)
+    local found, its_devices = first_fitting(a, waiting.id, waiting.places)
     if found and found.order < beyond and (not j or job.goes_before(found, j)) then
       j, devices = found, its_devices
     end

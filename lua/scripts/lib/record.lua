@@ -48,6 +48,11 @@ function record:load(id)
   return take(self, id, read(key(self.name, id)))
 end
 
+-- Whether this script has read what there is of an id.
+function record:is_read(id)
+  return self.cache[id] ~= nil
+end
+
 -- Reads the records of those ids with one command, for a script that is about to load them all. What is no string is left to
 -- `load`.
 function record:read_ahead(ids)
