@@ -155,8 +155,10 @@ end
 function hold.settle(before)
   redis.call('ZREM', key('due'), 'hold:' .. before)
   local by_prio, count = taken()
-  local jobs = {}
-  local first, looked = passed_over(by_prio, tonumber(before) or 0)
+  local jobs, first, looked = {}, {}, nil
+  if count < HOLDS then
+    first, looked = passed_over(by_prio, tonumber(before) or 0)
+  end
   for _, j in pairs(first) do
     jobs[#jobs + 1] = j
   end
