@@ -180,7 +180,7 @@ impl Bench {
             let arrived: Instant = timeout(Duration::from_secs(20), arrivals.recv()).await.unwrap().unwrap();
             times_ms.push((arrived - begun).as_secs_f64() * 1e3);
         }
-        let (half, most) = (percentile(&mut times_ms, 50), percentile(&mut times_ms, 99));
+        let (half, most) = (percentile(&mut times_ms, 50.0), percentile(&mut times_ms, 99.0));
         println!(
             "{:<56} {half:>8.2} ms p50 (to be at most 5), {most:.2} ms p99",
             format!("submit to the lease of one of {count} parked agents")

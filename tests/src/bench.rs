@@ -1,7 +1,11 @@
 //! What the benches share: a fleet of agents in the store alone, what a process takes, and a reference by which figures
 //! of different machines can be compared.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, Stdio},
+};
 
 use futures_util::{StreamExt, stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -105,9 +109,16 @@ pub fn print_reference(us: f64) {
 }
 
 /// The time below which this share (of 100) of the times lie, with 100 the longest; sorts them.
-pub fn percentile(times: &mut [f64], percent: usize) -> f64 {
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a few thousand times"
+)]
+pub fn percentile(times: &mut [f64], percent: f64) -> f64 {
     times.sort_by(f64::total_cmp);
-    times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+    let at = (times.len() as f64 * percent / 100.0) as usize;
+    times.get(at.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// Bytes of memory that a process has to itself or shares; none where there is no `/proc`.
@@ -133,6 +144,22 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
 pub fn main_thread_us(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     Some(stat.split_whitespace().next()?.parse::<f64>().ok()? / 1e3)
+}
+
+/// Page faults of the main thread of a process, those without a disk; none where there is no `/proc`.
+#[must_use]
+pub fn main_thread_faults(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).ok()?;
+    // Minor faults are the tenth field; see above for the second.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()
+}
+
+/// Lets the main thread of a process go before everything else on the machine, and keeps it from waiting for others; `false`
+/// where that is not allowed.
+#[must_use]
+pub fn goes_first(pid: u32) -> bool {
+    let renice = Command::new("renice").args(["-n", "-20", "-p", &pid.to_string()]).stdout(Stdio::null()).status();
+    renice.is_ok_and(|status| status.success())
 }
 
 /// Lets this process and those that it starts open as many files as the system allows; says how many.

@@ -11,6 +11,11 @@ local CLASSES = 64
 local OF_A_PRIORITY = 16
 local JOBS = 128
 local AGENTS = 32
+local LOOKS = 64
+local LOOKS_A_UNIT = 32
+
+-- Agents that this script has looked at for one job or another.
+local looks = 0
 
 -- The devices that a job is likely to have first: those with room for it, then those whose oldest attempt began last, since
 -- what has run for long is likely to run on; at last those that it could not have even without our attempts.
@@ -77,6 +82,7 @@ local function agent_for(j)
   local least = j.gpus > 0 and j.vram or j.ram
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', key('members', j.class), '+inf', int(least), 'LIMIT', '0', int(AGENTS))) do
     local a = agent:load(id)
+    looks = looks + 1
     if a and not a.held and not capable.lacks_for(a, j) and held.is_good(j, a) and not avoid.is_refused(j, id) then
       local cost = agent.attempts(a) + (avoid.is_avoided(j, id) and 1000 or 0)
       if not best or cost < best_cost then
@@ -87,27 +93,31 @@ local function agent_for(j)
   return best
 end
 
--- Of each priority whose hold is free, the first job that has waited for long and that some agent could run. Only the first
--- few of each class and priority are looked at.
-local function passed_over(by_prio)
+-- Of each priority whose hold is free, the first job that has waited for long and that some agent could run, but for those
+-- that were looked at `before`. Only the first few of each class and priority are looked at, and no more than one script can:
+-- the second result is how many were, if there are others.
+local function passed_over(by_prio, before)
   local first, looked = {}, 0
   for _, cid in ipairs(line.classes(CLASSES)) do
     local from = '-inf'
     while from and looked < JOBS do
       local prio
-      for _, id in ipairs(line.from(cid, from, OF_A_PRIORITY)) do
-        local j = job:load(id)
+      local some = line.from_with_orders(cid, from, OF_A_PRIORITY)
+      for i = 1, #some, 2 do
+        if looks >= LOOKS then
+          return first, looked
+        end
         looked = looked + 1
-        if j then
-          prio = prio or j.prio
-          if j.prio ~= prio or by_prio[prio] then
-            break
-          end
-          local is_first = not first[prio] or job.goes_before(j, first[prio])
-          if pool.now - j.waits >= AFTER_MS and is_first and j.kind == 'process' and agent_for(j) then
-            first[prio] = j
-            break
-          end
+        local of = job.priority_of(tonumber(some[i + 1]))
+        prio = prio or of
+        if of ~= prio or by_prio[prio] then
+          break
+        end
+        local j = looked > before and job:load(some[i])
+        local is_first = j and (not first[prio] or job.goes_before(j, first[prio]))
+        if is_first and pool.now - j.waits >= AFTER_MS and j.kind == 'process' and agent_for(j) then
+          first[prio] = j
+          break
         end
       end
       from = prio and int(job.order_of(prio - 1, 0))
@@ -130,11 +140,26 @@ local function give(j)
   return a ~= nil
 end
 
--- Looks whether jobs were passed over, the most urgent first, and when to look again.
-function hold.settle()
+-- When to look again: at once if there are others that this script could not look at.
+local function go_on(looked)
+  if looked then
+    redis.call('ZADD', key('due'), int(pool.now), 'hold:' .. looked)
+  elseif line.is_any() then
+    redis.call('ZADD', key('due'), int(pool.now + EVERY_MS), 'hold:all')
+  else
+    redis.call('ZREM', key('due'), 'hold:all')
+  end
+end
+
+-- Looks whether jobs were passed over, the most urgent first: all, or those behind so many.
+function hold.settle(before)
+  redis.call('ZREM', key('due'), 'hold:' .. before)
   local by_prio, count = taken()
-  local jobs = {}
-  for _, j in pairs(passed_over(by_prio)) do
+  local jobs, first, looked = {}, {}, nil
+  if count < HOLDS then
+    first, looked = passed_over(by_prio, tonumber(before) or 0)
+  end
+  for _, j in pairs(first) do
     jobs[#jobs + 1] = j
   end
   table.sort(jobs, function(x, y) return x.prio > y.prio end)
@@ -143,11 +168,8 @@ function hold.settle()
       count = count + 1
     end
   end
-  if line.is_any() then
-    redis.call('ZADD', key('due'), int(pool.now + EVERY_MS), 'hold:all')
-  else
-    redis.call('ZREM', key('due'), 'hold:all')
-  end
+  go_on(looked)
+  pool.spent = pool.spent + math.floor(looks / LOOKS_A_UNIT)
 end
 
 -- Fills the agents that are not held any more.

@@ -95,6 +95,11 @@ function job.order_of(priority, tag)
   return -priority * 8796093022208 + tag
 end
 
+-- The priority of an order.
+function job.priority_of(order)
+  return -math.floor(order / 8796093022208)
+end
+
 -- Whether a job goes before another.
 function job.goes_before(j, other)
   return j.order < other.order or (j.order == other.order and j.id < other.id)

@@ -123,6 +123,12 @@ function line.from(cid, order, count)
   return redis.call('ZRANGEBYSCORE', key('pending', cid), order, '+inf', 'LIMIT', '0', int(count))
 end
 
+-- The same, each id with its order behind it.
+function line.from_with_orders(cid, order, count)
+  written(cid)
+  return redis.call('ZRANGEBYSCORE', key('pending', cid), order, '+inf', 'WITHSCORES', 'LIMIT', '0', int(count))
+end
+
 -- The order of a job in a line that was just read.
 function line.order(cid, id)
   return redis.call('ZSCORE', key('pending', cid), id)

@@ -120,3 +120,34 @@ async fn a_hold_keeps_memory_cpus_and_a_slot_and_leaves_the_rest() {
     }
     world.pending(&need(0, 0.0)).await;
 }
+
+#[tokio::test]
+async fn a_job_behind_many_that_no_agent_could_run_holds_one_all_the_same() {
+    let world = World::new().await;
+    let mut agents = Vec::new();
+    for n in 0..20 {
+        agents.push(world.register(&format!("a-{n:02}"), &facts()).await);
+    }
+    let hopeless = Requirements { cpus: 1_000.0, ..Requirements::default() };
+    for priority in [9, 9, 9, 9, 9, 8, 8, 8, 8, 8] {
+        let spec =
+            SubmitJob { requirements: hopeless.clone(), priority, allow_unserved: true, ..super::world::process() };
+        world.pending(&spec).await;
+    }
+    let job = world.pending(&super::world::process()).await;
+    let agents: Vec<_> = agents.iter().collect();
+    world.pass_with_beats_ms(50_000, &agents).await;
+    world.pass_ms(10_000);
+    let mut before = world.redis.command_counts().await;
+    while titan_lua::pool::Sweep.run(&world.pool()).await.unwrap().more {
+        let now = world.redis.command_counts().await;
+        let commands: u64 = now.since(&before).0.values().map(|count| count.calls).sum();
+        assert!(commands < 200, "a script looks at too much at once: {commands} commands");
+        before = now;
+    }
+    let mut held_for = Vec::new();
+    for agent in agents {
+        held_for.extend(world.agent(agent).await.held_for);
+    }
+    assert_eq!(held_for, [job]);
+}

@@ -7,6 +7,7 @@ mod backlog;
 mod baseline;
 mod breaker;
 mod clock;
+mod collector;
 mod conditions;
 mod corrupt;
 mod credentials;
