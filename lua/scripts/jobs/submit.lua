@@ -27,6 +27,7 @@
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
 local FIELDS = 15
+local MANY = 8
 
 local refused = pool.enter(ARGV[6])
 if refused then
@@ -135,6 +136,10 @@ if ARGV[4] ~= '1' then
       return due.write({ 'survey' })
     end
   end
+end
+
+if #ARGV > 6 + MANY * FIELDS then
+  pool.spare()
 end
 
 local used = {}

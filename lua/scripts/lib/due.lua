@@ -3,16 +3,6 @@
 local due = {}
 
 local UNITS = 8
-local COLLECT_FROM_PERCENT = 120
-local COLLECTED_A_STEP = 39
-
--- Lua's collector forgets what scripts leave behind in bursts: as it comes, one script of a dozen has to wait until what all the
--- others have left is freed, which takes longer than its own work. So it is told to do as little as it can for each KiB that is
--- taken, which is still twice what scripts leave, and to begin sooner. Redis keeps this until it is started anew.
-local function collect_evenly()
-  collectgarbage('setpause', COLLECT_FROM_PERCENT)
-  collectgarbage('setstepmul', COLLECTED_A_STEP)
-end
 
 local function settle_it(kind, id)
   if kind == 'job' then
@@ -55,11 +45,13 @@ end
 -- Settles things worth up to 8 units, all that this script does for others together, and returns how many. A unit is a
 -- thing, or a job that was bound because of one. During an amnesty nothing is settled.
 function due.settle()
-  collect_evenly()
   if pool.now < pool.amnesty then
     return 0
   end
   local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', int(pool.now), 'LIMIT', '0', int(UNITS))
+  if #overdue == UNITS then
+    pool.spare()
+  end
   for n, member in ipairs(overdue) do
     if n - 1 + pool.spent >= UNITS then
       return n - 1

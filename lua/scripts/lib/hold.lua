@@ -153,6 +153,7 @@ end
 
 -- Looks whether jobs were passed over, the most urgent first: all, or those behind so many.
 function hold.settle(before)
+  pool.spare()
   redis.call('ZREM', key('due'), 'hold:' .. before)
   local by_prio, count = taken()
   local jobs, first, looked = {}, {}, nil

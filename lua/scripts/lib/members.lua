@@ -112,6 +112,7 @@ end
 
 -- Looks at the next slice of the registry. Sets itself up to be called again until all were looked at.
 local function make_slice(cid, spec, cursor)
+  pool.spare()
   local c = class.decode(cid, spec)
   local from = cursor == '' and '-' or '(' .. cursor
   local most = SLICE - looked_at
