@@ -67,12 +67,8 @@ function due.is_left()
   return pool.now >= pool.amnesty and redis.call('ZCOUNT', key('due'), '-inf', int(pool.now)) > 0
 end
 
--- Has the next one looked at that is too many, if jobs have ended, and writes what was put off and every changed record.
+-- Writes what was put off and every changed record.
 local function write_all()
-  if pool.has_ended then
-    pool.has_ended = nil
-    retention.trim()
-  end
   behind.write()
   record.flush(agent, job)
 end

@@ -43,7 +43,7 @@ function ending.finish(j, state)
   if j.dependents then
     redis.call('ZADD', key('due'), int(pool.now), 'after:' .. j.id)
   end
-  pool.has_ended = true
+  behind.put(retention.trim)
 end
 
 -- Removes the output of the latest attempt: the segments that are kept of it. A long one is worth many units (see lib/due).

@@ -4,8 +4,7 @@ local STEP_MS = 5000
 local SPARING_PACE = 40
 local USUAL_PACE = 200
 
--- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled; `has_ended`: whether jobs
--- have ended or given up what they held, so that another may be the next that is too many.
+-- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled.
 local pool = { SCHEMA = 2, spent = 0 }
 local channels = {}
 local packed_weights

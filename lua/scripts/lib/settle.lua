@@ -80,7 +80,7 @@ end
 local function ended(j)
   if retention.surplus_output() == j.id then
     ending.forget_output(j)
-    pool.has_ended = true
+    behind.put(retention.trim)
   end
   if j.cancelling then
     local at = j.lease_until + pool.grace
@@ -103,7 +103,7 @@ local function ended(j)
     job.wake_at(j, pool.now + 1000)
   elseif retention.surplus() == j.id then
     ending.forget(j)
-    pool.has_ended = true
+    behind.put(retention.trim)
   elseif pool.now >= j.ended + pool.job_keep then
     ending.forget(j)
   else
