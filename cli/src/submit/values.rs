@@ -68,7 +68,7 @@ pub(crate) fn parse_secret(name: &str) -> Result<(String, String), String> {
     parse_variable(name)
 }
 
-/// A time of 1 ms at least, which the interface takes.
+/// A time, or none, which the interface takes.
 pub(crate) fn at_most(most_ms: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     move |text| {
         let time = humantime::parse_duration(text).map_err(|why| format!("{why}; write for example 90s or 2h30m"))?;
@@ -77,6 +77,15 @@ pub(crate) fn at_most(most_ms: u64) -> impl Fn(&str) -> Result<Duration, String>
             return Err(format!("must be from 1ms to {}", humantime::format_duration(most)));
         }
         Ok(time)
+    }
+}
+
+/// The same, of 1 ms at least.
+pub(crate) fn some_time(most_ms: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    let read = at_most(most_ms);
+    move |text| {
+        let time = read(text)?;
+        if time.is_zero() { Err("must be more than no time".to_owned()) } else { Ok(time) }
     }
 }
 
