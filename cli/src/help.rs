@@ -1,6 +1,6 @@
 //! How the command line explains itself: commands in groups, and what somebody may have meant.
 
-use std::{error::Error, ffi::OsString, num::ParseIntError};
+use std::{error::Error, ffi::OsString, net::AddrParseError, num::ParseIntError};
 
 use clap::{
     Arg, CommandFactory, FromArgMatches,
@@ -113,7 +113,7 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
         ErrorKind::InvalidSubcommand => {}
         ErrorKind::UnknownArgument => return with_the_dashes(error, arguments),
         ErrorKind::ArgumentConflict => return without_a_long_list(error),
-        ErrorKind::ValueValidation => return with_what_a_number_is(error),
+        ErrorKind::ValueValidation => return with_what_can_be_read(error),
         _ => return error,
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
@@ -173,12 +173,14 @@ fn without_a_long_list(error: clap::Error) -> clap::Error {
     }
 }
 
-/// What is no number is called an invalid digit otherwise.
-fn with_what_a_number_is(mut error: clap::Error) -> clap::Error {
-    if error.source().is_some_and(|source| source.is::<ParseIntError>()) {
-        let tip = StyledStr::from(painted("write a whole number, in digits alone"));
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-    }
+/// What is no number is called an invalid digit otherwise, and likewise for addresses.
+fn with_what_can_be_read(mut error: clap::Error) -> clap::Error {
+    let form = match error.source() {
+        Some(source) if source.is::<ParseIntError>() => "write a whole number, in digits alone",
+        Some(source) if source.is::<AddrParseError>() => "write numbers, not names: 0.0.0.0:7071, or [::1]:7071",
+        _ => return error,
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(form))]));
     error
 }
 

@@ -100,6 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_is_away_is_told_and_read_as_that() {
+        let problem = Problem::new(ProblemType::StoreUnavailable).with_detail("nothing was changed; try again");
+        let body = body(&problem);
+        assert_eq!(body["error"]["message"], "The store is unavailable: nothing was changed; try again");
+        let read = Problem::of_openai(503, &body).unwrap();
+        assert_eq!((read.problem_type(), read.detail), (problem.problem_type(), problem.detail));
+        let busy = super::body(&Problem::new(ProblemType::Overloaded).with_detail("too much to do"));
+        assert_eq!(Problem::of_openai(503, &busy).unwrap().problem_type(), Some(ProblemType::Overloaded));
+    }
+
+    #[test]
     fn every_problem_has_a_type_and_a_code() {
         for kind in ProblemType::ALL {
             let error = &body(&Problem::new(*kind))["error"];

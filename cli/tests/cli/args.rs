@@ -90,6 +90,7 @@ fn retries_are_one_less_than_attempts_and_a_time_may_be_told_from_now() {
 fn what_the_interface_would_refuse_is_refused_here_in_the_words_of_the_command_line() {
     for (flag, value, says) in [
         ("--timeout", "31d", "to 30days"),
+        ("--timeout", "0s", "more than no time"),
         ("--timeout", "soon", "for example 90s"),
         ("--backoff", "2h", "to 1h"),
         ("--backoff", "1us", "from 1ms"),

@@ -10,6 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
+use titan_cli::{models::ls::table, render::style::Style};
 
 use crate::support::{Answer, Request, Server, Titan, json as reply, ran, titan_with};
 
@@ -82,6 +83,8 @@ fn a_refusal_in_the_words_of_openai_is_told_with_what_to_do() {
     let (code, out, err) = refused(404, "no agent serves the model tiny", "model_not_found");
     assert_eq!((code, out.as_str()), (5, ""), "{err}");
     assert!(err.contains("no agent serves the model tiny") && err.contains("→ `titan models ls` shows"), "{err}");
+    let (code, _, err) = refused(503, "The store is unavailable: try again", "server_error");
+    assert_eq!((code, err.contains("Redis is away or busy")), (7, true), "{err}");
     assert_eq!(refused(401, "wrong key", "invalid_api_key").0, 4);
     assert_eq!(refused(503, "no agent was free in time", "deadline_passed").0, 7);
     assert_eq!(titan_with(reply(502, "<html>"), &["infer", "tiny", "hi"]).0, 7);
@@ -152,6 +155,17 @@ fn models_are_listed_by_name_with_who_serves_them() {
     assert_eq!(names, "tiny\n");
     let (code, out, err) = titan_with(reply(200, r#"{"models": []}"#), &["models", "ls"]);
     assert_eq!((code, out.as_str(), err.contains("--backend")), (0, "", true), "{err}");
+}
+
+#[test]
+fn the_whole_name_of_a_model_is_shown_however_narrow_the_terminal() {
+    let name = "hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF";
+    let list = json!({"models": [{"name": name, "parallel": 4, "backend": "ollama", "loaded": true,
+        "agents": 2, "loaded_on": 1, "since": "2026-01-01T00:00:00Z"}]});
+    let list = serde_json::from_value(list).unwrap();
+    let shown = |width| table(&list, Style { width: Some(width), ..Style::PLAIN });
+    assert!(shown(20).lines().nth(1) == Some(name), "{}", shown(20));
+    assert!(shown(60).contains("AGENTS") && !shown(60).contains("AT ONCE"), "{}", shown(60));
 }
 
 #[test]
