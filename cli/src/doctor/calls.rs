@@ -29,8 +29,7 @@ pub(super) async fn look(session: &Session, target: &Target, findings: &mut Find
     if !connection(session, findings).await {
         return;
     }
-    store(session, findings).await;
-    if key(session, target, findings).await {
+    if store(session, findings).await && key(session, target, findings).await {
         pool(session, findings).await;
     }
 }
@@ -111,13 +110,14 @@ fn clock(date: Option<Timestamp>, here: SystemTime, findings: &mut Findings) {
     });
 }
 
-/// What the coordinator says of its store.
-async fn store(session: &Session, findings: &mut Findings) {
+/// What the coordinator says of its store, and whether that answers at all.
+async fn store(session: &Session, findings: &mut Findings) -> bool {
     let ready = match session.client.ready().await {
         Ok(ready) => ready,
         Err(error) => {
             let failure = session.failed("ask whether the coordinator is ready")(error);
-            return findings.add(of_failure("store", &failure));
+            findings.add(of_failure("store", &failure));
+            return true;
         }
     };
     // Where nobody answers, every look tells the same: that is said once.
@@ -131,8 +131,10 @@ async fn store(session: &Session, findings: &mut Findings) {
         }
     }
     let checks = ready.checks.len();
+    let mut answers = true;
     for (verdict, detail, names) in told {
-        let all_fail = checks > 1 && names.len() == checks;
+        let all_fail = verdict == Verdict::Failed && checks > 1 && names.len() == checks;
+        answers &= !all_fail;
         let told = format!("{}: {detail}", names.join(", "));
         findings.add(match verdict {
             Verdict::Ok => Finding::ok("store", names.join(", ")),
@@ -142,6 +144,7 @@ async fn store(session: &Session, findings: &mut Findings) {
             Verdict::Failed => failed("store", told, OPERATIONS, 7),
         });
     }
+    answers
 }
 
 const OPERATIONS: &str = "docs/operations.md says how Redis should be set up";

@@ -95,7 +95,7 @@ fn what_the_interface_would_refuse_is_refused_here_in_the_words_of_the_command_l
         ("--backoff", "2h", "to 1h"),
         ("--backoff", "1us", "from 1ms"),
         ("--keep-on-disconnect", "8d", "to 7days"),
-        ("--in", "2y", "must be from 1ms"),
+        ("--in", "2y", "from 1ms to 366days"),
         ("--at", "tomorrow", "2026-11-21T06:18:45Z"),
         ("--at", "2026-11-21T06:18:45", "its distance from UTC"),
         ("--cpus", "NaN", "from 0 to 4096"),
