@@ -33,10 +33,10 @@ fn messages(request: &Request) -> Vec<(String, String)> {
 }
 
 /// Runs a command with a text as its standard input.
-fn with_input(server: &Server, arguments: &[&str], input: &str) -> (i32, String, String) {
+fn with_input(server: &Server, arguments: &[&str], input: impl AsRef<[u8]>) -> (i32, String, String) {
     let mut command = Titan::new().at(server, arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_ref()).unwrap();
     ran(child.wait_with_output().unwrap())
 }
 
@@ -100,6 +100,14 @@ fn an_answer_that_breaks_off_is_an_error_after_what_came_of_it() {
     let (code, out, err) = titan_with(Answer::Stream(vec![event("Hel")], true), &["infer", "tiny", "hi"]);
     assert_eq!((code, out.as_str()), (1, "Hel\n"), "{err}");
     assert!(err.contains("breaks off"), "{err}");
+}
+
+#[test]
+fn what_is_no_text_ends_no_conversation_as_if_it_had_ended_well() {
+    let server = Server::start(|_, _| Answer::Stream(vec![event("one"), done()], true));
+    let (code, out, err) = with_input(&server, &["chat", "tiny"], b"one\n\xff\xfe\ntwo\n");
+    assert_eq!((code, out.as_str(), server.requests().len()), (1, "one\n", 1), "{err}");
+    assert!(err.contains("standard input cannot be read as text"), "{err}");
 }
 
 #[test]
