@@ -16,7 +16,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use anyhow::Context;
 
 use crate::config::{Config, RunArgs};
-use finding::Findings;
+pub use finding::{Finding, Findings, Verdict};
 
 /// A driver that hangs is not waited for.
 const STRAGGLERS: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(STRAGGLERS);
     let text = if json { findings.json()? } else { findings.text() };
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(if findings.is_broken() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if findings.broken().next().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn look(args: &RunArgs) -> Findings {

@@ -128,6 +128,7 @@ impl Heart {
         let renewed = request.leases.iter().filter(|lease| !reply.stop.contains(lease));
         agent.attempts.renew(renewed, sent_ms.saturating_add(reply.settings.lease_ttl_ms));
         if let Some(token) = reply.token {
+            agent.registration.heed_time_of(&token.token);
             agent.link.refresh_token(token.token);
         }
         agent.draining.send_if_modified(|draining| std::mem::replace(draining, reply.draining) != reply.draining);

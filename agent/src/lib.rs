@@ -56,6 +56,7 @@ use reexec::Reexec;
 pub use config::{
     Accelerator, BackendArg, Kind, LlamaCppArgs, LogFormat, OllamaArgs, OnStop, RunArgs, RunnerWish, VllmArgs,
 };
+pub use doctor::{Finding, Findings, Verdict};
 pub use executor::ShimArgs;
 pub use supervise::KeeperArgs;
 

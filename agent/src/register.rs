@@ -9,6 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
 use titan_api::{
     PROTOCOL,
     agents::{JoinReply, RegisterReply, RegisterRequest},
@@ -26,6 +28,8 @@ use crate::{
 };
 
 const LIMIT: Duration = Duration::from_secs(15);
+/// By how much the clock that the agent goes by may differ from what a token says.
+const TOLERANCE_MS: u64 = 3_000;
 
 /// What one run of the agent registers as.
 #[derive(Debug)]
@@ -54,6 +58,16 @@ impl Registration {
     /// The same in milliseconds.
     pub(crate) fn now_ms(&self) -> i64 {
         own_time_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// A token has come, which says what time it was at the coordinator when it was made. Ticks of a second, and what it
+    /// took to come, move nothing.
+    pub(crate) fn heed_time_of(&self, token: &str) {
+        let Some(issued_s) = issued_at(token) else { return };
+        let theirs_ms = issued_s.saturating_mul(1_000).saturating_add(500);
+        if theirs_ms.abs_diff(self.now_ms()) > TOLERANCE_MS {
+            self.set_time(theirs_ms);
+        }
     }
 
     /// The coordinator said what time it is.
@@ -158,6 +172,7 @@ impl Agent {
 
     fn registered(&self, reply: RegisterReply) {
         info!(agent.id = %reply.agent_id, pool = %reply.pool, "registered");
+        self.registration.heed_time_of(&reply.token.token);
         self.link.begin_session(reply.agent_id, reply.token.token);
         self.apply(reply.settings);
         self.revoke_all(&reply.stop);
@@ -172,6 +187,16 @@ async fn pause(backoff: &mut Backoff, error: &CallError) {
     let wait = backoff.after_failure(error.retry_after());
     warn!("registering: {error}; next try in {:.1} s", wait.as_secs_f64());
     tokio::time::sleep(wait).await;
+}
+
+/// When a token was made, in seconds since the epoch. Whether it is good is for the coordinator to say.
+fn issued_at(token: &str) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iat: i64,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    Some(serde_json::from_slice::<Claims>(&claims).ok()?.iat)
 }
 
 fn own_time_ms() -> i64 {
@@ -192,5 +217,22 @@ mod tests {
         }
         registration.set_time(5_000_000);
         assert!((5_000..5_060).contains(&registration.now_s()));
+    }
+
+    #[test]
+    fn the_time_in_a_token_counts_if_the_box_has_another() {
+        let token = |issued_s: i64| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(format!("{{\"iat\":{issued_s}}}")));
+        let registration = Registration::new();
+        let now_s = registration.now_s();
+        for (issued_s, ahead_s) in [(now_s - 1, 0), (now_s + 40, 40), (now_s + 41, 40), (now_s - 40, -40)] {
+            registration.heed_time_of(&token(issued_s));
+            let ahead_ms = registration.now_ms() - own_time_ms();
+            assert!(ahead_ms.abs_diff(ahead_s * 1_000) < TOLERANCE_MS, "{issued_s} {ahead_ms}");
+        }
+        let before = registration.ahead_ms.load(Ordering::Relaxed);
+        for nonsense in ["", "a", "a.b.c", "e30.e30.x"] {
+            registration.heed_time_of(nonsense);
+        }
+        assert_eq!(registration.ahead_ms.load(Ordering::Relaxed), before);
     }
 }

@@ -93,6 +93,8 @@ pub const LEASES: usize = 256;
 pub const QUOTA: std::ops::RangeInclusive<u64> = 1..=1_000_000_000_000;
 /// The window, milliseconds: 1 second to 1 day.
 pub const QUOTA_WINDOW_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 * 1_000;
+/// Life of an API key that has an end, milliseconds: at most 10 years.
+pub const KEY_LIFE_MS: std::ops::RangeInclusive<u64> = 1..=10 * 365 * 24 * 3_600 * 1_000;
 /// Life of a join token, milliseconds: at most 30 days.
 pub const JOIN_LIFE_MS: std::ops::RangeInclusive<u64> = 1..=30 * 24 * 3_600 * 1_000;
 /// Bytes of a text that explains something (`message`, `name`).

@@ -184,12 +184,15 @@ impl Problem {
     pub fn of_openai(status: u16, body: &serde_json::Value) -> Option<Self> {
         let error = body.get("error")?;
         let message = error["message"].as_str()?;
+        // A coordinator says it so, since its code is that of all its own failures.
+        let of_store = message.strip_prefix(ProblemType::StoreUnavailable.title());
         let kind = match (error["code"].as_str().unwrap_or_default(), status) {
             ("model_not_found", _) => ProblemType::ModelNotFound,
             ("deadline_passed", _) => ProblemType::DeadlinePassed,
             ("backend_stalled", _) => ProblemType::BackendStalled,
             ("backend_failed", _) => ProblemType::BackendFailed,
             ("idempotency_key_reused", _) => ProblemType::KeyReused,
+            ("server_error", _) if of_store.is_some() => ProblemType::StoreUnavailable,
             (_, 401) => ProblemType::Unauthorized,
             (_, 403) => ProblemType::Forbidden,
             (_, 404) => ProblemType::NotFound,
@@ -199,7 +202,8 @@ impl Problem {
             (_, 500..) => ProblemType::BackendFailed,
             _ => ProblemType::BadRequest,
         };
-        Some(Self { status, ..Self::new(kind).with_detail(message) })
+        let detail = of_store.map_or(message, |rest| rest.trim_start_matches(": "));
+        Some(Self { status, ..Self::new(kind).with_detail(detail) })
     }
 
     /// The same problem with a detail.

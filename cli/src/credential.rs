@@ -61,6 +61,22 @@ impl Shown {
     }
 }
 
+/// Reads how long one is good for: some time, and no longer than `most`, which is called that in words.
+pub fn expiry(
+    most: Duration,
+    words: &'static str,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let wrong = |why: &str| format!("{why}; write for example 12h or 7d, at most {words}");
+        let expires = humantime::parse_duration(text).map_err(|why| wrong(&why.to_string()))?;
+        match expires {
+            expires if expires < Duration::from_millis(1) => Err(wrong("it would be over at once")),
+            expires if expires > most => Err(wrong("it is too long")),
+            expires => Ok(expires),
+        }
+    }
+}
+
 /// A duration as the interface takes it.
 #[must_use]
 pub fn milliseconds(duration: Duration) -> u64 {

@@ -1,9 +1,9 @@
 //! How the command line explains itself: commands in groups, and what somebody may have meant.
 
-use std::ffi::OsString;
+use std::{error::Error, ffi::OsString, net::AddrParseError, num::ParseIntError};
 
 use clap::{
-    CommandFactory, FromArgMatches,
+    Arg, CommandFactory, FromArgMatches,
     builder::{StyledStr, Styles},
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -19,6 +19,9 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
     ("Servers", &["dev", "coordinator", "agent"]),
     ("This program", &["completion", "help"]),
 ];
+
+/// The commands that are programs of their own.
+const SERVERS: [&str; 2] = ["coordinator", "agent"];
 
 /// What people who know other tools type first, and what it is called here.
 const MEANT: [(&[&str], &str); 15] = [
@@ -68,7 +71,23 @@ pub fn command() -> clap::Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{heading}Options:{reset}\n{{options}}{{after-help}}"
     );
-    command.help_template(template)
+    without_flags_of_clients(command.help_template(template))
+}
+
+/// `titan agent` and `titan coordinator` call nobody as a client does, so the flags of those that do stand not in their
+/// help; but for `-o`, by which `agent doctor` goes.
+fn without_flags_of_clients(mut command: clap::Command) -> clap::Command {
+    let flags: Vec<Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    for server in command.get_subcommands_mut().filter(|command| SERVERS.contains(&command.get_name())) {
+        let doctor = server.get_subcommands_mut().find(|command| command.get_name() == "doctor");
+        if let Some(doctor) = doctor {
+            *doctor = std::mem::take(doctor).args(flags.iter().filter(|flag| flag.get_id() == "output"));
+        }
+        let is_new = |flag: &&Arg| !server.get_arguments().any(|own| own.get_id() == flag.get_id());
+        let hidden: Vec<Arg> = flags.iter().filter(is_new).map(|flag| flag.clone().hide(true)).collect();
+        *server = std::mem::take(server).args(hidden);
+    }
+    command
 }
 
 fn groups(command: &clap::Command) -> String {
@@ -94,6 +113,7 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
         ErrorKind::InvalidSubcommand => {}
         ErrorKind::UnknownArgument => return with_the_dashes(error, arguments),
         ErrorKind::ArgumentConflict => return without_a_long_list(error),
+        ErrorKind::ValueValidation => return with_what_can_be_read(error),
         _ => return error,
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
@@ -151,6 +171,17 @@ fn without_a_long_list(error: clap::Error) -> clap::Error {
         }
         _ => error,
     }
+}
+
+/// What is no number is called an invalid digit otherwise, and likewise for addresses.
+fn with_what_can_be_read(mut error: clap::Error) -> clap::Error {
+    let form = match error.source() {
+        Some(source) if source.is::<ParseIntError>() => "write a whole number, in digits alone",
+        Some(source) if source.is::<AddrParseError>() => "write numbers, not names: 0.0.0.0:7071, or [::1]:7071",
+        _ => return error,
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(form))]));
+    error
 }
 
 fn meant(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {

@@ -65,6 +65,11 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: args::Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::WithParent(options) => Ok(parent::run(&options)?),
+        Command::Coordinator(_) if cli.global.url.is_some() => Err(Failure::Usage(
+            "--url is for other commands; a coordinator is told where to listen by --coordinator-http-port and \
+             --coordinator-http-bind"
+                .into(),
+        )),
         Command::Coordinator(command) => {
             let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
             runtime.block_on(titan_coordinator::execute(command))?;

@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::Read,
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
@@ -68,7 +69,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let _ = kill(pid, Signal::SIGKILL);
     });
     let status = child.wait().context("the program cannot be waited for")?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    // As a shell tells of a signal.
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// Starts the program with the locked file as its standard input, so that the lock lasts exactly as long as the program

@@ -68,7 +68,11 @@ impl Trouble {
     pub async fn rest(&mut self, session: &Session, wrong: Option<&ClientError>) {
         if let Some(wrong) = wrong.filter(|_| self.since.is_none()) {
             let why = clean(&wrong.to_string());
-            session.remark(&format!("[titan: the connection broke ({why}); trying again]"));
+            let what = match wrong {
+                ClientError::Unreachable { .. } => "the connection broke",
+                _ => "that did not go through",
+            };
+            session.remark(&format!("[titan: {what} ({why}); trying again]"));
             self.since = Some(Instant::now());
         }
         let at_least = wrong.and_then(retry_after).unwrap_or_default().min(self.patience.longest_pause);

@@ -1,6 +1,7 @@
 //! Settings: read once from flags and environment, checked as a whole, passed down.
 
 mod check;
+mod number;
 mod quota;
 
 use std::{
@@ -13,6 +14,7 @@ use http::HeaderValue;
 use titan_api::{credentials::KeyLimits, secret::Secret};
 use titan_lua::{PoolSettings, StoreOptions};
 
+use self::number::{bytes, count, part};
 pub use self::{check::ConfigError, quota::QuotaSetting};
 use crate::auth::{admin::AdminToken, keys::KeyRing};
 
@@ -76,17 +78,17 @@ pub struct RunArgs {
     pub job_retention: Duration,
 
     /// How many ended jobs of a pool are remembered; the oldest go first
-    #[arg(long, env = "JOB_RETENTION_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, env = "JOB_RETENTION_MAX", default_value_t = 100_000, value_parser = count(1..=10_000_000))]
     pub job_retention_max: u64,
 
     /// Bytes of output that a pool keeps; of ended jobs the oldest output goes first, and the jobs stay
-    #[arg(long, env = "OUTPUT_BUDGET", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(1_048_576..))]
+    #[arg(long, env = "OUTPUT_BUDGET", default_value_t = 1 << 30, value_parser = bytes(1))]
     pub output_budget: u64,
 
     /// Bytes of what models are asked that a pool holds until 1 minute after the answer, or 10 where nobody waits for it; past
     /// half of it they go with the end of the answer, and past all of it requests are refused, or past half of it those of the
     /// same API key
-    #[arg(long, env = "PROMPT_BUDGET", default_value_t = 1 << 29, value_parser = clap::value_parser!(u64).range(16_777_216..))]
+    #[arg(long, env = "PROMPT_BUDGET", default_value_t = 1 << 29, value_parser = bytes(16))]
     pub prompt_budget: u64,
 
     /// How often this copy settles what is overdue in all pools
@@ -107,7 +109,7 @@ pub struct RunArgs {
     pub parking: Parking,
 
     /// With `PARKING=off`: the longest that an agent of an idle pool waits between two calls, milliseconds
-    #[arg(long, env = "IDLE_POLL_MS", default_value_t = 30_000)]
+    #[arg(long, env = "IDLE_POLL_MS", default_value_t = 30_000, value_parser = count(1_000..=3_600_000))]
     pub idle_poll_ms: u64,
 
     /// File with the administrator's token, instead of `ADMIN_TOKEN`
@@ -129,8 +131,8 @@ pub struct RunArgs {
 
     /// Requests that this copy works on at once, waiting ones not counted; past half of it lists are refused with 503,
     /// then submissions, claims and heartbeats, and reports of agents last
-    #[arg(long, env = "CONCURRENCY_LIMIT", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(16..=100_000))]
-    pub concurrency_limit: u32,
+    #[arg(long, env = "CONCURRENCY_LIMIT", default_value_t = 2_048, value_parser = count(16..=100_000))]
+    pub concurrency_limit: u64,
 
     /// Origins whose web pages may call the coordinator, separated by commas; `*` for all
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',')]
@@ -142,7 +144,7 @@ pub struct RunArgs {
     pub otel_exporter_otlp_endpoint: Option<String>,
 
     /// The part of requests without a `traceparent` for which a trace is begun, 0 to 1; whoever sends one decides by its flag
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 1.0)]
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 1.0, value_parser = part)]
     pub otel_traces_sampler_arg: f64,
 
     /// How log lines look

@@ -61,6 +61,10 @@ fn of_model(problem: &Problem) -> bool {
 fn message(problem: &Problem) -> String {
     let details: Vec<String> = problem.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
     match (&problem.detail, details.is_empty()) {
+        // Its code is that of every failure of the coordinator's own.
+        (Some(detail), _) if problem.problem_type() == Some(ProblemType::StoreUnavailable) => {
+            format!("{}: {detail}", problem.title)
+        }
         (Some(detail), _) => detail.clone(),
         (None, false) => details.join("; "),
         (None, true) => problem.title.clone(),
@@ -93,6 +97,17 @@ mod tests {
                 "code": "invalid_value",
             }})
         );
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_told_and_read_as_that() {
+        let problem = Problem::new(ProblemType::StoreUnavailable).with_detail("nothing was changed; try again");
+        let body = body(&problem);
+        assert_eq!(body["error"]["message"], "The store is unavailable: nothing was changed; try again");
+        let read = Problem::of_openai(503, &body).unwrap();
+        assert_eq!((read.problem_type(), read.detail), (problem.problem_type(), problem.detail));
+        let busy = super::body(&Problem::new(ProblemType::Overloaded).with_detail("too much to do"));
+        assert_eq!(Problem::of_openai(503, &busy).unwrap().problem_type(), Some(ProblemType::Overloaded));
     }
 
     #[test]

@@ -66,17 +66,17 @@ impl ProtocolAgent {
 
     /// The next claim, parked for so long.
     pub async fn claim(&mut self, free_slots: u32, wait_ms: u64) -> Vec<Lease> {
-        self.claims += 1;
-        let claim = Claim { claim: self.claims, free_slots, free_requests: 0 };
-        let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
-        let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
-        reply.leases
+        self.claim_any(free_slots, 0, wait_ms).await
     }
 
     /// The next claim for requests to models, parked for so long.
     pub async fn claim_requests(&mut self, free_requests: u32, wait_ms: u64) -> Vec<Lease> {
+        self.claim_any(0, free_requests, wait_ms).await
+    }
+
+    async fn claim_any(&mut self, free_slots: u32, free_requests: u32, wait_ms: u64) -> Vec<Lease> {
         self.claims += 1;
-        let claim = Claim { claim: self.claims, free_slots: 0, free_requests };
+        let claim = Claim { claim: self.claims, free_slots, free_requests };
         let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
         let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
         reply.leases

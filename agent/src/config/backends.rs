@@ -93,7 +93,8 @@ pub(super) fn check(all: &[BackendArg]) -> anyhow::Result<Vec<BackendArg>> {
 
 fn url(text: &str) -> anyhow::Result<String> {
     // The text itself is left out as long as it may hold a password.
-    let url = reqwest::Url::parse(text).context("the URL of a --backend cannot be understood")?;
+    let url = reqwest::Url::parse(text)
+        .context("what --backend names is no URL; an example is ollama=http://127.0.0.1:11434")?;
     ensure!(
         url.username().is_empty() && url.password().is_none(),
         "the URL of a --backend must not hold a user name or a password: put its key into a file and name that as \
@@ -139,7 +140,7 @@ mod tests {
         assert!("olama=http://x".parse::<BackendArg>().unwrap_err().contains("ollama, vllm, llamacpp, openai"));
         let refusal = |text: &str| format!("{:#}", checked(&[text]).unwrap_err());
         assert!(refusal("openai=ftp://x").contains("http://"));
-        assert!(refusal("openai=x").contains("cannot be understood"));
+        assert!(refusal("openai=x").contains("an example is ollama=http://"));
         let with_password = refusal("openai=http://u:geheim@x");
         assert!(with_password.contains("api_key_file") && !with_password.contains("geheim"));
         assert!(format!("{:#}", checked(&["vllm=http://x", "openai=http://x/"]).unwrap_err()).contains("twice"));

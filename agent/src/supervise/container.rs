@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     docker::{connect, words},
+    environment,
     gpus::Chosen,
     home::Home,
     log::{self, Log},
@@ -96,6 +97,9 @@ impl Container {
     /// Docker cannot do that, in words.
     pub(super) async fn start(order: Order<'_>, port: u16, tell: impl Fn(String)) -> Result<Self, String> {
         let body = order.body(port)?;
+        for name in environment::of_container(order.wanted.recipe.passed_on()).1 {
+            warn!("the container of {} does not get {name}: Docker would show the password in it", order.wanted.kind);
+        }
         let docker = connect().await?;
         // From here on there may be one.
         files::write_scratch(&order.home.container(), b"").map_err(|e| format!("its folder cannot be written: {e}"))?;

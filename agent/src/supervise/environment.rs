@@ -42,6 +42,14 @@ pub(super) fn environment(passed_on: &[&'static str]) -> (Variables, Variables) 
     (open, private)
 }
 
+/// Those of the agent's variables that a container gets. Docker shows what it gets to whoever may ask it, so one with a
+/// password in a URL is left out; second, the names of these.
+pub(super) fn of_container(passed_on: &[&'static str]) -> (Variables, Vec<String>) {
+    let (left_out, open): (Variables, Variables) =
+        handed_on(passed_on).partition(|(name, value)| behind_password(name, value).is_some());
+    (open, left_out.into_keys().collect())
+}
+
 /// What this process has of these variables.
 pub(super) fn inherited(names: &Variables) -> impl Iterator<Item = (&String, OsString)> {
     names.keys().filter_map(|name| Some((name, env::var_os(name)?)))
@@ -54,7 +62,7 @@ fn behind_password<'a>(name: &str, value: &'a str) -> Option<&'a str> {
 }
 
 /// The variables of the agent's environment that begin like that, but for those that may hold secrets.
-pub(super) fn handed_on(beginnings: &[&'static str]) -> impl Iterator<Item = (String, String)> {
+fn handed_on(beginnings: &[&'static str]) -> impl Iterator<Item = (String, String)> {
     let is_theirs = |name: &str| beginnings.iter().any(|beginning| name.starts_with(beginning));
     let is_secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
     let all = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -1,11 +1,9 @@
 //! Calls about models, and answers of models as they are written.
 
-use std::collections::VecDeque;
-
-use reqwest::{Method, Response, header};
+use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Parser, unreachable_error};
+use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, stream::Stream};
 use crate::{
     headers,
     inference::{FleetModels, RequestInference, RoutedInference},
@@ -35,12 +33,7 @@ const BAD_GATEWAY: u16 = 502;
 
 /// An answer of a model while it is written.
 #[derive(Debug)]
-pub struct Answer {
-    response: Response,
-    parser: Parser,
-    ready: VecDeque<String>,
-    url: String,
-}
+pub struct Answer(Stream);
 
 impl Client {
     /// `GET /api/v1/models`: what the fleet can answer.
@@ -79,13 +72,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`], as for every call.
     pub async fn stream_chat(&self, body: &Value, wish: &ChatWish) -> Result<Answer, ClientError> {
-        let response = self.send_chat(body, wish).await?;
-        let url = response.url().to_string();
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
-            return Err(ClientError::Unexpected { url, status: "with something else than a stream".to_owned() });
-        }
-        Ok(Answer { response, parser: Parser::default(), ready: VecDeque::new(), url })
+        Stream::of(self.send_chat(body, wish).await?).map(Answer)
     }
 
     /// Sends the body of a conversation, as `wish` wants it.
@@ -107,22 +94,16 @@ impl Answer {
     /// # Errors
     /// [`ClientError`] if the answer breaks off: what came before it is all there will be.
     pub async fn next(&mut self) -> Result<Option<AnswerPart>, ClientError> {
-        loop {
-            if let Some(data) = self.ready.pop_front() {
-                return if data == "[DONE]" { Ok(None) } else { self.part(&data).map(Some) };
-            }
-            let piece = self.response.chunk().await.map_err(|e| unreachable_error(&self.url, &e))?;
-            let Some(piece) = piece else {
-                return Err(self.unexpected("with an answer that breaks off"));
-            };
-            let events = self.parser.push(&piece).map_err(|e| self.unexpected(&e.to_string()))?;
-            self.ready.extend(events.into_iter().map(|event| event.data));
+        match self.0.next().await? {
+            Some(event) if event.data == "[DONE]" => Ok(None),
+            Some(event) => self.part(&event.data).map(Some),
+            None => Err(self.0.unexpected("with an answer that breaks off")),
         }
     }
 
     fn part(&self, data: &str) -> Result<AnswerPart, ClientError> {
-        let value: Value =
-            serde_json::from_str(data).map_err(|e| self.unexpected(&format!("with an event that is no JSON ({e})")))?;
+        let value: Value = serde_json::from_str(data)
+            .map_err(|e| self.0.unexpected(&format!("with an event that is no JSON ({e})")))?;
         if let Some(problem) = Problem::of_openai(BAD_GATEWAY, &value) {
             return Err(ClientError::Refused { problem: Box::new(problem), retry_after: None });
         }
@@ -130,9 +111,5 @@ impl Answer {
             Some(text) => Ok(AnswerPart::Text(text.to_owned())),
             None => Ok(AnswerPart::Other(value)),
         }
-    }
-
-    fn unexpected(&self, status: &str) -> ClientError {
-        ClientError::Unexpected { url: self.url.clone(), status: status.to_owned() }
     }
 }

@@ -76,11 +76,12 @@ fn new_session() -> String {
 }
 
 /// The lines of standard input, read on a thread of their own, so that Ctrl-C is heard while nobody types.
-fn lines() -> Receiver<String> {
+fn lines() -> Receiver<std::io::Result<String>> {
     let (to, from) = channel(1);
     std::thread::spawn(move || {
-        for line in stdin().lock().lines().map_while(Result::ok) {
-            if to.blocking_send(line).is_err() {
+        for line in stdin().lock().lines() {
+            let is_last = line.is_err();
+            if to.blocking_send(line).is_err() || is_last {
                 return;
             }
         }
@@ -93,7 +94,7 @@ struct Chat {
     options: Options,
     conversation: Conversation,
     is_at_terminal: bool,
-    lines: Receiver<String>,
+    lines: Receiver<std::io::Result<String>>,
     interrupt: Signal,
 }
 
@@ -109,6 +110,7 @@ impl Chat {
                         self.prompt("\n")?;
                         return Ok(Some(text).filter(|text| !text.is_empty()));
                     };
+                    let line = line.context("standard input cannot be read as text")?;
                     let Some(begun) = line.strip_suffix('\\') else { return Ok(Some(text + &line)) };
                     text = text + begun + "\n";
                 }

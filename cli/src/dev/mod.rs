@@ -85,6 +85,10 @@ pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
         Err(Failure::Interrupted) if fleet.is_up() => Ok(()),
         outcome => outcome,
     };
+    if let Err(failure @ Failure::Other(_)) = &outcome {
+        // Stopping takes seconds in which somebody would wonder; the whole of it is told at the end.
+        eprintln!("{}; all the rest stops now", failure.to_string().lines().next().unwrap_or_default());
+    }
     if let Some(file) = context::path() {
         DevContext::remove_own(&file);
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use titan_agent::{Finding, Findings};
 use titan_api::{
     client::{ClientError, JobFilter, advice_for, date_of},
     health::{Health, Verdict},
@@ -12,7 +13,7 @@ use titan_api::{
 
 use super::{
     config::key_source,
-    finding::{Finding, Findings},
+    finding::{failed, of_failure},
 };
 use crate::{failure::Failure, session::Session, target::Target};
 
@@ -28,8 +29,7 @@ pub(super) async fn look(session: &Session, target: &Target, findings: &mut Find
     if !connection(session, findings).await {
         return;
     }
-    store(session, findings).await;
-    if key(session, target, findings).await {
+    if store(session, findings).await && key(session, target, findings).await {
         pool(session, findings).await;
     }
 }
@@ -50,7 +50,7 @@ async fn connection(session: &Session, findings: &mut Findings) -> bool {
     let here = SystemTime::now();
     let Ok(health) = response.json::<Health>().await else {
         let detail = format!("{} answers, but not as a coordinator does", session.client.base());
-        findings.add(Finding::failed("connection", detail, "check the URL: its path and port too", 1));
+        findings.add(failed("connection", detail, "check the URL: its path and port too", 1));
         return false;
     };
     let detail = format!("{} answers in {:.1} ms", session.client.base(), took.as_secs_f64() * 1_000.0);
@@ -72,9 +72,9 @@ fn broken_connection(session: &Session, error: ClientError) -> Finding {
     let failure = session.failed("reach the coordinator")(error);
     let code = failure.code();
     match (advice, failure) {
-        (Some(advice), _) => Finding::failed("connection", detail, advice, code),
-        (None, Failure::Call { hint: Some(hint), .. }) => Finding::failed("connection", detail, hint, code),
-        (None, failure) => Finding::of_failure("connection", &failure),
+        (Some(advice), _) => failed("connection", detail, advice, code),
+        (None, Failure::Call { hint: Some(hint), .. }) => failed("connection", detail, hint, code),
+        (None, failure) => of_failure("connection", &failure),
     }
 }
 
@@ -106,17 +106,18 @@ fn clock(date: Option<Timestamp>, here: SystemTime, findings: &mut Findings) {
     findings.add(match skew {
         skew if skew < SKEW => Finding::ok("clock", "within a few seconds of the coordinator's"),
         skew if skew < SKEW_OF_AGENTS => Finding::warning("clock", detail, advice),
-        _ => Finding::failed("clock", detail, advice, 1),
+        _ => failed("clock", detail, advice, 1),
     });
 }
 
-/// What the coordinator says of its store.
-async fn store(session: &Session, findings: &mut Findings) {
+/// What the coordinator says of its store, and whether that answers at all.
+async fn store(session: &Session, findings: &mut Findings) -> bool {
     let ready = match session.client.ready().await {
         Ok(ready) => ready,
         Err(error) => {
             let failure = session.failed("ask whether the coordinator is ready")(error);
-            return findings.add(Finding::of_failure("store", &failure));
+            findings.add(of_failure("store", &failure));
+            return true;
         }
     };
     // Where nobody answers, every look tells the same: that is said once.
@@ -130,17 +131,20 @@ async fn store(session: &Session, findings: &mut Findings) {
         }
     }
     let checks = ready.checks.len();
+    let mut answers = true;
     for (verdict, detail, names) in told {
-        let all_fail = checks > 1 && names.len() == checks;
+        let all_fail = verdict == Verdict::Failed && checks > 1 && names.len() == checks;
+        answers &= !all_fail;
         let told = format!("{}: {detail}", names.join(", "));
         findings.add(match verdict {
             Verdict::Ok => Finding::ok("store", names.join(", ")),
             Verdict::Warning => Finding::warning("store", told, OPERATIONS),
             Verdict::Unknown => Finding::warning("store", told, "the service hides it: ask its operator"),
-            Verdict::Failed if all_fail => Finding::failed("store", detail, AWAY, 7),
-            Verdict::Failed => Finding::failed("store", told, OPERATIONS, 7),
+            Verdict::Failed if all_fail => failed("store", detail, AWAY, 7),
+            Verdict::Failed => failed("store", told, OPERATIONS, 7),
         });
     }
+    answers
 }
 
 const OPERATIONS: &str = "docs/operations.md says how Redis should be set up";
@@ -150,16 +154,15 @@ const AWAY: &str = "start it, or mend the coordinator's REDIS_URL; what runs goe
 async fn key(session: &Session, target: &Target, findings: &mut Findings) -> bool {
     let Some((_, origin)) = &target.key else {
         let advice = format!("`titan login {}` asks for one and keeps it; or set TITAN_API_KEY", target.url);
-        findings.add(Finding::failed("key", "there is none", advice, 4));
+        findings.add(failed("key", "there is none", advice, 4));
         return false;
     };
     let source = key_source(origin);
     let filter = JobFilter { limit: Some(1), ..JobFilter::default() };
-    let answers = [
-        ("administer", session.client.keys(Some(1), None).await.map(drop)),
-        ("see agents", session.client.status(false).await.map(drop)),
-        ("read jobs", session.client.jobs(&filter).await.map(drop)),
-    ];
+    // At once: where the store is frozen each takes as long as the coordinator waits for it.
+    let (keys, status, jobs) =
+        tokio::join!(session.client.keys(Some(1), None), session.client.status(false), session.client.jobs(&filter));
+    let answers = [("administer", keys.map(drop)), ("see agents", status.map(drop)), ("read jobs", jobs.map(drop))];
     let mut may = Vec::new();
     for (what, answer) in answers {
         match answer {
@@ -167,7 +170,7 @@ async fn key(session: &Session, target: &Target, findings: &mut Findings) -> boo
             Err(ClientError::Refused { problem, .. }) if problem.status == 403 => {}
             Err(error) => {
                 let failure = session.failed(format!("use the key from {source}"))(error);
-                findings.add(Finding::of_failure("key", &failure));
+                findings.add(of_failure("key", &failure));
                 return false;
             }
         }
@@ -191,7 +194,7 @@ fn named(pool: Option<&PoolName>) -> String {
 async fn pool(session: &Session, findings: &mut Findings) {
     match session.client.status(false).await {
         Ok(status) => findings.add(work(&status)),
-        Err(error) => findings.add(Finding::of_failure("pool", &session.failed("read the pool's status")(error))),
+        Err(error) => findings.add(of_failure("pool", &session.failed("read the pool's status")(error))),
     }
 }
 

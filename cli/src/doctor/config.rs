@@ -1,8 +1,8 @@
 //! What is configured on this machine.
 
+use titan_agent::{Finding, Findings};
 use titan_api::loopback;
 
-use super::finding::{Finding, Findings};
 use crate::target::{KeyOrigin, Origin, Target, exposed_contexts};
 
 /// Looks at where URL and key come from, and who else could read them.

@@ -5,8 +5,9 @@ mod config;
 mod finding;
 
 use clap::Args;
+use titan_agent::Findings;
 
-use self::finding::{Finding, Findings};
+use self::finding::of_failure;
 use crate::{
     failure::Failure,
     session::Session,
@@ -34,13 +35,13 @@ pub async fn run(_: Options, global: Global) -> Result<(), Failure> {
             config::look(&target, &mut findings);
             match Session::to(target.clone(), &global) {
                 Ok(session) => calls::look(&session, &target, &mut findings).await,
-                Err(failure) => findings.add(Finding::of_failure("configuration", &failure)),
+                Err(failure) => findings.add(of_failure("configuration", &failure)),
             }
         }
-        Err(failure) => findings.add(Finding::of_failure("configuration", &failure)),
+        Err(failure) => findings.add(of_failure("configuration", &failure)),
     }
     print(&findings, &global)?;
-    findings.verdict()
+    finding::verdict(&findings)
 }
 
 fn print(findings: &Findings, global: &Global) -> Result<(), Failure> {
@@ -53,6 +54,6 @@ fn print(findings: &Findings, global: &Global) -> Result<(), Failure> {
         Format::Json => print_json_lines(&[all]),
         Format::Jsonl => print_json_lines(all),
         Format::Name => print(&lines(all.iter().map(|finding| finding.check))),
-        Format::Table | Format::Wide => print(&finding::render(all, Style::of_stdout(global))),
+        Format::Table | Format::Wide => print(&finding::render(findings, Style::of_stdout(global))),
     }
 }

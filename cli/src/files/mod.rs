@@ -61,6 +61,12 @@ pub fn write_private(path: &Path, text: &[u8]) -> anyhow::Result<()> {
 /// # Errors
 /// If there is such a file, or it cannot be made.
 pub fn new_secret_file(path: &Path) -> anyhow::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.with_context(|| format!("{} cannot be made (it must not exist yet)", path.display()))
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+        let path = path.display();
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            anyhow::anyhow!("{path} is there already, and no secret replaces it: name a new file")
+        } else {
+            anyhow::Error::new(error).context(format!("{path} cannot be made"))
+        }
+    })
 }

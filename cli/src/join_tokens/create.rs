@@ -9,7 +9,7 @@ use titan_api::{
 };
 
 use crate::{
-    credential::{Shown, milliseconds},
+    credential::{Shown, expiry, milliseconds},
     failure::Failure,
     render::units,
     session::Session,
@@ -22,15 +22,11 @@ pub struct Limits {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub uses: u32,
     /// How long it is good for, at most 30 days.
-    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = parse_expiry)]
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = expiry(MOST, "30 days"))]
     pub expires: Duration,
 }
 
-fn parse_expiry(text: &str) -> Result<Duration, String> {
-    let expires = humantime::parse_duration(text).map_err(|e| e.to_string())?;
-    let is_allowed = limits::JOIN_LIFE_MS.contains(&milliseconds(expires));
-    if is_allowed { Ok(expires) } else { Err("must be at most 30 days, for example 12h or 7d".to_owned()) }
-}
+const MOST: Duration = Duration::from_millis(*limits::JOIN_LIFE_MS.end());
 
 impl Limits {
     /// What to ask the coordinator for.

@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use titan_api::{
     credentials::{ApiKey, CreateKey, KeyLimits, Quota, Scope},
     limits,
 };
 
 use crate::{
-    credential::{self, Shown},
+    credential::{self, Shown, expiry},
     failure::Failure,
     render::{clean, units},
     session::Session,
@@ -33,13 +33,13 @@ Examples:
   titan keys create me --scope jobs:write,jobs:read,agents:read --out me.key")]
 pub struct Options {
     /// What it is for, in your words.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub name: String,
     /// What it may do. May be repeated, or be a list with commas.
     #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = parse_scope)]
     pub scope: Vec<Scope>,
     /// How long it is good for, for example `12h` or `90d`; for ever without it.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = expiry(MOST, "10 years"))]
     pub expires: Option<Duration>,
     /// How many requests it may make in a time, for example `600/1m`; as the coordinator is set without it.
     #[arg(long, value_name = "N/DURATION", value_parser = parse_quota)]
@@ -51,6 +51,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
+
+const MOST: Duration = Duration::from_millis(*limits::KEY_LIFE_MS.end());
 
 fn parse_scope(word: &str) -> Result<Scope, String> {
     let words = || Scope::ALL.map(Scope::as_str).join(", ");

@@ -24,7 +24,10 @@ pub fn text() -> String {
     root.build();
     let globals: Vec<&Arg> = root.get_arguments().filter(|arg| arg.is_global_set() && !arg.is_hide_set()).collect();
     let commands: String = shown(&root).map(|command| described(command, &globals)).collect();
-    format!("\n## Reference\n\nEvery command takes these options:\n\n{}{commands}", table(&globals))
+    format!(
+        "\n## Reference\n\nEvery command but `titan agent` and `titan coordinator` takes these options:\n\n{}{commands}",
+        table(&globals)
+    )
 }
 
 fn shown(command: &Command) -> impl Iterator<Item = &Command> {

@@ -60,12 +60,13 @@ fn print(session: &Session, list: &Reply<FleetModels>) -> Result<(), Failure> {
 #[must_use]
 pub fn table(list: &FleetModels, style: Style) -> String {
     let mut table = Table::new(&[
-        Column::new("MODEL").shrinks(),
-        Column::new("BACKEND"),
-        Column::new("AGENTS").right(),
-        Column::new("LOADED ON").right(),
-        Column::new("AT ONCE").right(),
-        Column::new("SIZE").right(),
+        // Whoever asks it has to write all of its name.
+        Column::new("MODEL"),
+        Column::new("BACKEND").yields(2),
+        Column::new("AGENTS").right().yields(4),
+        Column::new("LOADED ON").right().yields(3),
+        Column::new("AT ONCE").right().yields(1),
+        Column::new("SIZE").right().yields(0),
     ]);
     for model in &list.models {
         table.row(row(model));

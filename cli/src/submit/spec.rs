@@ -17,7 +17,9 @@ use titan_api::{
     time::Timestamp,
 };
 
-use super::values::{IfOneFails, at_most, parse_cpus, parse_mb, parse_name, parse_pair, parse_secret, parse_variable};
+use super::values::{
+    IfOneFails, at_most, parse_cpus, parse_mb, parse_name, parse_pair, parse_secret, parse_variable, some_time,
+};
 use crate::{credential::milliseconds, failure::Failure, render::units};
 
 /// What to run, and what it needs.
@@ -74,7 +76,7 @@ pub struct JobOptions {
     #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = at_most(limits::BACKOFF_MS), help_heading = "Attempts")]
     pub backoff: Duration,
     /// End an attempt that runs longer, for example `90s` or `2h`.
-    #[arg(long, value_name = "DURATION", value_parser = at_most(limits::TIMEOUT_MS), help_heading = "Attempts")]
+    #[arg(long, value_name = "DURATION", value_parser = some_time(limits::TIMEOUT_MS), help_heading = "Attempts")]
     pub timeout: Option<Duration>,
     /// Let an attempt go on for so long after its agent was last in touch, instead of ending it and starting another.
     #[arg(long, value_name = "DURATION", value_parser = at_most(limits::DISCONNECT_GRACE_MS), help_heading = "Attempts")]

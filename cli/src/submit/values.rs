@@ -68,15 +68,33 @@ pub(crate) fn parse_secret(name: &str) -> Result<(String, String), String> {
     parse_variable(name)
 }
 
-/// A time of 1 ms at least, which the interface takes.
+/// A time, or none, which the interface takes.
 pub(crate) fn at_most(most_ms: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     move |text| {
         let time = humantime::parse_duration(text).map_err(|why| format!("{why}; write for example 90s or 2h30m"))?;
         let most = Duration::from_millis(most_ms);
         if time > most || (time < Duration::from_millis(1) && !time.is_zero()) {
-            return Err(format!("must be from 1ms to {}", humantime::format_duration(most)));
+            return Err(format!("must be from 1ms to {}", in_words(most)));
         }
         Ok(time)
+    }
+}
+
+/// A bound. Whole days are told as days: a year has some hours more than 365 of them.
+fn in_words(time: Duration) -> String {
+    let days = time.as_secs() / 86_400;
+    if days > 0 && time == Duration::from_secs(days * 86_400) {
+        return format!("{days}days");
+    }
+    humantime::format_duration(time).to_string()
+}
+
+/// The same, of 1 ms at least.
+pub(crate) fn some_time(most_ms: u64) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    let read = at_most(most_ms);
+    move |text| {
+        let time = read(text)?;
+        if time.is_zero() { Err("must be more than no time".to_owned()) } else { Ok(time) }
     }
 }
 

@@ -90,11 +90,12 @@ fn retries_are_one_less_than_attempts_and_a_time_may_be_told_from_now() {
 fn what_the_interface_would_refuse_is_refused_here_in_the_words_of_the_command_line() {
     for (flag, value, says) in [
         ("--timeout", "31d", "to 30days"),
+        ("--timeout", "0s", "more than no time"),
         ("--timeout", "soon", "for example 90s"),
         ("--backoff", "2h", "to 1h"),
         ("--backoff", "1us", "from 1ms"),
         ("--keep-on-disconnect", "8d", "to 7days"),
-        ("--in", "2y", "must be from 1ms"),
+        ("--in", "2y", "from 1ms to 366days"),
         ("--at", "tomorrow", "2026-11-21T06:18:45Z"),
         ("--at", "2026-11-21T06:18:45", "its distance from UTC"),
         ("--cpus", "NaN", "from 0 to 4096"),

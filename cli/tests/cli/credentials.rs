@@ -54,7 +54,7 @@ fn a_new_key_can_go_into_a_file_that_only_its_owner_can_read() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "titan_0123_secret\n");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (code, _, err) = ran(titan.at(&server, &create).output().unwrap());
-    assert_eq!((code, err.contains("it must not exist yet")), (1, true), "{err}");
+    assert_eq!((code, err.contains("is there already")), (1, true), "{err}");
     assert_eq!(server.requests().len(), 1, "no key is made that could not be kept");
 }
 
@@ -167,4 +167,20 @@ fn a_join_token_is_good_for_as_long_as_was_asked_whatever_this_machines_clock_sa
     assert_eq!((code, err.contains("within 10m")), (0, true), "{err}");
     let (code, _, err) = at(&server, &["agents", "add", "--expires", "31d"]);
     assert_eq!((code, err.contains("at most 30 days"), server.requests().len()), (2, true, 1), "{err}");
+}
+
+#[test]
+fn a_credential_that_would_be_over_at_once_or_never_is_refused_before_it_is_made() {
+    let server = coordinator();
+    for (arguments, says) in [
+        (&["join-tokens", "create", "--expires", "0s"][..], "it would be over at once"),
+        (&["keys", "create", "ci", "--scope", "jobs:read", "--expires", "0s"], "it would be over at once"),
+        (&["keys", "create", "ci", "--scope", "jobs:read", "--expires", "11y"], "at most 10 years"),
+        (&["keys", "create", "ci", "--scope", "jobs:read", "--expires", "soon"], "write for example 12h"),
+        (&["keys", "create", "", "--scope", "jobs:read"], "a value is required for '<NAME>'"),
+    ] {
+        let (code, _, err) = at(&server, arguments);
+        assert_eq!((code, err.contains(says)), (2, true), "{arguments:?}: {err}");
+    }
+    assert!(server.requests().is_empty());
 }

@@ -77,6 +77,9 @@ fn a_store_that_is_away_is_said_once() {
     let (code, out, err) = doctor(&server);
     assert_eq!((code, out.matches("Redis is away").count()), (7, 1), "{out}");
     assert_eq!((out.contains("REDIS_URL"), err.as_str()), (true, "error: not in order: store\n"), "{out}");
+    let asked =
+        server.requests().iter().any(|request| request.line.contains("/jobs") || request.line.contains("/keys"));
+    assert!(!asked && !out.contains("key "), "nothing can be asked about the key: {out}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
+use titan_cli::{models::ls::table, render::style::Style};
 
 use crate::support::{Answer, Request, Server, Titan, json as reply, ran, titan_with};
 
@@ -32,10 +33,10 @@ fn messages(request: &Request) -> Vec<(String, String)> {
 }
 
 /// Runs a command with a text as its standard input.
-fn with_input(server: &Server, arguments: &[&str], input: &str) -> (i32, String, String) {
+fn with_input(server: &Server, arguments: &[&str], input: impl AsRef<[u8]>) -> (i32, String, String) {
     let mut command = Titan::new().at(server, arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_ref()).unwrap();
     ran(child.wait_with_output().unwrap())
 }
 
@@ -82,6 +83,8 @@ fn a_refusal_in_the_words_of_openai_is_told_with_what_to_do() {
     let (code, out, err) = refused(404, "no agent serves the model tiny", "model_not_found");
     assert_eq!((code, out.as_str()), (5, ""), "{err}");
     assert!(err.contains("no agent serves the model tiny") && err.contains("→ `titan models ls` shows"), "{err}");
+    let (code, _, err) = refused(503, "The store is unavailable: try again", "server_error");
+    assert_eq!((code, err.contains("Redis is away or busy")), (7, true), "{err}");
     assert_eq!(refused(401, "wrong key", "invalid_api_key").0, 4);
     assert_eq!(refused(503, "no agent was free in time", "deadline_passed").0, 7);
     assert_eq!(titan_with(reply(502, "<html>"), &["infer", "tiny", "hi"]).0, 7);
@@ -97,6 +100,14 @@ fn an_answer_that_breaks_off_is_an_error_after_what_came_of_it() {
     let (code, out, err) = titan_with(Answer::Stream(vec![event("Hel")], true), &["infer", "tiny", "hi"]);
     assert_eq!((code, out.as_str()), (1, "Hel\n"), "{err}");
     assert!(err.contains("breaks off"), "{err}");
+}
+
+#[test]
+fn what_is_no_text_ends_no_conversation_as_if_it_had_ended_well() {
+    let server = Server::start(|_, _| Answer::Stream(vec![event("one"), done()], true));
+    let (code, out, err) = with_input(&server, &["chat", "tiny"], b"one\n\xff\xfe\ntwo\n");
+    assert_eq!((code, out.as_str(), server.requests().len()), (1, "one\n", 1), "{err}");
+    assert!(err.contains("standard input cannot be read as text"), "{err}");
 }
 
 #[test]
@@ -152,6 +163,17 @@ fn models_are_listed_by_name_with_who_serves_them() {
     assert_eq!(names, "tiny\n");
     let (code, out, err) = titan_with(reply(200, r#"{"models": []}"#), &["models", "ls"]);
     assert_eq!((code, out.as_str(), err.contains("--backend")), (0, "", true), "{err}");
+}
+
+#[test]
+fn the_whole_name_of_a_model_is_shown_however_narrow_the_terminal() {
+    let name = "hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF";
+    let list = json!({"models": [{"name": name, "parallel": 4, "backend": "ollama", "loaded": true,
+        "agents": 2, "loaded_on": 1, "since": "2026-01-01T00:00:00Z"}]});
+    let list = serde_json::from_value(list).unwrap();
+    let shown = |width| table(&list, Style { width: Some(width), ..Style::PLAIN });
+    assert!(shown(20).lines().nth(1) == Some(name), "{}", shown(20));
+    assert!(shown(60).contains("AGENTS") && !shown(60).contains("AT ONCE"), "{}", shown(60));
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["agent", "ls"], "`titan agents ls` does that"),
         (&["agent", "describe", "box-1"], "`titan agents show` does that"),
         (&["ps"], "`titan jobs ls` does that"),
@@ -44,6 +44,8 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
         (&["dead"], "`titan jobs ls --state failed --attempts` does that"),
         (&["submit", "echo", "hi"], "`titan submit -- echo …`"),
         (&["submit", "--batch", "x", "--", "y"], "cannot be said beside it\n\nUsage: titan submit "),
+        (&["submit", "--retries", "many", "--", "x"], "tip: write a whole number"),
+        (&["agent", "run", "--gateway-listen", "7071"], "tip: write numbers, not names: 0.0.0.0:7071"),
         (&["results"], "`titan jobs show` does that"),
         (&["jobs", "result", "job-a"], "`titan jobs show` does that"),
         (&["jobs", "list"], "`titan jobs ls` does that"),
@@ -53,6 +55,26 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
     for (arguments, says) in cases {
         let (code, _, err) = ran(Titan::new().bare(arguments).output().unwrap());
         assert_eq!((code, err.contains(says)), (2, true), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn servers_show_no_flags_that_they_do_not_heed() {
+    let titan = Titan::new();
+    for (command, output) in [
+        (&["agent"][..], false),
+        (&["agent", "run"], false),
+        (&["agent", "doctor"], true),
+        (&["coordinator", "serve"], false),
+        (&["jobs", "ls"], true),
+    ] {
+        let (code, out, _) = ran(titan.bare(&[command, &["--help"]].concat()).output().unwrap());
+        let shows = |flag: &str| out.contains(&format!("{flag} "));
+        assert_eq!((code, shows("--key-file"), shows("--output")), (0, command[0] == "jobs", output), "{out}");
+    }
+    for server in [&["agent", "run"][..], &["coordinator", "serve"]] {
+        let (code, _, err) = ran(titan.bare(&[server, &["--url", "http://127.0.0.1:9"]].concat()).output().unwrap());
+        assert_eq!((code, err.contains("--url is for other commands")), (2, true), "{err}");
     }
 }
 

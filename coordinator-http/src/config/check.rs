@@ -100,9 +100,6 @@ pub enum ConfigError {
     /// The life of a ticket is out of bounds.
     #[error("TOKEN_TTL is {0}: it must be between 10s and 1h")]
     TokenTtl(humantime::FormattedDuration),
-    /// The idle pause is out of bounds.
-    #[error("IDLE_POLL_MS is {0}: it must be between 1000 and 3600000")]
-    IdlePoll(u64),
     /// Spans can't be sent as it says.
     #[error(transparent)]
     Tracing(titan_telemetry::WrongSetting),
@@ -196,9 +193,6 @@ impl RunArgs {
                 interval: humantime::format_duration(self.heartbeat_interval),
                 lease: humantime::format_duration(self.lease_ttl),
             });
-        }
-        if !(1_000..=3_600_000).contains(&self.idle_poll_ms) {
-            return Err(ConfigError::IdlePoll(self.idle_poll_ms));
         }
         Ok(())
     }

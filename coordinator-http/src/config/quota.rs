@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use titan_api::{credentials::Quota, limits};
 
+use super::number::amount;
+
 /// A quota, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaSetting(pub Option<Quota>);
@@ -28,16 +30,6 @@ impl FromStr for QuotaSetting {
         }
         Ok(Self(Some(Quota { quota, window_ms })))
     }
-}
-
-/// A number, perhaps with a binary unit.
-fn amount(text: &str) -> Option<u64> {
-    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let (digits, unit) = units
-        .into_iter()
-        .find_map(|(unit, bytes)| text.strip_suffix(unit).map(|digits| (digits, bytes)))
-        .unwrap_or((text, 1));
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 #[cfg(test)]

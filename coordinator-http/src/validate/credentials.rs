@@ -7,8 +7,6 @@ use titan_api::{
 
 use super::{Findings, Validate};
 
-/// Longest life of an API key that has an end: 10 years, in milliseconds.
-const KEY_LIFE_MS: u64 = 10 * 365 * 24 * 3_600_000;
 /// Most agents that one join token lets in.
 const JOIN_USES: u32 = 10_000;
 
@@ -18,7 +16,7 @@ impl Validate for CreateKey {
         f.require(!self.scopes.is_empty(), "scopes", || "names no scope; a key without any can do nothing".to_owned());
         f.distinct("scopes", self.scopes.iter().map(|scope| scope.as_str()));
         if let Some(life_ms) = self.expires_in_ms {
-            f.within("expires_in_ms", life_ms, 1..=KEY_LIFE_MS);
+            f.within("expires_in_ms", life_ms, limits::KEY_LIFE_MS);
         }
         f.inside("limits", |f| {
             for (name, quota) in [("requests", self.limits.requests), ("body_bytes", self.limits.body_bytes)] {

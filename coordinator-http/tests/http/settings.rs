@@ -41,7 +41,6 @@ fn settings_that_do_not_fit_are_refused_with_what_to_do() {
         (&["--redis-url-file", "/nowhere"], Some(ADMIN), keys, "/nowhere"),
         (&["--lease-ttl", "0s"], Some(ADMIN), keys, "LEASE_TTL"),
         (&["--job-retention", "100years"], Some(ADMIN), keys, "JOB_RETENTION"),
-        (&["--idle-poll-ms", "10"], Some(ADMIN), keys, "IDLE_POLL_MS"),
         (&["--redis-timeout", "10ms"], Some(ADMIN), keys, "REDIS_TIMEOUT"),
         (&["--redis-timeout", "61s"], Some(ADMIN), keys, "between 50ms and 1m"),
         (&["--cors-allowed-origins", "example.org"], Some(ADMIN), keys, "https://"),
@@ -64,9 +63,28 @@ fn a_secret_in_a_file_is_read_without_its_line_end() {
 }
 
 #[test]
-fn durations_need_units() {
-    assert!(Flags::try_parse_from(["test", "--lease-ttl", "60"]).is_err());
-    assert!(Flags::try_parse_from(["test", "--parking", "maybe"]).is_err());
+fn what_cannot_be_read_is_answered_with_what_can() {
+    for (flag, wrong, says) in [
+        ("--lease-ttl", "60", "write a number and a unit, for example 30s"),
+        ("--parking", "maybe", "on, off"),
+        ("--prompt-budget", "512MB", "at least 16MiB, for example 2GiB"),
+        ("--prompt-budget", "1", "at least 16MiB, for example 2GiB"),
+        ("--output-budget", "1KiB", "at least 1MiB, for example 2GiB"),
+        ("--job-retention-max", "0", "from 1 to 10000000"),
+        ("--concurrency-limit", "many", "from 16 to 100000"),
+        ("--idle-poll-ms", "10", "from 1000 to 3600000"),
+        ("--otel-traces-sampler-arg", "2", "from 0 to 1"),
+        ("--rate-limit-requests", "5", "for example 600/1m"),
+    ] {
+        let text = Flags::try_parse_from(["test", flag, wrong]).err().unwrap().to_string();
+        assert!(text.contains(says) && text.contains(flag), "{text}");
+    }
+}
+
+#[test]
+fn budgets_may_be_written_with_a_unit() {
+    let args = Flags::parse_from(["test", "--prompt-budget", "1GiB", "--output-budget", "1073741824"]).run;
+    assert_eq!(args.prompt_budget, args.output_budget);
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! What Docker is asked for: one container that can be reached from this box alone.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::{collections::HashMap, path::Path};
 
 use aws_lc_rs::digest;
 use bollard::models::{
@@ -14,7 +11,7 @@ use bollard::models::{
 use crate::{
     config::{Supervised, Wanted},
     supervise::{
-        environment::handed_on,
+        environment::of_container,
         gpus::Chosen,
         recipe::{Place, Token},
     },
@@ -48,7 +45,7 @@ pub(super) fn of(
     let inner = recipe.usual_port();
     let model_file = recipe.model_file().map(|_| MODEL_FILE);
     let place = Place { host: "0.0.0.0", port: inner, gpus: gpus.count(), model_file, parallel: wanted.parallel };
-    let mut env: BTreeMap<String, String> = handed_on(recipe.passed_on()).collect();
+    let (mut env, _) = of_container(recipe.passed_on());
     env.extend(recipe.environment(&place).into_iter().map(|(name, value)| (name.to_owned(), value)));
     env.insert(recipe.models_variable().to_owned(), MODELS.to_owned());
     if *gpus == Chosen::These(Vec::new()) {

@@ -28,7 +28,11 @@ async fn the_container_of_vllm_is_made_for_this_box_alone_with_the_gpus_that_wer
     let args = ["--enable-vllm", "--vllm-runner=container", "--vllm-port", &port, "--vllm-gpus", "1,GPU-a"];
     let more = ["--vllm-tensor-parallel", "2", "--nvml-library", file.to_str().unwrap()];
     let (path, secret) = (token.to_str().unwrap().to_owned(), ["--hf-token-file", token.to_str().unwrap()]);
-    let mut agent = start(Start::of(&coordinator), &docker, &[&args[..], &more, &secret].concat());
+    let mirrors = Start::of(&coordinator)
+        .env("HF_ENDPOINT", "https://somebody:geheim@mirror.example")
+        .env("HF_HUB_OFFLINE", "1")
+        .env("VLLM_API_KEY", "geheim");
+    let mut agent = start(mirrors, &docker, &[&args[..], &more, &secret].concat());
     told(&coordinator, "its model is told", |models| names(models) == ["small"]).await;
     let status = state(&address(&agent, 1).await, "healthy").await;
     assert_eq!((&status["runner"], &status["url"]), (&"container".into(), &format!("http://127.0.0.1:{port}").into()));
@@ -46,7 +50,8 @@ async fn the_container_of_vllm_is_made_for_this_box_alone_with_the_gpus_that_wer
     let secret = json!({ "Target": "/run/secrets/hf-token", "Source": path, "Type": "bind", "ReadOnly": true });
     assert_eq!(host["Mounts"], json!([models, secret]));
     assert!(host["Privileged"].is_null() && host["NetworkMode"].is_null(), "{host}");
-    assert_eq!(body["Env"], json!(["HF_HOME=/models", "HF_TOKEN_PATH=/run/secrets/hf-token"]));
+    assert_eq!(body["Env"], json!(["HF_HOME=/models", "HF_HUB_OFFLINE=1", "HF_TOKEN_PATH=/run/secrets/hf-token"]));
+    assert!(agent.log().contains("does not get HF_ENDPOINT: Docker would show the password in it"), "{}", agent.log());
     let labels = &body["Labels"];
     assert_eq!((&labels["titancompute.backend"], &labels["titancompute.port"]), (&json!("vllm"), &json!(port)));
     assert!(labels["titancompute.agent"].is_string() && labels["titancompute.plan"].is_string());
