@@ -132,6 +132,7 @@ function dependencies.settle(id)
     return
   end
   dependencies.sliced = true
+  pool.spare()
   local dependency = job:load(id)
   if dependency and allows(dependency, {}) == nil then
     redis.call('ZREM', key('due'), 'after:' .. id)
