@@ -9,9 +9,12 @@ local class = {}
 local USE_NOTED_EVERY_MS = 60000
 local MAKERS_FORGOTTEN_AT_ONCE = 100
 
+local ids = {}
+
 -- The id of a class is a hash of its spec.
 function class.id_of(spec)
-  return string.sub(redis.sha1hex(spec), 1, 16)
+  ids[spec] = ids[spec] or string.sub(redis.sha1hex(spec), 1, 16)
+  return ids[spec]
 end
 
 function class.decode(cid, spec)

@@ -77,25 +77,34 @@ end
 
 local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
 
--- With `round_robin` all score the same, so that only the use sequence decides.
-function rank.score(a, class)
+-- The score of an agent for a kind of work, by its parts. With `round_robin` all score the same, so that only the use sequence
+-- decides.
+function rank.weigh(a, kind, vram, load, rtt, perf, cost, warm)
   if not weight_vram then
     weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy = pool.weights()
   end
   local score = 1
   if strategy ~= 'round_robin' then
-    local vram, load, rtt, perf, cost, warm = rank.parts(a, class)
     score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf + cost * (weight_cost or 0)
-    if class.kind ~= 'process' then
+    if kind ~= 'process' then
       score = score * (1 - rank.WARM) + warm * rank.WARM
     end
   end
   return a.state == 'degraded' and score * 0.5 or score
 end
 
+function rank.score(a, class)
+  return rank.weigh(a, class.kind, rank.parts(a, class))
+end
+
 -- The score in the steps in which scores are compared.
 function rank.coarse(score)
   return math.floor(score * SCORE_STEPS)
+end
+
+-- The value of an agent with this score.
+function rank.value(a, score)
+  return rank.coarse(score) * USE_SPAN - (a.used_seq or 0)
 end
 
 -- Enters the agent into one rank of a class, and marks that step of the class as perhaps not empty.
@@ -126,7 +135,7 @@ local function target(a, place)
   if a.state == 'half_open' then
     return agent.trouble(a).trial and -1 or rank.TRIAL, -(a.used_seq or 0)
   end
-  return rank.step(memory), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
+  return rank.step(memory), rank.value(a, rank.score(a, place))
 end
 
 local function move(a, classes, old, step, value)

@@ -24,6 +24,19 @@ local function read(name)
   return packed
 end
 
+-- Takes in what the key of an id holds; nil if there is none.
+local function take(kind, id, packed)
+  if packed then
+    local ok, r = pcall(kind.unpack, id, packed)
+    if ok and kind.is_whole(r) then
+      return kind:adopt(r)
+    end
+    kind.broken[id] = true
+  end
+  kind.cache[id] = false
+  return nil
+end
+
 -- The record of that id, the same table for every call of this script; nil if there is none. What no version of the program
 -- has written is as if it were not there, so that it stands in nobody's way; a script that writes notes it.
 function record:load(id)
@@ -31,16 +44,35 @@ function record:load(id)
   if found ~= nil then
     return found or nil
   end
-  local packed = read(key(self.name, id))
-  if packed then
-    local ok, r = pcall(self.unpack, id, packed)
-    if ok and self.is_whole(r) then
-      return self:adopt(r)
+  return take(self, id, read(key(self.name, id)))
+end
+
+-- Reads the records of those ids with one command, for a script that is about to load them all. What is no string is left to
+-- `load`.
+function record:read_ahead(ids)
+  local names, wanted = {}, {}
+  for _, id in ipairs(#ids > 1 and ids or {}) do
+    if self.cache[id] == nil then
+      self.cache[id] = false
+      names[#names + 1], wanted[#wanted + 1] = key(self.name, id), id
     end
-    self.broken[id] = true
   end
-  self.cache[id] = false
-  return nil
+  if not names[1] then
+    return
+  end
+  local found, absent, unread = redis.call('MGET', unpack(names)), {}, {}
+  for i, id in ipairs(wanted) do
+    if found[i] then
+      take(self, id, found[i])
+    else
+      absent[#absent + 1], unread[#unread + 1] = names[i], id
+    end
+  end
+  if absent[1] and redis.call('EXISTS', unpack(absent)) > 0 then
+    for _, id in ipairs(unread) do
+      self.cache[id] = nil
+    end
+  end
 end
 
 -- The same for a script that is about this one: it fails if the record can't be read.

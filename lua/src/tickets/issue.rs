@@ -22,7 +22,8 @@ script!(Writes, "tickets/issue", uses [
     "key", "int", "later", "clock", "pool", later "event", "record", later "segment", "job", later "retention",
     later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held", later "session",
     "place", "binding", later "attempt", later "fair", later "queue", later "dependencies", "class", later "hold",
-    later "catalog", later "members", later "breaker", later "serving", later "settle", "due", later "explain",
+    later "catalog", later "members", later "breaker", later "serving", later "settle", "due", later "lineup",
+    later "explain",
 ]);
 
 /// Asks for a ticket.
