@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::{Pool, Store, StoreError, script::Args};
 
-/// Runs under way at once for a pool: enough that Redis need not wait for the next one.
-const RUNS: usize = 4;
+/// Runs under way at once for a pool: one that Redis works on, and the next, so that Redis need not wait for it. With more, each
+/// would be for fewer callers.
+const RUNS: usize = 2;
 /// Calls in one run of a script.
 pub(crate) const CHUNK: usize = 32;
 
