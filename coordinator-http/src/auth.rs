@@ -13,3 +13,4 @@ pub(crate) mod secrets;
 mod signer;
 pub(crate) mod tickets;
 pub(crate) mod tokens;
+mod turnstile;

@@ -1,8 +1,8 @@
 //! Calls that come at the same time share runs of their script: making the parts of a script takes Redis as long as placing
 //! a job, so one run for many takes half as long as one for each.
 //!
-//! Nobody waits for others to come. A few runs of a pool are under way at once; what comes meanwhile is taken along by the
-//! next. Where a shared run comes to nothing, each caller runs the script for itself: it then hears what is wrong with its
+//! Nobody waits for others to come, but for those whose turn on this thread has come already. A few runs of a pool are under way
+//! at once; what comes meanwhile is taken along by the next. Where a shared run comes to nothing, each caller runs the script for itself: it then hears what is wrong with its
 //! own call, and only that.
 
 use std::{
@@ -82,18 +82,47 @@ impl<S: Shared> Default for Line<S> {
     }
 }
 
-impl<S: Shared> Together<S> {
-    /// Decides whether a call runs now or goes along with others.
-    pub(crate) fn enter(pool: &Pool, common: S::Common, own: Args) -> Turn<S> {
-        let mut lines = S::line(pool.store()).lock();
-        let line = lines.entry(pool.name().clone()).or_default();
-        if line.runs < RUNS {
-            line.runs += 1;
-            return Turn::Run(Running::of(pool));
+impl<S: Shared> Line<S> {
+    fn wait(&mut self, common: S::Common, own: Args) -> oneshot::Receiver<S::Told> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.push_back(Waiting { common, own, tell });
+        told
+    }
+
+    /// Waits as the first of those who wait, if any do.
+    fn lead(&mut self, common: S::Common, own: Args) -> Option<oneshot::Receiver<S::Told>> {
+        if self.waiting.is_empty() {
+            return None;
         }
         let (tell, told) = oneshot::channel();
-        line.waiting.push_back(Waiting { common, own, tell });
-        Turn::Wait(told)
+        self.waiting.push_front(Waiting { common, own, tell });
+        Some(told)
+    }
+}
+
+impl<S: Shared> Together<S> {
+    /// Decides whether a call runs now or goes along with others.
+    pub(crate) async fn enter(pool: &Pool, common: S::Common, own: Args) -> Turn<S> {
+        let together = S::line(pool.store());
+        let running = {
+            let mut lines = together.lock();
+            let line = lines.entry(pool.name().clone()).or_default();
+            if line.runs >= RUNS {
+                return Turn::Wait(line.wait(common, own));
+            }
+            line.runs += 1;
+            Running::of(pool)
+        };
+        tokio::task::yield_now().await;
+        let told = together.lock().get_mut(pool.name()).and_then(|line| line.lead(common, own));
+        match told {
+            // Whoever leads others goes with them, in the run that begins when this one is over.
+            Some(told) => {
+                drop(running);
+                Turn::Wait(told)
+            }
+            None => Turn::Run(running),
+        }
     }
 
     /// The callers of the next run, the first that came and those like it; none ends a run.

@@ -15,6 +15,7 @@ pub(crate) use self::{jwk::Jwk, pem::block as pem_block};
 use super::{
     jws::{self, JwsError},
     signer::Signer,
+    turnstile::Within,
 };
 
 /// Keys that can't be used.
@@ -104,6 +105,12 @@ impl KeyRing {
     /// Whether tickets can be signed.
     pub(crate) fn has_rsa(&self) -> bool {
         self.0.tickets.is_some()
+    }
+
+    /// Waits until it is worth while to prepare what [`Self::sign_rs256`] is to sign: with many on their way there, those who wait
+    /// go together. None if there is no RSA key.
+    pub(crate) async fn turn(&self) -> Option<Within> {
+        self.0.tickets.as_ref()?.turn().await
     }
 
     /// Signs claims with RS256; none if there is no RSA key.

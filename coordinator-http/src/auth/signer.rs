@@ -13,10 +13,16 @@ use aws_lc_rs::rsa;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::jws;
+use super::{
+    jws,
+    turnstile::{Turnstile, Within},
+};
 
 /// Tokens that a thread signs before it tells of them: what comes together is answered together.
 const AT_ONCE: usize = 4;
+/// So many tickets for each core may be on their way to their signatures before others wait: enough to keep it at work until those
+/// come.
+const FEW: usize = 16;
 
 /// An RSA key, and what waits for its signature.
 pub(super) struct Signer {
@@ -24,6 +30,7 @@ pub(super) struct Signer {
     kid: String,
     cores: usize,
     line: Mutex<Line>,
+    turnstile: Arc<Turnstile>,
 }
 
 #[derive(Default)]
@@ -40,7 +47,12 @@ struct Waiting {
 impl Signer {
     pub(super) fn new(key: rsa::KeyPair, kid: String) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { key, kid, cores, line: Mutex::default() }
+        Self { key, kid, cores, line: Mutex::default(), turnstile: Arc::new(Turnstile::new(FEW * cores)) }
+    }
+
+    /// Waits until it is worth while to prepare what is to be signed.
+    pub(super) async fn turn(&self) -> Option<Within> {
+        self.turnstile.pass().await
     }
 
     /// Signs claims with RS256; none if they can't be.

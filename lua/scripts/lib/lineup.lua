@@ -10,13 +10,13 @@ local PASSED_OVER = 32
 -- The line of one class: the first agent of each rank that was not looked at; the seats of those that were looked at and may
 -- have room, the best first; and how many had none.
 local cid, heads, seats, passed_over
--- The agents that got something; and those that the ranks need not bring up, by id.
-local changed, known
+-- The seats of the agents that got something, by id; the model; and the agents that the ranks need not bring up, by id.
+local changed, model, known
 
 -- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning.
 function lineup.close()
-  for _, a in ipairs(cid and changed or {}) do
-    rank.update(a)
+  for _, seat in pairs(cid and changed or {}) do
+    rank.update(seat.agent, model, not seat.is_heavier and seat.value)
   end
   cid = nil
 end
@@ -24,7 +24,8 @@ end
 local function open(j)
   lineup.close()
   local bits = tonumber(redis.call('HGET', key('class', j.class), 'steps') or '0')
-  cid, heads, seats, passed_over, changed, known = j.class, place.heads_of(j.class, j, bits, true), {}, 0, {}, {}
+  cid, model, seats, passed_over, changed, known = j.class, j.model, {}, 0, {}, {}
+  heads = place.heads_of(j.class, j, bits, true)
 end
 
 -- Works out whether an agent has room for a request, and all that makes its score.
@@ -49,14 +50,14 @@ local function sit_down(seat)
   table.insert(seats, at + 1, seat)
 end
 
--- The seat of an agent, which gives it up.
+-- The seat of an agent, which gives it up. An agent need have none: a conversation may prefer it, or what it keeps is for the job.
 local function stand_up(a)
   for at, seat in ipairs(seats) do
     if seat.agent == a then
       return table.remove(seats, at)
     end
   end
-  return { agent = a }
+  return { agent = a, is_heavier = true }
 end
 
 -- Seats the first agent of a rank, which goes before all that are seated, and brings up the one behind it.
@@ -116,6 +117,8 @@ local function count_one(seat, j, devices)
     seat.score = score_of(seat)
     seat.value = rank.value(seat.agent, seat.score)
     sit_down(seat)
+  else
+    seat.value = nil
   end
 end
 
@@ -123,9 +126,8 @@ end
 function lineup.bind(j, a, devices, for_ms)
   local seat = stand_up(a)
   binding.bind(j, a, devices, for_ms, seat.score or seat.slots and score_of(seat))
-  if not changed[a.id] then
-    changed[#changed + 1], changed[a.id], known[a.id] = a, true, true
-  end
+  seat.is_heavier = seat.is_heavier or #devices > 0
+  changed[a.id], known[a.id] = seat, true
   count_one(seat, j, devices)
 end
 

@@ -153,12 +153,16 @@ local function move(a, classes, old, step, value)
   end
 end
 
--- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved.
-function rank.update(a)
+-- Puts the agent where it belongs now, in every class that it is a member of; writes only what moved. Where the caller knows what
+-- its value is for requests to a model, with as much memory left as before, that is taken for granted.
+function rank.update(a, model, known)
   local standing, moved = agent.standing(a), false
   for i, place in ipairs(agent.places(a)) do
-    local step, value = target(a, place)
     local old = standing[2 * i - 1]
+    local step, value = old, known
+    if not known or place.model ~= model or old < 0 then
+      step, value = target(a, place)
+    end
     if step ~= old or value ~= standing[2 * i] then
       move(a, place.classes, old, step, value)
       standing[2 * i - 1], standing[2 * i], moved = step, value, true

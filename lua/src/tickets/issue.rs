@@ -96,7 +96,7 @@ impl Issue<'_> {
 
     async fn run_in_turn(&self, pool: &Pool) -> Result<Option<IssueOutcome>, StoreError> {
         let begun = Instant::now();
-        match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?) {
+        match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?).await {
             Turn::Run(_running) => self.run_once(pool, false).await,
             Turn::Wait(told) => match within(pool, told).await? {
                 Ok(outcome) => {
