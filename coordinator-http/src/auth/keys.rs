@@ -110,7 +110,7 @@ impl KeyRing {
     /// Waits until it is worth while to prepare what [`Self::sign_rs256`] is to sign: with many on their way there, those who wait
     /// go together. None if there is no RSA key.
     pub(crate) async fn turn(&self) -> Option<Within> {
-        self.0.tickets.as_ref()?.turn().await
+        Some(self.0.tickets.as_ref()?.turn().await)
     }
 
     /// Signs claims with RS256; none if there is no RSA key.

@@ -51,7 +51,7 @@ impl Signer {
     }
 
     /// Waits until it is worth while to prepare what is to be signed.
-    pub(super) async fn turn(&self) -> Option<Within> {
+    pub(super) async fn turn(&self) -> Within {
         self.turnstile.pass().await
     }
 

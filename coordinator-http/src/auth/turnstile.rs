@@ -2,9 +2,15 @@
 //! processors at work for a while, others wait, and pass together when enough have gone: so what they do first can be done for all
 //! of them at once, and none is later for it than it would be in the line within.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
+
+/// Nobody waits for longer: those within may be stuck, and whoever waited is to hear of that as soon as they do, within a second.
+const LONGEST: Duration = Duration::from_millis(150);
 
 /// Who is within, and who waits.
 #[derive(Debug)]
@@ -29,12 +35,21 @@ impl Turnstile {
         Self { few, crowd: Mutex::default() }
     }
 
-    /// Waits for the caller's turn. None is given only while the process ends.
-    pub(super) async fn pass(self: &Arc<Self>) -> Option<Within> {
-        match self.enter() {
-            Ok(within) => Some(within),
-            Err(told) => told.await.ok(),
+    /// Waits for the caller's turn.
+    pub(super) async fn pass(self: &Arc<Self>) -> Within {
+        let told = match self.enter() {
+            Ok(within) => return within,
+            Err(told) => told,
+        };
+        match tokio::time::timeout(LONGEST, told).await {
+            Ok(Ok(within)) => within,
+            _ => self.enter_anyway(),
         }
+    }
+
+    fn enter_anyway(self: &Arc<Self>) -> Within {
+        self.lock().within += 1;
+        Within(Arc::clone(self))
     }
 
     fn enter(self: &Arc<Self>) -> Result<Within, oneshot::Receiver<Within>> {
@@ -76,35 +91,35 @@ impl Drop for Within {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::Future,
-        pin::{Pin, pin},
-        task::{Context, Poll, Waker},
-    };
+    use futures_util::{FutureExt, future::join_all};
 
     use super::*;
 
-    fn look(wait: Pin<&mut impl Future<Output = Option<Within>>>) -> Option<Within> {
-        match wait.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(within) => within,
-            Poll::Pending => None,
-        }
-    }
-
-    #[test]
-    fn those_who_wait_pass_together_once_few_are_within() {
+    #[tokio::test]
+    async fn those_who_wait_pass_together_once_few_are_within() {
         let turnstile = Arc::new(Turnstile::new(2));
         let mut first: Vec<_> = (0..2).map(|_| turnstile.enter().unwrap()).collect();
-        let (mut third, mut gone, mut fourth) =
-            (pin!(turnstile.pass()), Box::pin(turnstile.pass()), pin!(turnstile.pass()));
-        assert!(look(third.as_mut()).is_none() && look(gone.as_mut()).is_none() && look(fourth.as_mut()).is_none());
+        let [mut third, mut gone, mut fourth] = [(); 3].map(|()| Box::pin(turnstile.pass()));
+        for waiting in [&mut third, &mut gone, &mut fourth] {
+            assert!(waiting.now_or_never().is_none());
+        }
         drop(gone);
         first.pop();
-        let within = [look(third.as_mut()).unwrap(), look(fourth.as_mut()).unwrap()];
+        let within = [third.now_or_never().unwrap(), fourth.now_or_never().unwrap()];
         assert_eq!(turnstile.lock().within, 3);
         assert!(turnstile.enter().is_err());
         drop((first, within));
         assert_eq!(turnstile.lock().within, 0);
         assert!(turnstile.enter().is_ok());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_long_for_those_who_are_stuck() {
+        let turnstile = Arc::new(Turnstile::new(1));
+        let stuck = turnstile.enter().unwrap();
+        let within = join_all((0..3).map(|_| turnstile.pass())).await;
+        assert_eq!(turnstile.lock().within, 4);
+        drop((stuck, within));
+        assert_eq!(turnstile.lock().within, 0);
     }
 }
