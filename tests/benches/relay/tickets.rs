@@ -107,9 +107,9 @@ async fn each(bench: &Bench, before: [f64; 3], calls: usize) -> [f64; 3] {
 async fn alone(bench: &Bench) {
     singly(bench).await;
     let keys = join_all((0..ALONE.div_ceil(OF_A_KEY)).map(|_| bench.coordinator.api_key())).await;
-    let (signatures, idle) = (signatures(), idle_call_us(bench).await);
+    let ((signatures, signing), idle) = (signatures(), idle_call_us(bench).await);
     let (next, keys) = (AtomicUsize::new(0), &keys);
-    let (cpu, began) = (cpu_us(bench).await, Instant::now());
+    let (cpu, scripts, began) = (cpu_us(bench).await, bench.redis.command_counts().await, Instant::now());
     let calling = (0..CALLS).map(|_| async {
         let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
         while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -122,14 +122,16 @@ async fn alone(bench: &Bench) {
     join_all(calling).await;
     let (seconds, issued) = (began.elapsed().as_secs_f64(), keys.len() * OF_A_KEY);
     let [redis, coordinator, own] = each(bench, cpu, issued).await;
-    let (rate, signing) = (issued as f64 / seconds, cores() as f64 * 1e6 / signatures);
+    let runs = bench.redis.command_counts().await.since(&scripts).of("evalsha").calls;
+    let (rate, whole) = (issued as f64 / seconds, redis + coordinator + own);
     println!(
         "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these cores \
-         (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0} (of which signing {signing:.0}), Redis \
-         {redis:.0}, this program {own:.0}; a call that does nothing takes {idle:.0}, with signing alone beside it that \
-         would be {:.2}",
+         (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis {redis:.0}, this program {own:.0}; a \
+         signature takes {signing:.0}, which is {:.2} of all; a call that does nothing takes {idle:.0}; {:.1} tickets to a run of \
+         a script",
         rate / signatures,
-        signing / (signing + idle)
+        signing / whole,
+        issued as f64 / runs as f64
     );
 }
 
@@ -176,8 +178,8 @@ fn cores() -> usize {
     thread::available_parallelism().unwrap().get()
 }
 
-/// Signatures a second of all cores, by the library that the coordinator signs with.
-fn signatures() -> f64 {
+/// Signatures a second of all cores, by the library that the coordinator signs with, and microseconds of CPU that one takes.
+fn signatures() -> (f64, f64) {
     let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
     let sign = || {
         let (random, began, mut made) = (SystemRandom::new(), Instant::now(), 0);
@@ -186,10 +188,13 @@ fn signatures() -> f64 {
             key.sign(&RSA_PKCS1_SHA256, &random, b"as long as a ticket is, about", &mut signature).unwrap();
             made += 1;
         }
-        f64::from(made) / began.elapsed().as_secs_f64()
+        f64::from(made)
     };
-    thread::scope(|scope| {
+    let cpu = || cpu_seconds(std::process::id()).unwrap_or_default() * 1e6;
+    let before = cpu();
+    let made: f64 = thread::scope(|scope| {
         let signing: Vec<_> = (0..cores()).map(|_| scope.spawn(sign)).collect();
         signing.into_iter().map(|thread| thread.join().unwrap()).sum()
-    })
+    });
+    (made / SIGNING_FOR.as_secs_f64(), (cpu() - before) / made)
 }

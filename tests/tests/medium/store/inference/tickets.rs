@@ -128,7 +128,7 @@ async fn fleet(world: &World) {
             endpoint,
             models: vec![llama, model("tiny", 2)],
             accepts_processes: false,
-            ..if n % 3 == 0 { with_gpus(&[24_576]) } else { facts() }
+            ..if n.is_multiple_of(3) { with_gpus(&[24_576]) } else { facts() }
         };
         let agent = world.register(&format!("agent-{n}"), &facts).await;
         world.claim_both(&agent, 0, 64).await;
@@ -139,7 +139,7 @@ async fn fleet(world: &World) {
 async fn ask_for(pool: &Pool, n: usize) -> t::IssueOutcome {
     let (id, owner) = (JobId::new(format!("ticket-{n}")).unwrap(), format!("key-{}", n % 5));
     let spec = request(if n % 7 == 3 { "tiny" } else { "llama" });
-    let session = (n % 3 == 0).then_some("a conversation");
+    let session = n.is_multiple_of(3).then_some("a conversation");
     let issue = t::Issue { id: &id, owner: &owner, spec: &spec, session, hold_ms: 15_000, most: 6, explain: false };
     issue.run(pool).await.unwrap()
 }
