@@ -46,6 +46,8 @@ pub(crate) struct Together<S: Shared>(Mutex<HashMap<PoolName, Line<S>>>);
 #[derive(Debug)]
 struct Line<S: Shared> {
     runs: usize,
+    /// Whether one is about to begin, which takes along whoever comes before it does.
+    gathers: bool,
     waiting: VecDeque<Waiting<S>>,
 }
 
@@ -78,7 +80,7 @@ impl<S: Shared> Default for Together<S> {
 
 impl<S: Shared> Default for Line<S> {
     fn default() -> Self {
-        Self { runs: 0, waiting: VecDeque::new() }
+        Self { runs: 0, gathers: false, waiting: VecDeque::new() }
     }
 }
 
@@ -91,6 +93,7 @@ impl<S: Shared> Line<S> {
 
     /// Waits as the first of those who wait, if any do.
     fn lead(&mut self, common: S::Common, own: Args) -> Option<oneshot::Receiver<S::Told>> {
+        self.gathers = false;
         if self.waiting.is_empty() {
             return None;
         }
@@ -107,10 +110,10 @@ impl<S: Shared> Together<S> {
         let running = {
             let mut lines = together.lock();
             let line = lines.entry(pool.name().clone()).or_default();
-            if line.runs >= RUNS {
+            if line.runs >= RUNS || line.gathers {
                 return Turn::Wait(line.wait(common, own));
             }
-            line.runs += 1;
+            (line.runs, line.gathers) = (line.runs + 1, true);
             Running::of(pool)
         };
         tokio::task::yield_now().await;
@@ -119,16 +122,30 @@ impl<S: Shared> Together<S> {
             // Whoever leads others goes with them, in the run that begins when this one is over.
             Some(told) => {
                 drop(running);
+                if together.may_begin_another(pool.name()) {
+                    drop(Running::<S>::of(pool));
+                }
                 Turn::Wait(told)
             }
             None => Turn::Run(running),
         }
     }
 
+    /// Whether some wait who could not go along, while one more run may be under way; it then is.
+    fn may_begin_another(&self, pool: &PoolName) -> bool {
+        self.lock().get_mut(pool).is_some_and(|line| {
+            let may = line.runs < RUNS && !line.waiting.is_empty();
+            line.runs += usize::from(may);
+            may
+        })
+    }
+
     /// The callers of the next run, the first that came and those like it; none ends a run.
     fn next(&self, pool: &PoolName) -> Vec<Waiting<S>> {
         let mut lines = self.lock();
         let Some(line) = lines.get_mut(pool) else { return Vec::new() };
+        // Whoever was to lead may have gone.
+        line.gathers = false;
         // Whoever has gone needs no answer, and its call was never sent.
         line.waiting.retain(|waiting| !waiting.tell.is_closed());
         let Some(common) = line.waiting.front().map(|first| first.common.clone()) else {
