@@ -38,17 +38,21 @@ end
 -- How many unused tickets each owner has.
 local counts = {}
 
+local function is_one_more_allowed(owner, most)
+  return counts[owner] < most
+end
+
 -- Milliseconds until the owner has one unused ticket less, if it has as many as it may. Those whose time is over are counted
 -- only as long as that makes no difference.
 local function too_many(owner, most)
   local unused = key('tickets', owner)
   counts[owner] = counts[owner] or redis.call('ZCARD', unused)
-  if counts[owner] < most then
+  if is_one_more_allowed(owner, most) then
     return nil
   end
   redis.call('ZREMRANGEBYSCORE', unused, '-inf', int(pool.now))
   counts[owner] = redis.call('ZCARD', unused)
-  if counts[owner] < most then
+  if is_one_more_allowed(owner, most) then
     return nil
   end
   return int(redis.call('ZRANGE', unused, '0', '0', 'WITHSCORES')[2] - pool.now)
