@@ -10,5 +10,7 @@ pub(crate) mod principal;
 pub(crate) mod proof;
 pub(crate) mod receipts;
 pub(crate) mod secrets;
+mod signer;
 pub(crate) mod tickets;
 pub(crate) mod tokens;
+mod turnstile;

@@ -1,8 +1,8 @@
 //! Calls that come at the same time share runs of their script: making the parts of a script takes Redis as long as placing
 //! a job, so one run for many takes half as long as one for each.
 //!
-//! Nobody waits for others to come. A few runs of a pool are under way at once; what comes meanwhile is taken along by the
-//! next. Where a shared run comes to nothing, each caller runs the script for itself: it then hears what is wrong with its
+//! Nobody waits for others to come, but for those whose turn on this thread has come already. A few runs of a pool are under way
+//! at once; what comes meanwhile is taken along by the next. Where a shared run comes to nothing, each caller runs the script for itself: it then hears what is wrong with its
 //! own call, and only that.
 
 use std::{
@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::{Pool, Store, StoreError, script::Args};
 
-/// Runs under way at once for a pool: enough that Redis need not wait for the next one.
-const RUNS: usize = 4;
+/// Runs under way at once for a pool: one that Redis works on, and the next, so that Redis need not wait for it. With more, each
+/// would be for fewer callers.
+const RUNS: usize = 2;
 /// Calls in one run of a script.
 pub(crate) const CHUNK: usize = 32;
 
@@ -45,6 +46,8 @@ pub(crate) struct Together<S: Shared>(Mutex<HashMap<PoolName, Line<S>>>);
 #[derive(Debug)]
 struct Line<S: Shared> {
     runs: usize,
+    /// Whether one is about to begin, which takes along whoever comes before it does.
+    gathers: bool,
     waiting: VecDeque<Waiting<S>>,
 }
 
@@ -77,28 +80,72 @@ impl<S: Shared> Default for Together<S> {
 
 impl<S: Shared> Default for Line<S> {
     fn default() -> Self {
-        Self { runs: 0, waiting: VecDeque::new() }
+        Self { runs: 0, gathers: false, waiting: VecDeque::new() }
+    }
+}
+
+impl<S: Shared> Line<S> {
+    fn wait(&mut self, common: S::Common, own: Args) -> oneshot::Receiver<S::Told> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.push_back(Waiting { common, own, tell });
+        told
+    }
+
+    /// Waits as the first of those who wait, if any do.
+    fn lead(&mut self, common: S::Common, own: Args) -> Option<oneshot::Receiver<S::Told>> {
+        self.gathers = false;
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let (tell, told) = oneshot::channel();
+        self.waiting.push_front(Waiting { common, own, tell });
+        Some(told)
     }
 }
 
 impl<S: Shared> Together<S> {
     /// Decides whether a call runs now or goes along with others.
-    pub(crate) fn enter(pool: &Pool, common: S::Common, own: Args) -> Turn<S> {
-        let mut lines = S::line(pool.store()).lock();
-        let line = lines.entry(pool.name().clone()).or_default();
-        if line.runs < RUNS {
-            line.runs += 1;
-            return Turn::Run(Running::of(pool));
+    pub(crate) async fn enter(pool: &Pool, common: S::Common, own: Args) -> Turn<S> {
+        let together = S::line(pool.store());
+        let running = {
+            let mut lines = together.lock();
+            let line = lines.entry(pool.name().clone()).or_default();
+            if line.runs >= RUNS || line.gathers {
+                return Turn::Wait(line.wait(common, own));
+            }
+            (line.runs, line.gathers) = (line.runs + 1, true);
+            Running::of(pool)
+        };
+        tokio::task::yield_now().await;
+        let told = together.lock().get_mut(pool.name()).and_then(|line| line.lead(common, own));
+        match told {
+            // Whoever leads others goes with them, in the run that begins when this one is over.
+            Some(told) => {
+                drop(running);
+                if together.may_begin_another(pool.name()) {
+                    drop(Running::<S>::of(pool));
+                }
+                Turn::Wait(told)
+            }
+            None => Turn::Run(running),
         }
-        let (tell, told) = oneshot::channel();
-        line.waiting.push_back(Waiting { common, own, tell });
-        Turn::Wait(told)
+    }
+
+    /// Whether some wait who could not go along, while one more run may be under way; it then is.
+    fn may_begin_another(&self, pool: &PoolName) -> bool {
+        self.lock().get_mut(pool).is_some_and(|line| {
+            let may = line.runs < RUNS && !line.waiting.is_empty();
+            line.runs += usize::from(may);
+            may
+        })
     }
 
     /// The callers of the next run, the first that came and those like it; none ends a run.
     fn next(&self, pool: &PoolName) -> Vec<Waiting<S>> {
         let mut lines = self.lock();
         let Some(line) = lines.get_mut(pool) else { return Vec::new() };
+        // Whoever was to lead may have gone.
+        line.gathers = false;
         // Whoever has gone needs no answer, and its call was never sent.
         line.waiting.retain(|waiting| !waiting.tell.is_closed());
         let Some(common) = line.waiting.front().map(|first| first.common.clone()) else {

@@ -12,7 +12,11 @@ use aws_lc_rs::{
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::{jwk::Jwk, pem::block as pem_block};
-use super::jws::{self, JwsError};
+use super::{
+    jws::{self, JwsError},
+    signer::Signer,
+    turnstile::Within,
+};
 
 /// Keys that can't be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub struct KeyRing(Arc<Keys>);
 struct Keys {
     signer: Ed25519KeyPair,
     signer_kid: String,
-    tickets: Option<(rsa::KeyPair, String)>,
+    tickets: Option<Arc<Signer>>,
     believed: HashMap<String, ParsedPublicKey>,
     jwks: Vec<Jwk>,
     signing_pem: String,
@@ -77,7 +81,7 @@ impl KeyRing {
         Ok(Self(Arc::new(Keys {
             signer,
             signer_kid,
-            tickets: ring.tickets,
+            tickets: ring.tickets.map(|(key, kid)| Arc::new(Signer::new(key, kid))),
             believed: ring.believed,
             jwks: ring.jwks,
             signing_pem,
@@ -103,10 +107,15 @@ impl KeyRing {
         self.0.tickets.is_some()
     }
 
-    /// Signs claims with RS256; none if there is no RSA key. Takes a good part of a millisecond.
-    pub(crate) fn sign_rs256<C: Serialize>(&self, typ: &str, claims: &C) -> Option<String> {
-        let (key, kid) = self.0.tickets.as_ref()?;
-        jws::sign_rs256(key, kid, typ, claims)
+    /// Waits until it is worth while to prepare what [`Self::sign_rs256`] is to sign: with many on their way there, those who wait
+    /// go together. None if there is no RSA key.
+    pub(crate) async fn turn(&self) -> Option<Within> {
+        Some(self.0.tickets.as_ref()?.turn().await)
+    }
+
+    /// Signs claims with RS256; none if there is no RSA key.
+    pub(crate) async fn sign_rs256<C: Serialize>(&self, typ: &str, claims: &C) -> Option<String> {
+        self.0.tickets.as_ref()?.sign(typ, claims).await
     }
 
     pub(crate) fn verify<C: DeserializeOwned>(&self, token: &str, typ: &str) -> Result<C, JwsError> {

@@ -11,10 +11,13 @@ local MAKERS_FORGOTTEN_AT_ONCE = 100
 
 -- Classes that this run has seen whole, or has had made.
 local made = {}
+-- The ids of classes by their specs.
+local ids = {}
 
 -- The id of a class is a hash of its spec.
 function class.id_of(spec)
-  return string.sub(redis.sha1hex(spec), 1, 16)
+  ids[spec] = ids[spec] or string.sub(redis.sha1hex(spec), 1, 16)
+  return ids[spec]
 end
 
 function class.decode(cid, spec)

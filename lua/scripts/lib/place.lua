@@ -7,7 +7,7 @@ local TRIAL_BIT = 2 ^ rank.TRIAL
 
 -- The agent at an index of a rank, best first: {step, index, id, value}; nil past its end. The value is not asked for where
 -- there is no other rank to compare with: Redis takes longer to spell it than to find the agent.
-local function head(cid, step, index, alone)
+function place.head(cid, step, index, alone)
   local ranked, at = key('rank:' .. cid, step), int(index)
   if alone then
     local id = redis.call('ZREVRANGE', ranked, at, at)[1]
@@ -31,12 +31,13 @@ local function steps_of(bits, need)
   return steps
 end
 
--- The first agent of every rank in which agents may have room; `alone` if there is one such rank.
-local function heads_of(cid, need, bits)
+-- The first agent of every rank in which agents may have room; `alone` if there is one such rank, and their values are not
+-- wanted.
+function place.heads_of(cid, need, bits, with_values)
   local steps = steps_of(bits, need)
-  local heads = { alone = #steps == 1 }
+  local heads = { alone = #steps == 1 and not with_values }
   for _, step in ipairs(steps) do
-    local h = head(cid, step, 0, heads.alone)
+    local h = place.head(cid, step, 0, heads.alone)
     if h then
       heads[#heads + 1] = h
     else
@@ -47,7 +48,8 @@ local function heads_of(cid, need, bits)
   return heads
 end
 
-local function best_of(heads)
+-- Which of them is the best.
+function place.best_of(heads)
   local best
   for i, h in ipairs(heads) do
     if not best or h.value > heads[best].value then
@@ -91,10 +93,10 @@ local function best(j)
       rank.put_steps(j.class, bits)
     end
   end
-  local heads = heads_of(j.class, j, bits)
+  local heads = place.heads_of(j.class, j, bits)
   local spare
   for _ = 1, EXAMINED do
-    local best = best_of(heads)
+    local best = place.best_of(heads)
     if not best then
       break
     end
@@ -116,7 +118,7 @@ local function best(j)
         spare = spare or (devices and { a, devices })
       end
     end
-    heads[best] = index < OF_ONE_STEP and head(j.class, h.step, index, heads.alone) or false
+    heads[best] = index < OF_ONE_STEP and place.head(j.class, h.step, index, heads.alone) or false
     if not heads[best] then
       table.remove(heads, best)
     end

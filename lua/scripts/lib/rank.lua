@@ -13,7 +13,8 @@ local SMALLEST_MB = 512
 local USE_SPAN = 1099511627776
 
 -- Agents whose place has to be found anew.
-local changed, is_noted = {}, {}
+-- What is known of their values, by agent; false if nothing is.
+local changed, noted = {}, {}
 -- The bitmaps of ranks that may hold agents, by class, as far as this run has read them.
 local steps = {}
 
@@ -82,20 +83,24 @@ end
 
 local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
 
--- With `round_robin` all score the same, so that only the use sequence decides.
-function rank.score(a, class)
+-- The score of an agent for a kind of work, by its parts. With `round_robin` all score the same, so that only the use sequence
+-- decides.
+function rank.weigh(a, kind, vram, load, rtt, perf, cost, warm)
   if not weight_vram then
     weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy = pool.weights()
   end
   local score = 1
   if strategy ~= 'round_robin' then
-    local vram, load, rtt, perf, cost, warm = rank.parts(a, class)
     score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf + cost * (weight_cost or 0)
-    if class.kind ~= 'process' then
+    if kind ~= 'process' then
       score = score * (1 - rank.WARM) + warm * rank.WARM
     end
   end
   return a.state == 'degraded' and score * 0.5 or score
+end
+
+function rank.score(a, class)
+  return rank.weigh(a, class.kind, rank.parts(a, class))
 end
 
 -- The score in the steps in which scores are compared.
@@ -120,6 +125,11 @@ function rank.forget(cid)
   for step = 0, rank.TRIAL do
     redis.call('DEL', key('rank:' .. cid, step))
   end
+end
+
+-- The value of an agent with this score.
+function rank.value(a, score)
+  return rank.coarse(score) * USE_SPAN - (a.used_seq or 0)
 end
 
 -- Enters the agent into one rank of a class, and marks that step of the class as perhaps not empty.
@@ -153,7 +163,7 @@ local function target(a, place)
     end
     return rank.TRIAL, -(a.used_seq or 0)
   end
-  return rank.step(memory), rank.coarse(rank.score(a, place)) * USE_SPAN - (a.used_seq or 0)
+  return rank.step(memory), rank.value(a, rank.score(a, place))
 end
 
 local function move(a, classes, old, step, value)
@@ -171,12 +181,16 @@ local function move(a, classes, old, step, value)
   end
 end
 
--- Puts an agent where it belongs now, in every class that it is a member of; writes only what moved.
-local function place_anew(a)
+-- Puts an agent where it belongs now, in every class that it is a member of; writes only what moved. `known` is its value for
+-- requests to a model, with as much memory left as before, where that is known.
+local function place_anew(a, known)
   local standing, moved = agent.standing(a), false
   for i, place in ipairs(agent.places(a)) do
-    local step, value = target(a, place)
     local old = standing[2 * i - 1]
+    local step, value = old, known and known.value
+    if not known or place.model ~= known.model or old < 0 then
+      step, value = target(a, place)
+    end
     if step ~= old or value ~= standing[2 * i] then
       move(a, place.classes, old, step, value)
       standing[2 * i - 1], standing[2 * i], moved = step, value, true
@@ -191,17 +205,21 @@ end
 function rank.settle()
   while changed[1] do
     local a = table.remove(changed)
-    is_noted[a] = nil
-    place_anew(a)
+    local known = noted[a]
+    noted[a] = nil
+    place_anew(a, known)
   end
 end
 
 -- Has the agent put where it belongs, in every class that it is a member of: once, however often it changes before that is
--- looked at.
-function rank.update(a)
-  if not is_noted[a] then
-    changed[#changed + 1], is_noted[a] = a, true
+-- looked at. Where that is all that has changed, the caller may say what its value is for requests to a model, with as much memory
+-- left as before.
+function rank.update(a, model, value)
+  if noted[a] == nil then
+    changed[#changed + 1], noted[a] = a, value and { model = model, value = value } or false
     behind.put(rank.settle)
+  else
+    noted[a] = false
   end
 end
 

@@ -16,10 +16,12 @@
            be called or no place is to be kept, and nothing is
            | {"busy", explanation}: none has room | {"survey"}: the caller finds out whether any agent serves the model
            | {"too_many", ms until there is one less}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
+  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/lineup lib/explain
   Cost     O(tickets · log N); O(128) more for the first request to a model
 ]]
 local FIELDS = 11
+-- One alone is placed as any job is; for several there is a lineup.
+local is_alone = #ARGV == 1 + FIELDS
 
 local refused = pool.enter(ARGV[1])
 if refused then
@@ -28,15 +30,29 @@ end
 
 local function read(at)
   local session = ARGV[at + 5]
-  return { id = ARGV[at + 1], class = class.id_of(ARGV[at + 2]), kind = 'inference', model = ARGV[at + 3], gpus = 0, vram = 0,
-    ram = 0, cpus = 0, prio = 0, max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = ARGV[at + 10],
+  return { id = ARGV[at + 1], class = class.id_of(ARGV[at + 2]), kind = 'inference', model = ARGV[at + 3], gpus = 0,
+    vram = 0, ram = 0, cpus = 0, prio = 0, max = 1, attempt = 0, free = 0, created = pool.now, out = 0, title = ARGV[at + 10],
     backoff = 0, owner = ARGV[at], is_new = true, session = session ~= '' and session or nil }
 end
 
--- Milliseconds until the owner has one unused ticket less, if it has as many as it may.
-local function too_many(unused, most)
+-- How many unused tickets each owner has.
+local counts = {}
+
+local function is_one_more_allowed(owner, most)
+  return counts[owner] < most
+end
+
+-- Milliseconds until the owner has one unused ticket less, if it has as many as it may. Those whose time is over are counted
+-- only as long as that makes no difference.
+local function too_many(owner, most)
+  local unused = key('tickets', owner)
+  counts[owner] = counts[owner] or redis.call('ZCARD', unused)
+  if is_one_more_allowed(owner, most) then
+    return nil
+  end
   redis.call('ZREMRANGEBYSCORE', unused, '-inf', int(pool.now))
-  if redis.call('ZCARD', unused) < most then
+  counts[owner] = redis.call('ZCARD', unused)
+  if is_one_more_allowed(owner, most) then
     return nil
   end
   return int(redis.call('ZRANGE', unused, '0', '0', 'WITHSCORES')[2] - pool.now)
@@ -57,43 +73,96 @@ local function told_before(id)
   return known and { 'busy', {} }
 end
 
+-- Notes that the class is used, once. Agents that it is made of are found when it is done.
+local used = {}
+local function use(j, spec)
+  if used[j.class] then
+    return false
+  end
+  used[j.class] = true
+  local is_to_be_made = class.use(j.class, spec)
+  if is_to_be_made then
+    if not is_alone then
+      lineup.close()
+    end
+    members.settle(j.class)
+  end
+  return is_to_be_made
+end
+
+local function find(j)
+  if is_alone then
+    return place.find(j)
+  end
+  local a, devices = lineup.find(j)
+  if a and j.session then
+    return session.prefer(j, a, devices)
+  end
+  return a, devices
+end
+
+local function bind(j, a, devices, at)
+  j.ticket = a.id
+  job:adopt(j)
+  record.keep(key('spec', j.id), ARGV[at + 4])
+  sets.enter('jobs', j.id, 0)
+  redis.call('ZADD', key('tickets', j.owner), int(pool.now + ARGV[at + 6]), j.id)
+  counts[j.owner] = counts[j.owner] + 1
+  if is_alone then
+    binding.bind(j, a, devices, tonumber(ARGV[at + 6]))
+    rank.update(a)
+  else
+    lineup.bind(j, a, devices, tonumber(ARGV[at + 6]))
+  end
+end
+
 local function issue(at)
   local repeated = told_before(ARGV[at + 1])
   if repeated then
     return repeated
   end
-  local j, spec, unused = read(at), ARGV[at + 2], key('tickets', ARGV[at])
-  local wait = too_many(unused, tonumber(ARGV[at + 7]))
+  local j, spec = read(at), ARGV[at + 2]
+  local wait = too_many(j.owner, tonumber(ARGV[at + 7]))
   if wait then
     return { 'too_many', wait }
   end
-  local a, devices = place.find(j)
+  local a, devices = find(j)
   if not a and ARGV[at + 8] ~= '1' and not is_served(j) then
     return { 'survey' }
   end
-  if class.use(j.class, spec) then
-    members.settle(j.class)
-    a, devices = place.find(j)
+  if use(j, spec) then
+    a, devices = find(j)
   end
   local explanation = ARGV[at + 9] == '1' and explain.survey(j, spec) or {}
   if not a then
     return { 'busy', explanation }
   end
-  local score, endpoint = string.format('%.6f', rank.score(a, j)), agent.caps(a).endpoint
+  local endpoint = agent.caps(a).endpoint
   if not endpoint or tonumber(ARGV[at + 6]) == 0 then
-    return { 'unreachable', a.id, score, explanation }
+    return { 'unreachable', a.id, string.format('%.6f', rank.score(a, j)), explanation }
   end
-  j.ticket = a.id
-  job:adopt(j)
-  redis.call('SET', key('spec', j.id), ARGV[at + 4])
-  sets.enter('jobs', j.id, 0)
-  redis.call('ZADD', unused, int(pool.now + ARGV[at + 6]), j.id)
-  binding.bind(j, a, devices, tonumber(ARGV[at + 6]))
-  return { 'issued', a.id, endpoint, score, explanation }
+  bind(j, a, devices, at)
+  return { 'issued', a.id, endpoint, string.format('%.6f', j.score), explanation }
 end
 
-local answers = {}
-for at = 2, #ARGV, FIELDS do
-  answers[#answers + 1] = issue(at)
+if is_alone then
+  return due.finish({ 'answered', { issue(2) } })
 end
+
+-- Those that ask the same model come one after the other.
+local ids, by_class, classes, answers = {}, {}, {}, {}
+for at = 2, #ARGV, FIELDS do
+  local spec = ARGV[at + 2]
+  if not by_class[spec] then
+    by_class[spec], classes[#classes + 1] = {}, spec
+  end
+  ids[#ids + 1], by_class[spec][#by_class[spec] + 1] = ARGV[at + 1], at
+end
+job:read_ahead(ids)
+for _, spec in ipairs(classes) do
+  for _, at in ipairs(by_class[spec]) do
+    answers[(at - 2) / FIELDS + 1] = issue(at)
+  end
+end
+lineup.close()
 return due.finish({ 'answered', answers })

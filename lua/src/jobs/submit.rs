@@ -168,7 +168,7 @@ impl Submit<'_> {
         let mut args = Args::new();
         self.push(&mut args, job, &BTreeMap::new())?;
         let begun = Instant::now();
-        match Together::<Submissions>::enter(pool, common, args) {
+        match Together::<Submissions>::enter(pool, common, args).await {
             Turn::Run(_running) => self.run_by_itself(pool).await,
             Turn::Wait(told) => match within(pool, told).await? {
                 Ok(submitted) => {

@@ -23,7 +23,7 @@ script!(Writes, "tickets/issue", uses [
     later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
     later "session", "place", "binding", later "attempt", "class", later "fair", later "line", later "queue",
     later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
-    later "settle", "due", later "explain",
+    later "settle", "due", later "lineup", later "explain",
 ]);
 
 /// Asks for a ticket.
@@ -96,7 +96,7 @@ impl Issue<'_> {
 
     async fn run_in_turn(&self, pool: &Pool) -> Result<Option<IssueOutcome>, StoreError> {
         let begun = Instant::now();
-        match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?) {
+        match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?).await {
             Turn::Run(_running) => self.run_once(pool, false).await,
             Turn::Wait(told) => match within(pool, told).await? {
                 Ok(outcome) => {

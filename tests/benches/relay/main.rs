@@ -1,6 +1,7 @@
 //! What the relay adds to a model's backend: the same streamed request to the backend itself and through the coordinator and
 //! the agent that ships, by turns in one run, at 1, 32 and 128 streams; how many tokens pass in a second; and how many
-//! tickets are issued beside how many signatures such a key makes alone.
+//! tickets are issued beside how many signatures such a key makes alone. With `-- tickets` these
+//! alone.
 //!
 //! Backend, agent, coordinator, Redis and clients share the cores of one machine.
 #![expect(
@@ -16,7 +17,7 @@ mod tickets;
 mod way;
 
 use std::{
-    fs,
+    env, fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -56,26 +57,9 @@ struct Bench {
 async fn main() {
     let (paced, fast) = (backend::start(PACED).await, backend::start(FAST).await);
     let mut bench = start(&[&paced, &fast]).await;
-    println!(
-        "a streamed chat of {} tokens, one each {} ms: relayed (by the agent that ships, chunked upload) and direct",
-        PACED.tokens,
-        PACED.pause.as_millis()
-    );
-    println!(
-        "{:<14} {:>24} {:>24} {:>20} {:>8}   a relayed answer takes of CPU, us, and of scripts",
-        "streams", "first token +p50 / +p99", "later tokens +p50/+p99", "whole answer p50", "ratio"
-    );
-    let direct = Way::to(paced, None);
-    for streams in [1, 32, 128] {
-        bench.compare(&direct, streams, Starts::Spread).await;
+    if !env::args().any(|argument| argument == "tickets") {
+        bench.streams(paced, fast).await;
     }
-    for streams in [32, 128] {
-        bench.compare(&direct, streams, Starts::Together).await;
-    }
-    println!(
-        "to be at most: first token +5 ms p50, +15 ms p99, later tokens +2 ms p50, ratio 1.05, with spread starts"
-    );
-    bench.tokens(&Way::to(fast, None)).await;
     tickets::run(&bench).await;
 }
 
@@ -117,6 +101,30 @@ async fn agent(folder: &Path, coordinator: &Coordinator, backends: &[&str]) -> A
 }
 
 impl Bench {
+    /// What the relay adds to a stream, and how many tokens pass.
+    async fn streams(&mut self, paced: String, fast: String) {
+        println!(
+            "a streamed chat of {} tokens, one each {} ms: relayed (by the agent that ships, chunked upload) and direct",
+            PACED.tokens,
+            PACED.pause.as_millis()
+        );
+        println!(
+            "{:<14} {:>24} {:>24} {:>20} {:>8}   a relayed answer takes of CPU, us, and of scripts",
+            "streams", "first token +p50 / +p99", "later tokens +p50/+p99", "whole answer p50", "ratio"
+        );
+        let direct = Way::to(paced, None);
+        for streams in [1, 32, 128] {
+            self.compare(&direct, streams, Starts::Spread).await;
+        }
+        for streams in [32, 128] {
+            self.compare(&direct, streams, Starts::Together).await;
+        }
+        println!(
+            "to be at most: first token +5 ms p50, +15 ms p99, later tokens +2 ms p50, ratio 1.05, with spread starts"
+        );
+        self.tokens(&Way::to(fast, None)).await;
+    }
+
     /// Asks the backend itself and through the pool, by turns.
     async fn compare(&mut self, direct: &Way, streams: usize, starts: Starts) {
         let answers = if streams == 1 { 16 } else { ANSWERS.max(2 * streams) };

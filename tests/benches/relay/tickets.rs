@@ -18,11 +18,17 @@ use titan_tests::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::Bench;
+use crate::{Bench, percentiles};
 
-const TICKETS: usize = 2_000;
-/// Calls under way at once.
-const CALLS: usize = 12;
+/// Tickets that are issued alone, and those that are used and ended as well.
+const ALONE: usize = 2_000;
+const WHOLE: usize = 2_000;
+/// Calls under way at once, on a connection each: as many as keep every core at work.
+const CALLS: usize = 64;
+/// Tickets that are issued one after the other, which says how long one takes.
+const SINGLY: usize = 160;
+/// Calls on each connection that ask for nothing.
+const IDLE: usize = 250;
 /// Unused tickets that a key may have.
 const OF_A_KEY: usize = 16;
 /// Each has 256 places, and a place is kept for every ticket that is not used.
@@ -66,10 +72,11 @@ impl Crowd {
 
     /// Issued, used by the agent, and ended.
     async fn whole(&self, coordinator: &Coordinator) {
-        let (key, next, began) = (coordinator.api_key().await, AtomicUsize::new(0), Instant::now());
-        let calling = (0..CALLS).map(|_| async {
-            let mut wire = Wire::connect(&coordinator.address(), &key).await;
-            while next.fetch_add(1, Ordering::Relaxed) < TICKETS {
+        let keys = join_all((0..CALLS).map(|_| coordinator.api_key())).await;
+        let (next, began) = (&AtomicUsize::new(0), Instant::now());
+        let calling = keys.iter().map(|key| async move {
+            let mut wire = Wire::connect(&coordinator.address(), key).await;
+            while next.fetch_add(1, Ordering::Relaxed) < WHOLE {
                 let (id, agent) = issue(&mut wire).await;
                 let (agent, _) = self.agents.iter().find(|(known, _)| known.id.as_str() == agent).unwrap();
                 let speaker = agent.speaker();
@@ -80,7 +87,7 @@ impl Crowd {
             }
         });
         join_all(calling).await;
-        println!("tickets issued, used and ended: {:.0}/s", TICKETS as f64 / began.elapsed().as_secs_f64());
+        println!("tickets issued, used and ended: {:.0}/s", WHOLE as f64 / began.elapsed().as_secs_f64());
     }
 }
 
@@ -98,10 +105,11 @@ async fn each(bench: &Bench, before: [f64; 3], calls: usize) -> [f64; 3] {
 
 /// Issued, and left alone.
 async fn alone(bench: &Bench) {
-    let keys = join_all((0..TICKETS.div_ceil(OF_A_KEY)).map(|_| bench.coordinator.api_key())).await;
-    let (signatures, idle) = (signatures(), idle_call_us(bench).await);
+    singly(bench).await;
+    let keys = join_all((0..ALONE.div_ceil(OF_A_KEY)).map(|_| bench.coordinator.api_key())).await;
+    let ((signatures, signing), idle) = (signatures(), idle_call_us(bench).await);
     let (next, keys) = (AtomicUsize::new(0), &keys);
-    let (cpu, began) = (cpu_us(bench).await, Instant::now());
+    let (cpu, scripts, began) = (cpu_us(bench).await, bench.redis.command_counts().await, Instant::now());
     let calling = (0..CALLS).map(|_| async {
         let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
         while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -114,15 +122,33 @@ async fn alone(bench: &Bench) {
     join_all(calling).await;
     let (seconds, issued) = (began.elapsed().as_secs_f64(), keys.len() * OF_A_KEY);
     let [redis, coordinator, own] = each(bench, cpu, issued).await;
-    let (rate, signing) = (issued as f64 / seconds, cores() as f64 * 1e6 / signatures);
+    let runs = bench.redis.command_counts().await.since(&scripts).of("evalsha").calls;
+    let (rate, whole) = (issued as f64 / seconds, redis + coordinator + own);
     println!(
         "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these cores \
-         (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0} (of which signing {signing:.0}), Redis \
-         {redis:.0}, this program {own:.0}; a call that does nothing takes {idle:.0}, with signing alone beside it that \
-         would be {:.2}",
+         (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis {redis:.0}, this program {own:.0}; a \
+         signature takes {signing:.0}, which is {:.2} of all; a call that does nothing takes {idle:.0}; {:.1} tickets to a run of \
+         a script",
         rate / signatures,
-        signing / (signing + idle)
+        signing / whole,
+        issued as f64 / runs as f64
     );
+}
+
+/// One call under way at a time, and how long it takes.
+async fn singly(bench: &Bench) {
+    let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
+    let mut took = Vec::new();
+    for _ in 0..SINGLY.div_ceil(OF_A_KEY) {
+        wire.bearer(&bench.coordinator.api_key().await);
+        for _ in 0..OF_A_KEY {
+            let began = Instant::now();
+            issue(&mut wire).await;
+            took.push(began.elapsed());
+        }
+    }
+    let (p50, p99) = percentiles(took);
+    println!("a ticket with no other call under way: {p50:.2} ms p50, {p99:.2} ms p99");
 }
 
 /// Microseconds of CPU, of the coordinator and of this program, that a call takes which asks for nothing.
@@ -130,12 +156,12 @@ async fn idle_call_us(bench: &Bench) -> f64 {
     let before = cpu_us(bench).await;
     let calling = (0..CALLS).map(|_| async {
         let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
-        for _ in 0..TICKETS {
+        for _ in 0..IDLE {
             let _: Value = wire.get("/api/v1/health").await;
         }
     });
     join_all(calling).await;
-    let [_, coordinator, own] = each(bench, before, CALLS * TICKETS).await;
+    let [_, coordinator, own] = each(bench, before, CALLS * IDLE).await;
     coordinator + own
 }
 
@@ -152,8 +178,8 @@ fn cores() -> usize {
     thread::available_parallelism().unwrap().get()
 }
 
-/// Signatures a second of all cores, by the library that the coordinator signs with.
-fn signatures() -> f64 {
+/// Signatures a second of all cores, by the library that the coordinator signs with, and microseconds of CPU that one takes.
+fn signatures() -> (f64, f64) {
     let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
     let sign = || {
         let (random, began, mut made) = (SystemRandom::new(), Instant::now(), 0);
@@ -162,10 +188,13 @@ fn signatures() -> f64 {
             key.sign(&RSA_PKCS1_SHA256, &random, b"as long as a ticket is, about", &mut signature).unwrap();
             made += 1;
         }
-        f64::from(made) / began.elapsed().as_secs_f64()
+        f64::from(made)
     };
-    thread::scope(|scope| {
+    let cpu = || cpu_seconds(std::process::id()).unwrap_or_default() * 1e6;
+    let before = cpu();
+    let made: f64 = thread::scope(|scope| {
         let signing: Vec<_> = (0..cores()).map(|_| scope.spawn(sign)).collect();
         signing.into_iter().map(|thread| thread.join().unwrap()).sum()
-    })
+    });
+    (made / SIGNING_FOR.as_secs_f64(), (cpu() - before) / made)
 }

@@ -72,6 +72,8 @@ pub(crate) async fn handler(
         most: UNUSED,
         explain: query.explain,
     };
+    // Tickets are chosen for together, and signed one by one.
+    let _turn = state.keys.turn().await;
     let outcome = issue.run(&caller.pool).await?;
     let shown =
         |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { e.without_agents() });

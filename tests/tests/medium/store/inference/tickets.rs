@@ -2,16 +2,16 @@
 
 use futures_util::future::join_all;
 use titan_api::{
-    agents::Facts,
+    agents::{Facts, Model},
     ids::JobId,
     jobs::{JobState, Reason},
     work::HeldLease,
 };
-use titan_lua::tickets as t;
+use titan_lua::{Pool, tickets as t};
 use titan_tests::audit::findings;
 
 use super::{answered, model, request, serving};
-use crate::store::world::{Box_, World};
+use crate::store::world::{Box_, World, facts, with_gpus};
 
 /// A ticket for a model, and the box that it is for.
 pub(super) async fn ticket(world: &World, parallel: u32) -> (Box_, JobId, t::IssueOutcome) {
@@ -115,4 +115,64 @@ async fn an_owner_has_so_many_unused_tickets_until_they_are_used_or_old() {
     assert_eq!(issue(&world, &third).await, t::IssueOutcome::TooMany(15_000));
     bring(&world, &agent, &first).await;
     assert!(matches!(issue(&world, &third).await, t::IssueOutcome::Issued(_)));
+}
+
+/// A fleet with all that makes a difference to who is chosen: memory, slots, a model that is yet to be loaded, an agent that
+/// nobody can call.
+async fn fleet(world: &World) -> Vec<Box_> {
+    let mut boxes = Vec::new();
+    for n in 0..12_u32 {
+        let llama = Model { vram_mb: 6_000, loaded: n % 4 != 1, ..model("llama", 1 + n % 5) };
+        let endpoint = (n != 5).then(|| format!("http://192.0.2.{n}"));
+        let facts = Facts {
+            ram_mb: 900 << (n % 7),
+            endpoint,
+            models: vec![llama, model("tiny", 2)],
+            accepts_processes: false,
+            ..if n.is_multiple_of(3) { with_gpus(&[24_576]) } else { facts() }
+        };
+        let agent = world.register(&format!("agent-{n}"), &facts).await;
+        world.claim_both(&agent, 0, 64).await;
+        boxes.push(agent);
+    }
+    boxes
+}
+
+/// Asks for a ticket of that number; every third belongs to a conversation.
+async fn ask_for(pool: &Pool, n: usize) -> t::IssueOutcome {
+    let (id, owner) = (JobId::new(format!("ticket-{n}")).unwrap(), format!("key-{}", n % 5));
+    let spec = request(if n % 7 == 3 { "tiny" } else { "llama" });
+    let session = n.is_multiple_of(3).then_some("a conversation");
+    let issue = t::Issue { id: &id, owner: &owner, spec: &spec, session, hold_ms: 15_000, most: 6, explain: false };
+    issue.run(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn tickets_that_share_a_run_are_for_the_agents_that_they_would_be_for_one_after_the_other() {
+    let [one_by_one, at_once] = [World::new().await, World::new().await];
+    let (mut refused, mut runs) = (0, 0);
+    for world in [&one_by_one, &at_once] {
+        let boxes = fleet(world).await;
+        // The classes of both models are made, and an agent has the conversation.
+        ask_for(&world.pool(), 1_004).await;
+        let t::IssueOutcome::Issued(first) = ask_for(&world.pool(), 1_002).await else { panic!("no place") };
+        let agent = boxes.iter().find(|agent| agent.id == first.agent).unwrap();
+        let used = bring(world, agent, &JobId::new("ticket-1002").unwrap()).await;
+        assert!(matches!(used, t::UseOutcome::Leased(_)), "{used:?}");
+    }
+    for round in 0..3 {
+        // Requests for the same model come one after the other in a run.
+        let (tiny, mut order): (Vec<usize>, Vec<usize>) = (0..32).map(|n| round * 32 + n).partition(|n| n % 7 == 3);
+        order.extend(tiny);
+        let (pool, before) = (at_once.pool(), at_once.redis.command_counts().await);
+        let told = join_all(order.iter().map(|n| ask_for(&pool, *n))).await;
+        runs += at_once.redis.command_counts().await.since(&before).of("evalsha").calls;
+        for (n, told) in order.into_iter().zip(told) {
+            refused += usize::from(!matches!(told, t::IssueOutcome::Issued(_)));
+            assert_eq!(told, ask_for(&one_by_one.pool(), n).await, "ticket {n}");
+        }
+    }
+    assert!(runs < 24, "{runs} runs for 96 tickets");
+    assert!(refused > 0, "there was a place for all");
+    assert_eq!(findings(&at_once.pool()).await, []);
 }
