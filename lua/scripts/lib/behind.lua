@@ -11,13 +11,25 @@ function behind.put(write)
   end
 end
 
--- Writes what is put off. Each writer is let go of before it is called, so that one that fails is not called again.
+-- Writes what is put off. Each writer is let go of before it is called, so that one that fails is not called again. One that has
+-- several things to write puts itself off anew before each, and lets go of that first, so that the others are not lost with it.
 function behind.write()
   while writers[1] do
     local write = table.remove(writers)
     is_put[write] = nil
     write()
   end
+end
+
+-- The same at the end of a step whose errors are caught: what can't be written keeps nothing else from it, here or later. Returns
+-- the first reason; nil if all was written.
+function behind.try_to_write()
+  local trouble
+  while writers[1] do
+    local is_written, problem = pcall(behind.write)
+    trouble = trouble or (not is_written and tostring(problem)) or nil
+  end
+  return trouble
 end
 
 return behind

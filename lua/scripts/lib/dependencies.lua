@@ -120,8 +120,8 @@ end
 -- reason.
 local function tell_one_of(j, dependency)
   local is_told, problem = pcall(tell, j, dependency)
-  local is_written, trouble = pcall(behind.write)
-  if not (is_told and is_written) then
+  local trouble = behind.try_to_write()
+  if not is_told or trouble then
     redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(is_told and trouble or problem))
   end
 end

@@ -35,8 +35,8 @@ end
 local function settle_one(member)
   local kind, id = string.match(member, '^(%a+):(.+)$')
   local is_settled, problem = pcall(settle_it, kind, id)
-  local is_written, trouble = pcall(behind.write)
-  if not (is_settled and is_written) then
+  local trouble = behind.try_to_write()
+  if not is_settled or trouble then
     redis.call('ZREM', key('due'), member)
     redis.call('HSET', key('broken'), member, tostring(is_settled and trouble or problem))
   end

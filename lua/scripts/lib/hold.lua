@@ -105,7 +105,7 @@ local function passed_over(by_prio, before)
       local some = line.from_with_orders(cid, from, OF_A_PRIORITY)
       for i = 1, #some, 2 do
         if looks >= LOOKS then
-          return first, looked
+          return first, math.max(looked, before)
         end
         looked = looked + 1
         local of = job.priority_of(tonumber(some[i + 1]))

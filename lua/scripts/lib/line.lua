@@ -42,10 +42,11 @@ local function write(cid, known)
   return known.best
 end
 
--- Writes what was put off of all lines.
+-- Writes what was put off of all lines: each, even if another fails.
 local function write_all()
   for cid, known in pairs(lines) do
     if known.joined or known.left then
+      behind.put(write_all)
       write(cid, known)
     end
   end

@@ -201,9 +201,11 @@ local function place_anew(a, known)
   end
 end
 
--- Puts the agents that have changed where they belong now. Whoever reads ranks has that done first.
+-- Puts the agents that have changed where they belong now: each, even if another fails. Whoever reads ranks has that done
+-- first.
 function rank.settle()
   while changed[1] do
+    behind.put(rank.settle)
     local a = table.remove(changed)
     local known = noted[a]
     noted[a] = nil

@@ -1,8 +1,10 @@
--- record: one packed value a key, read once in a script, changed in memory, and written once at its end.
+-- record: one packed value a key, read once in a script, changed in memory, and written at its end: once for what the script
+-- itself has done, and once more for what it has settled for others (see lib/due).
 --
 -- A record is packed as the values of its fields in their declared order: reading and writing it costs a tenth of a hash of
--- as many fields. New fields are only ever added at the end. Each kind names its fields in its own `unpack` and `pack`,
--- since a loop over a list of them takes three times as long.
+-- as many fields. To that order new fields are only ever added at the end, unless the number of the schema rises (see lib/job,
+-- where what few records have is named). Each kind names its fields in its own `unpack` and `pack`, since a loop over a list of
+-- them takes three times as long.
 local record = {}
 record.__index = record
 

@@ -39,6 +39,7 @@ function sets.write(name)
   if not changes then
     return
   end
+  kept[name] = nil
   local is_plain, entering, leaving = PLAIN[name], {}, {}
   for member, value in pairs(changes) do
     if not value then
@@ -49,7 +50,6 @@ function sets.write(name)
       entering[#entering + 1], entering[#entering + 2] = int(value), member
     end
   end
-  kept[name] = nil
   run(is_plain and 'SREM' or 'ZREM', key(name), leaving)
   run(is_plain and 'SADD' or 'ZADD', key(name), entering)
 end

@@ -1,12 +1,13 @@
 //! A job's way from submission to its end.
 
 use titan_api::{
+    agents::Facts,
     jobs::{JobState, Reason},
     work::{Answer, Happening},
 };
 use titan_lua::{PoolSettings, agents::ClaimOutcome, jobs::CancelJob};
 
-use super::world::{World, facts, held, process};
+use super::world::{World, facts, held, on_gpus, process, with_gpus};
 
 fn exits_with(code: i32) -> Happening {
     Happening::Failed { reason: Reason::ExitCode, exit_code: Some(code), signal: None, message: None }
@@ -385,4 +386,41 @@ async fn what_cannot_be_settled_is_set_aside_and_keeps_nothing_else_from_it() {
     world.pass_with_beats_ms(90_000, &[&alive]).await;
     assert_eq!(world.state(&other).await, JobState::Pending);
     assert_eq!(world.claim(&alive, 1).await[0].job_id, other);
+}
+
+#[tokio::test]
+async fn one_line_that_cannot_be_written_keeps_no_other_from_it() {
+    let world = World::new().await;
+    let agent = world.register("a", &Facts { max_jobs: 2, ..with_gpus(&[24_576]) }).await;
+    let mut jobs = Vec::new();
+    for spec in [process(), on_gpus(1, 100), process(), on_gpus(1, 100)] {
+        jobs.push(world.pending(&spec).await);
+    }
+    let mut redis = world.redis.connection().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("titan:{default}:pending:*").query_async(&mut redis).await.unwrap();
+    assert_eq!(keys.len(), 2);
+    // The agent parks a claim without being filled by that.
+    let waiting = "titan:{default}:waiting";
+    let () = redis::cmd("RENAME").arg(waiting).arg("aside").query_async(&mut redis).await.unwrap();
+    assert!(world.claim(&agent, 2).await.is_empty());
+    let () = redis::cmd("RENAME").arg("aside").arg(waiting).query_async(&mut redis).await.unwrap();
+    for key in &keys {
+        let tags = key.replace(":pending:", ":tags:");
+        let () = redis::cmd("SET").arg(tags).arg("garbage").query_async(&mut redis).await.unwrap();
+    }
+    let room = format!("room:{}", agent.id);
+    let () = redis::cmd("ZADD").arg("titan:{default}:due").arg(0).arg(room).query_async(&mut redis).await.unwrap();
+    world.sweep().await;
+    let mut bound = 0;
+    for job in &jobs {
+        if world.state(job).await == JobState::Scheduled {
+            bound += 1;
+            for key in &keys {
+                let order: Option<f64> =
+                    redis::cmd("ZSCORE").arg(key).arg(job.as_str()).query_async(&mut redis).await.unwrap();
+                assert_eq!(order, None, "{job} is bound, and waits in {key}");
+            }
+        }
+    }
+    assert_eq!(bound, 2);
 }

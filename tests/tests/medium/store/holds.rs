@@ -151,3 +151,34 @@ async fn a_job_behind_many_that_no_agent_could_run_holds_one_all_the_same() {
     }
     assert_eq!(held_for, [job]);
 }
+
+#[tokio::test]
+async fn a_search_that_begins_takes_none_back_that_is_under_way() {
+    let world = World::new().await;
+    let mut agents = Vec::new();
+    for n in 0..20 {
+        agents.push(world.register(&format!("a-{n:02}"), &facts()).await);
+    }
+    let requirements = Requirements { cpus: 1_000.0, ..Requirements::default() };
+    for _ in 0..10 {
+        let spec = SubmitJob { requirements: requirements.clone(), allow_unserved: true, ..super::world::process() };
+        world.pending(&spec).await;
+    }
+    let agents: Vec<_> = agents.iter().collect();
+    world.pass_with_beats_ms(50_000, &agents).await;
+    world.pass_ms(10_000);
+    let mut redis = world.redis.connection().await;
+    let due = "titan:{default}:due";
+    let searches = async |redis: &mut redis::aio::MultiplexedConnection| -> Vec<String> {
+        let all: Vec<String> = redis::cmd("ZRANGE").arg(due).arg(0).arg(-1).query_async(redis).await.unwrap();
+        all.into_iter().filter(|member| member.starts_with("hold:")).collect()
+    };
+    titan_lua::pool::Sweep.run(&world.pool()).await.unwrap();
+    let under_way = searches(&mut redis).await.remove(0);
+    assert_ne!(under_way, "hold:all");
+    // As when an agent goes that a job held.
+    let () = redis::cmd("ZADD").arg(due).arg(0).arg("hold:all").query_async(&mut redis).await.unwrap();
+    titan_lua::pool::Sweep.run(&world.pool()).await.unwrap();
+    let left = searches(&mut redis).await;
+    assert!(left.contains(&under_way), "{under_way} has become {left:?}");
+}
