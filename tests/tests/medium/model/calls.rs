@@ -151,6 +151,7 @@ impl Model {
             kept: Kept::default(),
         };
         self.agents.insert(name.to_owned(), agent);
+        self.enrol(name);
         self.watch(name);
     }
 

@@ -70,7 +70,7 @@ impl Model {
         let job = &self.jobs[id];
         let could = self.agents.iter().filter(|(name, a)| {
             let is_free = a.held.is_none() && !job.refused.contains(name);
-            is_free && self.is_good_hold(job, name) && could_ever(&a.facts, &job.spec)
+            is_free && self.is_member(name, id) && self.is_good_hold(job, name) && could_ever(&a.facts, &job.spec)
         });
         let mut could: Vec<_> = could.map(|(name, a)| (job.avoid.contains(name), a.live.len(), name)).collect();
         could.sort();

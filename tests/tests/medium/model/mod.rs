@@ -8,6 +8,7 @@ mod boxes;
 mod breaker;
 mod calls;
 mod choices;
+mod classes;
 mod conditions;
 mod dependencies;
 mod history;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     lines::{Class, class_of},
-    room::{cpus_milli, is_of_class, mb},
+    room::{cpus_milli, mb},
     state::{Live, Model, Name, Phase, Thing},
 };
 use titan_api::{agents::AgentState, jobs::JobState};
@@ -51,14 +51,12 @@ impl Model {
 
     /// Whether an agent is of the job's class and has room for it.
     pub(super) fn has_room(&self, name: &str, id: &str) -> bool {
-        let (agent, spec) = (&self.agents[name], &self.jobs[id].spec);
-        is_of_class(&agent.facts, &spec.requirements) && self.devices_for(name, id).is_some()
+        self.is_member(name, id) && self.devices_for(name, id).is_some()
     }
 
     /// The same, beside what the agent keeps for another job.
     fn has_room_beside(&self, name: &str, id: &str) -> bool {
-        let spec = &self.jobs[id].spec;
-        is_of_class(&self.agents[name].facts, &spec.requirements) && self.beside(name).devices_for(spec).is_some()
+        self.is_member(name, id) && self.beside(name).devices_for(&self.jobs[id].spec).is_some()
     }
 
     /// The devices that an agent has for a job: beside what it keeps or, if the job may have that, of all.
@@ -116,6 +114,7 @@ impl Model {
     }
 
     pub(super) fn pend(&mut self, id: &str) {
+        self.need_class(id);
         if self.jobs[id].order.is_none() {
             let order = self.join_line(id);
             self.job(id).order = Some(order);
@@ -143,11 +142,9 @@ impl Model {
 
     /// Of each class the first job that fits a box, in their order; in a class of whose first few none does, further on.
     fn first_fitting_of_each(&self, name: &str, fits: impl Fn(&String) -> bool) -> Vec<&String> {
-        let agent = &self.agents[name];
-        let is_of_class = |id: &String| is_of_class(&agent.facts, &self.jobs[id].spec.requirements);
         let mut fitting = Vec::new();
         for line in self.lines_of_pending().into_values() {
-            let within = |most: usize| line.iter().take(most).copied().find(|id| is_of_class(id) && fits(id));
+            let within = |most: usize| line.iter().take(most).copied().find(|id| self.is_member(name, id) && fits(id));
             fitting.extend(within(LOOKED_AT_IN_A_CLASS).or_else(|| within(LOOKED_AT_FURTHER_ON)));
         }
         fitting.sort_by_key(|id| (self.jobs[*id].order, *id));

@@ -106,3 +106,30 @@ async fn a_job_is_found_behind_many_of_its_class_that_fit_nobody() {
     let rounds = Step::Rounds { times: 1, ms: 0, silent: 103 };
     tell(&[busy(0), busy(2), first, Step::Cancel { job: 0 }, busy(3), fan, anew, behind, rounds]).await;
 }
+
+/// A job that may be tried once, of a key that has the first turn.
+fn submit_once(need: usize) -> Step {
+    Step::Submit { need, priority: 0, max_attempts: 1, allow_unserved: false, owner: 0 }
+}
+
+#[tokio::test]
+async fn a_class_that_nobody_used_for_long_is_one_of_the_things_that_a_call_settles() {
+    // Five silent boxes, whether jobs were passed over, the class and an ended job are eight things: another ended job is left.
+    let waits = |ms| Step::Wait { ms };
+    let ended = [Step::Cancel { job: 8 }, Step::Pass { ms: 0 }, Step::Cancel { job: 0 }, Step::Pass { ms: 0 }];
+    let jobs = [submit_once(0), waits(310_000), submit_once(0), submit_once(5)];
+    tell(&[&jobs[..], &ended, &[waits(310_000), submit_once(0), Step::Pass { ms: 0 }]].concat()).await;
+}
+
+#[tokio::test]
+async fn a_class_falls_due_in_the_middle_of_much_else() {
+    let order = |key| Step::Order { key, body: 1, need: 0, delay_ms: 0 };
+    let rounds = |times, ms, silent| Step::Rounds { times, ms, silent };
+    let before = [submit_once(0), rounds(3, 10_000, 40), order(0), Step::Pass { ms: 310_000 }];
+    let anew = [submit_once(0), submit_once(0), Step::Register { agent: 0, run: Run::Same }];
+    let silence = [Step::Pass { ms: 310_000 }, Step::Pass { ms: 3_000 }, submit_once(0), order(1)];
+    let fan = [Step::Fan { of: 54, leaves: 2, need: 0, runs_anyway: false }, rounds(2, 1_000, 0)];
+    let again = [Step::Wait { ms: 1_000 }, Step::Retry { job: 0 }, rounds(1, 10_000, 0), rounds(4, 1_000, 0)];
+    let back = [Step::Pass { ms: 0 }, submit_once(0), Step::Join { agent: 2 }, rounds(1, 10_000, 0)];
+    tell(&[&before[..], &anew, &silence, &fan, &again, &back].concat()).await;
+}

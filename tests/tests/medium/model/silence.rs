@@ -86,19 +86,28 @@ impl Model {
         let mut overdue: Vec<_> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
         overdue.sort();
-        for (settled, (_, thing)) in overdue.iter().enumerate() {
+        let all = overdue.len();
+        for settled in 0..all {
             if settled + self.filled >= UNITS {
                 return settled;
             }
-            match thing {
+            let next = self.next_of(&overdue);
+            match &overdue.remove(next).1 {
                 Thing::After(id) => self.settle_dependents(id),
                 Thing::Agent(name) => self.settle_agent(name),
+                Thing::Class(class) => self.settle_class(class),
                 Thing::Hold => self.settle_holds(),
                 Thing::Job(id) => self.settle_job(id),
                 Thing::Room(name) => self.settle_room(name),
             }
         }
-        overdue.len()
+        all
+    }
+
+    /// Which of these is settled next: the first, or any class that falls due together with it.
+    fn next_of(&mut self, overdue: &[(i64, Thing)]) -> usize {
+        let at_once = overdue.iter().take_while(|(at, thing)| *at == overdue[0].0 && matches!(thing, Thing::Class(_)));
+        self.choices.choose(at_once.count())
     }
 
     fn settle_agent(&mut self, name: &str) {

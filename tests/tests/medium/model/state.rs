@@ -11,6 +11,7 @@ use titan_lua::PoolSettings;
 
 use super::{
     choices::Choices,
+    classes::Classes,
     keeping::KeptOutput,
     lines::{Class, Line},
 };
@@ -38,6 +39,7 @@ pub(super) struct Model {
     pub(super) output: u64,
     /// When things are next looked at.
     pub(super) due: BTreeMap<Thing, i64>,
+    pub(super) classes: Classes,
     /// Whose turn it is among the waiting jobs of a class, by priority.
     pub(super) lines: BTreeMap<Class, BTreeMap<i32, Line>>,
     /// The job that holds an agent, by priority.
@@ -73,6 +75,8 @@ pub(super) enum Thing {
     /// Those that wait for the end of this job are to be told.
     After(JobName),
     Agent(Name),
+    /// It is yet to be made, or may be dropped.
+    Class(Class),
     /// Whether jobs were passed over.
     Hold,
     Job(JobName),
@@ -270,6 +274,7 @@ impl Model {
             dependents: BTreeMap::new(),
             output: 0,
             due: BTreeMap::new(),
+            classes: Classes::new(),
             lines: BTreeMap::new(),
             holds: BTreeMap::new(),
             freed: Vec::new(),

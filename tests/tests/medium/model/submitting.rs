@@ -97,6 +97,7 @@ impl Model {
         if let Some((key, body)) = idem {
             self.keys.insert(key.clone(), (id.to_owned(), body.clone()));
         }
+        self.use_class(id);
         self.start_after_others(id);
     }
 

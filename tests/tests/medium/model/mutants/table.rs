@@ -3,6 +3,7 @@
 mod after_others;
 mod again;
 mod breaker;
+mod classes;
 mod keeping;
 mod leases;
 mod room;
@@ -22,6 +23,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Mutant> {
         after_others::MUTANTS,
         again::MUTANTS,
         breaker::MUTANTS,
+        classes::MUTANTS,
         keeping::MUTANTS,
         leases::MUTANTS,
         room::MUTANTS,
