@@ -3,6 +3,8 @@
 //!
 //! Where a head begins is known, since the bodies before it have a length: nothing is read behind a chunked one.
 
+use memchr::memchr;
+
 /// What was seen of the connection so far.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
@@ -21,6 +23,8 @@ pub(super) struct HeadScan {
 
 const LENGTH: &[u8] = b"content-length:";
 const ENCODING: &[u8] = b"transfer-encoding:";
+/// What a line begins with that may be one of them.
+const INITIALS: [u8; 2] = [LENGTH[0], ENCODING[0]];
 /// Longest beginning of a line that is kept: the name with a length of as many digits as any has.
 const KEPT: usize = LENGTH.len() + 20;
 
@@ -34,12 +38,10 @@ impl HeadScan {
                 self.body -= passed as u64;
                 continue;
             }
-            if bytes[0] == b'\n' {
-                self.end_line();
-            } else {
-                self.keep(bytes[0]);
-            }
-            bytes = &bytes[1..];
+            let Some(end) = memchr(b'\n', bytes) else { return self.keep(bytes) };
+            self.keep(&bytes[..end]);
+            self.end_line();
+            bytes = &bytes[end + 1..];
         }
     }
 
@@ -48,10 +50,16 @@ impl HeadScan {
         self.length.is_some() && self.has_encoding
     }
 
-    fn keep(&mut self, byte: u8) {
-        let is_padding = matches!(byte, b'\r' | b' ' | b'\t') || (byte == b'0' && self.line == LENGTH);
-        if self.line.len() < KEPT && !is_padding {
-            self.line.push(byte.to_ascii_lowercase());
+    /// Keeps the next bytes of a line, as far as they may say something of a length.
+    fn keep(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.line.len() >= KEPT || self.line.first().is_some_and(|first| !INITIALS.contains(first)) {
+                return;
+            }
+            let is_padding = matches!(byte, b'\r' | b' ' | b'\t') || (*byte == b'0' && self.line == LENGTH);
+            if !is_padding {
+                self.line.push(byte.to_ascii_lowercase());
+            }
         }
     }
 
@@ -72,7 +80,8 @@ impl HeadScan {
     fn end_head(&mut self) {
         self.over = self.has_encoding;
         if !self.over {
-            *self = Self { body: self.length.unwrap_or(0), ..Self::default() };
+            let line = std::mem::take(&mut self.line);
+            *self = Self { line, body: self.length.unwrap_or(0), ..Self::default() };
         }
     }
 }
