@@ -3,7 +3,7 @@
 use titan_api::ids::JobId;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::error::ApiError;
+use crate::{error::ApiError, jitter};
 
 /// A job's id: a UUID of version 7 on server time, so that ids sort by age whichever copy made them.
 pub(crate) fn new_job_id(now_ms: i64) -> Result<JobId, ApiError> {
@@ -13,7 +13,12 @@ pub(crate) fn new_job_id(now_ms: i64) -> Result<JobId, ApiError> {
     JobId::new(id.to_string()).map_err(|e| ApiError::Internal(e.to_string()))
 }
 
-/// A random name, for a request or a token.
+/// The id of a request, by which its lines in logs are found: no secret, and no other request's.
+pub(crate) fn request_id() -> String {
+    format!("{:016x}{:016x}", jitter::number(), jitter::number())
+}
+
+/// A random name that nobody can guess, for a token or the use of one.
 pub(crate) fn random_id() -> String {
     Uuid::new_v4().simple().to_string()
 }

@@ -118,7 +118,7 @@ impl Seen {
         let took = began.elapsed();
         state.metrics.requests.add(metrics::Request {
             method: &line.method,
-            route: &line.route,
+            route: line.route(),
             status: response.status(),
             took: took.saturating_sub(notes.waited),
         });
@@ -176,7 +176,7 @@ fn request_id(headers: &HeaderMap) -> String {
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };
     let chosen = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(fit);
-    chosen.map_or_else(ids::random_id, str::to_owned)
+    chosen.map_or_else(ids::request_id, str::to_owned)
 }
 
 /// Writes the body of a problem.
@@ -200,7 +200,7 @@ fn finish(mut response: Response, request_id: &str, openai: bool) -> (Response, 
 /// One request in the log. It never holds headers, the query or a body, so it can hold no secret.
 struct Line {
     method: Method,
-    route: String,
+    template: Option<MatchedPath>,
     agent: Option<String>,
     job: Option<String>,
     /// Whether failures have OpenAI's shape here.
@@ -209,21 +209,26 @@ struct Line {
 
 impl Line {
     fn of(request: &Request) -> Self {
-        let template = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let id_after = |noun: &str| template.and_then(|template| id_after(noun, template, request.uri().path()));
+        let template = request.extensions().get::<MatchedPath>().cloned();
+        let (noun, id) = template.as_ref().and_then(|known| named(known.as_str(), request.uri().path())).unzip();
+        let id_of = |wanted| id.filter(|_| noun == Some(wanted)).map(str::to_owned);
         Self {
             method: request.method().clone(),
-            route: template.unwrap_or("(none)").to_owned(),
-            agent: id_after("agents"),
-            job: id_after("jobs"),
+            agent: id_of("agents"),
+            job: id_of("jobs"),
             speaks_openai: openai::speaks(request.uri().path()),
+            template,
         }
+    }
+
+    fn route(&self) -> &str {
+        self.template.as_ref().map_or("(none)", MatchedPath::as_str)
     }
 
     fn outcome<'a>(&'a self, request_id: &'a str, status: StatusCode, failure: Option<&'a Failure>) -> Outcome<'a> {
         Outcome {
             method: &self.method,
-            route: &self.route,
+            route: self.route(),
             status,
             request_id,
             job: self.job.as_deref(),
@@ -249,7 +254,7 @@ impl Line {
                     request.id = request_id,
                     trace.id = trace_id,
                     method = %self.method,
-                    route = self.route,
+                    route = self.route(),
                     status = status.as_u16(),
                     latency_ms = took.as_secs_f64() * 1_000.0,
                     agent.id = self.agent,
@@ -269,18 +274,18 @@ impl Line {
 
     /// What agents and probes send all day.
     fn is_chatter(&self) -> bool {
-        let probe = matches!(self.route.as_str(), "/api/v1/health" | "/api/v1/ready" | "/metrics");
-        let talk = ["/heartbeat", "/claim", "/report", "/stream", "/use"].iter().any(|verb| self.route.ends_with(verb));
+        let route = self.route();
+        let probe = matches!(route, "/api/v1/health" | "/api/v1/ready" | "/metrics");
+        let talk = ["/heartbeat", "/claim", "/report", "/stream", "/use"].iter().any(|verb| route.ends_with(verb));
         probe || talk
     }
 }
 
-/// The id that stands in `path` where the template has `{id}` after `noun`.
-fn id_after(noun: &str, template: &str, path: &str) -> Option<String> {
-    let mut pairs = template.split('/').zip(path.split('/'));
-    pairs.find(|(t, _)| *t == noun)?;
-    let (placeholder, id) = pairs.next()?;
-    (placeholder == "{id}" && id.len() <= MAX_ID_BYTES).then(|| id.to_owned())
+/// The id that stands in `path` where the template has `{id}`, and the noun before it. Up to there both are the same.
+fn named<'t, 'p>(template: &'t str, path: &'p str) -> Option<(&'t str, &'p str)> {
+    let before = &template[..template.find("/{id}")?];
+    let id = path.get(before.len() + 1..)?.split('/').next()?;
+    (id.len() <= MAX_ID_BYTES).then_some((before.rsplit('/').next()?, id))
 }
 
 /// What an unknown path is answered with.
@@ -299,9 +304,10 @@ mod tests {
 
     #[test]
     fn an_id_in_the_path_is_found_by_the_route() {
-        assert_eq!(id_after("jobs", "/api/v1/jobs/{id}/cancel", "/api/v1/jobs/j-1/cancel").as_deref(), Some("j-1"));
-        assert_eq!(id_after("agents", "/api/v1/jobs/{id}", "/api/v1/jobs/j-1"), None);
-        assert_eq!(id_after("agents", "/api/v1/agents/join", "/api/v1/agents/join"), None);
+        assert_eq!(named("/api/v1/jobs/{id}/cancel", "/api/v1/jobs/j-1/cancel"), Some(("jobs", "j-1")));
+        assert_eq!(named("/api/v1/agents/{id}", "/api/v1/agents/a"), Some(("agents", "a")));
+        assert_eq!(named("/api/v1/agents/join", "/api/v1/agents/join"), None);
+        assert_eq!(named("/api/v1/jobs/{id}", &format!("/api/v1/jobs/{}", "j".repeat(129))), None);
     }
 
     #[test]
