@@ -32,11 +32,14 @@ const KEY_BELIEVED: Duration = Duration::from_secs(5);
 /// How many API keys and how many agent tokens are remembered.
 const REMEMBERED: usize = 20_000;
 
+/// The SHA-256 of a token, by which it is remembered.
+type TokenHash = [u8; 32];
+
 /// Credentials that were found good a short while ago.
 #[derive(Debug)]
 pub(crate) struct Known {
     keys: Cache<CredentialId, Arc<StoredKey>>,
-    agents: Cache<[u8; 32], Arc<AgentClaims>>,
+    agents: Cache<TokenHash, Arc<AgentClaims>>,
     /// Whether this copy has found any API key, and whether it is noted in Redis that there were some.
     found_keys: AtomicBool,
     noted_keys: AtomicBool,
@@ -53,6 +56,19 @@ impl Known {
     /// Forgets an API key that this copy has revoked.
     pub(crate) fn forget_key(&self, id: &CredentialId) {
         self.keys.forget(id);
+    }
+
+    /// Remembers whose a token is that is known to be good. Checking a signature costs 50 µs, so what was good stays good until
+    /// it expires.
+    pub(super) fn remember_agent(&self, token: &str, claims: Arc<AgentClaims>, now_s: i64) {
+        if let Some(hash) = key_of(&digest(&SHA256, token.as_bytes())) {
+            self.keep_agent(hash, claims, now_s);
+        }
+    }
+
+    fn keep_agent(&self, hash: TokenHash, claims: Arc<AgentClaims>, now_s: i64) {
+        let left_s = u64::try_from(claims.exp - now_s).unwrap_or(0);
+        self.agents.put(hash, claims, Instant::now() + Duration::from_secs(left_s));
     }
 }
 
@@ -119,16 +135,18 @@ async fn stored_key(state: &AppState, id: &CredentialId) -> Result<StoredKey, Ap
     Err(StoreError::Unavailable("it has lost all API keys; if they do not come back, make new ones".to_owned()).into())
 }
 
-/// Checking a signature costs 50 µs, so what was good stays good until it expires.
 fn agent(state: &AppState, token: &str, sha256: &Digest) -> Option<Arc<AgentClaims>> {
-    let hash: [u8; 32] = sha256.as_ref().try_into().ok()?;
+    let hash = key_of(sha256)?;
     if let Some(claims) = state.known.agents.get(&hash) {
         return Some(claims);
     }
     let claims = Arc::new(tokens::verify_agent_token(&state.keys, &state.clock, token)?);
-    let left_s = u64::try_from(claims.exp - state.clock.now_s()).unwrap_or(0);
-    state.known.agents.put(hash, Arc::clone(&claims), Instant::now() + Duration::from_secs(left_s));
+    state.known.keep_agent(hash, Arc::clone(&claims), state.clock.now_s());
     Some(claims)
+}
+
+fn key_of(sha256: &Digest) -> Option<TokenHash> {
+    sha256.as_ref().try_into().ok()
 }
 
 /// One answer for every bearer that is not good: why would help only those who guess.

@@ -1,5 +1,7 @@
 //! What the coordinator signs for agents: the credential that outlives everything, and the token of an hour.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use titan_api::{
     agents::AgentToken,
@@ -7,7 +9,7 @@ use titan_api::{
 };
 
 use super::keys::KeyRing;
-use crate::{clock::Clock, error::ApiError, ids};
+use crate::{clock::Clock, error::ApiError, ids, state::AppState};
 
 /// `iss` of everything that the coordinator signs.
 pub(crate) const ISSUER: &str = "titan-coordinator";
@@ -95,16 +97,15 @@ pub(crate) fn verify_credential(keys: &KeyRing, clock: &Clock, text: &str) -> Re
         .ok_or_else(|| ApiError::Unauthorized("the credential is not one of this coordinator; join again".to_owned()))
 }
 
-/// Signs a token for an agent.
+/// Signs a token for an agent. It is known to this copy, which need not check its own signature when the agent calls.
 pub(crate) fn issue_agent_token(
-    keys: &KeyRing,
-    clock: &Clock,
+    state: &AppState,
     agent: &AgentId,
     pool: &PoolName,
     epoch: i64,
     public_key: Option<&str>,
 ) -> Result<AgentToken, ApiError> {
-    let iat = clock.now_s();
+    let iat = state.clock.now_s();
     let claims = AgentClaims {
         iss: ISSUER.to_owned(),
         aud: AGENT_AUD.to_owned(),
@@ -117,7 +118,8 @@ pub(crate) fn issue_agent_token(
         jti: ids::random_id(),
         public_key: public_key.map(str::to_owned),
     };
-    let token = keys.sign(AGENT_TYP, &claims).ok_or_else(cannot_sign)?;
+    let token = state.keys.sign(AGENT_TYP, &claims).ok_or_else(cannot_sign)?;
+    state.known.remember_agent(&token, Arc::new(claims), iat);
     Ok(AgentToken { token, expires_in_ms: AGENT_TOKEN_TTL_S.unsigned_abs() * 1_000 })
 }
 

@@ -116,7 +116,7 @@ fn fresh_token(state: &AppState, agent: &AgentCaller) -> Result<Option<AgentToke
         return Ok(None);
     }
     let (pool, epoch, public_key) = (agent.pool_name(), agent.epoch(), agent.public_key());
-    tokens::issue_agent_token(&state.keys, &state.clock, agent.id(), pool, epoch, public_key).map(Some)
+    tokens::issue_agent_token(state, agent.id(), pool, epoch, public_key).map(Some)
 }
 
 fn together(lists: &[Vec<JobId>; 3]) -> Vec<JobId> {
