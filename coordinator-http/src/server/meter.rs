@@ -1,10 +1,17 @@
 //! What a connection is waiting for, and until when it may.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{Limits, head::HeadScan};
+
+/// Connections are made light at so many moments in the time that they are quiet before: with one for each of them, a server of
+/// thousands would be woken for it as often as for their requests.
+const TOGETHER: u32 = 16;
 
 /// What is due on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +137,7 @@ impl Meter {
         let close_at = phase.into_iter().chain(stall).min();
         // While the peer takes nothing, there may be more to be sent to it.
         let quiet = state.quiet.filter(|_| state.stalled.is_none());
-        match (close_at, quiet.map(|since| since + limits.light)) {
+        match (close_at, quiet.map(|since| together(since + limits.light, limits.light / TOGETHER))) {
             (Some(close_at), Some(light_at)) if close_at <= light_at => Some((close_at, Due::Close)),
             (_, Some(light_at)) => Some((light_at, Due::Lighten)),
             (close_at, None) => close_at.map(|at| (at, Due::Close)),
@@ -147,9 +154,29 @@ impl Meter {
     }
 }
 
+/// The first moment from then on of those that come at this distance, for all connections the same ones.
+fn together(then: Instant, distance: Duration) -> Instant {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let distance_ns = distance.as_nanos().max(1);
+    let late_ns = then.saturating_duration_since(*BEGAN).as_nanos() % distance_ns;
+    let wait_ns = (distance_ns - late_ns) % distance_ns;
+    then + Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quiet_since_about_the_same_time_is_made_light_at_once() {
+        let (begun, distance) = (Instant::now(), Duration::from_millis(60));
+        let moments: Vec<_> = (0..60).map(|ms| together(begun + Duration::from_millis(ms), distance)).collect();
+        assert!((1..=2).contains(&moments.iter().collect::<std::collections::BTreeSet<_>>().len()));
+        for (ms, moment) in (0..).zip(&moments) {
+            let wait = *moment - (begun + Duration::from_millis(ms));
+            assert!(wait < distance && together(*moment, distance) == *moment, "{wait:?}");
+        }
+    }
 
     #[test]
     fn a_connection_is_made_light_while_a_whole_request_waits_and_never_while_its_reply_is_sent() {
