@@ -4,6 +4,7 @@
 //! connection and a reader that does not read have their times, and so does the shutdown. A connection on which nothing
 //! passes holds no buffers: see `server/connection`.
 
+mod bell;
 mod body;
 mod budget;
 mod connection;

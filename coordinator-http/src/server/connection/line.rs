@@ -11,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::{super::wire::Wire, front::Front};
+use super::{
+    super::{bell::Bell, wire::Wire},
+    front::Front,
+};
 
 /// Bytes of one request's head, at most.
 const HEAD_BYTES: usize = 64 * 1_024;
@@ -20,6 +23,7 @@ const HEAD_BYTES: usize = 64 * 1_024;
 pub(super) struct Line {
     front: Front,
     state: State,
+    bell: Bell,
     /// Whether it ends with the request under way.
     closes: bool,
 }
@@ -35,14 +39,17 @@ enum State {
 impl Line {
     /// A connection on which nothing has passed.
     pub(super) fn new(wire: Wire, front: Front) -> Self {
-        Self { front, state: State::Light(wire, Bytes::new()), closes: false }
+        Self { front, state: State::Light(wire, Bytes::new()), bell: Bell::default(), closes: false }
     }
 
     /// Serves it; ready when it has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.state {
-                State::Full(connection) => return Pin::new(&mut **connection).poll(cx).map_err(io::Error::other),
+                State::Full(connection) => {
+                    let served = self.bell.poll(cx, |cx| Pin::new(&mut **connection).poll(cx));
+                    return served.map_err(io::Error::other);
+                }
                 State::Light(wire, ahead) => {
                     if let Poll::Ready(mut head) = self.front.poll_reply(cx) {
                         if self.closes {
