@@ -108,10 +108,10 @@ impl Quotas {
             Some(known) => known,
             None => self.draw(store, &key.id, limits, cost).await?,
         };
-        let policy = policies(&limits);
+        let standing = self.with(&key.id, |account| account.standing(&limits, Instant::now()));
         match outcome {
-            Ok(()) => Ok(Some(Standing { left: self.with(&key.id, |a| a.left(&limits, Instant::now())), policy })),
-            Err(shortage) => Err(refusal(&limits, shortage, policy)),
+            Ok(()) => Ok(Some(standing)),
+            Err(shortage) => Err(refusal(&limits, shortage, standing.policy)),
         }
     }
 
@@ -149,7 +149,10 @@ impl Quotas {
 
     fn with<T>(&self, key: &CredentialId, change: impl FnOnce(&mut Account) -> T) -> T {
         let mut accounts = self.lock();
-        if accounts.len() >= ACCOUNTS && !accounts.contains_key(key) {
+        if let Some(known) = accounts.get_mut(key) {
+            return change(known);
+        }
+        if accounts.len() >= ACCOUNTS {
             let now = Instant::now();
             accounts.retain(|_, account| account.is_current(now));
             if accounts.len() >= ACCOUNTS {

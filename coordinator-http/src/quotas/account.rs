@@ -6,7 +6,7 @@ use http::HeaderValue;
 use titan_api::credentials::{KeyLimits, Quota};
 use titan_lua::credentials::spend::{Policy, Purse};
 
-use super::{Cost, Shortage, each, left};
+use super::{Cost, Shortage, Standing, each, left, policies};
 
 /// How long what was taken in advance may be handed out.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -21,6 +21,8 @@ pub(super) struct Account {
     good_until: Instant,
     /// When there will be a request again, if there was none.
     none_until: Option<Instant>,
+    /// `RateLimit-Policy`, of the limits that the key had then.
+    policy: Option<(KeyLimits, HeaderValue)>,
 }
 
 /// Of one quota.
@@ -36,7 +38,7 @@ struct Pocket {
 impl Account {
     pub(super) fn new(now: Instant) -> Self {
         let pocket = || Pocket { in_hand: 0, spent: 0, left: 0, whole_at: now };
-        Self { requests: pocket(), body_bytes: pocket(), good_until: now, none_until: None }
+        Self { requests: pocket(), body_bytes: pocket(), good_until: now, none_until: None, policy: None }
     }
 
     /// Takes from what is in hand; none if Redis has to be asked. A refusal holds until its time, so that a key which
@@ -77,8 +79,15 @@ impl Account {
         }
     }
 
+    /// How the key stands.
+    pub(super) fn standing(&mut self, limits: &KeyLimits, now: Instant) -> Standing {
+        let known = self.policy.take().filter(|(then, _)| then == limits);
+        let (_, policy) = self.policy.insert(known.unwrap_or_else(|| (*limits, policies(limits))));
+        Standing { policy: policy.clone(), left: self.left(limits, now) }
+    }
+
     /// `RateLimit`.
-    pub(super) fn left(&self, limits: &KeyLimits, now: Instant) -> HeaderValue {
+    fn left(&self, limits: &KeyLimits, now: Instant) -> HeaderValue {
         let good = now < self.good_until;
         left(each(limits).map(|(policy, quota)| {
             let pocket = match policy {
