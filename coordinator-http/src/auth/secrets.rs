@@ -37,7 +37,9 @@ pub(crate) fn fresh(prefix: &str) -> Result<Fresh, ApiError> {
 /// Takes a credential apart: its id and the hash of its secret. None if it can't be one.
 pub(crate) fn take_apart(prefix: &str, text: &str) -> Option<(CredentialId, String)> {
     let (id, secret) = text.strip_prefix(prefix)?.split_once('_')?;
-    if id.len() != 2 * ID_BYTES || URL_SAFE_NO_PAD.decode(secret).ok()?.len() != SECRET_BYTES {
+    // One byte more than a secret has, so that what is longer is noticed.
+    let mut bytes = [0; SECRET_BYTES + 1];
+    if id.len() != 2 * ID_BYTES || URL_SAFE_NO_PAD.decode_slice(secret, &mut bytes).ok()? != SECRET_BYTES {
         return None;
     }
     Some((CredentialId::new(id).ok()?, sha256_hex(secret)))
