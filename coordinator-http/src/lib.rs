@@ -27,6 +27,7 @@ mod pace;
 mod quotas;
 mod readiness;
 mod relay;
+mod reply;
 mod routes;
 pub mod server;
 mod sse;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::{
     agents::Measures,
     work::{Claim, ClaimReply, ClaimRequest},
@@ -17,6 +17,7 @@ use crate::{
     error::ApiError,
     extract::ApiJson,
     pace::Pace,
+    reply::Json,
     state::AppState,
     validate::Validate,
     waiters::{Holder, Look, Visit},

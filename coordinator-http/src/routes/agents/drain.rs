@@ -1,12 +1,12 @@
 //! `POST /api/v1/agents/{id}/drain`: the agent takes no new work; what runs on it finishes.
 
-use axum::Json;
 use titan_api::{agents::Agent, ids::AgentId};
 
 use crate::{
     auth::callers::{AgentsWrite, KeyCaller},
     error::ApiError,
     extract::{ApiPath, OptionalJson},
+    reply::Json,
     routes::Nothing,
 };
 

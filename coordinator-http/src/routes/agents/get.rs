@@ -1,12 +1,12 @@
 //! `GET /api/v1/agents/{id}`: one agent.
 
-use axum::Json;
 use titan_api::{agents::Agent, ids::AgentId};
 
 use crate::{
     auth::callers::{AgentsRead, KeyCaller},
     error::ApiError,
     extract::ApiPath,
+    reply::Json,
 };
 
 /// One agent.

@@ -1,6 +1,6 @@
 //! `POST /api/v1/agents/{id}/heartbeat`: an agent says that it lives; where nobody parks, this one call does all.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::{
     agents::{AgentToken, Model},
     ids::{AgentId, JobId},
@@ -15,6 +15,7 @@ use crate::{
     extract::ApiJson,
     load::Class,
     pace::Pace,
+    reply::Json,
     state::AppState,
     validate::Validate,
 };

@@ -1,7 +1,7 @@
 //! `POST /api/v1/agents/join`: lets an agent's key into a pool. Repeating it with the same token and key gives the same
 //! agent.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::{
     agents::{JoinReply, JoinRequest},
     ids::AgentId,
@@ -16,6 +16,7 @@ use crate::{
     error::ApiError,
     extract::ApiJson,
     ids,
+    reply::Json,
     state::AppState,
     validate::Validate,
 };

@@ -1,6 +1,5 @@
 //! `GET /api/v1/agents`: the pool's agents, by id.
 
-use axum::Json;
 use titan_api::agents::AgentList;
 use titan_lua::agents::ListAgents;
 
@@ -9,6 +8,7 @@ use crate::{
     cursor::List,
     error::ApiError,
     extract::ApiQuery,
+    reply::Json,
     routes::page::{self, Page},
 };
 

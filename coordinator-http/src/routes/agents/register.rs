@@ -1,6 +1,6 @@
 //! `POST /api/v1/agents/register`: a run of an agent takes its place in the registry, and gets its first token.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::agents::{RegisterReply, RegisterRequest};
 use titan_lua::agents::{RegisterAgent, RegisterOutcome, TurnedAway};
 
@@ -8,6 +8,7 @@ use crate::{
     auth::{proof, tokens},
     error::ApiError,
     extract::ApiJson,
+    reply::Json,
     state::AppState,
     validate::Validate,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::work::{Answer, Happening, Report, ReportReply, ReportRequest};
 use titan_lua::agents::{ReportBatch, ReportOutcome, Reported};
 
@@ -10,6 +10,7 @@ use crate::{
     auth::{callers::AgentCaller, receipts},
     error::ApiError,
     extract::ApiJson,
+    reply::Json,
     state::AppState,
     validate::Validate,
 };

@@ -1,12 +1,12 @@
 //! `POST /api/v1/agents/{id}/resume`: the agent takes work again.
 
-use axum::Json;
 use titan_api::{agents::Agent, ids::AgentId};
 
 use crate::{
     auth::callers::{AgentsWrite, KeyCaller},
     error::ApiError,
     extract::{ApiPath, OptionalJson},
+    reply::Json,
     routes::Nothing,
 };
 

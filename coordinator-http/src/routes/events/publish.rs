@@ -1,6 +1,5 @@
 //! `POST /api/v1/events`: publishes an event.
 
-use axum::Json;
 use http::{HeaderMap, StatusCode};
 use titan_api::{
     events::{PublishEvent, PublishedEvent},
@@ -13,6 +12,7 @@ use crate::{
     error::ApiError,
     extract::ApiJson,
     idempotency::KeyOfCall,
+    reply::Json,
 };
 
 /// Publishes an event, which is kept for a day, or until ten thousand others have come.

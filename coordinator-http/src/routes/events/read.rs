@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -22,6 +21,7 @@ use crate::{
     auth::callers::{EventsRead, KeyCaller},
     error::ApiError,
     extract::ApiQuery,
+    reply::Json,
     routes::read_wait,
     sse::{self, events},
     state::AppState,

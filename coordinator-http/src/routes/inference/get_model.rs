@@ -1,12 +1,13 @@
 //! `GET /v1/models/{id}`: one model, as OpenAI's clients expect it. Its name may hold slashes.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde_json::Value;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
     extract::ApiPath,
+    reply::Json,
     state::AppState,
 };
 

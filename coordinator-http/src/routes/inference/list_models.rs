@@ -1,12 +1,13 @@
 //! `GET /v1/models`: the models that agents in service have, as OpenAI's clients expect them.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use titan_api::inference::FleetModel;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
+    reply::Json,
     state::AppState,
 };
 

@@ -1,6 +1,6 @@
 //! `POST /api/v1/jobs/batch`: accepts many jobs, all or none. They may depend on each other.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use titan_api::jobs::{SubmitBatch, SubmittedBatch, SubmittedJob};
 use titan_lua::jobs::{NewJob, Submit, Submitted};
@@ -11,6 +11,7 @@ use crate::{
     extract::ApiJson,
     idempotency::KeyOfCall,
     ids, notes,
+    reply::Json,
     state::AppState,
     submission::{self, batch::Batch},
     validate::Validate,

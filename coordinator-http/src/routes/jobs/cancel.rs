@@ -1,6 +1,5 @@
 //! `POST /api/v1/jobs/{id}/cancel`: ends a job. Repeating it is harmless.
 
-use axum::Json;
 use titan_api::{
     ids::JobId,
     jobs::{CancelJob, CancelledJob},
@@ -12,6 +11,7 @@ use crate::{
     auth::callers::{JobsWrite, KeyCaller},
     error::ApiError,
     extract::{ApiPath, OptionalJson},
+    reply::Json,
 };
 
 /// Cancels a job; repeating it is harmless.

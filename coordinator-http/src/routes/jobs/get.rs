@@ -1,6 +1,6 @@
 //! `GET /api/v1/jobs/{id}`: one job; with `wait_ms`, as soon as it has ended.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
@@ -19,6 +19,7 @@ use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     extract::{ApiPath, ApiQuery},
+    reply::Json,
     routes::read_wait,
     state::AppState,
     waiters::{Holder, Look},

@@ -1,6 +1,5 @@
 //! `GET /api/v1/jobs`: the pool's jobs, newest first.
 
-use axum::Json;
 use serde::Deserialize;
 use titan_api::{
     ids::AgentId,
@@ -14,6 +13,7 @@ use crate::{
     cursor::{self, List},
     error::ApiError,
     extract::ApiQuery,
+    reply::Json,
     routes::page,
 };
 

@@ -1,6 +1,5 @@
 //! `POST /api/v1/jobs/{id}/retry`: tries a job again that failed or was cancelled. Repeating it is harmless.
 
-use axum::Json;
 use titan_api::{
     ids::JobId,
     jobs::{JobKind, RetriedJob, RetryJob},
@@ -12,6 +11,7 @@ use crate::{
     auth::callers::{JobsWrite, KeyCaller},
     error::ApiError,
     extract::{ApiPath, OptionalJson},
+    reply::Json,
 };
 
 /// Begins a job that failed or was cancelled anew.

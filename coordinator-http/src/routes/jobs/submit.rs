@@ -1,7 +1,6 @@
 //! `POST /api/v1/jobs`: accepts a job, and places it at once if an agent is at hand.
 
 use axum::{
-    Json,
     extract::State,
     response::{AppendHeaders, IntoResponse},
 };
@@ -17,6 +16,7 @@ use crate::{
     extract::{ApiJson, ApiQuery},
     idempotency::KeyOfCall,
     ids, notes,
+    reply::Json,
     state::AppState,
     submission::{self, SCHEDULER},
     validate::Validate,

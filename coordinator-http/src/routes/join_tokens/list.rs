@@ -1,6 +1,6 @@
 //! `GET /api/v1/join-tokens`: the pool's join tokens, without their secrets.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::credentials::JoinTokenList;
 use titan_lua::credentials::join_tokens;
 
@@ -9,6 +9,7 @@ use crate::{
     cursor::List,
     error::ApiError,
     extract::ApiQuery,
+    reply::Json,
     routes::page::{self, Page},
     state::AppState,
 };

@@ -1,6 +1,6 @@
 //! `POST /api/v1/keys`: makes an API key and shows it, this once.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use http::StatusCode;
 use titan_api::{
     credentials::{ApiKey, CreateKey, CreatedKey},
@@ -15,6 +15,7 @@ use crate::{
     },
     error::ApiError,
     extract::ApiJson,
+    reply::Json,
     state::AppState,
     validate::Validate,
 };

@@ -1,6 +1,6 @@
 //! `GET /api/v1/keys`: the pool's API keys, without their secrets.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::credentials::KeyList;
 use titan_lua::credentials::api_keys;
 
@@ -9,6 +9,7 @@ use crate::{
     cursor::List,
     error::ApiError,
     extract::ApiQuery,
+    reply::Json,
     routes::page::{self, Page},
     state::AppState,
 };

@@ -1,7 +1,8 @@
 //! `GET /api/v1/health`: the process answers. It never asks Redis, so that an outage of Redis restarts nothing.
 
-use axum::Json;
 use titan_api::health::Health;
+
+use crate::reply::Json;
 
 /// Whether the process answers.
 #[utoipa::path(get, path = "/api/v1/health", operation_id = "health", tag = "everyone", security(()), responses((status = 200, body = Health)))]

@@ -1,10 +1,10 @@
 //! `GET /.well-known/jwks.json`: all public keys, those that sign and those that did or will.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{auth::keys::Jwk, state::AppState};
+use crate::{auth::keys::Jwk, reply::Json, state::AppState};
 
 /// A JWK set (RFC 7517).
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,14 +1,13 @@
 //! `GET /api/v1/ready`: whether this copy can do its work, check by check.
 
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, header};
 use titan_api::health::{Readiness, Verdict};
 
-use crate::{auth::bearer, error, readiness::covered, state::AppState};
+use crate::{auth::bearer, error, readiness::covered, reply::Json, state::AppState};
 
 /// Whether this copy can do its work, check by check.
 #[utoipa::path(

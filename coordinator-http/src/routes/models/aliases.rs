@@ -1,10 +1,12 @@
 //! `GET` and `PUT /api/v1/models/aliases`: public names that stand for the names that agents have for a model.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::inference::ModelAliases;
 use titan_lua::models::{ReadAliases, SetAliases};
 
-use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
+use crate::{
+    auth::callers::AdminCaller, error::ApiError, extract::ApiJson, reply::Json, state::AppState, validate::Validate,
+};
 
 /// The aliases of models.
 #[utoipa::path(

@@ -1,11 +1,12 @@
 //! `GET /api/v1/models`: the models of the fleet, and how many agents have each.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::inference::FleetModels;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
+    reply::Json,
     state::AppState,
 };
 

@@ -2,7 +2,6 @@
 //! cancelled and kept as those are.
 
 use axum::{
-    Json,
     extract::State,
     response::{AppendHeaders, IntoResponse},
 };
@@ -22,6 +21,7 @@ use crate::{
     extract::ApiJson,
     idempotency::KeyOfCall,
     ids, notes,
+    reply::Json,
     routes::get_agent,
     state::AppState,
     submission,

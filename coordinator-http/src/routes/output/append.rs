@@ -1,9 +1,6 @@
 //! `POST /api/v1/jobs/{id}/attempts/{number}/stream`: an attempt's output as one upload that lasts as long as the attempt.
 
-use axum::{
-    Json,
-    extract::{Request, State},
-};
+use axum::extract::{Request, State};
 use http::HeaderMap;
 use titan_api::{
     headers as names,
@@ -13,7 +10,8 @@ use titan_api::{
 };
 
 use crate::{
-    auth::callers::AgentBearer, error::ApiError, extract::ApiPath, server::Patience, state::AppState, upload::Uploading,
+    auth::callers::AgentBearer, error::ApiError, extract::ApiPath, reply::Json, server::Patience, state::AppState,
+    upload::Uploading,
 };
 
 /// Takes in an attempt's output as it is written.

@@ -1,7 +1,6 @@
 //! `GET /api/v1/jobs/{id}/output`: what a job writes: a piece as JSON, or all of it as it comes, by SSE.
 
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -19,6 +18,7 @@ use crate::{
     auth::callers::{JobsRead, KeyCaller},
     error::ApiError,
     extract::{ApiPath, ApiQuery},
+    reply::Json,
     routes::{no_such_job, read_wait},
     sse::{
         self,

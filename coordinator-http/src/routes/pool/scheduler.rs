@@ -1,10 +1,12 @@
 //! `GET` and `PUT /api/v1/scheduler`: how the pool's agents are chosen.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::scheduler::{Scheduler, SetScheduler};
 use titan_lua::pool;
 
-use crate::{auth::callers::AdminCaller, error::ApiError, extract::ApiJson, state::AppState, validate::Validate};
+use crate::{
+    auth::callers::AdminCaller, error::ApiError, extract::ApiJson, reply::Json, state::AppState, validate::Validate,
+};
 
 /// By which weights agents are chosen.
 #[utoipa::path(

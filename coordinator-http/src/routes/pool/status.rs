@@ -1,6 +1,5 @@
 //! `GET /api/v1/status`: the pool at a glance.
 
-use axum::Json;
 use serde::Deserialize;
 use titan_api::{limits, status::Status, time::Timestamp};
 use titan_lua::{agents::ListAgents, pool::ReadStatus};
@@ -10,6 +9,7 @@ use crate::{
     auth::callers::{AgentsRead, KeyCaller},
     error::ApiError,
     extract::ApiQuery,
+    reply::Json,
 };
 
 #[derive(Debug, Deserialize, IntoParams)]

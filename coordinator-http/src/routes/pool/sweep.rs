@@ -1,10 +1,11 @@
 //! `POST /api/v1/sweep`: settles what is overdue in the pool, for a second at most.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use titan_api::status::Swept;
 
 use crate::{
-    auth::callers::AdminCaller, error::ApiError, extract::OptionalJson, routes::Nothing, state::AppState, timer,
+    auth::callers::AdminCaller, error::ApiError, extract::OptionalJson, reply::Json, routes::Nothing, state::AppState,
+    timer,
 };
 
 /// Settles what is overdue in the pool, for a second at most.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use http::{HeaderMap, header, uri::Authority};
 use serde::Deserialize;
 use titan_api::{
@@ -24,6 +24,7 @@ use crate::{
     extract::{ApiJson, ApiQuery},
     ids, notes,
     relay::asked,
+    reply::Json,
     state::AppState,
     validate::{Findings, Validate},
 };

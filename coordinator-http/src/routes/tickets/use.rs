@@ -1,13 +1,12 @@
 //! `POST /api/v1/agents/{id}/tickets/{request_id}/use`: a client has brought an agent a ticket. Repeating it is harmless.
 
-use axum::Json;
 use titan_api::{
     ids::{AgentId, JobId},
     inference::UsedTicket,
 };
 use titan_lua::tickets::{UseOutcome, UseTicket};
 
-use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiPath};
+use crate::{auth::callers::AgentCaller, error::ApiError, extract::ApiPath, reply::Json};
 
 /// Makes an attempt of a ticket that a client has brought to the agent.
 #[utoipa::path(

@@ -1,12 +1,12 @@
 //! `GET /api/v1/usage`: what the calling key has had of models.
 
-use axum::Json;
 use titan_api::inference::KeyUsage;
 use titan_lua::usage::ReadUsage;
 
 use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
+    reply::Json,
 };
 
 /// What the calling key has had of each model.
