@@ -68,14 +68,18 @@ impl Script {
     }
 
     fn command(verb: &str, script: &str, keys: [&str; 2], args: &Args) -> Cmd {
-        let mut cmd = redis::cmd(verb);
-        cmd.arg(script).arg(2).arg(keys[0]).arg(keys[1]);
-        for arg in &args.0 {
-            cmd.arg(arg.as_slice());
+        let before = [verb, script, "2", keys[0], keys[1]].map(str::as_bytes);
+        let all = || before.into_iter().chain(args.0.iter().map(Vec::as_slice));
+        let mut cmd = Cmd::with_capacity(all().count(), all().map(<[u8]>::len).sum());
+        for arg in all() {
+            cmd.arg(arg);
         }
         cmd
     }
 }
+
+/// Arguments that there is room for at once; most calls have fewer.
+const USUAL: usize = 24;
 
 /// The arguments of one call, in order.
 #[derive(Debug, Default)]
@@ -83,7 +87,7 @@ pub(crate) struct Args(Vec<Vec<u8>>);
 
 impl Args {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self(Vec::with_capacity(USUAL))
     }
 
     /// Adds one argument.
