@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicU8, Ordering::AcqRel},
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -18,12 +18,19 @@ const IN_A_ROW: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Bell(Option<(Arc<Rope>, Waker)>);
 
+/// Whoever pulls at it and whoever polls change the same word, each time as one step: so of a pull either the poll that comes next
+/// sees all that was done before, or the one under way is followed by another.
 #[derive(Debug)]
 struct Rope {
     task: Waker,
-    is_polled: AtomicBool,
-    has_rung: AtomicBool,
+    state: AtomicU8,
 }
+
+const STILL: u8 = 0;
+/// It is polled now, and whoever pulls need not wake the task.
+const POLLED: u8 = 1;
+/// Somebody has pulled.
+const RUNG: u8 = 2;
 
 impl Wake for Rope {
     fn wake(self: Arc<Self>) {
@@ -31,8 +38,7 @@ impl Wake for Rope {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.has_rung.store(true, SeqCst);
-        if !self.is_polled.load(SeqCst) {
+        if self.state.fetch_or(RUNG, AcqRel) & POLLED == 0 {
             self.task.wake_by_ref();
         }
     }
@@ -48,12 +54,10 @@ impl Bell {
         let (rope, waker) = self.of(cx.waker());
         let mut inner = Context::from_waker(waker);
         for _ in 0..IN_A_ROW {
-            rope.is_polled.store(true, SeqCst);
-            rope.has_rung.store(false, SeqCst);
+            rope.state.swap(POLLED, AcqRel);
             let outcome = poll(&mut inner);
-            // Whoever rings from here on wakes the task, and whoever rang before is seen below.
-            rope.is_polled.store(false, SeqCst);
-            if outcome.is_ready() || !rope.has_rung.load(SeqCst) {
+            let has_rung = rope.state.swap(STILL, AcqRel) & RUNG != 0;
+            if outcome.is_ready() || !has_rung {
                 return outcome;
             }
         }
@@ -65,8 +69,7 @@ impl Bell {
     fn of(&mut self, task: &Waker) -> &(Arc<Rope>, Waker) {
         let known = self.0.take().filter(|(rope, _)| rope.task.will_wake(task));
         self.0.insert(known.unwrap_or_else(|| {
-            let [is_polled, has_rung] = [(); 2].map(|()| AtomicBool::new(false));
-            let rope = Arc::new(Rope { task: task.clone(), is_polled, has_rung });
+            let rope = Arc::new(Rope { task: task.clone(), state: AtomicU8::new(STILL) });
             (Arc::clone(&rope), Waker::from(rope))
         }))
     }
@@ -74,7 +77,7 @@ impl Bell {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
     use super::*;
 
