@@ -66,6 +66,11 @@ impl Known {
         }
     }
 
+    /// Whose a token is that is known to be good still. The cache's own clock does not tell: it stands while the machine sleeps.
+    fn agent(&self, hash: &TokenHash, now_s: i64) -> Option<Arc<AgentClaims>> {
+        self.agents.get(hash).filter(|claims| now_s < claims.exp)
+    }
+
     fn keep_agent(&self, hash: TokenHash, claims: Arc<AgentClaims>, now_s: i64) {
         let left_s = u64::try_from(claims.exp - now_s).unwrap_or(0);
         self.agents.put(hash, claims, Instant::now() + Duration::from_secs(left_s));
@@ -136,12 +141,12 @@ async fn stored_key(state: &AppState, id: &CredentialId) -> Result<StoredKey, Ap
 }
 
 fn agent(state: &AppState, token: &str, sha256: &Digest) -> Option<Arc<AgentClaims>> {
-    let hash = key_of(sha256)?;
-    if let Some(claims) = state.known.agents.get(&hash) {
+    let (hash, now_s) = (key_of(sha256)?, state.clock.now_s());
+    if let Some(claims) = state.known.agent(&hash, now_s) {
         return Some(claims);
     }
     let claims = Arc::new(tokens::verify_agent_token(&state.keys, &state.clock, token)?);
-    state.known.keep_agent(hash, Arc::clone(&claims), state.clock.now_s());
+    state.known.keep_agent(hash, Arc::clone(&claims), now_s);
     Some(claims)
 }
 
@@ -170,5 +175,27 @@ pub(crate) fn pool(headers: &HeaderMap, own: Option<&PoolName>) -> Result<PoolNa
             Err(ApiError::Forbidden("the credential is for another pool than X-Titan-Pool names".to_owned()))
         }
         (Some(own), _) => Ok(own.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_known_is_good_until_it_expires_on_the_clock_of_the_pools() {
+        let (known, token) = (Known::default(), "a token");
+        let claims = json!({
+            "iss": "i", "aud": "a", "sub": "box-1", "pool": "default", "epoch": 1, "iat": 1_000, "exp": 4_600, "jti": "t",
+        });
+        known.remember_agent(token, Arc::new(serde_json::from_value(claims).unwrap()), 1_000);
+        let is_known = |text: &str, now_s| {
+            let hash = key_of(&digest(&SHA256, text.as_bytes())).unwrap();
+            known.agent(&hash, now_s).is_some()
+        };
+        assert!(is_known(token, 4_599) && !is_known(token, 4_600), "no time has passed here");
+        assert!(!is_known("a Token", 1_000));
     }
 }

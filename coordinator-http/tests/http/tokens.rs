@@ -137,6 +137,40 @@ async fn a_token_of_the_right_key_is_taken_within_the_leeway() {
 }
 
 #[tokio::test]
+async fn of_a_token_that_was_just_signed_here_nothing_else_is_believed_for_its_sake() {
+    let world = World::start().await;
+    let agent = TestAgent::register(&world, "box-1").await;
+    let [header, said, signature] = agent.token.split('.').collect::<Vec<_>>()[..] else { panic!("{}", agent.token) };
+    let changed = |part: &str, at: usize| {
+        let other = if part.as_bytes()[at] == b'A' { "B" } else { "A" };
+        [&part[..at], other, &part[at + 1..]].concat()
+    };
+    let mut claims = claims_in(&agent.token);
+    claims["pool"] = json!("another");
+    let altered = vec![
+        format!("{header}.{said}.{}", changed(signature, 0)),
+        format!("{header}.{said}.{}", changed(signature, signature.len() - 1)),
+        format!("{header}.{said}."),
+        format!("{header}.{said}"),
+        format!("{header}.{}.{signature}", part(&claims)),
+        format!("{header}.{}.{signature}", changed(said, said.len() - 2)),
+        format!("{}.{said}.{signature}", part(&json!({"alg": "none", "typ": "titan-agent+jwt"}))),
+        format!("{}=", agent.token),
+        format!("{}.{signature}", agent.token),
+        agent.token.to_ascii_lowercase(),
+    ];
+    for token in altered {
+        call(&world, &token).await.problem(ProblemType::Unauthorized);
+    }
+    call(&world, &agent.token).await.ok(200);
+    let reply =
+        world.post("", "/api/v1/agents/register", agent.registration("run-2", &agent.proof("run-2", now_s()))).await;
+    let next = reply.ok(200)["token"]["token"].as_str().unwrap().to_owned();
+    assert!(call(&world, &agent.token).await.status >= 400, "its run is over");
+    call(&world, &next).await.ok(200);
+}
+
+#[tokio::test]
 async fn tokens_of_another_algorithm_are_refused() {
     let world = World::start().await;
     let forge = Forge::new(&world).await;
