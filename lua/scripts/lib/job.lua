@@ -5,7 +5,11 @@
 local job = record.kind('job')
 
 -- What was submitted, packed, by record. It must not change: a change would not be written.
-local submitted = {}
+local submitted
+
+calls.begin_with(function()
+  submitted = {}
+end)
 
 local function pack_submitted(j)
   return cmsgpack.pack(j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.max, j.created, j.title, j.owner,
