@@ -70,7 +70,7 @@ impl Library {
                 let _ = write!(
                     text,
                     "redis.register_function({{ function_name = '{}', flags = {{ {flags} }}, callback = function(KEYS, ARGV)\n\
-                     calls.begin(KEYS)\n{}\nend }})\n",
+                     begin(KEYS)\n{}\nend }})\n",
                     functions[script.name], script.body
                 );
                 text
@@ -95,8 +95,10 @@ fn function(library: &str, script: &Script) -> String {
     format!("{library}_{}", script.name.replace('/', "_"))
 }
 
-/// All parts of these scripts, each after those that it needs to be made. Every script names them in such an order, so what
-/// the next one has beside those before it may come behind these.
+/// What makes all parts of these scripts, each after those that it needs to be made: every script names them in such an order, so
+/// what the next one has beside those before it may come behind these. They are made with the first call, since while a library
+/// is loaded there is little more of Lua than its language. Each has a function of its own, since one can't know more than 60
+/// names from around it.
 fn made(scripts: &[&'static Script]) -> String {
     let mut parts: Vec<&Part> = Vec::new();
     for part in scripts.iter().flat_map(|script| script.parts) {
@@ -105,8 +107,13 @@ fn made(scripts: &[&'static Script]) -> String {
         }
     }
     let names: Vec<_> = parts.iter().map(|part| part.name).collect();
-    let made: Vec<_> = parts.iter().map(|part| part.made()).collect();
-    format!("local {}\n{}\n", names.join(", "), made.join("\n"))
+    let makers: Vec<_> = parts.iter().map(|part| format!("function()\n{}\nend", part.made())).collect();
+    format!(
+        "local {}\nlocal makers = {{\n{}\n}}\nlocal function begin(keys)\nfor i = 1, #makers do\nmakers[i]()\nend\nmakers = {{}}\n\
+         calls.begin(keys)\nend\n",
+        names.join(", "),
+        makers.join(",\n")
+    )
 }
 
 /// What is known of the library at the Redis of a connection.

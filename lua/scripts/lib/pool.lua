@@ -9,6 +9,10 @@ local pool = { SCHEMA = 2 }
 local channels, packed_weights
 
 calls.begin_with(function()
+  if pool.is_spared then
+    -- The call before has failed.
+    collectgarbage('setstepmul', USUAL_PACE)
+  end
   channels, packed_weights = {}, nil
   pool.now, pool.offset, pool.step, pool.heard_now, pool.is_spared, pool.freed, pool.spent = nil, nil, nil, nil, nil, nil, 0
 end)
