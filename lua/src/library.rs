@@ -8,7 +8,7 @@ use std::{
     fmt::Write as _,
     sync::{
         LazyLock, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ const NAMES: &str = "titan_";
 /// So many libraries may stay: those of versions that may still be at work.
 const KEPT: usize = 4;
 /// For how long scripts go by hash once Redis would not take the library.
-const WITHOUT: Duration = Duration::from_secs(60);
+const WITHOUT: Duration = Duration::from_mins(1);
 
 /// The library of this version.
 pub(crate) static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::of(&all()));
@@ -119,8 +119,9 @@ fn made(scripts: &[&'static Script]) -> String {
 /// What is known of the library at the Redis of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    /// Until when scripts go by hash.
+    /// Until when scripts go by hash, and whether anybody was told.
     without: Mutex<Option<Instant>>,
+    is_told: AtomicBool,
     /// How often the library was brought, and whether it is being brought.
     brought: AtomicU64,
     bringing: tokio::sync::Mutex<()>,
@@ -171,7 +172,9 @@ impl Loaded {
     }
 
     fn go_without<T>(&self, e: &RedisError) -> Option<T> {
-        tracing::info!(component = "store", "Redis keeps no functions for us, scripts go by their hash: {e}");
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::info!(component = "store", "Redis keeps no functions for us, scripts go by their hash: {e}");
+        }
         *self.without.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + WITHOUT);
         None
     }

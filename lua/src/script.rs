@@ -1,6 +1,6 @@
 //! Scripts: put together from their parts, and called as functions that Redis keeps, or by hash where it keeps none.
 
-use std::{sync::LazyLock, time::Instant};
+use std::{sync::OnceLock, time::Instant};
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 
@@ -41,7 +41,7 @@ pub(crate) struct Script {
     pub(crate) parts: &'static [Part],
     /// The text of its file.
     pub(crate) body: &'static str,
-    alone: LazyLock<Alone, Box<dyn FnOnce() -> Alone + Send + Sync>>,
+    alone: OnceLock<Alone>,
 }
 
 /// A script and its parts as one text.
@@ -53,8 +53,7 @@ struct Alone {
 
 impl Script {
     pub(crate) fn new(name: &'static str, mode: Mode, parts: &'static [Part], body: &'static str) -> Self {
-        let alone = LazyLock::new(Box::new(move || Alone::new(mode, parts, body)) as _);
-        Self { name, mode, parts, body, alone }
+        Self { name, mode, parts, body, alone: OnceLock::new() }
     }
 
     /// Runs the script on two keys.
@@ -74,14 +73,15 @@ impl Script {
         args: &Args,
     ) -> Result<Value, RedisError> {
         if loaded.is_worth_a_try() {
-            let by_name = Self::command("FCALL", &LIBRARY.function(self.name), keys, args);
+            let by_name = Self::command("FCALL", LIBRARY.function(self.name), keys, args);
             if let Some(reply) = loaded.call(node, keys[0], &by_name).await {
                 return reply;
             }
         }
-        match node.send(&Self::command("EVALSHA", &self.alone.hash, keys, args)).await {
+        let alone = self.alone.get_or_init(|| Alone::new(self.mode, self.parts, self.body));
+        match node.send(&Self::command("EVALSHA", &alone.hash, keys, args)).await {
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                node.send(&Self::command("EVAL", &self.alone.text, keys, args)).await
+                node.send(&Self::command("EVAL", &alone.text, keys, args)).await
             }
             other => other,
         }
