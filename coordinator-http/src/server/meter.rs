@@ -99,7 +99,9 @@ impl Meter {
     /// The reply was handed over.
     pub(super) fn end(&self) {
         let (mut state, now) = (self.state(), Instant::now());
-        state.phase = Phase::Idle { since: now };
+        // The next request may have begun to come behind this one.
+        let is_coming = state.scan.is_in_head();
+        state.phase = if is_coming { Phase::Head { since: now } } else { Phase::Idle { since: now } };
         state.quiet = Some(now).filter(|_| !state.is_body_open);
         state.stays = false;
     }
@@ -170,6 +172,27 @@ mod tests {
         assert!(is_light_next());
         meter.is_light();
         assert!(matches!(meter.due(&limits), Some((_, Due::Close))));
+    }
+
+    #[test]
+    fn half_a_head_behind_a_request_has_the_time_of_a_head_and_no_more() {
+        let limits = Limits::default();
+        let closes_in = |bytes: &[u8]| {
+            let meter = Meter::new();
+            meter.read(bytes);
+            meter.begin(false);
+            meter.has_read(true);
+            meter.end();
+            meter.is_light();
+            let Some((at, Due::Close)) = meter.due(&limits) else { panic!("it stays") };
+            at - Instant::now()
+        };
+        assert!(closes_in(b"GET / HTTP/1.1\r\n\r\nGET / HT") <= limits.head);
+        assert!(closes_in(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n") <= limits.head);
+        assert!(closes_in(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}G") <= limits.head);
+        for whole in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n\r\n"] {
+            assert!(closes_in(whole) > limits.head, "it waits for a request, or for the rest of empty lines");
+        }
     }
 
     #[test]

@@ -94,6 +94,19 @@ async fn a_peer_that_says_nothing_or_half_a_head_is_closed() {
 }
 
 #[tokio::test]
+async fn half_a_head_behind_a_request_has_no_more_time_than_any() {
+    let world = World::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let patient = Limits { idle: Duration::from_mins(10), ..limits() };
+    tokio::spawn(server::serve(listener, world.router.clone(), patient, world.state.closing()));
+    let get = "GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (reply, took) = talk(address, &[&format!("{get}{get}GET /api")], Duration::ZERO).await;
+    assert_eq!(reply.matches("HTTP/1.1 200").count(), 2, "{reply}");
+    assert!(took >= limits().head, "it was closed after {took:?} already");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_answered_with_408_and_closed() {
     let world = World::start().await;
     let (address, _server) = serve(&world).await;
