@@ -179,6 +179,7 @@ mod tests {
         );
         assert!(findings.broken().count() == 1 && findings.json().unwrap().contains(r#""verdict": "failed""#));
     }
+
     #[test]
     fn what_is_wider_than_the_window_goes_on_below_where_it_began() {
         let mut findings = Findings::default();
