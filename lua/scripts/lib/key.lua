@@ -4,7 +4,7 @@
 --                        aliases:<agent>, usage:<owner>, hold:all, hold:<number of jobs> or prompts:all by the time when it has to
 --                        be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
---   broken         hash  what due held but could not be settled, and why
+--   broken         hash  what due held but could not be settled, and what else could not be read, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
 --   blocked        set   jobs that wait for others   delayed  set   jobs that wait for a time
 --   ended          zset  ended jobs by the time of their end, or when they were put behind the others (see lib/retention)
