@@ -5,7 +5,11 @@
 local job = record.kind('job')
 
 -- What was submitted, packed, by record. It must not change: a change would not be written.
-local submitted = {}
+local submitted
+
+calls.begin_with(function()
+  submitted = {}
+end)
 
 local function pack_submitted(j)
   return cmsgpack.pack(j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.max, j.created, j.title, j.owner,
@@ -100,7 +104,8 @@ function job.priority_of(order)
   return -math.floor(order / 8796093022208)
 end
 
--- Whether a job goes before another.
+-- Whether a job goes before another. Between equals Lua goes by the locale of the server, while Redis compares byte by byte; but
+-- this only orders what a script has in its hands, and nothing is looked up by it.
 function job.goes_before(j, other)
   return j.order < other.order or (j.order == other.order and j.id < other.id)
 end

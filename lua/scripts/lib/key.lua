@@ -4,7 +4,7 @@
 --                        aliases:<agent>, usage:<owner>, hold:all, hold:<number of jobs> or prompts:all by the time when it has to
 --                        be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
---   broken         hash  what due held but could not be settled, and why
+--   broken         hash  what due held but could not be settled, and what else could not be read, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
 --   blocked        set   jobs that wait for others   delayed  set   jobs that wait for a time
 --   ended          zset  ended jobs by the time of their end, or when they were put behind the others (see lib/retention)
@@ -31,10 +31,14 @@
 -- bytes of output, events, bytes of prompts, and while those are counted anew, how many so far and up to which job), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
 -- performance, cost, strategy), the profile and version of the weights, and aliases (see lib/catalog). Channels agent:<id>,
 -- job:<id> and events carry announcements of changes.
-local PREFIX = KEYS[1] .. ':'
+local prefix
+
+calls.begin_with(function()
+  prefix = calls.pool .. ':'
+end)
 
 local function key(name, id)
-  return id and PREFIX .. name .. ':' .. id or PREFIX .. name
+  return id and prefix .. name .. ':' .. id or prefix .. name
 end
 
 return key

@@ -13,6 +13,10 @@ local cid, heads, seats, passed_over
 -- The seats of the agents that got something, by id; the model; and the agents that the ranks need not bring up, by id.
 local changed, model, known
 
+calls.begin_with(function()
+  cid, heads, seats, passed_over, changed, model, known = nil, nil, nil, nil, nil, nil, nil
+end)
+
 -- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning.
 function lineup.close()
   for _, seat in pairs(cid and changed or {}) do
@@ -70,6 +74,8 @@ local function look_at(n)
   elseif a and not agent.takes_work(a) then
     rank.update(a)
     rank.settle()
+    -- Should it stand where it does not know of, too.
+    rank.leave(a, cid, h.step)
     index = h.index
   elseif a then
     known[h.id] = true

@@ -10,7 +10,11 @@ local CLASSES_OF_AN_AGENT = 32
 local CLASSES_TRIED = 128
 
 -- Agents that this script has looked at for one class or another.
-local looked_at = 0
+local looked_at
+
+calls.begin_with(function()
+  looked_at = 0
+end)
 
 -- The most memory that an agent could ever give to one job of the class.
 local function capacity(caps, c)
@@ -258,13 +262,14 @@ function members.serve(a, models)
   end
 end
 
--- Whether some member could ever run a job of this need: true, false, or nil if that is not known yet.
+-- Whether some member could ever run a job of this need: true, nil if there are too many to look at, or false if none is found.
+-- While the class is being made that says nothing of those that are no members yet.
 function members.could_serve(cid, need)
-  local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'incomplete')
-  if not found[1] or found[2] or found[3] then
-    return nil
+  local spec = redis.call('HGET', key('class', cid), 'spec')
+  if not spec then
+    return false
   end
-  local c = class.decode(cid, found[1])
+  local c = class.decode(cid, spec)
   local least = need.gpus > 0 and need.vram or need.ram
   local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do

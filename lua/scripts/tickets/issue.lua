@@ -16,7 +16,7 @@
            be called or no place is to be kept, and nothing is
            | {"busy", explanation}: none has room | {"survey"}: the caller finds out whether any agent serves the model
            | {"too_many", ms until there is one less}
-  Uses     lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/lineup lib/explain
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/lineup lib/explain
   Cost     O(tickets · log N); O(128) more for the first request to a model
 ]]
 local FIELDS = 11
@@ -50,6 +50,7 @@ local function too_many(owner, most)
   if is_one_more_allowed(owner, most) then
     return nil
   end
+  sets.write('tickets:' .. owner)
   redis.call('ZREMRANGEBYSCORE', unused, '-inf', int(pool.now))
   counts[owner] = redis.call('ZCARD', unused)
   if is_one_more_allowed(owner, most) then
@@ -106,7 +107,7 @@ local function bind(j, a, devices, at)
   job:adopt(j)
   record.keep(key('spec', j.id), ARGV[at + 4])
   sets.enter('jobs', j.id, 0)
-  redis.call('ZADD', key('tickets', j.owner), int(pool.now + ARGV[at + 6]), j.id)
+  sets.enter('tickets:' .. j.owner, j.id, pool.now + ARGV[at + 6])
   counts[j.owner] = counts[j.owner] + 1
   if is_alone then
     binding.bind(j, a, devices, tonumber(ARGV[at + 6]))

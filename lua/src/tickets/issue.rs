@@ -19,7 +19,7 @@ use crate::{
 };
 
 script!(Writes, "tickets/issue", uses [
-    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
+    "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
     later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
     later "session", "place", "binding", later "attempt", "class", later "fair", later "line", later "queue",
     later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
@@ -95,6 +95,10 @@ impl Issue<'_> {
     }
 
     async fn run_in_turn(&self, pool: &Pool) -> Result<Option<IssueOutcome>, StoreError> {
+        // An explanation looks at hundreds of agents, and a run must not be long.
+        if self.explain {
+            return self.run_once(pool, false).await;
+        }
         let begun = Instant::now();
         match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?).await {
             Turn::Run(_running) => self.run_once(pool, false).await,
