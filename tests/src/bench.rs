@@ -8,7 +8,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::Pid,
+};
 use titan_api::{
     agents::Facts,
     ids::AgentId,
@@ -160,6 +164,25 @@ pub fn main_thread_faults(pid: u32) -> Option<u64> {
 pub fn goes_first(pid: u32) -> bool {
     let renice = Command::new("renice").args(["-n", "-20", "-p", &pid.to_string()]).stdout(Stdio::null()).status();
     renice.is_ok_and(|status| status.success())
+}
+
+/// The cores that this thread may use.
+#[must_use]
+pub fn cores() -> Vec<usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap()).collect()
+}
+
+/// Holds every thread of a process to these cores, and what it starts from then on.
+pub fn hold_to(cores: &[usize], pid: u32) {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core).unwrap();
+    }
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let id = thread.unwrap().file_name().to_string_lossy().parse().unwrap();
+        sched_setaffinity(Pid::from_raw(id), &set).unwrap();
+    }
 }
 
 /// Lets this process and those that it starts open as many files as the system allows; says how many.

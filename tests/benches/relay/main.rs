@@ -3,7 +3,7 @@
 //! tickets are issued beside how many signatures such a key makes alone. With `-- tickets` these
 //! alone.
 //!
-//! Backend, agent, coordinator, Redis and clients share the cores of one machine.
+//! Backend, agent, coordinator, Redis and clients share the cores of one machine, but where a line says otherwise.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -50,7 +50,7 @@ struct Bench {
     coordinator: Coordinator,
     agent: Agent,
     relayed: Way,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -66,16 +66,20 @@ async fn main() {
 async fn start(backends: &[&str]) -> Bench {
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
+    let coordinator = coordinator("c", folder.path(), &redis).await;
+    let agent = agent(folder.path(), &coordinator, backends).await;
+    let relayed = Way::to(coordinator.url(), Some(coordinator.api_key().await));
+    Bench { redis, coordinator, agent, relayed, folder }
+}
+
+async fn coordinator(name: &str, folder: &Path, redis: &RedisServer) -> Coordinator {
     let limits = [("LOG_LEVEL", "warn"), ("RATE_LIMIT_REQUESTS", "off"), ("RATE_LIMIT_BYTES", "off")];
     let options = CoordinatorOptions {
         redis_url: redis.url(),
         admin_token: "an-administrator's-token".into(),
         settings: limits.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     };
-    let coordinator = Coordinator::start("c", folder.path(), options).await;
-    let agent = agent(folder.path(), &coordinator, backends).await;
-    let relayed = Way::to(coordinator.url(), Some(coordinator.api_key().await));
-    Bench { redis, coordinator, agent, relayed, _folder: folder }
+    Coordinator::start(name, folder, options).await
 }
 
 async fn agent(folder: &Path, coordinator: &Coordinator, backends: &[&str]) -> Agent {

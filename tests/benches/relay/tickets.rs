@@ -1,4 +1,5 @@
-//! Tickets: issued alone, beside how many signatures such a key makes on the same cores; and issued, used and ended.
+//! Tickets: issued alone, beside how many signatures such a key makes on the same cores, once with Redis and the clients on these
+//! cores too and once with the coordinator alone on one; and issued, used and ended.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -14,11 +15,15 @@ use titan_api::{
     work::{Happening, HeldLease},
 };
 use titan_tests::{
-    bench::cpu_seconds, coordinator::Coordinator, protocol_agent::ProtocolAgent, relaying_agent::facts, wire::Wire,
+    bench::{cores, cpu_seconds, hold_to},
+    coordinator::Coordinator,
+    protocol_agent::ProtocolAgent,
+    relaying_agent::facts,
+    wire::Wire,
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::{Bench, percentiles};
+use crate::{Bench, coordinator, percentiles};
 
 /// Tickets that are issued alone, and those that are used and ended as well.
 const ALONE: usize = 2_000;
@@ -32,7 +37,7 @@ const IDLE: usize = 250;
 /// Unused tickets that a key may have.
 const OF_A_KEY: usize = 16;
 /// Each has 256 places, and a place is kept for every ticket that is not used.
-const AGENTS: usize = 10;
+const AGENTS: usize = 20;
 const SIGNING_FOR: Duration = Duration::from_secs(2);
 
 /// Agents that nobody calls, and the tasks in which they wait for work.
@@ -42,7 +47,9 @@ struct Crowd {
 
 pub(crate) async fn run(bench: &Bench) {
     let crowd = Crowd::enter(&bench.coordinator).await;
-    alone(bench).await;
+    singly(bench).await;
+    together(bench).await;
+    apart(bench).await;
     crowd.whole(&bench.coordinator).await;
     for (_, waiting) in crowd.agents {
         waiting.abort();
@@ -91,27 +98,75 @@ impl Crowd {
     }
 }
 
-/// Microseconds of CPU that Redis, the coordinator and this program have used.
-async fn cpu_us(bench: &Bench) -> [f64; 3] {
+/// Microseconds of CPU that Redis, a coordinator and this program have used.
+async fn cpu_us(bench: &Bench, coordinator: &Coordinator) -> [f64; 3] {
     let of = |pid| cpu_seconds(pid).unwrap_or_default() * 1e6;
-    [bench.redis.cpu_seconds().await * 1e6, of(bench.coordinator.pid()), of(std::process::id())]
+    [bench.redis.cpu_seconds().await * 1e6, of(coordinator.pid()), of(std::process::id())]
 }
 
 /// The same for each of so many calls, since then.
-async fn each(bench: &Bench, before: [f64; 3], calls: usize) -> [f64; 3] {
-    let now = cpu_us(bench).await;
+async fn each(bench: &Bench, coordinator: &Coordinator, before: [f64; 3], calls: usize) -> [f64; 3] {
+    let now = cpu_us(bench, coordinator).await;
     std::array::from_fn(|i| (now[i] - before[i]) / calls as f64)
 }
 
-/// Issued, and left alone.
-async fn alone(bench: &Bench) {
-    singly(bench).await;
-    let keys = join_all((0..ALONE.div_ceil(OF_A_KEY)).map(|_| bench.coordinator.api_key())).await;
-    let ((signatures, signing), idle) = (signatures(), idle_call_us(bench).await);
+/// Issued with all on the same cores.
+async fn together(bench: &Bench) {
+    let ((signatures, signing), idle) = (signatures(cores().len()), idle_call_us(bench).await);
+    let Issued { rate, cpu: [redis, coordinator, own], of_a_run } = alone(bench, &bench.coordinator).await;
+    println!(
+        "tickets issued while Redis and this program work on the same cores: {rate:.0}/s, which is {:.2} of the \
+         {signatures:.0} RSA-2048 signatures a second of these cores\n  CPU of each, us: coordinator {coordinator:.0}, Redis \
+         {redis:.0}, this program {own:.0}; a signature takes {signing:.0}, which is {:.2} of all; a call that does nothing \
+         takes {idle:.0}; {of_a_run:.1} tickets to a run of a script",
+        rate / signatures,
+        signing / (redis + coordinator + own),
+    );
+}
+
+/// Issued by a coordinator that has a core to itself, and no other. One that is started so makes as few threads as it has cores.
+async fn apart(bench: &Bench) {
+    let all = cores();
+    let (core, others) = all.split_at(1);
+    if others.is_empty() {
+        return println!(
+            "tickets issued by a coordinator on a core of its own: not measured, since there is no other core"
+        );
+    }
+    let own = std::process::id();
+    hold_to(core, own);
+    let (signatures, signing) = signatures(1);
+    let coordinator = coordinator("alone", bench.folder.path(), &bench.redis).await;
+    for pid in [own, bench.redis.pid(), bench.coordinator.pid()] {
+        hold_to(others, pid);
+    }
+    let Issued { rate, cpu: [_, each, _], .. } = alone(bench, &coordinator).await;
+    println!(
+        "tickets issued by a coordinator on a core of its own, Redis and this program on others: {rate:.0}/s, which is {:.2} of \
+         the {signatures:.0} RSA-2048 signatures a second of that core (to be at least 0.8)\n  CPU of each, us: coordinator \
+         {each:.0}; a signature takes {signing:.0}, which is {:.2} of it",
+        rate / signatures,
+        signing / each
+    );
+    for pid in [own, bench.redis.pid(), bench.coordinator.pid()] {
+        hold_to(&all, pid);
+    }
+}
+
+/// What came of issuing tickets: how many in a second, microseconds of CPU for each, and tickets to a run of a script.
+struct Issued {
+    rate: f64,
+    cpu: [f64; 3],
+    of_a_run: f64,
+}
+
+/// Issues tickets, and leaves them alone.
+async fn alone(bench: &Bench, coordinator: &Coordinator) -> Issued {
+    let keys = join_all((0..ALONE.div_ceil(OF_A_KEY)).map(|_| coordinator.api_key())).await;
     let (next, keys) = (AtomicUsize::new(0), &keys);
-    let (cpu, scripts, began) = (cpu_us(bench).await, bench.redis.command_counts().await, Instant::now());
+    let (cpu, scripts, began) = (cpu_us(bench, coordinator).await, bench.redis.command_counts().await, Instant::now());
     let calling = (0..CALLS).map(|_| async {
-        let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
+        let mut wire = Wire::connect(&coordinator.address(), "").await;
         while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
             wire.bearer(key);
             for _ in 0..OF_A_KEY {
@@ -121,18 +176,9 @@ async fn alone(bench: &Bench) {
     });
     join_all(calling).await;
     let (seconds, issued) = (began.elapsed().as_secs_f64(), keys.len() * OF_A_KEY);
-    let [redis, coordinator, own] = each(bench, cpu, issued).await;
+    let cpu = each(bench, coordinator, cpu, issued).await;
     let runs = bench.redis.command_counts().await.since(&scripts).scripts().calls;
-    let (rate, whole) = (issued as f64 / seconds, redis + coordinator + own);
-    println!(
-        "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these cores \
-         (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis {redis:.0}, this program {own:.0}; a \
-         signature takes {signing:.0}, which is {:.2} of all; a call that does nothing takes {idle:.0}; {:.1} tickets to a run of \
-         a script",
-        rate / signatures,
-        signing / whole,
-        issued as f64 / runs as f64
-    );
+    Issued { rate: issued as f64 / seconds, cpu, of_a_run: issued as f64 / runs as f64 }
 }
 
 /// One call under way at a time, and how long it takes.
@@ -153,7 +199,7 @@ async fn singly(bench: &Bench) {
 
 /// Microseconds of CPU, of the coordinator and of this program, that a call takes which asks for nothing.
 async fn idle_call_us(bench: &Bench) -> f64 {
-    let before = cpu_us(bench).await;
+    let before = cpu_us(bench, &bench.coordinator).await;
     let calling = (0..CALLS).map(|_| async {
         let mut wire = Wire::connect(&bench.coordinator.address(), "").await;
         for _ in 0..IDLE {
@@ -161,7 +207,7 @@ async fn idle_call_us(bench: &Bench) -> f64 {
         }
     });
     join_all(calling).await;
-    let [_, coordinator, own] = each(bench, before, CALLS * IDLE).await;
+    let [_, coordinator, own] = each(bench, &bench.coordinator, before, CALLS * IDLE).await;
     coordinator + own
 }
 
@@ -174,12 +220,8 @@ async fn issue(wire: &mut Wire) -> (String, String) {
     (text("request_id"), text("agent_id"))
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().unwrap().get()
-}
-
-/// Signatures a second of all cores, by the library that the coordinator signs with, and microseconds of CPU that one takes.
-fn signatures() -> (f64, f64) {
+/// Signatures a second of so many threads, by the library that the coordinator signs with, and microseconds of CPU that one takes.
+fn signatures(threads: usize) -> (f64, f64) {
     let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
     let sign = || {
         let (random, began, mut made) = (SystemRandom::new(), Instant::now(), 0);
@@ -193,7 +235,7 @@ fn signatures() -> (f64, f64) {
     let cpu = || cpu_seconds(std::process::id()).unwrap_or_default() * 1e6;
     let before = cpu();
     let made: f64 = thread::scope(|scope| {
-        let signing: Vec<_> = (0..cores()).map(|_| scope.spawn(sign)).collect();
+        let signing: Vec<_> = (0..threads).map(|_| scope.spawn(sign)).collect();
         signing.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     (made / SIGNING_FOR.as_secs_f64(), (cpu() - before) / made)
