@@ -76,7 +76,12 @@ end
 
 -- Announces a change of an agent's work or of a job, or that there are events, once a script.
 function pool.announce(kind, id)
-  channels[key(kind, id)] = true
+  local ids = channels[kind]
+  if not ids then
+    ids = {}
+    channels[kind] = ids
+  end
+  ids[id or ''] = true
 end
 
 -- What scripts leave behind, Lua frees in bursts, in whatever script runs then. One that has much to do by itself leaves most
@@ -91,8 +96,10 @@ function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
     pool.offset, pool.output, pool.events, pool.prompts, pool.counted, pool.counted_to)
   redis.call('HSET', KEYS[1], 'clock', packed)
-  for channel in pairs(channels) do
-    redis.call(pool.publish, channel, '')
+  for kind, ids in pairs(channels) do
+    for id in pairs(ids) do
+      redis.call(pool.publish, key(kind, id ~= '' and id or nil), '')
+    end
   end
   if pool.is_spared then
     collectgarbage('setstepmul', USUAL_PACE)
