@@ -30,15 +30,6 @@ function queue.remove(j)
   end
 end
 
--- Binds a pending job. One that was found far behind the first in line says nothing about whose turn it is.
-local function bind_pending(j, a, devices)
-  line.leave(j)
-  if not j.is_far then
-    fair.serve(j)
-  end
-  binding.bind(j, a, devices)
-end
-
 -- Puts a pending job before all others of its priority.
 function queue.put_first(j)
   job:put(j, 'order', job.order_of(j.prio, 0))
@@ -126,8 +117,18 @@ function queue.retry(j, a, why, free)
   end
 end
 
-local function bind_waiting(j, a, devices)
-  bind_pending(j, a, devices)
+-- Binds a pending job, or does something else with what it takes. One that was found far behind the first in line says nothing
+-- about whose turn it is.
+local function bind_waiting(j, a, devices, instead)
+  line.leave(j)
+  if not j.is_far then
+    fair.serve(j)
+  end
+  if instead then
+    instead(j, binding.reserve(j, a, devices))
+  else
+    binding.bind(j, a, devices)
+  end
   pool.spent = pool.spent + 1
 end
 
@@ -187,6 +188,10 @@ local function first_fitting(a, cid, places)
   return j, devices
 end
 
+local function has_better(waiting, other)
+  return waiting.best < other.best
+end
+
 -- The agent's classes that have pending jobs, the one with the best job first.
 local function waiting_classes(a, left)
   local waiting = {}
@@ -200,7 +205,9 @@ local function waiting_classes(a, left)
       end
     end
   end
-  table.sort(waiting, function(x, y) return x.best < y.best end)
+  if waiting[2] then
+    table.sort(waiting, has_better)
+  end
   return waiting
 end
 
@@ -240,14 +247,14 @@ local function fitting_held(a, left)
 end
 
 -- Binds pending jobs to an agent that has room and waits for work: at most `most`, of each kind at most `left` has of it, or
--- as many as this script has units left for. Returns the bound jobs. What would be too much for one script is done later.
-function queue.fill(a, left, most)
-  local bound = {}
+-- as many as this script has units left for. What would be too much for one script is done later. A caller that hands them out
+-- at once says how.
+function queue.fill(a, left, most, hand_out)
   most = most or math.max(0, FILLED_AT_ONCE - pool.spent)
   if not agent.takes_work(a) or not line.is_any() then
-    return bound
+    return
   end
-  while #bound < most do
+  for _ = 1, most do
     local j, devices
     if a.held then
       j, devices = fitting_held(a, left)
@@ -255,10 +262,9 @@ function queue.fill(a, left, most)
       j, devices = best_fitting(a, math.huge, left)
     end
     if not j then
-      return bound
+      return
     end
-    bind_waiting(j, a, devices)
-    bound[#bound + 1] = j
+    bind_waiting(j, a, devices, hand_out)
     if left then
       left[j.kind] = left[j.kind] - 1
     end
@@ -266,7 +272,6 @@ function queue.fill(a, left, most)
   if not left then
     redis.call('ZADD', key('due'), int(pool.now), 'room:' .. a.id)
   end
-  return bound
 end
 
 -- Fills an agent that had more room than one script may fill.
