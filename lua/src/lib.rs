@@ -16,6 +16,7 @@ mod keys;
 pub mod latency;
 pub mod models;
 pub mod output;
+mod pack;
 pub mod pool;
 mod reply;
 mod script;
