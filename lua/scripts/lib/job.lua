@@ -7,6 +7,7 @@ local job = record.kind('job')
 -- What was submitted, packed, by record. It must not change: a change would not be written.
 local submitted = {}
 
+-- The coordinator packs the same of what it submits, but for the class and the time (see lua/src/jobs/submit.rs).
 local function pack_submitted(j)
   return cmsgpack.pack(j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.max, j.created, j.title, j.owner,
     j.backoff, j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem)

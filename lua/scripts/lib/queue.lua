@@ -149,7 +149,7 @@ end
 local function fitting(a, ids, most)
   for i = 1, math.min(most, #ids) do
     local j = job:load(ids[i])
-    if j and not avoid.is_refused(j, a.id) and not job.is_too_late(j) then
+    if j and not (j.refused and avoid.is_refused(j, a.id)) and not job.is_too_late(j) then
       local devices = fit.for_job(a, j)
       if devices then
         return j, devices
@@ -201,7 +201,7 @@ local function waiting_classes(a, left)
     for _, cid in ipairs(may_have and place.classes or {}) do
       local best = line.best(cid)
       if best then
-        waiting[#waiting + 1] = { id = cid, best = best, places = slots - taken }
+        waiting[#waiting + 1] = { id = cid, kind = place.kind, best = best, places = slots - taken }
       end
     end
   end
@@ -211,15 +211,25 @@ local function waiting_classes(a, left)
   return waiting
 end
 
--- The best pending job that the agent has room for, of those before an order; with its devices.
-local function best_fitting(a, beyond, left)
+-- The same once the agent has got a job of these. If one class alone has any, only that one has to be looked at.
+local function still_waiting(a, waiting, left)
+  local only = waiting[1]
+  if not only or waiting[2] or only.places < 2 or (left and left[only.kind] < 1) then
+    return waiting_classes(a, left)
+  end
+  only.places, only.best = only.places - 1, line.best(only.id)
+  return only.best and waiting or {}
+end
+
+-- The best pending job of these classes that the agent has room for, of those before an order; with its devices.
+local function best_fitting(a, waiting, beyond)
   local j, devices
-  for _, waiting in ipairs(waiting_classes(a, left)) do
+  for _, those in ipairs(waiting) do
     -- The best job of a class may not fit, and another class may have one before the next of this one.
-    if waiting.best >= beyond or (j and waiting.best > j.order) then
+    if those.best >= beyond or (j and those.best > j.order) then
       break
     end
-    local found, its_devices = first_fitting(a, waiting.id, waiting.places)
+    local found, its_devices = first_fitting(a, those.id, those.places)
     if found and found.order < beyond and (not j or job.goes_before(found, j)) then
       j, devices = found, its_devices
     end
@@ -233,15 +243,15 @@ local function fitting_held(a, left)
   local holder = job:load(a.held)
   if not holder then
     agent:put(a, 'held', nil)
-    return best_fitting(a, math.huge, left)
+    return best_fitting(a, waiting_classes(a, left), math.huge)
   end
-  local j, devices = best_fitting(a, job.order_of(holder.prio, 0), left)
+  local j, devices = best_fitting(a, waiting_classes(a, left), job.order_of(holder.prio, 0))
   if not j and (not left or left[holder.kind] > 0) then
     devices = fit.for_job(a, holder)
     j = devices and holder
   end
   if not j then
-    return best_fitting(a, math.huge, left)
+    return best_fitting(a, waiting_classes(a, left), math.huge)
   end
   return j, devices
 end
@@ -254,12 +264,14 @@ function queue.fill(a, left, most, hand_out)
   if not agent.takes_work(a) or not line.is_any() then
     return
   end
+  local waiting = {}
   for _ = 1, most do
     local j, devices
     if a.held then
-      j, devices = fitting_held(a, left)
+      waiting, j, devices = {}, fitting_held(a, left)
     else
-      j, devices = best_fitting(a, math.huge, left)
+      waiting = still_waiting(a, waiting, left)
+      j, devices = best_fitting(a, waiting, math.huge)
     end
     if not j then
       return
