@@ -29,6 +29,7 @@ pub(crate) use self::{
 use crate::{
     Durability, StoreError,
     latency::{self, Histogram},
+    library::Loaded,
 };
 
 /// A command that takes longer is usually given up, so that a request is answered within a second.
@@ -48,8 +49,28 @@ pub(crate) struct Connection {
     target: Target,
     link: Arc<Mutex<Arc<Link>>>,
     told: Arc<Told>,
+    loaded: Arc<Loaded>,
     /// What waits for a replica goes this way, if anything does.
     replicated: Option<Arc<Replicated>>,
+}
+
+/// Where a script can be run.
+pub(crate) trait Node: Send {
+    /// Sends a command that names its keys.
+    fn send(&mut self, cmd: &Cmd) -> impl Future<Output = Result<Value, RedisError>> + Send;
+
+    /// Sends a command that names none to where this one is.
+    fn send_to(&mut self, key: &str, cmd: &Cmd) -> impl Future<Output = Result<Value, RedisError>> + Send;
+}
+
+impl Node for &Connection {
+    async fn send(&mut self, cmd: &Cmd) -> Result<Value, RedisError> {
+        Connection::send(self, cmd).await
+    }
+
+    async fn send_to(&mut self, key: &str, cmd: &Cmd) -> Result<Value, RedisError> {
+        self.link().send_to(&self.target, key, cmd).await
+    }
 }
 
 /// What is told of the commands of this process.
@@ -87,8 +108,10 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(target: Target, durability: Durability) -> Self {
-        let replicated = (durability == Durability::Replicated).then(|| Arc::new(Replicated::new(target.clone())));
-        Self { target, link: Arc::default(), told: Arc::default(), replicated }
+        let loaded = Arc::<Loaded>::default();
+        let waits = durability == Durability::Replicated;
+        let replicated = waits.then(|| Arc::new(Replicated::new(target.clone(), loaded.clone())));
+        Self { target, link: Arc::default(), told: Arc::default(), loaded, replicated }
     }
 
     /// Whether something may have to wait for a replica.
@@ -109,6 +132,11 @@ impl Connection {
     /// What is told of the commands that were sent.
     pub(crate) fn told(&self) -> &Told {
         &self.told
+    }
+
+    /// What is known of the library at its Redis.
+    pub(crate) fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     /// Sends a command. One that met a connection which had broken while idle, or a node that is master no more, is sent

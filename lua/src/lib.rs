@@ -14,6 +14,7 @@ pub mod events;
 pub mod jobs;
 mod keys;
 pub mod latency;
+mod library;
 pub mod models;
 pub mod output;
 mod pack;

@@ -1,12 +1,13 @@
-//! Scripts: put together from their parts, hashed once, sent by hash and whole only when Redis does not know them.
+//! Scripts: put together from their parts, and called as functions that Redis keeps, or by hash where it keeps none.
 
-use std::time::Instant;
+use std::{sync::OnceLock, time::Instant};
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, Node},
     latency::{self, Call},
+    library::{LIBRARY, Loaded},
 };
 
 /// What a script is allowed when Redis has no memory left, and whether it writes.
@@ -20,51 +21,70 @@ pub(crate) enum Mode {
     Frees,
 }
 
+impl Mode {
+    /// What Redis calls it.
+    pub(crate) fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Reads => &["no-writes", "allow-oom"],
+            Self::Writes => &[],
+            Self::Frees => &["allow-oom"],
+        }
+    }
+}
+
 /// One script, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Script {
-    name: &'static str,
-    body: String,
+    /// `agents/claim`.
+    pub(crate) name: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) parts: &'static [Part],
+    /// The text of its file.
+    pub(crate) body: &'static str,
+    alone: OnceLock<Alone>,
+}
+
+/// A script and its parts as one text.
+#[derive(Debug)]
+struct Alone {
+    text: String,
     hash: String,
 }
 
 impl Script {
-    /// Joins the parts and the script under the flags of `mode`.
-    pub(crate) fn new(name: &'static str, mode: Mode, parts: &[Part], script: &str) -> Self {
-        let flags = match mode {
-            Mode::Reads => "#!lua flags=no-writes,allow-oom\n",
-            Mode::Writes => "#!lua\n",
-            Mode::Frees => "#!lua flags=allow-oom\n",
-        };
-        let body = format!("{flags}{}", joined(parts, script));
-        let hash = redis::Script::new(&body).get_hash().to_owned();
-        Self { name, body, hash }
+    pub(crate) fn new(name: &'static str, mode: Mode, parts: &'static [Part], body: &'static str) -> Self {
+        Self { name, mode, parts, body, alone: OnceLock::new() }
     }
 
     /// Runs the script on two keys.
     pub(crate) async fn run(&self, on: &Connection, keys: [&str; 2], args: &Args) -> Result<Value, RedisError> {
         let begun = Instant::now();
-        let reply = match on.send(&self.by_hash(keys, args)).await {
-            Err(e) if Self::is_unknown(&e) => on.send(&self.whole(keys, args)).await,
-            other => other,
-        };
+        let reply = self.run_at(&mut &*on, on.loaded(), keys, args).await;
         latency::note_call(Call { script: self.name, begun, took: begun.elapsed(), failed: reply.is_err() });
         reply
     }
 
-    /// The command that runs it where it is known.
-    pub(crate) fn by_hash(&self, keys: [&str; 2], args: &Args) -> Cmd {
-        Self::command("EVALSHA", &self.hash, keys, args)
-    }
-
-    /// The command that runs it anywhere.
-    pub(crate) fn whole(&self, keys: [&str; 2], args: &Args) -> Cmd {
-        Self::command("EVAL", &self.body, keys, args)
-    }
-
-    /// Whether Redis does not know the script.
-    pub(crate) fn is_unknown(e: &RedisError) -> bool {
-        e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+    /// Runs it where the first key is: as a function, or by hash if the library is not to be had there.
+    pub(crate) async fn run_at(
+        &self,
+        node: &mut impl Node,
+        loaded: &Loaded,
+        keys: [&str; 2],
+        args: &Args,
+    ) -> Result<Value, RedisError> {
+        if loaded.is_worth_a_try() {
+            let by_name = Self::command("FCALL", LIBRARY.function(self.name), keys, args);
+            if let Some(reply) = loaded.call(node, keys[0], &by_name).await {
+                return reply;
+            }
+        }
+        let alone = self.alone.get_or_init(|| Alone::new(self.mode, self.parts, self.body));
+        match node.send(&Self::command("EVALSHA", &alone.hash, keys, args)).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                node.send(&Self::command("EVAL", &alone.text, keys, args)).await
+            }
+            other => other,
+        }
     }
 
     fn command(verb: &str, script: &str, keys: [&str; 2], args: &Args) -> Cmd {
@@ -74,6 +94,19 @@ impl Script {
             cmd.arg(arg.as_slice());
         }
         cmd
+    }
+}
+
+impl Alone {
+    /// Joins the parts and the script under the flags of `mode`.
+    fn new(mode: Mode, parts: &[Part], body: &str) -> Self {
+        let flags = match mode.flags() {
+            [] => "#!lua".to_owned(),
+            flags => format!("#!lua flags={}", flags.join(",")),
+        };
+        let text = format!("{flags}\n{}", joined(parts, body));
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        Self { text, hash }
     }
 }
 
@@ -126,8 +159,14 @@ fn joined(parts: &[Part], script: &str) -> String {
         text.push(format!("local function make(name)\n{}\nend\nend", late.join("\nelse")));
     }
     text.extend(parts.iter().map(Part::in_its_place));
+    text.extend(begun(parts).map(str::to_owned));
     text.extend([script.to_owned(), "end)()".to_owned()]);
     text.join("\n")
+}
+
+/// What begins a call, if its parts keep anything.
+fn begun(parts: &[Part]) -> Option<&'static str> {
+    parts.iter().any(|part| part.name == "calls").then_some("calls.begin(KEYS)")
 }
 
 impl Part {
@@ -139,7 +178,8 @@ impl Part {
         format!("if name == '{0}' then\n{1}\nreturn {0}", self.name, self.made())
     }
 
-    fn made(&self) -> String {
+    /// The statement that makes it.
+    pub(crate) fn made(&self) -> String {
         format!("{} = (function()\n{}\nend)()", self.name, self.body)
     }
 }
@@ -154,7 +194,7 @@ macro_rules! script {
         true
     };
     ($mode:ident, $name:literal, uses [$($($later:ident)? $lib:literal),* $(,)?]) => {
-        static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
+        pub(super) static SCRIPT: std::sync::LazyLock<crate::script::Script> = std::sync::LazyLock::new(|| {
             crate::script::Script::new(
                 $name,
                 crate::script::Mode::$mode,

@@ -13,8 +13,8 @@ pub struct Count {
     pub usec: u64,
 }
 
-/// Counts by command, in small letters (`evalsha`, `config|get`). Commands called by a script are counted beside the
-/// `evalsha` that called them.
+/// Counts by command, in small letters (`fcall`, `config|get`). Commands called by a script are counted beside the `fcall`
+/// that called them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandCounts(pub BTreeMap<String, Count>);
 
@@ -40,6 +40,13 @@ impl CommandCounts {
     #[must_use]
     pub fn of(&self, command: &str) -> Count {
         self.0.get(command).copied().unwrap_or_default()
+    }
+
+    /// The counts of scripts, whether they were called as functions or by hash.
+    #[must_use]
+    pub fn scripts(&self) -> Count {
+        let (functions, by_hash) = (self.of("fcall"), self.of("evalsha"));
+        Count { calls: functions.calls + by_hash.calls, usec: functions.usec + by_hash.usec }
     }
 }
 

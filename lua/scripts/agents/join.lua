@@ -7,7 +7,7 @@
   ARGV[3]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"joined"} | {"taken"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool          Cost  O(1)
+  Uses     lib/calls lib/key lib/clock lib/pool          Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[3])
 if refused then

@@ -9,7 +9,7 @@
   Returns  {"audited", the cursor of the next slice or "" if none follows, classes looked at, {kind, id, what is wrong}…,
            classes}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/ledger
+  Uses     lib/calls lib/key lib/clock lib/pool lib/ledger
   Cost     O(100)
 ]]
 local COUNT = 16

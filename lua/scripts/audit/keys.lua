@@ -6,7 +6,7 @@
   ARGV[2…]  keys     string, each the name of a key without the prefix
 
   Returns  {"audited", "", keys looked at, {kind, id, what is wrong}…} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/ledger
+  Uses     lib/calls lib/key lib/clock lib/pool lib/ledger
   Cost     O(number of keys)
 ]]
 local refused = pool.enter(ARGV[1])

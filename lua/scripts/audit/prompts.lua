@@ -6,7 +6,7 @@
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"audited", "", 1 if they were compared, else 0, {kind, id, what is wrong}…} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/ledger
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/ledger
   Cost     O(400)
 ]]
 local MOST_JOBS = 400

@@ -8,7 +8,7 @@
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"published", its number} | {"reused"}: that key came with another event | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/event
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/event
   Cost     O(100 log N), N keys that are remembered
 ]]
 local refused = pool.enter(ARGV[4])

@@ -9,7 +9,7 @@
 
   Returns  {"events", the last event looked at, whether more may follow, {number, topic, at, payload}…}
            | {"lost", the first that is kept}: some of those asked for are kept no more | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/event
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/event
   Cost     O(2000)
 ]]
 local LOOKED_AT = 2000

@@ -10,7 +10,7 @@
   ARGV[5…] classes  JSON, each as jobs/submit has it; at most 1,000
 
   Returns  {"affordable"} | {"too_many", milliseconds until there is enough} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/class
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/class
   Cost     O(classes + 100 log N), N keys that had classes made of late
 ]]
 local refused = pool.enter(ARGV[4])

@@ -7,7 +7,7 @@
 
   Returns  {"job", spec, {field, value…}, {failure JSON…}, result JSON or "", prompt or ""}
            | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/job          Cost  O(1)
+  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/job          Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[2])
 if refused then

@@ -12,7 +12,7 @@
   Returns  {"jobs", the last job looked at or "" if none follow,
            {id, kind, state, agent, attempt, priority, created, started, ended, exit, reason, title, labels}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool lib/record lib/job          Cost  O(500)
+  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/job          Cost  O(500)
 ]]
 local LOOKED_AT = 500
 local CHUNK = 250

@@ -5,7 +5,11 @@ local attempt = {}
 attempt.WITH_NO_CLAIM = 9007199254740991
 
 -- How many leases this run has handed out: with the call's nonce that gives each an id of its own.
-local handed = 0
+local handed
+
+calls.begin_with(function()
+  handed = 0
+end)
 
 -- Hands a job to its agent under a lease, as a new attempt: one that is bound there, or one for which this was `reserved` just
 -- now.

@@ -2,7 +2,11 @@
 -- what many would. A part that has put something off says how it is written.
 local behind = {}
 
-local writers, is_put = {}, {}
+local writers, is_put
+
+calls.begin_with(function()
+  writers, is_put = {}, {}
+end)
 
 -- Has this called when what is put off has to be written, once.
 function behind.put(write)

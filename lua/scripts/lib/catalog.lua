@@ -5,7 +5,7 @@ local catalog = {}
 
 -- The aliases that are set.
 function catalog.aliases()
-  local json = redis.call('HGET', KEYS[1], 'aliases')
+  local json = redis.call('HGET', calls.pool, 'aliases')
   return json and cjson.decode(json) or {}
 end
 

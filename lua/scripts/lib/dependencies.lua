@@ -6,6 +6,13 @@ local dependencies = {}
 
 local SLICE = 8
 
+-- Whether this run has told a slice of dependents.
+local is_sliced
+
+calls.begin_with(function()
+  is_sliced = false
+end)
+
 -- A dependency that is no job: neither there nor among those before it in the same call.
 function dependencies.missing(options, meant)
   for _, id in ipairs(options.depends_on or {}) do
@@ -122,10 +129,10 @@ end
 
 -- Tells the next slice of dependents that a job has ended: one slice a script.
 function dependencies.settle(id)
-  if dependencies.sliced then
+  if is_sliced then
     return
   end
-  dependencies.sliced = true
+  is_sliced = true
   pool.spare()
   local dependency = job:load(id)
   if dependency and allows(dependency, {}) == nil then

@@ -13,7 +13,11 @@ local fair = {}
 
 -- Of lines that have yet to be written, by class and priority: {turn = the tag that was served last, last = {key = its last
 -- tag}}, and the job that was served last.
-local joined, served = {}, {}
+local joined, served
+
+calls.begin_with(function()
+  joined, served = {}, {}
+end)
 
 local function owner_of(j)
   return j.owner or ''

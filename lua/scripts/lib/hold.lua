@@ -15,7 +15,11 @@ local LOOKS = 64
 local LOOKS_A_UNIT = 32
 
 -- Agents that this script has looked at for one job or another.
-local looks = 0
+local looks
+
+calls.begin_with(function()
+  looks = 0
+end)
 
 -- The devices that a job is likely to have first: those with room for it, then those whose oldest attempt began last, since
 -- what has run for long is likely to run on; at last those that it could not have even without our attempts.

@@ -31,10 +31,14 @@
 -- bytes of output, events, bytes of prompts, and while those are counted anew, how many so far and up to which job), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
 -- performance, cost, strategy), the profile and version of the weights, and aliases (see lib/catalog). Channels agent:<id>,
 -- job:<id> and events carry announcements of changes.
-local PREFIX = KEYS[1] .. ':'
+local prefix
+
+calls.begin_with(function()
+  prefix = calls.pool .. ':'
+end)
 
 local function key(name, id)
-  return id and PREFIX .. name .. ':' .. id or PREFIX .. name
+  return id and prefix .. name .. ':' .. id or prefix .. name
 end
 
 return key

@@ -5,7 +5,11 @@ local ledger = {}
 local MOST_READS = 400
 local MOST_FOUND = 100
 
-local found, checked, reads = {}, 0, 0
+local found, checked, reads
+
+calls.begin_with(function()
+  found, checked, reads = {}, 0, 0
+end)
 
 -- Notes what is wrong with a thing: its kind, its id, and what is wrong.
 function ledger.add(kind, id, wrong)

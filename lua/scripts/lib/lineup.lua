@@ -14,6 +14,10 @@ local cid, heads, seats, passed_over
 -- id.
 local changed, kind, model, known
 
+calls.begin_with(function()
+  cid, heads, seats, passed_over, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil
+end)
+
 -- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning. Processes of other classes
 -- may have another value.
 function lineup.close()

@@ -10,7 +10,11 @@ local CLASSES_OF_AN_AGENT = 32
 local CLASSES_TRIED = 128
 
 -- Agents that this script has looked at for one class or another.
-local looked_at = 0
+local looked_at
+
+calls.begin_with(function()
+  looked_at = 0
+end)
 
 -- The most memory that an agent could ever give to one job of the class.
 local function capacity(caps, c)

@@ -5,9 +5,17 @@ local SPARING_PACE = 40
 local USUAL_PACE = 200
 
 -- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled.
-local pool = { SCHEMA = 2, spent = 0 }
-local channels = {}
-local packed_weights
+local pool = { SCHEMA = 2 }
+local channels, packed_weights
+
+calls.begin_with(function()
+  if pool.is_spared then
+    -- The call before has failed.
+    collectgarbage('setstepmul', USUAL_PACE)
+  end
+  channels, packed_weights = {}, nil
+  pool.now, pool.offset, pool.step, pool.heard_now, pool.is_spared, pool.freed, pool.spent = nil, nil, nil, nil, nil, nil, 0
+end)
 
 -- Whether a newer version of the program wrote this.
 function pool.is_newer(schema)
@@ -37,7 +45,7 @@ end
 
 -- Reads settings, weights and clock into `pool`; `read_ms` is the clock as this node has it. Returns a reply that refuses the call, or nil.
 function pool.enter(now_ms)
-  local f = redis.call('HMGET', KEYS[1], 'schema', 'clock', 'settings', 'weights')
+  local f = redis.call('HMGET', calls.pool, 'schema', 'clock', 'settings', 'weights')
   if not f[1] then
     return { 'no_pool' }
   end
@@ -95,7 +103,7 @@ end
 function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
     pool.offset, pool.output, pool.events, pool.prompts, pool.counted, pool.counted_to)
-  redis.call('HSET', KEYS[1], 'clock', packed)
+  redis.call('HSET', calls.pool, 'clock', packed)
   for kind, ids in pairs(channels) do
     for id in pairs(ids) do
       redis.call(pool.publish, key(kind, id ~= '' and id or nil), '')

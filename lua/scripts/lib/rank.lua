@@ -14,9 +14,16 @@ local USE_SPAN = 1099511627776
 
 -- Agents whose place has to be found anew.
 -- What is known of their values, by agent; false if nothing is.
-local changed, noted = {}, {}
+local changed, noted
 -- The bitmaps of ranks that may hold agents, by class, as far as this run has read them.
-local steps = {}
+local steps
+-- The weights as this run has read them, and the strategy.
+local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
+
+calls.begin_with(function()
+  changed, noted, steps = {}, {}, {}
+  weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy = nil, nil, nil, nil, nil, nil
+end)
 
 function rank.step(mb)
   if mb < SMALLEST_MB then
@@ -80,8 +87,6 @@ function rank.parts(a, class)
   return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, performance_part(a, class),
     1 / (1 + (agent.caps(a).price or 0)), served and served.loaded and 1 or 0
 end
-
-local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
 
 -- The score of an agent for a kind of work, by its parts. With `round_robin` all score the same, so that only the use sequence
 -- decides.

@@ -9,13 +9,22 @@ local record = {}
 record.__index = record
 
 local AT_ONCE = 512
-local kept = {}
+-- Keys and values that are to be written.
+local kept
+
+calls.begin_with(function()
+  kept = {}
+end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
 -- is_whole(r), which says whether what was unpacked is one, and pack(r), which gives the string; and it may have
 -- write_beside(r), which writes what belongs to the record but lies in other keys.
 function record.kind(name)
-  return setmetatable({ name = name, cache = {}, order = {}, broken = {} }, record)
+  local kind = setmetatable({ name = name }, record)
+  calls.begin_with(function()
+    kind.cache, kind.order, kind.broken = {}, {}, {}
+  end)
+  return kind
 end
 
 -- What a key holds, whatever its type is; any other trouble than that ends the script.

@@ -9,7 +9,11 @@ local AT_ONCE = 512
 
 -- What each set is to have, by its name: {member = its score, true in a plain set, or false if it is to leave}. What has left a
 -- plain set and is to be in it after all is 1.
-local kept = {}
+local kept
+
+calls.begin_with(function()
+  kept = {}
+end)
 
 -- Keeps one change of a set; a later one of the same member takes its place.
 local function keep(name, member, value)

@@ -7,7 +7,7 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"aliases", JSON or ""} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool       Cost  O(1)
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool       Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[2])
 if refused then

@@ -13,7 +13,7 @@
 
   Returns  {"appended", where the output ends} | {"gap", where it ends}: the chunk begins after that | {"too_long"}: no answer
            is that long | {"stale"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool lib/behind lib/record lib/sets lib/segment lib/job lib/retention lib/output
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/behind lib/record lib/sets lib/segment lib/job lib/retention lib/output
   Cost     O(1)
 ]]
 local refused = pool.enter(ARGV[7])

@@ -5,7 +5,7 @@
   ARGV[1]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"backlog", overdue, broken, classes, waiting} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool                          Cost  O(log N)
+  Uses     lib/calls lib/key lib/clock lib/pool                          Cost  O(log N)
 ]]
 local refused = pool.enter(ARGV[1])
 if refused then

@@ -17,7 +17,7 @@
   ARGV[12] now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"opened"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool          Cost  O(1)
+  Uses     lib/calls lib/key lib/clock lib/pool          Cost  O(1)
 ]]
 local schema = redis.call('HGET', KEYS[1], 'schema')
 if schema and pool.is_newer(schema) then

@@ -12,7 +12,7 @@
   ARGV[8]  now_ms    integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"scheduler", profile, version, strategy, vram, load, rtt, perf, cost} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/int lib/clock lib/pool       Cost  O(1)
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool       Cost  O(1)
 ]]
 local WEIGHTS = 5
 

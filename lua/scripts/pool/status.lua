@@ -7,7 +7,7 @@
   Returns  {"status", now_ms, agents, degraded, half_open, offline, draining, guarded, jobs, blocked, delayed,
            scheduled, running, ended}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool          Cost  O(1)
+  Uses     lib/calls lib/key lib/clock lib/pool          Cost  O(1)
 ]]
 local refused = pool.enter(ARGV[1])
 if refused then

@@ -6,7 +6,7 @@
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"forgotten"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/key lib/clock lib/pool          Cost  O(models)
+  Uses     lib/calls lib/key lib/clock lib/pool          Cost  O(models)
 ]]
 local refused = pool.enter(ARGV[2])
 if refused then

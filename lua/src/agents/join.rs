@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "agents/join", uses ["key", "clock", "pool"]);
+script!(Writes, "agents/join", uses ["calls", "key", "clock", "pool"]);
 
 /// Reserves `agent` for its public key. Repeating it is harmless.
 #[derive(Debug, Clone, Copy)]

@@ -29,6 +29,23 @@ use titan_api::{
 
 use crate::StoreError;
 
+use crate::script::Script;
+
+/// The scripts of this noun.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    vec![
+        &claim::SCRIPT,
+        &drain::SCRIPT,
+        &get::SCRIPT,
+        &heartbeat::SCRIPT,
+        &join::SCRIPT,
+        &register::SCRIPT,
+        &remove::SCRIPT,
+        &report::SCRIPT,
+        &survey::SCRIPT,
+    ]
+}
+
 /// Why a call of an agent was turned away before anything else was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnedAway {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 script!(Frees, "agents/report", uses [
-    "key", "int", "later", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending",
+    "calls", "key", "int", "later", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending",
     later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
     later "place", later "binding", "attempt", later "class", later "fair", later "line", "queue",
     later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",

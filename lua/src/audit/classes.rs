@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/classes", uses ["key", "clock", "pool", "ledger"]);
+script!(Reads, "audit/classes", uses ["calls", "key", "clock", "pool", "ledger"]);
 
 /// Runs the script for one slice.
 pub(super) async fn run(pool: &Pool, cursor: &str) -> Result<Option<Page>, StoreError> {

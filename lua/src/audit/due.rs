@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/due", uses ["key", "clock", "pool", "ledger"]);
+script!(Reads, "audit/due", uses ["calls", "key", "clock", "pool", "ledger"]);
 
 /// Runs the script for one slice.
 pub(super) async fn run(pool: &Pool, part: &str, cursor: &str) -> Result<Option<Page>, StoreError> {

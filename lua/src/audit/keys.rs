@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/keys", uses ["key", "clock", "pool", "ledger"]);
+script!(Reads, "audit/keys", uses ["calls", "key", "clock", "pool", "ledger"]);
 
 /// How many keys of the database are looked through at once; those of other pools are passed over.
 const COUNT: u32 = 500;

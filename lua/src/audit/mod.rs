@@ -18,6 +18,22 @@ use std::{collections::VecDeque, fmt};
 use self::page::Page;
 use crate::{Pool, StoreError};
 
+use crate::script::Script;
+
+/// The scripts of this noun.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    vec![
+        &agents::SCRIPT,
+        &class::SCRIPT,
+        &classes::SCRIPT,
+        &due::SCRIPT,
+        &jobs::SCRIPT,
+        &keys::SCRIPT,
+        &prompts::SCRIPT,
+        &sets::SCRIPT,
+    ]
+}
+
 /// Ranks of a class, one for each half-power of two of free memory.
 const RANKS: u32 = 18;
 

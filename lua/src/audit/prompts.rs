@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/prompts", uses ["key", "int", "clock", "pool", "ledger"]);
+script!(Reads, "audit/prompts", uses ["calls", "key", "int", "clock", "pool", "ledger"]);
 
 /// Runs the script.
 pub(super) async fn run(pool: &Pool) -> Result<Option<Page>, StoreError> {

@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,9 +14,13 @@ use redis::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::target::{Place, Target, connection_info};
+use super::{
+    Node,
+    target::{Place, Target, connection_info},
+};
 use crate::{
     keys,
+    library::Loaded,
     script::{Args, Script},
 };
 
@@ -46,6 +50,7 @@ pub(crate) enum Work<'a> {
 #[derive(Debug)]
 pub(super) struct Replicated {
     target: Target,
+    loaded: Arc<Loaded>,
     known: Mutex<Known>,
 }
 
@@ -66,8 +71,8 @@ impl Known {
 }
 
 impl Replicated {
-    pub(super) fn new(target: Target) -> Self {
-        Self { target, known: Mutex::default() }
+    pub(super) fn new(target: Target, loaded: Arc<Loaded>) -> Self {
+        Self { target, loaded, known: Mutex::default() }
     }
 
     /// Does `work` where `key` is. If `counts` says so of its reply, a replica is waited for; false if none has it in
@@ -92,7 +97,9 @@ impl Replicated {
                     continue;
                 }
             };
-            let reply = timeout_at(deadline, work.run(&mut connection)).await.unwrap_or_else(|_| Err(timed_out()));
+            let reply = timeout_at(deadline, work.run(&mut connection, &self.loaded))
+                .await
+                .unwrap_or_else(|_| Err(timed_out()));
             match reply {
                 Ok(value) => {
                     let has = !counts(&value) || self.wait(key, connection, begun).await;
@@ -212,14 +219,21 @@ impl Replicated {
 }
 
 impl Work<'_> {
-    async fn run(self, on: &mut Connection) -> Result<Value, RedisError> {
+    async fn run(self, on: &mut Connection, loaded: &Loaded) -> Result<Value, RedisError> {
         match self {
-            Self::Command(cmd) => cmd.query_async(on).await,
-            Self::Script(script, keys, args) => match script.by_hash(keys, args).query_async(on).await {
-                Err(e) if Script::is_unknown(&e) => script.whole(keys, args).query_async(on).await,
-                other => other,
-            },
+            Self::Command(cmd) => on.send(cmd).await,
+            Self::Script(script, keys, args) => script.run_at(on, loaded, keys, args).await,
         }
+    }
+}
+
+impl Node for Connection {
+    async fn send(&mut self, cmd: &Cmd) -> Result<Value, RedisError> {
+        cmd.query_async(self).await
+    }
+
+    async fn send_to(&mut self, _key: &str, cmd: &Cmd) -> Result<Value, RedisError> {
+        cmd.query_async(self).await
     }
 }
 

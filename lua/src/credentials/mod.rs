@@ -7,3 +7,10 @@ mod index;
 pub mod join_tokens;
 pub mod spend;
 mod use_join_token;
+
+use crate::script::Script;
+
+/// The scripts of this noun.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    vec![&create_join_token::SCRIPT, &forget_join_token_use::SCRIPT, &spend::SCRIPT, &use_join_token::SCRIPT]
+}

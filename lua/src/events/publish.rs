@@ -9,7 +9,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "events/publish", uses ["key", "int", "clock", "pool", "event"]);
+script!(Writes, "events/publish", uses ["calls", "key", "int", "clock", "pool", "event"]);
 
 /// Publishes an event.
 #[derive(Debug, Clone, Copy)]

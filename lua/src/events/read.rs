@@ -12,7 +12,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "events/read", uses ["key", "int", "clock", "pool", "event"]);
+script!(Reads, "events/read", uses ["calls", "key", "int", "clock", "pool", "event"]);
 
 /// Reads events.
 #[derive(Debug, Clone, Copy)]

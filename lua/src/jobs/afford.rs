@@ -15,7 +15,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "jobs/afford", uses ["key", "int", "clock", "pool", "class"]);
+script!(Writes, "jobs/afford", uses ["calls", "key", "int", "clock", "pool", "class"]);
 
 /// How long a class that is there is taken to stay: it does so for ten minutes after its last use.
 const KNOWN_FOR: Duration = Duration::from_secs(30);

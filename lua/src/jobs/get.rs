@@ -16,7 +16,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "jobs/get", uses ["key", "clock", "pool", "record", "job"]);
+script!(Reads, "jobs/get", uses ["calls", "key", "clock", "pool", "record", "job"]);
 
 /// Reads one job.
 #[derive(Debug, Clone, Copy)]

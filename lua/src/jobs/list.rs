@@ -13,7 +13,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "jobs/list", uses ["key", "clock", "pool", "record", "job"]);
+script!(Reads, "jobs/list", uses ["calls", "key", "clock", "pool", "record", "job"]);
 
 /// Runs of the script for one page.
 const SCRIPTS: usize = 4;

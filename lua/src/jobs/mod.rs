@@ -20,3 +20,10 @@ pub(crate) use spec::{Need, Spec, class_of, model_of};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
 pub(crate) use submit::{Submissions, title};
 pub use why::WhyWaiting;
+
+use crate::script::Script;
+
+/// The scripts of this noun.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    vec![&afford::SCRIPT, &cancel::SCRIPT, &get::SCRIPT, &list::SCRIPT, &retry::SCRIPT, &submit::SCRIPT, &why::SCRIPT]
+}

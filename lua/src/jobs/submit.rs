@@ -31,7 +31,7 @@ use crate::{
 };
 
 script!(Writes, "jobs/submit", uses [
-    "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
+    "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
     later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
     later "session", "place", "binding", later "lineup", later "attempt", "class", later "fair", later "line", later "queue",
     later "dependencies", later "idempotency", later "hold", later "catalog", later "members", later "breaker",

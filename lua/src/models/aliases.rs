@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "models/aliases", uses ["key", "int", "clock", "pool"]);
+script!(Writes, "models/aliases", uses ["calls", "key", "int", "clock", "pool"]);
 
 /// Reads all of them.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "output/append", uses ["key", "int", "clock", "pool", "behind", "record", "sets", "segment", "job", "retention", "output"]);
+script!(Frees, "output/append", uses ["calls", "key", "int", "clock", "pool", "behind", "record", "sets", "segment", "job", "retention", "output"]);
 
 /// Appends to the output of an attempt. Repeating it is harmless.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "pool/backlog", uses ["key", "clock", "pool"]);
+script!(Reads, "pool/backlog", uses ["calls", "key", "clock", "pool"]);
 
 /// Reads how much a pool has to look after.
 #[derive(Debug, Clone, Copy)]

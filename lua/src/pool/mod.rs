@@ -13,3 +13,10 @@ pub(crate) use scheduler::weights;
 pub use scheduler::{GetScheduler, SetScheduler};
 pub use status::ReadStatus;
 pub use sweep::Sweep;
+
+use crate::script::Script;
+
+/// The scripts of this noun.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    vec![&backlog::SCRIPT, &open::SCRIPT, &scheduler::SCRIPT, &status::SCRIPT, &sweep::SCRIPT]
+}

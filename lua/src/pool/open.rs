@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "pool/open", uses ["key", "clock", "pool"]);
+script!(Frees, "pool/open", uses ["calls", "key", "clock", "pool"]);
 
 /// Opens a pool with the settings of its store, and notes it in the index of pools.
 pub(crate) async fn open(pool: &Pool) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "pool/scheduler", uses ["key", "int", "clock", "pool"]);
+script!(Frees, "pool/scheduler", uses ["calls", "key", "int", "clock", "pool"]);
 
 /// Reads the weights.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "pool/status", uses ["key", "clock", "pool"]);
+script!(Reads, "pool/status", uses ["calls", "key", "clock", "pool"]);
 
 /// Counts agents and jobs.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use crate::{
 };
 
 script!(Frees, "pool/sweep", uses [
-    "key", "int", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending", "avoid",
+    "calls", "key", "int", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending", "avoid",
     "agent", "room", "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "class", "fair",
     "line", "queue", "dependencies", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
 ]);

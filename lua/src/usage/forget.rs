@@ -8,7 +8,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "usage/forget", uses ["key", "clock", "pool"]);
+script!(Frees, "usage/forget", uses ["calls", "key", "clock", "pool"]);
 
 /// Forgets it, after the key was revoked. What its last requests add after that is forgotten when nothing is added for
 /// long, as that of any key.

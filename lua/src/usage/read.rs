@@ -13,7 +13,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "usage/read", uses ["key", "clock", "pool"]);
+script!(Reads, "usage/read", uses ["calls", "key", "clock", "pool"]);
 
 /// Reads it.
 #[derive(Debug, Clone, Copy)]

@@ -83,7 +83,7 @@ impl Bench {
     async fn commands_since(&self, before: &CommandCounts) -> (u64, u64) {
         let counts = self.redis.command_counts().await.since(before);
         let all = counts.0.iter().filter(|(command, _)| *command != "info").map(|(_, c)| c.calls).sum();
-        (counts.of("evalsha").calls, all)
+        (counts.scripts().calls, all)
     }
 }
 

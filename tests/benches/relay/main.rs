@@ -137,7 +137,7 @@ impl Bench {
             for (sum, (now, then)) in cost.iter_mut().zip(now.into_iter().zip(cpu)) {
                 *sum += (now - then) / answers as f64;
             }
-            cost[3] += ran.of("evalsha").calls as f64 / answers as f64;
+            cost[3] += ran.scripts().calls as f64 / answers as f64;
         }
         let firsts = |all: &[Timed]| percentiles(all.iter().map(|timed| timed.first).collect());
         let gaps = |all: &[Timed]| percentiles(all.iter().flat_map(|timed| timed.gaps.clone()).collect());

@@ -122,7 +122,7 @@ async fn alone(bench: &Bench) {
     join_all(calling).await;
     let (seconds, issued) = (began.elapsed().as_secs_f64(), keys.len() * OF_A_KEY);
     let [redis, coordinator, own] = each(bench, cpu, issued).await;
-    let runs = bench.redis.command_counts().await.since(&scripts).of("evalsha").calls;
+    let runs = bench.redis.command_counts().await.since(&scripts).scripts().calls;
     let (rate, whole) = (issued as f64 / seconds, redis + coordinator + own);
     println!(
         "tickets issued alone: {rate:.0}/s, which is {:.2} of the {signatures:.0} RSA-2048 signatures a second of these cores \

@@ -13,6 +13,7 @@ mod corrupt;
 mod credentials;
 mod holds;
 pub(crate) mod inference;
+mod library;
 mod output;
 mod placing;
 mod prompts;

@@ -36,7 +36,7 @@ async fn many_submissions_take_few_runs_and_each_hears_of_its_own_job() {
     let before = world.redis.command_counts().await;
     let jobs = (0..200).map(|i| (format!("job-{i}"), if i % 2 == 0 { "even" } else { "odd" }, process()));
     let outcomes = at_once(&world.pool(), jobs.collect()).await;
-    let runs = world.redis.command_counts().await.since(&before).of("evalsha").calls;
+    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
     assert!(runs < 40, "{runs} runs for 200 jobs");
     for (i, outcome) in outcomes.iter().enumerate() {
         let SubmitOutcome::Submitted { jobs, .. } = outcome else { panic!("{outcome:?}") };

@@ -6,3 +6,4 @@ mod header;
 mod reach;
 mod rules;
 mod source;
+mod state;

@@ -70,7 +70,7 @@ async fn tickets_that_are_asked_for_at_once_share_runs_and_none_gets_a_place_twi
     });
     let issued = join_all(asking).await.into_iter().filter(|issued| *issued.as_ref().unwrap()).count();
     assert_eq!((issued, world.agent(&agent).await.live_attempts), (40, 41));
-    let runs = world.redis.command_counts().await.since(&before).of("evalsha").calls;
+    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
     assert!(runs < 64, "{runs} runs for 128 calls");
     assert_eq!(findings(&world.pool()).await, []);
 }
@@ -166,7 +166,7 @@ async fn tickets_that_share_a_run_are_for_the_agents_that_they_would_be_for_one_
         order.extend(tiny);
         let (pool, before) = (at_once.pool(), at_once.redis.command_counts().await);
         let told = join_all(order.iter().map(|n| ask_for(&pool, *n))).await;
-        runs += at_once.redis.command_counts().await.since(&before).of("evalsha").calls;
+        runs += at_once.redis.command_counts().await.since(&before).scripts().calls;
         for (n, told) in order.into_iter().zip(told) {
             refused += usize::from(!matches!(told, t::IssueOutcome::Issued(_)));
             assert_eq!(told, ask_for(&one_by_one.pool(), n).await, "ticket {n}");

@@ -1,0 +1,118 @@
+//! Scripts are functions that Redis keeps, and go by their hash where it keeps none.
+
+use titan_api::{
+    agents::Facts,
+    jobs::JobState,
+    work::{Answer, Happening, Lease},
+};
+use titan_lua::PoolSettings;
+use titan_tests::redis::{RedisServer, patient_store};
+
+use super::world::{Box_, World, facts, process};
+
+/// The names of the libraries that Redis keeps.
+async fn libraries(world: &World) -> Vec<String> {
+    let list: Vec<std::collections::HashMap<String, redis::Value>> =
+        redis::cmd("FUNCTION").arg("LIST").query_async(&mut world.redis.connection().await).await.unwrap();
+    let name = |library: &std::collections::HashMap<String, redis::Value>| {
+        redis::from_redis_value(library["library_name"].clone()).unwrap()
+    };
+    list.iter().map(name).collect()
+}
+
+async fn tell(world: &World, words: &[&str]) {
+    let told =
+        redis::cmd(words[0]).arg(&words[1..]).query_async::<redis::Value>(&mut world.redis.connection().await).await;
+    told.unwrap();
+}
+
+async fn end(world: &World, agent: &Box_, lease: &Lease) {
+    let completed = Happening::Completed { result: None, message: None, usage: None };
+    assert_eq!(world.report(agent, lease, completed).await, Answer::Accepted {});
+}
+
+/// A job's whole life. Returns how many scripts ran as functions, and how many by their hash.
+async fn a_job_is_done(world: &World, by: &str) -> (u64, u64) {
+    let before = world.redis.command_counts().await;
+    let agent = world.parked(by, &Facts { max_jobs: 1, ..facts() }).await;
+    let (job, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 1).await.remove(0);
+    end(world, &agent, &lease).await;
+    assert_eq!(world.state(&job).await, JobState::Completed);
+    let ran = world.redis.command_counts().await.since(&before);
+    (ran.of("fcall").calls, ran.of("evalsha").calls)
+}
+
+#[tokio::test]
+async fn every_script_is_a_function_and_the_library_is_brought_again_if_it_is_lost() {
+    let world = World::new().await;
+    let (functions, by_hash) = a_job_is_done(&world, "a").await;
+    assert!(functions > 4 && by_hash == 0, "{functions} as functions, {by_hash} by hash");
+    assert_eq!(libraries(&world).await.len(), 1);
+    tell(&world, &["FUNCTION", "FLUSH"]).await;
+    let (functions, by_hash) = a_job_is_done(&world, "b").await;
+    assert!(functions > 4 && by_hash == 0, "{functions} as functions, {by_hash} by hash");
+    assert_eq!(libraries(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn many_at_once_bring_the_library_once() {
+    let world = World::new().await;
+    let (pool, before) = (world.pool(), world.redis.command_counts().await);
+    let asking = (0..50).map(|_| titan_lua::pool::ReadStatus.run(&pool));
+    for status in futures_util::future::join_all(asking).await {
+        status.unwrap();
+    }
+    let ran = world.redis.command_counts().await.since(&before);
+    assert_eq!(ran.of("function|load").calls, 1);
+}
+
+#[tokio::test]
+async fn where_functions_are_not_allowed_scripts_go_by_their_hash() {
+    for denied in ["-fcall", "-function", "-function|load"] {
+        let world = World::new().await;
+        tell(&world, &["ACL", "SETUSER", "default", denied]).await;
+        let (_, by_hash) = a_job_is_done(&world, "a").await;
+        assert!(by_hash > 4, "{denied}: {by_hash} scripts by hash");
+        // Redis is not asked again and again.
+        let (functions, _) = a_job_is_done(&world, "b").await;
+        assert_eq!(functions, 0, "{denied}");
+    }
+}
+
+/// The library takes memory that what frees some must not have to wait for.
+#[tokio::test]
+async fn a_redis_out_of_memory_that_lost_the_library_still_runs_what_frees_some() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (job, _) = world.bound(&process()).await;
+    let lease = world.claim(&agent, 1).await.remove(0);
+    tell(&world, &["FUNCTION", "FLUSH"]).await;
+    tell(&world, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    end(&world, &agent, &lease).await;
+    assert_eq!(world.state(&job).await, JobState::Completed);
+}
+
+#[tokio::test]
+async fn libraries_of_old_versions_go_once_there_are_several() {
+    for (old, stay) in [(3, 3), (4, 0)] {
+        let server = RedisServer::start().await;
+        let store = patient_store(&server.url(), PoolSettings::default());
+        let world = World::on(server, &store);
+        for version in 0..old {
+            let text = format!(
+                "#!lua name=titan_old{version}\nredis.register_function('f{version}', function() return 1 end)"
+            );
+            tell(&world, &["FUNCTION", "LOAD", &text]).await;
+        }
+        tell(
+            &world,
+            &["FUNCTION", "LOAD", "#!lua name=other\nredis.register_function('other', function() return 1 end)"],
+        )
+        .await;
+        a_job_is_done(&world, "a").await;
+        let kept = libraries(&world).await;
+        assert_eq!(kept.iter().filter(|name| name.starts_with("titan_old")).count(), stay, "{kept:?}");
+        assert!(kept.contains(&"other".to_owned()), "somebody else's went: {kept:?}");
+    }
+}
