@@ -12,9 +12,11 @@ function calls.begin_with(begin)
   end
 end
 
--- Begins a call on these keys, of which the first is the pool's.
+-- Begins a call on these keys, of which the first is the pool's. What is known of its keys alone may stay for the next.
 function calls.begin(keys)
-  calls.pool = keys[1]
+  if calls.pool ~= keys[1] then
+    calls.pool, calls.known = keys[1], {}
+  end
   for i = 1, #beginnings do
     beginnings[i]()
   end

@@ -37,8 +37,17 @@ calls.begin_with(function()
   prefix = calls.pool .. ':'
 end)
 
+-- Those without an id are a few, which nearly every call needs.
 local function key(name, id)
-  return id and prefix .. name .. ':' .. id or prefix .. name
+  if id then
+    return prefix .. name .. ':' .. id
+  end
+  local known = calls.known[name]
+  if not known then
+    known = prefix .. name
+    calls.known[name] = known
+  end
+  return known
 end
 
 return key

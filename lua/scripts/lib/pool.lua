@@ -6,6 +6,8 @@ local USUAL_PACE = 200
 
 -- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled.
 local pool = { SCHEMA = 2 }
+-- The same as Redis spells it.
+local OWN = '2'
 local channels, packed_weights
 
 calls.begin_with(function()
@@ -19,7 +21,7 @@ end)
 
 -- Whether a newer version of the program wrote this.
 function pool.is_newer(schema)
-  return tonumber(schema) > pool.SCHEMA
+  return schema ~= OWN and tonumber(schema) > pool.SCHEMA
 end
 
 -- Whether an older version wrote this. Its records are read as they are, and written anew when they change.

@@ -201,7 +201,7 @@ local function waiting_classes(a, left)
     for _, cid in ipairs(may_have and place.classes or {}) do
       local best = line.best(cid)
       if best then
-        waiting[#waiting + 1] = { id = cid, kind = place.kind, best = best, places = slots - taken }
+        waiting[#waiting + 1] = { id = cid, best = best, places = slots - taken, kind = place.kind }
       end
     end
   end
