@@ -210,6 +210,7 @@ local explanation = {}
 local function accept(n)
   local j, at, options = jobs[n], place_of(n), options_of[n]
   if n == #jobs and ARGV[5] == '1' then
+    end_lineup()
     explanation = explain.survey(j, ARGV[at + 1])
   end
   job:adopt(j)

@@ -132,7 +132,7 @@ end
 -- Binds a job to an agent, as lib/binding does, which then stands where its score is now.
 function lineup.bind(j, a, devices, for_ms)
   local seat = stand_up(a)
-  binding.bind(j, a, devices, for_ms, seat.score or seat.slots and score_of(seat))
+  binding.enqueue(j, a, binding.reserve(j, a, devices, seat.score or seat.slots and score_of(seat)), for_ms)
   seat.is_heavier = seat.is_heavier or #devices > 0
   changed[a.id], known[a.id] = seat, true
   count_one(seat, j, devices)

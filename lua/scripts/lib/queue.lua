@@ -126,6 +126,7 @@ local function bind_waiting(j, a, devices, instead)
   end
   if instead then
     instead(j, binding.reserve(j, a, devices))
+    rank.update(a)
   else
     binding.bind(j, a, devices)
   end

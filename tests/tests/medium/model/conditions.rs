@@ -41,7 +41,7 @@ pub(super) enum After {
 type Shape = Vec<(usize, Vec<usize>, bool)>;
 
 /// A chain; two ways from one to another, with a cleanup; a fan, and one of more jobs than are accepted in one piece;
-/// two that have nothing to do with each other; three that are alike; some with many CPUs, and then one with few; some of
+/// two that have nothing to do with each other; some that are alike; some with many CPUs, and then one with few; some of
 /// many kinds.
 fn shape(number: usize) -> Shape {
     let alone = |needs: &[usize]| needs.iter().map(|need| (*need, Vec::new(), false)).collect();
@@ -61,7 +61,7 @@ fn shape(number: usize) -> Shape {
         2 => fan(18),
         3 => fan(36),
         4 => alone(&[0, 3]),
-        5 => alone(&[0; 3]),
+        5 => alone(&[0; 5]),
         6 => alone(&[2, 2, 2, 0]),
         _ => alone(&[1, 1, 0, 0, 3, 3, 9, 2, 2, 6, 7, 5, 0]),
     }

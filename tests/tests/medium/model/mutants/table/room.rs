@@ -77,6 +77,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: Told::Story(|| vec![Step::Batch { key: 0, shape: 5 }]),
     },
     Mutant {
+        name: "an agent that has got a job of a batch moves in the ranks while they are read",
+        find: "seat.slots and score_of(seat)), for_ms)\n",
+        times: 1,
+        replace: "seat.slots and score_of(seat)), for_ms)\n  rank.update(a)\n",
+        told: Told::Story(|| {
+            // One of those in a rank waits no more.
+            let parks = |agent| Step::Claim {
+                agent,
+                number: Number::Next,
+                slots: 4,
+                reach_ms: 20_000,
+                is_lost: false,
+                measures: None,
+            };
+            let again = [0, 1, BIG, SMALL].map(parks);
+            let batch = [Step::Pass { ms: 6_000 }, Step::Batch { key: 0, shape: 5 }];
+            after(vec![ROUND, Step::Pass { ms: 15_000 }], again.into_iter().chain(batch))
+        }),
+    },
+    Mutant {
         name: "an agent has CPUs for all jobs of a batch if it has them for one",
         find: " and j.ram == 0 and j.cpus == 0 then",
         times: 1,
