@@ -91,9 +91,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 is_lost: false,
                 measures: None,
             };
-            let again = [0, 1, BIG, SMALL].map(parks);
+            let again = [0, OTHER, BIG, SMALL].map(parks);
             let batch = [Step::Pass { ms: 6_000 }, Step::Batch { key: 0, shape: 5 }];
-            after(vec![ROUND, Step::Pass { ms: 15_000 }], again.into_iter().chain(batch))
+            let known = vec![ROUND, submit(ANY, 0), parks(SMALL), Step::Pass { ms: 15_000 }];
+            after(known, again.into_iter().chain(batch))
         }),
     },
     Mutant {
