@@ -30,9 +30,14 @@ pub(crate) fn run(args: &RunArgs, json: bool) -> anyhow::Result<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime could be made")?;
     let findings = runtime.block_on(look(args));
     runtime.shutdown_timeout(STRAGGLERS);
-    let text = if json { findings.json()? } else { findings.text() };
+    let text = if json { findings.json()? } else { findings.text(columns()) };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if findings.broken().next().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Columns of the terminal; none if this is shown to none.
+fn columns() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0))
 }
 
 async fn look(args: &RunArgs) -> Findings {

@@ -1,6 +1,8 @@
 //! What a job writes: chunks of two streams in the order in which they were read, addressed by byte offset.
 
-use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
 use crate::{
@@ -57,11 +59,52 @@ fn is_utf8(encoding: &Encoding) -> bool {
     *encoding == Encoding::Utf8
 }
 
+/// What tells an attempt from another one of the same number, which a failover of Redis that loses an attempt brings about: 8
+/// hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String)]
+pub struct Mark(pub u32);
+
+/// A text that is no mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be the 8 hexadecimal digits of an attempt's mark")]
+pub struct NotAMark;
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = NotAMark;
+
+    fn from_str(text: &str) -> Result<Self, NotAMark> {
+        let is_one = text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        is_one.then(|| u32::from_str_radix(text, 16)).and_then(Result::ok).map(Self).ok_or(NotAMark)
+    }
+}
+
+impl Serialize for Mark {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// The reply to `GET /api/v1/jobs/{id}/output`, and the data of each SSE event `output`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Output {
     /// The attempt that wrote it.
     pub attempt: u32,
+    /// What tells that attempt from another one of the same number; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// The job's state when this was read.
     pub state: JobState,
     /// The chunks from the offset asked for on, in order.
@@ -86,6 +129,9 @@ fn is_zero(n: &u64) -> bool {
 pub struct OutputAttempt {
     /// Its number, from 1.
     pub attempt: u32,
+    /// What tells it from another one of the same number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
 }
 
 /// The data of the SSE event `gap`: bytes that are kept no more.

@@ -5,7 +5,7 @@ use std::io::Write;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use titan_api::{
     client::OutputNews,
-    output::{Chunk, Encoding, Output, Stream},
+    output::{Chunk, Encoding, Mark, Output, Stream},
 };
 
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub struct Printer<O, E> {
     stdout: O,
     stderr: E,
-    attempt: Option<u32>,
+    attempt: Option<(u32, Option<Mark>)>,
     offset: u64,
     /// Whether it begins wherever the first bytes stand.
     begins_late: bool,
@@ -28,8 +28,8 @@ impl<O: Write, E: Write> Printer<O, E> {
     }
 
     /// What came before this byte of this attempt was shown otherwise.
-    pub fn begin_at(&mut self, attempt: u32, offset: u64) {
-        (self.attempt, self.offset) = (Some(attempt), offset);
+    pub fn begin_at(&mut self, attempt: u32, mark: Option<Mark>, offset: u64) {
+        (self.attempt, self.offset) = (Some((attempt, mark)), offset);
     }
 
     /// What comes before the first bytes is not wanted.
@@ -44,9 +44,9 @@ impl<O: Write, E: Write> Printer<O, E> {
     pub fn take(&mut self, news: &OutputNews) -> Result<(), Failure> {
         match news {
             OutputNews::Output(output) => self.take_output(output),
-            OutputNews::Attempt(attempt) => self.enter_attempt(attempt.attempt),
+            OutputNews::Attempt(attempt) => self.enter_attempt(attempt.attempt, attempt.mark),
             OutputNews::Gap(gap) => {
-                self.enter_attempt(gap.attempt)?;
+                self.enter_attempt(gap.attempt, None)?;
                 let late = std::mem::take(&mut self.begins_late);
                 self.skip_to(self.offset.saturating_add(gap.skipped_bytes))?;
                 self.begins_late = late;
@@ -61,7 +61,7 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// # Errors
     /// [`Failure`] if it cannot be written or a chunk is malformed.
     pub fn take_output(&mut self, output: &Output) -> Result<(), Failure> {
-        self.enter_attempt(output.attempt)?;
+        self.enter_attempt(output.attempt, output.mark)?;
         for chunk in &output.chunks {
             self.take_chunk(chunk)?;
         }
@@ -75,15 +75,17 @@ impl<O: Write, E: Write> Printer<O, E> {
         (self.stdout, self.stderr)
     }
 
-    /// A new attempt begins at byte 0. One that begins before any other wrote a byte needs no mark.
-    fn enter_attempt(&mut self, attempt: u32) -> Result<(), Failure> {
-        let before = self.attempt.replace(attempt);
-        if before == Some(attempt) {
+    /// A new attempt begins at byte 0. One that begins before any other wrote a byte needs no line of its own.
+    fn enter_attempt(&mut self, attempt: u32, mark: Option<Mark>) -> Result<(), Failure> {
+        let Some((before, known)) = self.attempt else {
+            self.attempt = Some((attempt, mark));
             return Ok(());
-        }
-        let wrote_before = std::mem::take(&mut self.offset) > 0;
-        if let Some(before) = before.filter(|_| wrote_before) {
-            writeln!(self.stderr, "[titan: attempt {before} is over; what follows is from attempt {attempt}]")?;
+        };
+        self.attempt = Some((attempt, mark.or(known.filter(|_| before == attempt))));
+        let is_another = before != attempt || known.zip(mark).is_some_and(|(known, mark)| known != mark);
+        if is_another && std::mem::take(&mut self.offset) > 0 {
+            let other = if before == attempt { "another attempt" } else { "attempt" };
+            writeln!(self.stderr, "[titan: attempt {before} is over; what follows is from {other} {attempt}]")?;
         }
         Ok(())
     }

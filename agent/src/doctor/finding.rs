@@ -96,22 +96,66 @@ impl Findings {
         Ok(serde_json::to_string_pretty(&self.0)? + "\n")
     }
 
-    pub(super) fn text(&self) -> String {
-        self.shown(clean, |word, _| word.to_owned())
+    pub(super) fn text(&self, columns: Option<usize>) -> String {
+        self.shown(columns, clean, |word, _| word.to_owned())
     }
 
-    /// One a line, with what to do below it: what others have said is cleaned, and the verdict painted.
-    pub fn shown(&self, clean: impl Fn(&str) -> String, paint: impl Fn(&str, Verdict) -> String) -> String {
+    /// One a line, with what to do below it: what others have said is cleaned, and the verdict painted. What is longer than a
+    /// window of so many columns goes on below where it began.
+    pub fn shown(
+        &self,
+        columns: Option<usize>,
+        clean: impl Fn(&str) -> String,
+        paint: impl Fn(&str, Verdict) -> String,
+    ) -> String {
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
+        let indent = " ".repeat("failed   ".len() + width + 2);
+        let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent.len()).max(NARROWEST));
         let lines = |finding: &Finding| -> String {
             let word = paint(&format!("{:<7}", finding.verdict.word()), finding.verdict);
-            let detail = format!("{word}  {:<width$}  {}\n", finding.check, clean(&finding.detail));
-            let advice =
-                finding.advice.iter().map(|advice| format!("{:>7}  {:<width$}  → {}\n", "", "", clean(advice)));
-            std::iter::once(detail).chain(advice).collect()
+            let detail = fold(&clean(&finding.detail), room).join(&format!("\n{indent}"));
+            let advice = finding.advice.iter().map(|advice| {
+                let advice = fold(&clean(advice), room.saturating_sub(2)).join(&format!("\n{indent}  "));
+                format!("{indent}→ {advice}\n")
+            });
+            std::iter::once(format!("{word}  {:<width$}  {detail}\n", finding.check)).chain(advice).collect()
         };
         self.0.iter().map(lines).collect()
     }
+}
+
+/// Columns below which text is folded no more: lines of two or three words are harder to read than what a terminal makes of them.
+const NARROWEST: usize = 24;
+
+/// The text in lines of at most so many columns, as far as its words are no longer. What stands in backticks is one word, so that
+/// it can be copied.
+fn fold(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words(text) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut is_open) = (Vec::<String>::new(), false);
+    for piece in text.split(' ') {
+        match words.last_mut() {
+            Some(word) if is_open => {
+                word.push(' ');
+                word.push_str(piece);
+            }
+            _ => words.push(piece.to_owned()),
+        }
+        is_open ^= piece.matches('`').count() % 2 == 1;
+    }
+    words
 }
 
 /// What others have said could steer a terminal.
@@ -130,9 +174,25 @@ mod tests {
         assert_eq!(findings.broken().count(), 0);
         findings.failed("connection", "nothing\x1b[2J there", "start it");
         assert_eq!(
-            findings.text(),
+            findings.text(None),
             "ok       disk        there is room\nfailed   connection  nothing [2J there\n                     → start it\n"
         );
         assert!(findings.broken().count() == 1 && findings.json().unwrap().contains(r#""verdict": "failed""#));
+    }
+
+    #[test]
+    fn what_is_wider_than_the_window_goes_on_below_where_it_began() {
+        let mut findings = Findings::default();
+        findings.warning(
+            "key",
+            "one two three four five six",
+            "say `titan login http://box.example.org:7070` and again",
+        );
+        let narrow = "warning  key  one two three four five\n              six\n              → say\n                \
+                      `titan login http://box.example.org:7070`\n                and again\n";
+        assert_eq!(findings.text(Some(14 + NARROWEST)), narrow);
+        assert_eq!(findings.text(Some(1)), narrow, "no line is narrower than can be read");
+        assert_eq!(findings.text(None).lines().count(), 2);
+        assert_eq!(fold("a `b c", 3), ["a", "`b c"], "whoever forgets the second one gets the text");
     }
 }

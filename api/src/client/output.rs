@@ -5,7 +5,7 @@ use reqwest::{Method, header};
 use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Event, stream::Stream};
 use crate::{
     ids::JobId,
-    output::{Output, OutputAttempt, OutputEnd, OutputGap, Since},
+    output::{Mark, Output, OutputAttempt, OutputEnd, OutputGap, Since},
 };
 
 /// Where to read from.
@@ -13,10 +13,27 @@ use crate::{
 pub struct OutputFrom {
     /// The attempt that was read before; another one is read from its start.
     pub attempt: Option<u32>,
+    /// What tells it from another one of the same number.
+    pub mark: Option<Mark>,
     /// From which byte on.
     pub offset: u64,
     /// Only what was accepted from then on.
     pub since: Option<Since>,
+}
+
+impl OutputFrom {
+    /// Where the piece begins that follows this one.
+    #[must_use]
+    pub fn after(piece: &Output) -> Self {
+        Self { attempt: Some(piece.attempt), mark: piece.mark, offset: piece.next_offset, since: None }
+    }
+
+    /// Whether a piece is of another attempt than what was read before.
+    #[must_use]
+    pub fn is_of_another(&self, piece: &Output) -> bool {
+        self.attempt.is_some_and(|before| before != piece.attempt)
+            || self.mark.zip(piece.mark).is_some_and(|(before, mark)| before != mark)
+    }
 }
 
 /// Something that arrived on a stream of output.
@@ -55,6 +72,7 @@ impl Client {
     pub async fn output(&self, id: &JobId, from: OutputFrom) -> Result<Reply<Output>, ClientError> {
         let path = Path::new(format!("/api/v1/jobs/{id}/output"))
             .with("attempt", from.attempt)
+            .with("mark", from.mark)
             .with("offset", Some(from.offset));
         let path = with_since(path, from.since);
         let request = self.request(Method::GET, &path.into_text()).timeout(CALL_TIMEOUT);

@@ -39,5 +39,5 @@ pub(super) fn render(findings: &Findings, style: Style) -> String {
         Verdict::Warning => Tone::Warning,
         Verdict::Failed => Tone::Bad,
     };
-    findings.shown(clean, |word, verdict| style.paint(word, tone(verdict)))
+    findings.shown(style.width, clean, |word, verdict| style.paint(word, tone(verdict)))
 }

@@ -111,7 +111,7 @@ pub(super) async fn piece(session: &Session, id: &JobId, from: OutputFrom) -> Re
 /// Where the next piece begins; none if this was the last one so far.
 pub(super) fn next(piece: &Output) -> Option<OutputFrom> {
     let is_last = piece.complete || piece.chunks.is_empty();
-    (!is_last).then_some(OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None })
+    (!is_last).then(|| OutputFrom::after(piece))
 }
 
 /// Follows a job's output to its end, from its start or after something; what shows its progress gives way to the first
@@ -121,8 +121,8 @@ pub(super) fn next(piece: &Output) -> Option<OutputFrom> {
 /// [`Failure`], as for every command.
 pub async fn follow(session: &Session, job: &JobId, from: After, progress: &mut Progress) -> Result<(), Failure> {
     let mut printer = Printer::new(stdout(), stderr());
-    if let Some((attempt, offset)) = from.event.as_deref().and_then(tail::position) {
-        printer.begin_at(attempt, offset);
+    if let Some((attempt, mark, offset)) = from.event.as_deref().and_then(tail::position) {
+        printer.begin_at(attempt, mark, offset);
     } else if from.since.is_some() {
         printer.begin_late();
     }

@@ -5,7 +5,7 @@ use std::io::{Write, stderr, stdout};
 use titan_api::{
     client::OutputFrom,
     ids::JobId,
-    output::{Output, Since, Stream},
+    output::{Mark, Output, Since, Stream},
 };
 
 use super::logs;
@@ -21,13 +21,13 @@ pub(super) async fn print(
     let (mut kept, mut from) = (Vec::new(), OutputFrom { since, ..OutputFrom::default() });
     let end = loop {
         let piece = logs::piece(session, id, from).await?;
-        if from.attempt.is_some_and(|before| before != piece.attempt) {
+        if from.is_of_another(&piece) {
             kept.clear();
         }
         take(&mut kept, &piece)?;
         match logs::next(&piece) {
             Some(next) => from = next,
-            None => break OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None },
+            None => break OutputFrom::after(&piece),
         }
     };
     for (stream, bytes) in last_lines(&kept, lines) {
@@ -37,7 +37,8 @@ pub(super) async fn print(
         }
     }
     stdout().flush()?;
-    Ok(end.attempt.filter(|attempt| *attempt > 0).map(|attempt| format!("{attempt}-{}", end.offset)))
+    let mark = end.mark.map(|mark| format!("-{mark}")).unwrap_or_default();
+    Ok(end.attempt.filter(|attempt| *attempt > 0).map(|attempt| format!("{attempt}-{}{mark}", end.offset)))
 }
 
 fn take(kept: &mut Vec<(Stream, Vec<u8>)>, piece: &Output) -> Result<(), Failure> {
@@ -73,10 +74,11 @@ fn last_lines(written: &[(Stream, Vec<u8>)], lines: usize) -> Vec<(Stream, &[u8]
     shown
 }
 
-/// The attempt and the offset that an event's id says.
-pub(super) fn position(event_id: &str) -> Option<(u32, u64)> {
-    let (attempt, offset) = event_id.split_once('-')?;
-    Some((attempt.parse().ok()?, offset.parse().ok()?))
+/// The attempt, its mark and the offset that an event's id says.
+pub(super) fn position(event_id: &str) -> Option<(u32, Option<Mark>, u64)> {
+    let (attempt, rest) = event_id.split_once('-')?;
+    let (offset, mark) = rest.split_once('-').map_or((rest, None), |(offset, mark)| (offset, mark.parse().ok()));
+    Some((attempt.parse().ok()?, mark, offset.parse().ok()?))
 }
 
 #[cfg(test)]

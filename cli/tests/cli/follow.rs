@@ -13,7 +13,7 @@ use nix::{
 use titan_api::{
     jobs::JobState,
     output::{
-        Encoding,
+        Encoding, Mark, Output,
         Stream::{Stderr, Stdout},
     },
     problem::ProblemType,
@@ -115,6 +115,45 @@ fn a_gap_and_a_new_attempt_are_marked_on_standard_error() {
         "[titan: 95 bytes of the output are missing here; they are kept no more]\n\
          [titan: attempt 1 is over; what follows is from attempt 2]\n"
     );
+}
+
+/// Output of the one or the other attempt number 1.
+fn of_first(mark: u32, text: &str, complete: bool) -> Output {
+    Output { mark: Some(Mark(mark)), ..output(1, &[(Stdout, 0, text)], complete) }
+}
+
+#[test]
+fn another_attempt_of_the_same_number_is_shown_whole_and_told_apart() {
+    let server = serve(|_, _| {
+        let again = b"event: attempt\ndata: {\"attempt\":1,\"mark\":\"0000000b\"}\n\n".to_vec();
+        let parts = vec![
+            event("1-5-0000000a", &of_first(10, "lost ", false)),
+            again,
+            event("1-11-0000000b", &of_first(11, "whole text\n", true)),
+        ];
+        Answer::Stream(parts, true)
+    });
+    let says = "[titan: attempt 1 is over; what follows is from another attempt 1]\n";
+    assert_eq!(follow(&server), (0, "lost whole text\n".into(), says.into()));
+    let (_, lines, _) =
+        ran(Titan::new().at(&server, &["jobs", "logs", "job-a", "-f", "-o", "jsonl"]).output().unwrap());
+    let marks: Vec<_> = lines.lines().map(|line| serde_json::from_str::<Output>(line).unwrap().mark).collect();
+    assert_eq!(marks, [Some(Mark(10)), Some(Mark(11))]);
+    // The same piece by piece, where whoever asks says which of the two it has read.
+    let server = serve(|_, request| {
+        let (mark, text, complete) = match request.line.as_str() {
+            "GET /api/v1/jobs/job-a/output?offset=0" => (10, "lost ", false),
+            "GET /api/v1/jobs/job-a/output?attempt=1&mark=0000000a&offset=5" => (11, "whole text\n", true),
+            line => panic!("{line}"),
+        };
+        json(200, serde_json::to_string(&of_first(mark, text, complete)).unwrap())
+    });
+    let pieces = |more: &[&str]| {
+        let arguments = [&["jobs", "logs", "job-a"], more].concat();
+        ran(Titan::new().at(&server, &arguments).output().unwrap())
+    };
+    assert_eq!(pieces(&[]), (0, "lost whole text\n".into(), says.into()));
+    assert_eq!(pieces(&["-n", "9"]).1, "whole text\n");
 }
 
 #[test]

@@ -103,20 +103,28 @@ impl Signer {
     }
 }
 
-/// A thread at work: should it break off, another takes its place with the next message.
+/// A thread at work: should it break off, another takes its place with the next message. What waits until then is not signed if no
+/// other thread is left, and whoever waits for it hears that at once.
 struct AtWork<'a>(&'a Signer);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.lock().threads -= 1;
+            let mut line = self.0.lock();
+            line.threads -= 1;
+            if line.threads == 0 {
+                line.waiting.clear();
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        time::Duration,
+    };
 
     use aws_lc_rs::{
         rsa::KeySize,
@@ -125,6 +133,7 @@ mod tests {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use futures_util::future::join_all;
     use serde_json::{Value, json};
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
 
@@ -152,6 +161,24 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(signer.lock().waiting.is_empty());
+        assert!(is_for(&signer, &signer.sign("a type", &json!({ "number": 7 })).await.unwrap(), 7));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_thread_that_broke_off() {
+        let signer = signer();
+        let (tell, mut told) = oneshot::channel();
+        signer.enter(Waiting { message: "a message".to_owned(), tell });
+        signer.lock().threads = 2;
+        for nobody_is_left in [false, true] {
+            let breaking_off = AssertUnwindSafe(|| {
+                let _at_work = AtWork(&signer);
+                panic!("it breaks off");
+            });
+            assert!(catch_unwind(breaking_off).is_err());
+            let heard = told.try_recv().unwrap_err();
+            assert_eq!(heard == TryRecvError::Closed, nobody_is_left, "{heard}");
+        }
         assert!(is_for(&signer, &signer.sign("a type", &json!({ "number": 7 })).await.unwrap(), 7));
     }
 

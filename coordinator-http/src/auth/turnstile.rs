@@ -3,11 +3,12 @@
 //! of them at once, and none is later for it than it would be in the line within.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 /// Nobody waits for longer: those within may be stuck, and whoever waited is to hear of that as soon as they do, within a second.
 const LONGEST: Duration = Duration::from_millis(150);
@@ -16,13 +17,9 @@ const LONGEST: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Turnstile {
     few: usize,
-    crowd: Mutex<Crowd>,
-}
-
-#[derive(Debug, Default)]
-struct Crowd {
-    within: usize,
-    waiting: Vec<oneshot::Sender<Within>>,
+    within: Mutex<usize>,
+    /// Those who wait; whoever gives up is gone from here at once, however long nobody passes.
+    waiting: Notify,
 }
 
 /// A caller within, until this is dropped.
@@ -32,59 +29,41 @@ pub(crate) struct Within(Arc<Turnstile>);
 impl Turnstile {
     /// One through which callers pass while fewer than `few` are within.
     pub(super) fn new(few: usize) -> Self {
-        Self { few, crowd: Mutex::default() }
+        Self { few, within: Mutex::default(), waiting: Notify::new() }
     }
 
     /// Waits for the caller's turn.
     pub(super) async fn pass(self: &Arc<Self>) -> Within {
-        let told = match self.enter() {
-            Ok(within) => return within,
-            Err(told) => told,
-        };
-        match tokio::time::timeout(LONGEST, told).await {
-            Ok(Ok(within)) => within,
-            _ => self.enter_anyway(),
+        // Who waits is told of all that happens from here on, so that none goes unnoticed between the look and the wait.
+        let passing = pin!(self.waiting.notified());
+        if let Some(within) = self.enter() {
+            return within;
         }
-    }
-
-    fn enter_anyway(self: &Arc<Self>) -> Within {
-        self.lock().within += 1;
+        let _ = tokio::time::timeout(LONGEST, passing).await;
+        *self.lock() += 1;
         Within(Arc::clone(self))
     }
 
-    fn enter(self: &Arc<Self>) -> Result<Within, oneshot::Receiver<Within>> {
-        let mut crowd = self.lock();
-        if crowd.within < self.few {
-            crowd.within += 1;
-            return Ok(Within(Arc::clone(self)));
-        }
-        let (tell, told) = oneshot::channel();
-        crowd.waiting.push(tell);
-        Err(told)
+    fn enter(self: &Arc<Self>) -> Option<Within> {
+        let mut within = self.lock();
+        let may_pass = *within < self.few;
+        *within += usize::from(may_pass);
+        may_pass.then(|| Within(Arc::clone(self)))
     }
 
-    /// One has gone. Returns those who pass now.
-    fn leave(&self) -> Vec<oneshot::Sender<Within>> {
-        let mut crowd = self.lock();
-        crowd.within -= 1;
-        if crowd.within >= self.few {
-            return Vec::new();
-        }
-        let passing = std::mem::take(&mut crowd.waiting);
-        crowd.within += passing.len();
-        passing
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Crowd> {
-        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.within.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Within {
     fn drop(&mut self) {
-        for tell in self.0.leave() {
-            // Of one who has given up waiting this is dropped at once, so that its place is free again.
-            let _ = tell.send(Self(Arc::clone(&self.0)));
+        let mut within = self.0.lock();
+        *within -= 1;
+        let are_few = *within < self.0.few;
+        drop(within);
+        if are_few {
+            self.0.waiting.notify_waiters();
         }
     }
 }
@@ -106,11 +85,11 @@ mod tests {
         drop(gone);
         first.pop();
         let within = [third.now_or_never().unwrap(), fourth.now_or_never().unwrap()];
-        assert_eq!(turnstile.lock().within, 3);
-        assert!(turnstile.enter().is_err());
+        assert_eq!(*turnstile.lock(), 3);
+        assert!(turnstile.enter().is_none());
         drop((first, within));
-        assert_eq!(turnstile.lock().within, 0);
-        assert!(turnstile.enter().is_ok());
+        assert_eq!(*turnstile.lock(), 0);
+        assert!(turnstile.enter().is_some());
     }
 
     #[tokio::test]
@@ -118,8 +97,8 @@ mod tests {
         let turnstile = Arc::new(Turnstile::new(1));
         let stuck = turnstile.enter().unwrap();
         let within = join_all((0..3).map(|_| turnstile.pass())).await;
-        assert_eq!(turnstile.lock().within, 4);
+        assert_eq!(*turnstile.lock(), 4);
         drop((stuck, within));
-        assert_eq!(turnstile.lock().within, 0);
+        assert_eq!(*turnstile.lock(), 0);
     }
 }

@@ -43,6 +43,11 @@ impl HeadScan {
         }
     }
 
+    /// Whether the beginning of a head has come, and not all of it.
+    pub(super) fn is_in_head(&self) -> bool {
+        !self.over && self.body == 0 && (self.has_begun || !self.line.is_empty())
+    }
+
     /// Whether the head of the chunked request, which is the last, has both.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.length.is_some() && self.has_encoding

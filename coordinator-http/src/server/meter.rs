@@ -99,7 +99,9 @@ impl Meter {
     /// The reply was handed over.
     pub(super) fn end(&self) {
         let (mut state, now) = (self.state(), Instant::now());
-        state.phase = Phase::Idle { since: now };
+        // The next request may have begun to come behind this one.
+        let is_coming = state.scan.is_in_head();
+        state.phase = if is_coming { Phase::Head { since: now } } else { Phase::Idle { since: now } };
         state.quiet = Some(now).filter(|_| !state.is_body_open);
         state.stays = false;
     }
@@ -114,14 +116,20 @@ impl Meter {
 
     /// The peer takes what is sent to it, or does not.
     pub(super) fn wrote(&self, stalled: bool) {
-        let mut state = self.state();
-        state.stalled = if stalled { state.stalled.or_else(|| Some(Instant::now())) } else { None };
+        let (mut state, now) = (self.state(), Instant::now());
+        if stalled {
+            state.stalled.get_or_insert(now);
+        } else if state.stalled.take().is_some() && matches!(state.phase, Phase::Head { .. }) {
+            state.phase = Phase::Head { since: now };
+        }
     }
 
     /// What is due next if nothing happens before, and when.
     pub(super) fn due(&self, limits: &Limits) -> Option<(Instant, Due)> {
         let state = self.state();
         let phase = match state.phase {
+            // What waits to be sent keeps what comes behind it from being read.
+            Phase::Head { .. } if state.stalled.is_some() => None,
             Phase::Fresh { since } | Phase::Head { since } => Some(since + limits.head),
             Phase::Idle { since } => Some(since + limits.idle),
             Phase::Serving => None,
@@ -170,6 +178,37 @@ mod tests {
         assert!(is_light_next());
         meter.is_light();
         assert!(matches!(meter.due(&limits), Some((_, Due::Close))));
+    }
+
+    #[test]
+    fn half_a_head_behind_a_request_has_the_time_of_a_head_and_no_more() {
+        let limits = Limits::default();
+        let closes_in = |bytes: &[u8]| {
+            let meter = Meter::new();
+            meter.read(bytes);
+            meter.begin(false);
+            meter.has_read(true);
+            meter.end();
+            meter.is_light();
+            let Some((at, Due::Close)) = meter.due(&limits) else { panic!("it stays") };
+            at - Instant::now()
+        };
+        assert!(closes_in(b"GET / HTTP/1.1\r\n\r\nGET / HT") <= limits.head);
+        assert!(closes_in(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n") <= limits.head);
+        assert!(closes_in(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}G") <= limits.head);
+        let meter = Meter::new();
+        meter.read(b"GET / HTTP/1.1\r\n\r\nGET / HT");
+        meter.begin(false);
+        meter.wrote(true);
+        meter.end();
+        let due_in = |meter: &Meter| meter.due(&limits).unwrap().0 - Instant::now();
+        assert!(due_in(&meter) > limits.head, "nothing of it is read while the peer takes nothing");
+        meter.wrote(false);
+        meter.is_light();
+        assert!(due_in(&meter) <= limits.head);
+        for whole in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n\r\n"] {
+            assert!(closes_in(whole) > limits.head, "it waits for a request, or for the rest of empty lines");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use titan_api::{
     ids::{JobId, LeaseId},
     jobs::JobKind,
-    output::{Chunk, Encoding, Output, OutputAttempt, OutputEnd, OutputGap, Since},
+    output::{Chunk, Encoding, Mark, Output, OutputAttempt, OutputEnd, OutputGap, Since},
 };
 use titan_lua::{
     Pool, StoreError,
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Where a reader is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The attempt that it reads; none before the first.
     pub(crate) attempt: Option<u32>,
@@ -37,7 +37,7 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
     /// What tells that attempt from another one of the same number, which a failover that lost a claim brings about; none if the
     /// reader has not said.
-    pub(crate) mark: Option<String>,
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Place {
@@ -47,34 +47,50 @@ impl Place {
         let place = value.to_str().ok().and_then(|text| {
             let (attempt, rest) = text.split_once('-')?;
             let (offset, mark) = rest.split_once('-').map_or((rest, None), |(offset, mark)| (offset, Some(mark)));
-            let is_mark =
-                |mark: &str| mark.len() == MARK && mark.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            let mark = mark.map(|mark| is_mark(mark).then(|| mark.to_owned()).ok_or(())).transpose().ok()?;
+            let mark = mark.map(str::parse).transpose().ok()?;
             Some(Self { attempt: Some(attempt.parse().ok()?), offset: offset.parse().ok()?, mark })
         });
         place.map(Some).ok_or_else(|| ApiError::BadRequest("Last-Event-ID must be `attempt-offset-mark`".to_owned()))
     }
 
     /// Whether what was read is of another attempt than this one.
-    fn is_of_another(&self, mark: Option<&String>) -> bool {
-        self.mark.is_some() && mark.is_some() && self.mark.as_ref() != mark
+    fn is_of_another(&self, mark: Option<Mark>) -> bool {
+        self.mark.zip(mark).is_some_and(|(before, mark)| before != mark)
+    }
+
+    /// Reads on from here: from the start if what was read is of another attempt, also if that has the same number.
+    pub(crate) async fn read(
+        &mut self,
+        pool: &Pool,
+        job: &JobId,
+        since: Option<Since>,
+        follow: bool,
+    ) -> Result<Option<Slice>, StoreError> {
+        let on = ReadOutput { job, attempt: self.attempt, offset: self.offset, since, follow };
+        let Some(slice) = on.run(pool).await? else { return Ok(None) };
+        if !self.is_of_another(mark_of(&slice)) {
+            return Ok(Some(slice));
+        }
+        *self = Self { attempt: None, offset: 0, mark: None };
+        ReadOutput { attempt: None, offset: 0, since: None, ..on }.run(pool).await
     }
 }
 
-/// Hexadecimal digits of a mark.
-const MARK: usize = 8;
+fn mark_of(slice: &Slice) -> Option<Mark> {
+    slice.about.lease.as_ref().map(mark)
+}
 
-/// What stands for a lease in ids of events: whoever holds a lease may report under it, so it is shown to nobody else.
-fn mark(lease: &LeaseId) -> String {
+/// What stands for a lease: whoever holds a lease may report under it, so it is shown to nobody else.
+fn mark(lease: &LeaseId) -> Mark {
     let digest = digest(&SHA256, lease.as_str().as_bytes());
-    let number = digest.as_ref().iter().take(MARK / 2).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
-    format!("{number:0MARK$x}")
+    Mark(digest.as_ref().iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte)))
 }
 
 /// A stored slice as readers see it.
 pub(crate) fn shown(slice: Slice) -> Output {
     Output {
         attempt: slice.attempt,
+        mark: mark_of(&slice),
         state: slice.state,
         chunks: slice.chunks.into_iter().map(chunk).collect(),
         skipped_bytes: slice.skipped_bytes,
@@ -137,22 +153,11 @@ impl Pages for Pieces {
 impl Pieces {
     /// Makes events of the next piece, the first one from a time on; none if the job is gone.
     async fn next(&mut self, since: Option<Since>, events: &mut Events) -> Result<Option<Then>, StoreError> {
-        let Some(mut slice) = self.read(since).await? else { return Ok(None) };
-        if self.place.is_of_another(slice.about.lease.as_ref().map(mark).as_ref()) {
-            // The number is the same, but nothing else: it is read from its start.
-            self.place = Place { attempt: None, offset: 0, mark: None };
-            let Some(again) = self.read(None).await? else { return Ok(None) };
-            slice = again;
-        }
+        let Some(slice) = self.place.read(&self.pool, &self.job, since, true).await? else { return Ok(None) };
         let then = if slice.chunks.is_empty() { Then::Rest } else { Then::More };
         let complete = slice.complete;
         self.take(slice, events);
         if complete { self.end(events).await } else { Ok(Some(then)) }
-    }
-
-    async fn read(&self, since: Option<Since>) -> Result<Option<Slice>, StoreError> {
-        let Place { attempt, offset, .. } = self.place;
-        ReadOutput { job: &self.job, attempt, offset, since, follow: true }.run(&self.pool).await
     }
 
     fn take(&mut self, slice: Slice, events: &mut Events) {
@@ -161,10 +166,10 @@ impl Pieces {
             return;
         }
         let is_another = self.place.attempt != Some(slice.attempt);
-        self.place.mark = slice.about.lease.as_ref().map(mark);
+        self.place.mark = mark_of(&slice);
         if is_another {
             (self.place.attempt, self.place.offset) = (Some(slice.attempt), 0);
-            self.push("attempt", &OutputAttempt { attempt: slice.attempt }, events);
+            self.push("attempt", &OutputAttempt { attempt: slice.attempt, mark: self.place.mark }, events);
         }
         if slice.skipped_bytes > 0 {
             self.place.offset += slice.skipped_bytes;
@@ -191,7 +196,7 @@ impl Pieces {
 
     /// An event with the place behind it as its id.
     fn push<T: Serialize>(&self, name: &str, data: &T, events: &mut Events) {
-        let mark = self.place.mark.as_ref().map_or_else(String::new, |mark| format!("-{mark}"));
+        let mark = self.place.mark.map_or_else(String::new, |mark| format!("-{mark}"));
         let id = format!("{}-{}{mark}", self.place.attempt.unwrap_or(0), self.place.offset);
         if let Ok(event) = Event::default().event(name).id(id).json_data(data) {
             events.push_back(event);
@@ -213,8 +218,8 @@ mod tests {
             headers.insert("last-event-id", HeaderValue::from_str(text).unwrap());
             Place::from_last_event(&headers)
         };
-        let at = |mark: Option<&str>| Place { attempt: Some(2), offset: 4_096, mark: mark.map(str::to_owned) };
-        assert_eq!(place("2-4096-00ff9a1e").unwrap(), Some(at(Some("00ff9a1e"))));
+        let at = |mark| Place { attempt: Some(2), offset: 4_096, mark };
+        assert_eq!(place("2-4096-00ff9a1e").unwrap(), Some(at(Some(Mark(0x00ff_9a1e)))));
         assert_eq!(place("2-4096").unwrap(), Some(at(None)), "as ids once were");
         assert_eq!(Place::from_last_event(&HeaderMap::new()).unwrap(), None);
         for wrong in

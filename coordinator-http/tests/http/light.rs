@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use titan_coordinator::server::Limits;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     agent::TestAgent,
-    slow_peers::{claim, limits, serve, talk, until_parked},
+    slow_peers::{claim, limits, serve, serve_within, talk, until_parked},
     world::{ADMIN, World, job},
 };
 
@@ -17,7 +18,7 @@ const A_WHILE: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn what_came_behind_a_request_that_waits_is_answered_after_it_and_so_is_what_comes_later() {
     let world = World::start().await;
-    let (address, _server) = serve(&world).await;
+    let (address, _server) = serve_within(&world, Limits { head: Duration::from_secs(10), ..limits() }).await;
     let agent = TestAgent::register(&world, "box-1").await;
     assert!(limits().light * 5 < A_WHILE);
     let (begun, rest) = GET.split_at(30);

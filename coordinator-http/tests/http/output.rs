@@ -30,7 +30,7 @@ async fn a_reader_sees_output_as_it_comes_and_then_the_end() {
     let mut agent = TestAgent::register(&world, "box-1").await;
     let (job, lease) = running(&world, &mut agent).await;
     let mut events = read(&world, &job, None).await;
-    assert_eq!(events.named("attempt").await.data, json!({"attempt": 1}));
+    assert_eq!(events.named("attempt").await.data["attempt"], 1);
     let told = agent.report(&world, &lease, vec![output(0, "stdout", "one\n")]).await.ok(200);
     assert_eq!(told["flush_ms"], 25, "somebody reads, so output should come at once");
     let first = events.named("output").await;
@@ -42,7 +42,7 @@ async fn a_reader_sees_output_as_it_comes_and_then_the_end() {
     // Two attempts are left, so the job waits for the agent again.
     let lease = agent.claim(&world, 5_000).await.ok(200)["leases"][0].clone();
     agent.report(&world, &lease, vec![output(0, "stdout", "again\n"), json!({"type": "completed"})]).await.ok(200);
-    assert_eq!(events.named("attempt").await.data, json!({"attempt": 2}));
+    assert_eq!(events.named("attempt").await.data["attempt"], 2);
     assert_eq!(place(&events.named("output").await), "2-6");
     let end = events.named("end").await;
     assert_eq!((&end.data["state"], &end.data["attempt"]), (&json!("completed"), &json!(2)));
@@ -87,12 +87,19 @@ async fn output_of_another_attempt_of_the_same_number_is_told_as_such_and_read_f
     agent.report(&world, &lease, vec![output(0, "stdout", "whole text"), json!({"type": "completed"})]).await.ok(200);
     let mut late = read(&world, &job, Some(&seen.id)).await;
     for events in [&mut events, &mut resumed, &mut back, &mut late] {
-        assert_eq!(events.named("attempt").await.data, json!({"attempt": 1}));
+        assert_eq!(events.named("attempt").await.data["attempt"], 1);
         let whole = events.named("output").await;
         assert_eq!((&whole.data["chunks"][0]["data"], place(&whole)), (&json!("whole text"), "1-10"));
         assert_ne!(whole.id.rsplit_once('-'), seen.id.rsplit_once('-'));
         events.named("end").await;
     }
+    // Piece by piece, the same for whoever says which of the two it has read.
+    let path = format!("/api/v1/jobs/{job}/output?attempt=1&offset=5&mark=");
+    let of = async |mark: &Value| world.get(ADMIN, &(path.clone() + mark.as_str().unwrap())).await.ok(200);
+    let whole = of(&seen.data["mark"]).await;
+    assert_eq!((&whole["chunks"][0]["data"], &whole["attempt"]), (&json!("whole text"), &json!(1)));
+    assert_eq!(of(&whole["mark"]).await["chunks"][0]["data"], " text");
+    world.get(ADMIN, &(path.clone() + "x")).await.problem(titan_api::problem::ProblemType::BadRequest);
 }
 
 #[tokio::test]

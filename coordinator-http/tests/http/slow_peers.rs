@@ -34,9 +34,13 @@ pub(crate) fn limits() -> Limits {
 }
 
 pub(crate) async fn serve(world: &World) -> (SocketAddr, JoinHandle<()>) {
+    serve_within(world, limits()).await
+}
+
+pub(crate) async fn serve_within(world: &World, limits: Limits) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = server::serve(listener, world.router.clone(), limits(), world.state.closing());
+    let server = server::serve(listener, world.router.clone(), limits, world.state.closing());
     (address, tokio::spawn(server))
 }
 
@@ -91,6 +95,16 @@ async fn a_peer_that_says_nothing_or_half_a_head_is_closed() {
         assert!(took >= limits().head, "{name} was closed after {took:?} already");
         assert!(took < limits().idle * 3, "{name} was closed only after {took:?}");
     }
+}
+
+#[tokio::test]
+async fn half_a_head_behind_a_request_has_no_more_time_than_any() {
+    let world = World::start().await;
+    let (address, _server) = serve_within(&world, Limits { idle: Duration::from_mins(10), ..limits() }).await;
+    let get = "GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (reply, took) = talk(address, &[&format!("{get}{get}GET /api")], Duration::ZERO).await;
+    assert_eq!(reply.matches("HTTP/1.1 200").count(), 2, "{reply}");
+    assert!(took >= limits().head, "it was closed after {took:?} already");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Tickets: the way around the relay.
 
+use std::time::{Duration, Instant};
+
 use clap::Parser;
+use futures_util::poll;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use serde_json::{Value, json};
-use titan_api::problem::ProblemType;
+use titan_api::{problem::ProblemType, time::Timestamp};
 use titan_coordinator::{AppState, router};
 
 use crate::{
@@ -209,4 +212,47 @@ async fn the_agent_is_told_its_own_name_of_a_model_that_was_asked_for_by_an_alia
     let routed = routed.ok(200);
     let path = agent.path(&format!("tickets/{}/use", routed["request_id"].as_str().unwrap()));
     assert_eq!(world.post(&agent.token, &path, json!({})).await.ok(200)["model"], "llama");
+}
+
+/// How many attempts a box has, its kept places included.
+async fn attempts(world: &World, agent: &TestAgent) -> Value {
+    world.get(ADMIN, &format!("/api/v1/agents/{}", agent.id)).await.ok(200)["live_attempts"].clone()
+}
+
+#[tokio::test]
+async fn a_place_is_given_back_whose_client_goes_away_before_it_has_the_ticket() {
+    let world = World::start().await;
+    let agent = reachable(&world, "box", 2).await;
+    assert_eq!(attempts(&world, &agent).await, 1);
+    let mut call = Box::pin(send(&world.router, request("POST", ADMIN, REQUEST, Some(wish()))));
+    while attempts(&world, &agent).await == 1 {
+        assert!(poll!(&mut call).is_pending(), "it has got its ticket");
+    }
+    drop(call);
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while attempts(&world, &agent).await != 1 {
+        assert!(Instant::now() < give_up, "the place is kept for nobody");
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_kept_for_as_long_as_its_client_is_told() {
+    let world = World::start().await;
+    let agent = reachable(&world, "box", 2).await;
+    let mut call = Box::pin(send(&world.router, request("POST", ADMIN, REQUEST, Some(wish()))));
+    while attempts(&world, &agent).await == 1 {
+        assert!(poll!(&mut call).is_pending(), "it has got its ticket");
+    }
+    // The answer takes its time.
+    let later = Instant::now() + Duration::from_millis(200);
+    while Instant::now() < later {
+        attempts(&world, &agent).await;
+    }
+    let routed = call.await.ok(200);
+    let kept_until: Timestamp = routed["kept_until"].as_str().unwrap().parse().unwrap();
+    let mut redis = redis::Client::open(world.redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let job = format!("job:{}", routed["request_id"].as_str().unwrap());
+    let given_up: i64 = redis::cmd("ZSCORE").arg("titan:{default}:due").arg(job).query_async(&mut redis).await.unwrap();
+    // The clock of Redis is known to within a part of a call.
+    assert!((given_up - 5_000..given_up + 50).contains(&kept_until.as_ms()), "{kept_until:?} {given_up}");
 }

@@ -89,8 +89,37 @@ local function pack_entry(entry)
     entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge, entry.ticket)
 end
 
+-- What Redis answers to a command about the live attempts; nil if their key is of another type: then there are none, and it
+-- goes with the next write. Any other trouble ends the script.
+local function ask(a, command, ...)
+  local told = redis.pcall(command, key('live', a.id), ...)
+  if type(told) ~= 'table' or not told.err then
+    return told
+  elseif not string.find(told.err, 'WRONGTYPE', 1, true) then
+    return redis.call(command, key('live', a.id), ...)
+  end
+  a.is_live_broken, a.changed = true, true
+  return nil
+end
+
+local function set_aside(a)
+  a.is_live_broken = nil
+  redis.call('DEL', key('live', a.id))
+  redis.call('HSET', key('broken'), 'live:' .. a.id, 'its live attempts can not be read')
+end
+
+local function write(a, command, arguments)
+  if arguments[1] and not ask(a, command, unpack(arguments)) then
+    set_aside(a)
+    redis.call(command, key('live', a.id), unpack(arguments))
+  end
+end
+
 -- Writes, with the record, which attempts were added, changed and ended.
 function agent.write_beside(a)
+  if a.is_live_broken then
+    set_aside(a)
+  end
   local held, ended = {}, {}
   for job_id, entry in pairs(a.moved or {}) do
     if entry then
@@ -100,12 +129,8 @@ function agent.write_beside(a)
     end
   end
   a.moved = nil
-  if ended[1] then
-    redis.call('HDEL', key('live', a.id), unpack(ended))
-  end
-  if held[1] then
-    redis.call('HSET', key('live', a.id), unpack(held))
-  end
+  write(a, 'HDEL', ended)
+  write(a, 'HSET', held)
 end
 
 -- All live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
@@ -116,7 +141,7 @@ function agent.live(a)
   local entries = a.entries or {}
   if not a.all_read then
     a.entries, a.all_read = entries, true
-    local flat = redis.call('HGETALL', key('live', a.id))
+    local flat = ask(a, 'HGETALL') or {}
     for i = 1, #flat, 2 do
       if entries[flat[i]] == nil then
         local is_good, entry = pcall(unpack_entry, flat[i + 1])
@@ -136,7 +161,7 @@ function agent.read_entries_ahead(a, job_ids)
     return
   end
   a.entries = a.entries or {}
-  local found = redis.call('HMGET', key('live', a.id), unpack(job_ids))
+  local found = ask(a, 'HMGET', unpack(job_ids)) or {}
   for i, job_id in ipairs(job_ids) do
     if not found[i] then
       a.entries[job_id] = a.entries[job_id] or false

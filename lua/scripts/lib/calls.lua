@@ -12,11 +12,9 @@ function calls.begin_with(begin)
   end
 end
 
--- Begins a call on these keys, of which the first is the pool's. What is known of its keys alone may stay for the next.
+-- Begins a call on these keys, of which the first is the pool's.
 function calls.begin(keys)
-  if calls.pool ~= keys[1] then
-    calls.pool, calls.known = keys[1], {}
-  end
+  calls.pool = keys[1]
   for i = 1, #beginnings do
     beginnings[i]()
   end

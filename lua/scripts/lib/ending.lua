@@ -3,6 +3,9 @@ local ending = {}
 
 local FAILURES_KEPT = 16
 local SEGMENTS_A_UNIT = 32
+local FORGOTTEN_AT_ONCE = 64
+local SEGMENTS_AS_A_JOB = 4
+local JOBS_A_UNIT = 16
 
 -- Keeps why an attempt ended other than well: the latest 16.
 function ending.note_failure(j, agent_id, attempt, why)
@@ -88,6 +91,49 @@ function ending.forget(j)
   sets.leave('ended', j.id)
   sets.leave('due', 'job:' .. j.id)
   job:drop(j)
+end
+
+-- What forgetting a job takes, beside one that has written little.
+local function weight(j)
+  return 1 + math.floor(j.out / segment.BYTES / SEGMENTS_AS_A_JOB)
+end
+
+-- Calls `forget` with one id after the other, until that is as much as one script does; it says what it took.
+local function forget_some(ids, forget)
+  local done = 0
+  job:read_ahead(ids)
+  for _, id in ipairs(ids) do
+    if done >= FORGOTTEN_AT_ONCE then
+      break
+    end
+    done = done + forget(id)
+  end
+  pool.spent = pool.spent + math.floor(done / JOBS_A_UNIT)
+end
+
+-- Forgets more of the ended jobs that the pool keeps too many of: as many as may end in one script, so that they never end
+-- faster than that.
+function ending.forget_surplus()
+  forget_some(retention.more_surplus(FORGOTTEN_AT_ONCE), function(id)
+    local j = retention.that_can_go(id)
+    local takes = j and weight(j) or 0
+    if j then
+      ending.forget(j)
+    end
+    return takes
+  end)
+end
+
+-- The same for what they wrote.
+function ending.forget_surplus_output()
+  forget_some(retention.more_outputs(FORGOTTEN_AT_ONCE), function(id)
+    local j = retention.is_over_output() and job:load(id)
+    local takes = j and weight(j) or 0
+    if j then
+      ending.forget_output(j)
+    end
+    return takes
+  end)
 end
 
 return ending

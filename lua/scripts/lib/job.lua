@@ -131,7 +131,8 @@ function job.priority_of(order)
   return -math.floor(order / 8796093022208)
 end
 
--- Whether a job goes before another.
+-- Whether a job goes before another. Between equals Lua goes by the locale of the server, while Redis compares byte by byte; but
+-- this only orders what a script has in its hands, and nothing is looked up by it.
 function job.goes_before(j, other)
   return j.order < other.order or (j.order == other.order and j.id < other.id)
 end

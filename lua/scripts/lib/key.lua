@@ -4,7 +4,7 @@
 --                        aliases:<agent>, usage:<owner>, hold:all, hold:<number of jobs> or prompts:all by the time when it has to
 --                        be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
---   broken         hash  what due held but could not be settled, and why
+--   broken         hash  what due held but could not be settled, and what else could not be read, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
 --   blocked        set   jobs that wait for others   delayed  set   jobs that wait for a time
 --   ended          zset  ended jobs by the time of their end, or when they were put behind the others (see lib/retention)
@@ -37,17 +37,8 @@ calls.begin_with(function()
   prefix = calls.pool .. ':'
 end)
 
--- Those without an id are a few, which nearly every call needs.
 local function key(name, id)
-  if id then
-    return prefix .. name .. ':' .. id
-  end
-  local known = calls.known[name]
-  if not known then
-    known = prefix .. name
-    calls.known[name] = known
-  end
-  return known
+  return id and prefix .. name .. ':' .. id or prefix .. name
 end
 
 return key

@@ -76,6 +76,8 @@ local function look_at(n)
   elseif a and not agent.takes_work(a) then
     rank.update(a)
     rank.settle()
+    -- Should it stand where it does not know of, too.
+    rank.leave(a, cid, h.step)
     index = h.index
   elseif a then
     known[h.id] = true

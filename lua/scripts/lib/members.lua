@@ -262,13 +262,14 @@ function members.serve(a, models)
   end
 end
 
--- Whether some member could ever run a job of this need: true, false, or nil if that is not known yet.
+-- Whether some member could ever run a job of this need: true, nil if there are too many to look at, or false if none is found.
+-- While the class is being made that says nothing of those that are no members yet.
 function members.could_serve(cid, need)
-  local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'incomplete')
-  if not found[1] or found[2] or found[3] then
-    return nil
+  local spec = redis.call('HGET', key('class', cid), 'spec')
+  if not spec then
+    return false
   end
-  local c = class.decode(cid, found[1])
+  local c = class.decode(cid, spec)
   local least = need.gpus > 0 and need.vram or need.ram
   local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do

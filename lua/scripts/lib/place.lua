@@ -108,6 +108,8 @@ local function best(j)
     elseif not agent.takes_work(a) then
       rank.update(a)
       rank.settle()
+      -- Should it stand where it does not know of, too.
+      rank.leave(a, j.class, h.step)
     else
       index = index + 1
       if not (j.refused and avoid.is_refused(j, a.id)) then

@@ -19,20 +19,34 @@ function retention.surplus()
   return retention.is_over() and redis.call('ZRANGE', key('ended'), '0', '0')[1]
 end
 
+-- More ended jobs that the pool keeps too many of, the oldest first: so many at most.
+function retention.more_surplus(most)
+  sets.write('ended')
+  local over = redis.call('ZCARD', key('ended')) - pool.job_max
+  return over > 0 and redis.call('ZRANGE', key('ended'), '0', int(math.min(over, most) - 1)) or {}
+end
+
 -- The job whose output is forgotten next because the pool keeps too much: of the ended ones that have any the oldest. False
 -- if it does not.
 function retention.surplus_output()
-  if pool.output <= pool.output_max then
-    return false
-  end
-  sets.write('outputs')
-  return redis.call('ZRANGE', key('outputs'), '0', '0')[1]
+  return retention.is_over_output() and retention.more_outputs(1)[1]
 end
 
--- One that is cancelled has a place until its processes are gone, and one that others wait for has yet to tell them.
-local function can_go(id)
+-- Jobs of which output is kept, the oldest first: so many at most.
+function retention.more_outputs(most)
+  sets.write('outputs')
+  return redis.call('ZRANGE', key('outputs'), '0', int(most - 1))
+end
+
+function retention.is_over_output()
+  return pool.output > pool.output_max
+end
+
+-- An ended job that can go: one that is cancelled has a place until its processes are gone, and one that others wait for has yet to
+-- tell them.
+function retention.that_can_go(id)
   local j = job:load(id)
-  return j and not j.cancelling and not j.dependents
+  return j and not j.cancelling and not j.dependents and j or nil
 end
 
 -- Has the oldest ended job that can go looked at now, if the pool keeps too much. Those that can't go behind the others, so
@@ -40,7 +54,7 @@ end
 function retention.trim()
   local id = retention.surplus()
   for _ = 1, id and LOOKED_AT or 0 do
-    if can_go(id) then
+    if retention.that_can_go(id) then
       sets.enter('due', 'job:' .. id, pool.now)
       break
     end

@@ -80,6 +80,7 @@ end
 local function ended(j)
   if retention.surplus_output() == j.id then
     ending.forget_output(j)
+    ending.forget_surplus_output()
     behind.put(retention.trim)
   end
   if j.cancelling then
@@ -103,6 +104,7 @@ local function ended(j)
     job.wake_at(j, pool.now + 1000)
   elseif retention.surplus() == j.id then
     ending.forget(j)
+    ending.forget_surplus()
     behind.put(retention.trim)
   elseif pool.now >= j.ended + pool.job_keep then
     ending.forget(j)

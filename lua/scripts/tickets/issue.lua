@@ -50,6 +50,7 @@ local function too_many(owner, most)
   if is_one_more_allowed(owner, most) then
     return nil
   end
+  sets.write('tickets:' .. owner)
   redis.call('ZREMRANGEBYSCORE', unused, '-inf', int(pool.now))
   counts[owner] = redis.call('ZCARD', unused)
   if is_one_more_allowed(owner, most) then
@@ -106,7 +107,7 @@ local function bind(j, a, devices, at)
   job:adopt(j)
   record.keep(key('spec', j.id), ARGV[at + 4])
   sets.enter('jobs', j.id, 0)
-  redis.call('ZADD', key('tickets', j.owner), int(pool.now + ARGV[at + 6]), j.id)
+  sets.enter('tickets:' .. j.owner, j.id, pool.now + ARGV[at + 6])
   counts[j.owner] = counts[j.owner] + 1
   if is_alone then
     binding.bind(j, a, devices, tonumber(ARGV[at + 6]))

@@ -95,6 +95,10 @@ impl Issue<'_> {
     }
 
     async fn run_in_turn(&self, pool: &Pool) -> Result<Option<IssueOutcome>, StoreError> {
+        // An explanation looks at hundreds of agents, and a run must not be long.
+        if self.explain {
+            return self.run_once(pool, false).await;
+        }
         let begun = Instant::now();
         match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?).await {
             Turn::Run(_running) => self.run_once(pool, false).await,

@@ -128,7 +128,7 @@ pub(crate) async fn read_output(client: &Client, id: &JobId) -> Written {
     let mut from = OutputFrom::default();
     eventually(format!("all output of {id}"), async || {
         let piece = client.output(id, from).await.unwrap().into_value();
-        from = OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None };
+        from = OutputFrom::after(&piece);
         written.attempt = piece.attempt;
         written.live |= piece.state == JobState::Running && !piece.chunks.is_empty();
         written.skipped_bytes += piece.skipped_bytes;

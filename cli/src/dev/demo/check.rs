@@ -32,7 +32,7 @@ pub(super) async fn output_equals(client: &Client, id: &JobId, job: &DemoJob) ->
         if piece.next_offset == from.offset {
             bail!("the output of the job {} stops at byte {} and is not complete", job.name, from.offset);
         }
-        from = OutputFrom { attempt: Some(piece.attempt), offset: piece.next_offset, since: None };
+        from = OutputFrom::after(&piece);
     }
     let (stdout, stderr) = printer.into_streams();
     equals(job.name, "standard output", &stdout, &job.stdout)?;

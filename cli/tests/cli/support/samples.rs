@@ -129,6 +129,7 @@ pub(crate) fn output(attempt: u32, chunks: &[(Stream, u64, &str)], complete: boo
     let end = chunks.last().map_or(0, |(_, offset, data)| offset + data.len() as u64);
     Output {
         attempt,
+        mark: None,
         state: if complete { JobState::Completed } else { JobState::Running },
         chunks: chunks.iter().map(|&(stream, offset, data)| chunk(stream, offset, data)).collect(),
         skipped_bytes: 0,

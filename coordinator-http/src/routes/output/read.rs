@@ -9,10 +9,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
-    output::{Output, Since},
+    output::{Mark, Output, Since},
     time::Timestamp,
 };
-use titan_lua::{output::ReadOutput, watch::Topic};
+use titan_lua::watch::Topic;
 use utoipa::IntoParams;
 
 use crate::{
@@ -33,6 +33,9 @@ use crate::{
 pub(crate) struct OutputQuery {
     /// The attempt that was read before; a later one is read from its beginning.
     attempt: Option<u32>,
+    /// Its mark, which tells it from another one of the same number: that is read from its beginning, too.
+    #[param(value_type = Option<String>)]
+    mark: Option<Mark>,
     /// From which byte on, both streams counted together: `next_offset` of the piece before.
     #[serde(default)]
     offset: u64,
@@ -78,7 +81,7 @@ pub(crate) async fn handler(
 ) -> Result<Response, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
     let since = query.since()?;
-    let asked = Place { attempt: query.attempt, offset: query.offset, mark: None };
+    let asked = Place { attempt: query.attempt, offset: query.offset, mark: query.mark };
     if sse::is_wanted(&headers) {
         // Who resumes misses what came since it was here, whatever it asked for at first.
         let resumed = Place::from_last_event(&headers)?;
@@ -86,7 +89,7 @@ pub(crate) async fn handler(
         return output::follow(state, caller, id, place, since).await;
     }
     let topic = Topic::Job(id.clone());
-    let look = |_| look(&caller, &id, &asked, since, !wait.is_zero());
+    let look = |_| look(&caller, &id, asked, since, !wait.is_zero());
     let output = state.waiters.until_found(&caller.pool, Holder::Key(&caller.owner), topic, wait, look).await?;
     Ok(Json(output).into_response())
 }
@@ -94,14 +97,15 @@ pub(crate) async fn handler(
 async fn look(
     caller: &KeyCaller<JobsRead>,
     id: &JobId,
-    place: &Place,
+    asked: Place,
     since: Option<Since>,
     follow: bool,
 ) -> Result<Look<Output>, ApiError> {
-    let read = ReadOutput { job: id, attempt: place.attempt, offset: place.offset, since, follow };
-    let slice = read.run(&caller.pool).await?.ok_or_else(|| no_such_job(id))?;
+    let mut place = asked;
+    let read = place.read(&caller.pool, id, since, follow).await?;
+    let slice = read.ok_or_else(|| no_such_job(id))?;
     output::check_reader(&caller.owner, slice.about.kind, &slice.about.owner)?;
-    let other_attempt = place.attempt.is_some_and(|attempt| attempt != slice.attempt);
+    let other_attempt = place != asked || place.attempt.is_some_and(|attempt| attempt != slice.attempt);
     let found = slice.complete || other_attempt || !slice.chunks.is_empty() || slice.skipped_bytes > 0;
     let output = output::shown(slice);
     Ok(if found { Look::Found(output) } else { Look::Nothing(output) })

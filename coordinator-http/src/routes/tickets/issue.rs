@@ -15,6 +15,7 @@ use titan_api::{
 use titan_lua::tickets::{Issue, IssueOutcome};
 use utoipa::IntoParams;
 
+use super::kept::Kept;
 use crate::{
     auth::{
         callers::{Inference, KeyCaller},
@@ -74,7 +75,16 @@ pub(crate) async fn handler(
     };
     // Tickets are chosen for together, and signed one by one.
     let _turn = state.keys.turn().await;
-    let outcome = issue.run(&caller.pool).await?;
+    // The place is kept from some moment after this one on.
+    let kept_until = Timestamp::from_ms(state.clock.now_ms() + i64::try_from(HOLD_MS).unwrap_or(0));
+    let mut kept = Kept::new(&caller.pool, &id);
+    let outcome = match issue.run(&caller.pool).await {
+        Ok(outcome @ IssueOutcome::Issued(_)) => outcome,
+        other => {
+            kept.forget();
+            other?
+        }
+    };
     let shown =
         |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { e.without_agents() });
     let issued = match outcome {
@@ -98,7 +108,7 @@ pub(crate) async fn handler(
         ttl_s: state.ticket_ttl_s,
     };
     let (token, expires_at) = ticket.sign(&state.keys).await?;
-    let kept_ms = state.clock.now_ms() + i64::try_from(HOLD_MS).unwrap_or(0);
+    kept.forget();
     Ok(Json(RoutedInference {
         request_id: id.to_string(),
         mode: InferenceMode::Direct,
@@ -106,7 +116,7 @@ pub(crate) async fn handler(
         endpoint: issued.endpoint,
         token: Some(token),
         expires_at: Some(expires_at),
-        kept_until: Some(Timestamp::from_ms(kept_ms)),
+        kept_until: Some(kept_until),
         score: Some(issued.score),
         explanation: shown(issued.explanation),
     }))

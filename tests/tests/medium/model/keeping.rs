@@ -94,6 +94,15 @@ impl Model {
         oldest.filter(|_| too_many).map(|(id, _)| id.clone())
     }
 
+    /// Ended jobs that are more than the pool is to keep and that can go, the oldest first.
+    fn more_surplus(&self) -> Vec<JobName> {
+        let mut ended: Vec<_> = self.jobs.iter().filter(|(_, j)| j.state.is_ended()).collect();
+        ended.sort_by_key(|(id, j)| (j.listed_ms, (*id).clone()));
+        let over = (ended.len() as u64).saturating_sub(self.settings.job_retention_max);
+        let oldest = ended.into_iter().take(usize::try_from(over).unwrap());
+        oldest.filter(|(_, j)| !j.cancelling && !j.has_dependents).map(|(id, _)| id.clone()).collect()
+    }
+
     /// The job whose output is forgotten next, if the pool keeps more of it than it is to.
     fn surplus_output(&self) -> Option<JobName> {
         let too_much = self.output > self.settings.output_budget_bytes;
@@ -121,8 +130,10 @@ impl Model {
     /// An ended job is looked at: what it wrote is forgotten if that is the oldest of too much.
     pub(super) fn look_at_output(&mut self, id: &str) {
         if self.surplus_output().as_deref() == Some(id) {
-            self.drop_output(id);
-            self.job(id).written = 0;
+            self.forget_output(id);
+            while let Some(oldest) = self.surplus_output() {
+                self.forget_output(&oldest);
+            }
             self.trim();
         }
     }
@@ -136,12 +147,20 @@ impl Model {
             self.wake(Thing::Job(id.to_owned()), now + 1_000);
         } else if self.surplus().as_deref() == Some(id) {
             self.forget_job(id);
+            for more in self.more_surplus() {
+                self.forget_job(&more);
+            }
             self.trim();
         } else if now >= until {
             self.forget_job(id);
         } else {
             self.wake(Thing::Job(id.to_owned()), until);
         }
+    }
+
+    fn forget_output(&mut self, id: &str) {
+        self.drop_output(id);
+        self.job(id).written = 0;
     }
 
     fn forget_job(&mut self, id: &str) {

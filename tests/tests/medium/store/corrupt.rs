@@ -51,6 +51,7 @@ const DAMAGE: &[&str] = &[
     "HSET @live:a RUNNING ~",
     "HSET @live:a BOUND ~",
     "HSET @live:a ghost ~",
+    "SADD+ @live:a ~",
     "HSET @class:CLASS spec ~",
     "ZADD @pending:CLASS -1e18 ghost",
     "SADD+ @pending:CLASS ~",

@@ -4,6 +4,7 @@ mod ends;
 mod lost;
 mod scenes;
 mod tickets;
+mod together;
 mod trials;
 mod wrong;
 

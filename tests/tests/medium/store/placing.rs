@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use redis::AsyncCommands;
 use titan_api::{
     agents::{Facts, Measures},
     jobs::{Requirements, SubmitJob},
@@ -9,6 +10,7 @@ use titan_api::{
     work::Happening,
 };
 use titan_lua::{
+    agents::SetDraining,
     jobs::{NewJob, Submit, SubmitOutcome},
     pool::SetScheduler,
 };
@@ -27,6 +29,32 @@ async fn the_agent_with_the_best_score_is_chosen() {
         measured(&world, &agent, &Measures { rtt_ms: Some(rtt_ms), ..Measures::default() }).await;
     }
     assert_eq!(world.bound(&process()).await.1.as_str(), "near");
+}
+
+#[tokio::test]
+async fn an_agent_that_stands_in_a_rank_and_does_not_know_of_it_is_in_nobodys_way() {
+    let world = World::new().await;
+    let (gone, agent) = (world.parked("gone", &facts()).await, world.parked("there", &facts()).await);
+    world.bound(&process()).await;
+    SetDraining { agent: &gone.id, draining: true }.run(&world.pool()).await.unwrap();
+    let mut redis = world.redis.connection().await;
+    let ranks: Vec<String> = redis.keys("titan:{default}:rank:*").await.unwrap();
+    for rank in ranks {
+        let () = redis.zadd(rank, gone.id.as_str(), "9e15").await.unwrap();
+    }
+    assert_eq!(world.bound(&process()).await.1, agent.id);
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_could_run_is_refused_while_agents_are_gathered_for_its_class() {
+    let world = World::new().await;
+    for n in 0..200 {
+        world.register(&format!("box-{n:03}"), &with_gpus(&[24_576])).await;
+    }
+    world.pending(&on_gpus(1, 20_000)).await;
+    let refused = world.submit(&on_gpus(1, 80_000)).await.1;
+    assert!(matches!(refused, SubmitOutcome::Unserved { .. }), "{refused:?}");
+    world.pending(&on_gpus(1, 20_000)).await;
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! What is kept of ended jobs while something is in the way of forgetting.
 
 use titan_api::{
+    agents::Facts,
     ids::JobId,
     jobs::JobState,
     output::{Encoding, Stream},
-    work::{Happening, HeldLease, Lease},
+    work::{Happening, HeldLease, Lease, Report},
 };
 use titan_lua::{
     PoolSettings,
+    agents::{ReportBatch, ReportOutcome},
     jobs::{CancelJob, Idempotency, ListJobs, NewJob, Submit},
 };
 use titan_tests::audit::findings;
@@ -121,4 +123,55 @@ async fn output_that_belongs_to_nothing_keeps_no_other_from_being_forgotten() {
         kept.push(world.job(id).await.output_bytes);
     }
     assert_eq!(kept, [0, 0, 0, 0, 60_000]);
+}
+
+/// As many jobs as one script takes end at once. Gives how many ended ones the pool keeps then.
+async fn sixty_four_end(world: &World, agent: &Box_, round: usize, written: usize) -> u64 {
+    let spec = process();
+    let ids: Vec<_> = (0..64).map(|n| JobId::new(format!("job-{round:03}-{n:02}")).unwrap()).collect();
+    let jobs: Vec<_> = ids.iter().map(|id| NewJob::new(id, &spec)).collect();
+    for jobs in jobs.chunks(32) {
+        Submit { jobs, owner: "test", explain: false }.run(&world.pool()).await.unwrap();
+    }
+    let leases = [world.claim(agent, 64).await, world.claim(agent, 64).await].concat();
+    assert_eq!(leases.len(), 64);
+    let data = "x".repeat(written);
+    let text = Happening::Output { offset: 0, stream: Stream::Stdout, data, encoding: Encoding::Utf8 };
+    let all_end = Happening::Completed { result: None, message: None, usage: None };
+    for happening in [text, all_end] {
+        let reports: Vec<_> = leases.iter().map(|lease| Report::new(held(lease), happening.clone())).collect();
+        let call = ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
+        assert!(matches!(call.run(&world.pool()).await.unwrap(), ReportOutcome::Reported(_)));
+    }
+    assert_eq!(world.claim(agent, 64).await, []);
+    world.pass_ms(10);
+    let mut redis = world.redis.connection().await;
+    redis::cmd("ZCARD").arg("titan:{default}:ended").query_async(&mut redis).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_pool_forgets_as_fast_as_jobs_end_though_nobody_sweeps() {
+    let world = World::with(little(1_000_000, 50)).await;
+    let agent = world.parked("a", &Facts { max_jobs: 64, ..facts() }).await;
+    for round in 0..12 {
+        let kept = sixty_four_end(&world, &agent, round, 10).await;
+        assert!(kept < 50 + 2 * 64, "{kept} are kept after {round} rounds");
+    }
+    world.sweep().await;
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_pool_forgets_output_as_fast_as_it_is_written_though_nobody_sweeps() {
+    let world = World::with(little(1_000_000, 10_000)).await;
+    let agent = world.parked("a", &Facts { max_jobs: 64, ..facts() }).await;
+    for round in 0..12 {
+        sixty_four_end(&world, &agent, round, 10_000).await;
+        let mut redis = world.redis.connection().await;
+        let with_output: u64 =
+            redis::cmd("ZCARD").arg("titan:{default}:outputs").query_async(&mut redis).await.unwrap();
+        assert!(with_output < 100 + 2 * 64, "{with_output} have output after {round} rounds");
+    }
+    world.sweep().await;
+    assert_eq!(findings(&world.pool()).await, []);
 }

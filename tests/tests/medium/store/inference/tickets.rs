@@ -2,12 +2,14 @@
 
 use futures_util::future::join_all;
 use titan_api::{
-    agents::{Facts, Model},
+    agents::{AgentState, Facts, Model},
     ids::JobId,
+    inference::ModelAliases,
     jobs::{JobState, Reason},
+    scheduler::{Profile, Strategy},
     work::HeldLease,
 };
-use titan_lua::{Pool, tickets as t};
+use titan_lua::{Pool, models::SetAliases, pool::SetScheduler, tickets as t};
 use titan_tests::audit::findings;
 
 use super::{answered, model, request, serving};
@@ -118,8 +120,10 @@ async fn an_owner_has_so_many_unused_tickets_until_they_are_used_or_old() {
 }
 
 /// A fleet with all that makes a difference to who is chosen: memory, slots, a model that is yet to be loaded, an agent that
-/// nobody can call.
+/// nobody can call, some that are late, a model with another name.
 async fn fleet(world: &World) -> Vec<Box_> {
+    let aliases = ModelAliases { aliases: [("chat".to_owned(), vec!["llama".to_owned()])].into() };
+    SetAliases { aliases: &aliases }.run(&world.pool()).await.unwrap();
     let mut boxes = Vec::new();
     for n in 0..12_u32 {
         let llama = Model { vram_mb: 6_000, loaded: n % 4 != 1, ..model("llama", 1 + n % 5) };
@@ -131,17 +135,33 @@ async fn fleet(world: &World) -> Vec<Box_> {
             accepts_processes: false,
             ..if n.is_multiple_of(3) { with_gpus(&[24_576]) } else { facts() }
         };
-        let agent = world.register(&format!("agent-{n}"), &facts).await;
-        world.claim_both(&agent, 0, 64).await;
-        boxes.push(agent);
+        boxes.push(world.register(&format!("agent-{n}"), &facts).await);
+    }
+    let (late, on_time): (Vec<_>, Vec<_>) = boxes.iter().enumerate().partition(|(n, _)| [2, 8].contains(n));
+    let on_time: Vec<_> = on_time.into_iter().map(|(_, agent)| agent).collect();
+    world.pass_with_beats_ms(30_000, &on_time).await;
+    for agent in &boxes {
+        world.claim_both(agent, 0, 64).await;
+    }
+    for (_, agent) in late {
+        assert_eq!(world.agent(agent).await.state, AgentState::Degraded);
     }
     boxes
+}
+
+/// The model that the ticket of that number is for.
+fn model_of(n: usize) -> &'static str {
+    match n {
+        n if n % 7 == 3 => "tiny",
+        n if n % 11 == 5 => "chat",
+        _ => "llama",
+    }
 }
 
 /// Asks for a ticket of that number; every third belongs to a conversation.
 async fn ask_for(pool: &Pool, n: usize) -> t::IssueOutcome {
     let (id, owner) = (JobId::new(format!("ticket-{n}")).unwrap(), format!("key-{}", n % 5));
-    let spec = request(if n % 7 == 3 { "tiny" } else { "llama" });
+    let spec = request(model_of(n));
     let session = n.is_multiple_of(3).then_some("a conversation");
     let issue = t::Issue { id: &id, owner: &owner, spec: &spec, session, hold_ms: 15_000, most: 6, explain: false };
     issue.run(pool).await.unwrap()
@@ -149,12 +169,21 @@ async fn ask_for(pool: &Pool, n: usize) -> t::IssueOutcome {
 
 #[tokio::test]
 async fn tickets_that_share_a_run_are_for_the_agents_that_they_would_be_for_one_after_the_other() {
+    for strategy in [Strategy::Score, Strategy::RoundRobin] {
+        share_as_they_would_alone(strategy).await;
+    }
+}
+
+async fn share_as_they_would_alone(strategy: Strategy) {
     let [one_by_one, at_once] = [World::new().await, World::new().await];
     let (mut refused, mut runs) = (0, 0);
     for world in [&one_by_one, &at_once] {
+        let (profile, weights) = (Profile::Balanced, Profile::Balanced.weights().unwrap());
+        SetScheduler { profile, weights, strategy }.run(&world.pool()).await.unwrap();
         let boxes = fleet(world).await;
-        // The classes of both models are made, and an agent has the conversation.
+        // The classes of all models are made, and an agent has the conversation.
         ask_for(&world.pool(), 1_004).await;
+        ask_for(&world.pool(), 1_006).await;
         let t::IssueOutcome::Issued(first) = ask_for(&world.pool(), 1_002).await else { panic!("no place") };
         let agent = boxes.iter().find(|agent| agent.id == first.agent).unwrap();
         let used = bring(world, agent, &JobId::new("ticket-1002").unwrap()).await;
@@ -162,8 +191,8 @@ async fn tickets_that_share_a_run_are_for_the_agents_that_they_would_be_for_one_
     }
     for round in 0..3 {
         // Requests for the same model come one after the other in a run.
-        let (tiny, mut order): (Vec<usize>, Vec<usize>) = (0..32).map(|n| round * 32 + n).partition(|n| n % 7 == 3);
-        order.extend(tiny);
+        let mut order: Vec<usize> = (0..32).map(|n| round * 32 + n).collect();
+        order.sort_by_key(|n| model_of(*n));
         let (pool, before) = (at_once.pool(), at_once.redis.command_counts().await);
         let told = join_all(order.iter().map(|n| ask_for(&pool, *n))).await;
         runs += at_once.redis.command_counts().await.since(&before).scripts().calls;

@@ -101,6 +101,8 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a used ticket counts as unused": "redis.call('ZREM', key('tickets', j.owner), j.id)\nrank" => "rank",
         scenes::a_ticket_is_used_once_by_its_own_agent;
+    "an owner's tickets are forgotten at once": "sets.enter('tickets:' .. j.owner, j.id, pool.now + ARGV[at + 6])" => "",
+        scenes::a_ticket_is_used_once_by_its_own_agent;
     "an owner has more tickets than it may": "return counts[owner] < most" => "return counts[owner] <= most",
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket that nobody brings counts against the agent": "if a and j.ticket then" => "if false then",

@@ -46,7 +46,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job goes with what it wrote",
-        find: "    ending.forget_output(j)\n    behind.put(retention.trim)",
+        find: "    ending.forget_output(j)\n    ending.forget_surplus_output()\n    behind.put(retention.trim)",
         times: 1,
         replace: "    return ending.forget(j)",
         told: Told::Kept(Keep::LittleOutput, || written(3, 1_500)),

@@ -19,9 +19,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the end of an attempt frees what others have reserved too",
-        find: "redis.call('HDEL', key('live', a.id), unpack(ended))",
+        find: "write(a, 'HDEL', ended)",
         times: 1,
-        replace: "redis.call('DEL', key('live', a.id))",
+        replace: "if ended[1] then redis.call('DEL', key('live', a.id)) end",
         told: Told::Story(|| vec![submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), ROUND, done(Event::Completed)]),
     },
     Mutant {
