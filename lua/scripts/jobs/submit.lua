@@ -125,7 +125,8 @@ local function end_lineup()
   end
 end
 
--- Whether lib/lineup may find the agent of a job: of one of several, which goes to whichever is the best, and no agent is on trial.
+-- Whether lib/lineup may find the agent of a job: of one of several, which goes to whichever is the best; and no agent is on
+-- trial.
 local function may_line_up(j)
   if not jobs[2] or j.avoid or j.session then
     return false
