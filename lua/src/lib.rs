@@ -17,6 +17,7 @@ pub mod latency;
 mod library;
 pub mod models;
 pub mod output;
+mod pack;
 pub mod pool;
 mod reply;
 mod script;

@@ -77,6 +77,13 @@ impl Reply {
         Self::new(self.next()?)
     }
 
+    /// The next value, a text, as a list of what spaces part in it: a list that costs Redis as little as one value.
+    pub(crate) fn line(&mut self) -> Result<Self, StoreError> {
+        let bytes = self.bytes()?;
+        let parts = bytes.split(|byte| *byte == b' ').filter(|_| !bytes.is_empty());
+        Ok(Self(parts.map(|part| Value::BulkString(part.to_vec())).collect::<Vec<_>>().into_iter()))
+    }
+
     /// Everything that is left, each read by `read`.
     pub(crate) fn rest<T>(mut self, read: impl Fn(&mut Self) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
         let mut all = Vec::new();

@@ -12,8 +12,8 @@
   ARGV[8]  nonce      string   random; lease ids are made of it
   ARGV[9]  now_ms     integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"claimed", {{job, attempt, lease, devices, spec, the agent's name of the model or "", prompt or ""}…},
-           {cancelled job…}, watched} | {"unknown_agent"}
+  Returns  {"claimed", {{"job attempt lease", spec, and unless they are all "": devices, the agent's name of the model,
+           prompt}…}, {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
   Cost     O(32 · log N)
@@ -34,37 +34,42 @@ local number = tonumber(ARGV[3])
 -- How many more of each kind it may be given.
 local left = { process = tonumber(ARGV[4]), inference = tonumber(ARGV[5]) }
 
--- The lease of a job; what was submitted is added by `reply`.
-local function lease_of(j)
+-- The lease of a job, and what was submitted.
+local function lease_of(j, spec)
+  local held = string.format('%s %d %s', j.id, j.attempt, j.lease)
   local model = agent.entry(a, j.id).model
-  return { j.id, j.attempt, j.lease, j.devices, '', model, model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
+  if model == '' and j.devices == '' then
+    return { held, spec }
+  end
+  return { held, spec, j.devices, model, model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
 end
 
-local function reply(leases)
-  local names = {}
-  for i, lease in ipairs(leases) do
-    names[i] = key('spec', lease[1])
+-- Brings the leases of these jobs.
+local function reply(jobs)
+  local names, leases = {}, {}
+  for i, j in ipairs(jobs) do
+    names[i] = key('spec', j.id)
   end
   for i, spec in ipairs(names[1] and redis.call('MGET', unpack(names)) or {}) do
-    leases[i][5] = spec
+    leases[i] = lease_of(jobs[i], spec)
   end
   return due.finish({ 'claimed', leases, caller.cancelled(a), caller.watched(a) })
 end
 
--- The leases that this number has got already, renewed: the agent counts from this call. A run before may have had a claim of
+-- The jobs that this number has got already, renewed: the agent counts from this call. A run before may have had a claim of
 -- the same number.
 local function given()
-  local leases = {}
+  local jobs = {}
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state == 'running' and entry.claim == number and not attempt.is_left_over(a, job_id) then
       local j = job:load(job_id)
       if j then
         job:put(j, 'lease_until', pool.now + pool.lease)
-        leases[#leases + 1] = lease_of(j)
+        jobs[#jobs + 1] = j
       end
     end
   end
-  return leases
+  return jobs
 end
 
 if number < a.claim then
@@ -106,11 +111,12 @@ local function bound()
   return jobs
 end
 
-local leases = {}
+-- The jobs that are handed out.
+local handed = {}
 
-local function hand_out(j)
-  attempt.claim(j, a, ARGV[8], number)
-  leases[#leases + 1] = lease_of(j)
+local function hand_out(j, reserved)
+  attempt.claim(j, a, ARGV[8], number, reserved)
+  handed[#handed + 1] = j
 end
 
 -- For what work the agent waits from now on.
@@ -153,9 +159,7 @@ local in_service = agent.takes_work(a)
 if in_service then
   hand_out_bound()
   if left.process + left.inference > 0 then
-    for _, j in ipairs(queue.fill(a, left, AT_ONCE - #leases)) do
-      hand_out(j)
-    end
+    queue.fill(a, left, AT_ONCE - #handed, hand_out)
   end
   local trial = a.state == 'half_open' and probe.bind(a, left)
   if trial then
@@ -163,12 +167,12 @@ if in_service then
     hand_out(trial)
   end
 end
-if #leases > 0 then
+if #handed > 0 then
   agent:put(a, 'brought', true)
 end
 local wants_more = left.process + left.inference > 0
 agent:put(a, 'asks', asks())
-local reach = #leases > 0 and CALLS_AGAIN_WITHIN_MS or tonumber(ARGV[7])
+local reach = #handed > 0 and CALLS_AGAIN_WITHIN_MS or tonumber(ARGV[7])
 agent:put(a, 'reach_ms', in_service and wants_more and reach > 0 and pool.now + reach or 0)
 rank.update(a)
-return reply(leases)
+return reply(handed)

@@ -34,12 +34,20 @@ end
 local last_claim = tonumber(ARGV[4])
 local stop = {}
 
+local function is_current(lease)
+  return attempt.is_current(a, lease[1], tonumber(lease[2]), lease[3])
+end
+
 -- Renews what is listed and current; the rest of the list is to be stopped.
 local function renew(leases)
-  local listed = {}
+  local listed, current = {}, {}
   for _, lease in ipairs(leases) do
-    local job_id, number = lease[1], tonumber(lease[2])
-    local j = attempt.is_current(a, job_id, number, lease[3]) and job:load(job_id)
+    current[#current + 1] = is_current(lease) and lease[1] or nil
+  end
+  job:read_ahead(current)
+  for _, lease in ipairs(leases) do
+    local job_id = lease[1]
+    local j = is_current(lease) and job:load(job_id)
     if j then
       listed[job_id] = true
       job:put(j, 'lease_until', pool.now + pool.lease)

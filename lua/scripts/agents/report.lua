@@ -11,9 +11,8 @@
                     "receipted": the same with a receipt: result, usage, the receipt, and the model that it names
                     "started", "cancelled", "released": four times ""
 
-  Returns  {"reported", {answer…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
-           | {"no_pool"} | {"newer_schema"}; an answer is "accepted", "stale", "invalid", or where the
-           output ends
+  Returns  {"reported", "answer…", {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
+           | {"no_pool"} | {"newer_schema"}; an answer is accepted, stale, invalid, or where the output ends
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter
   Cost     O(reports · log N)
 ]]
@@ -170,8 +169,9 @@ job:read_ahead(ids)
 agent.read_entries_ahead(a, ids)
 local answers = {}
 for at = 4, #ARGV, 8 do
-  answers[#answers + 1] = answer(at)
+  local told = answer(at)
+  answers[#answers + 1] = type(told) == 'number' and int(told) or told
 end
 rank.update(a)
 queue.fill(a)
-return due.finish({ 'reported', answers, caller.cancelled(a), caller.watched(a) })
+return due.finish({ 'reported', table.concat(answers, ' '), caller.cancelled(a), caller.watched(a) })

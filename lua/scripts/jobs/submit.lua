@@ -9,24 +9,24 @@
   ARGV[4]  unserved  string   "1" to accept jobs even if no agent could ever run them
   ARGV[5]  explain   string   "1" to explain the choice for the last job
   ARGV[6]  now_ms    integer, or "" for Redis TIME (tests pass their own)
-  ARGV[7…] jobs      15 each, at most 32: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
-                     want their GPUs to themselves, exclusive: true; always spelled the same way), kind (process or
-                     inference), model ("" for a process), gpus, vram (megabytes on each GPU), ram (megabytes), cpus (thousandths), priority (-1000..1000), most attempts, title (the command,
-                     at most 60 bytes), spec (JSON, as it was submitted), backoff (milliseconds), options: "" or JSON
-                     {exclusive, not_before, grace, labels, idem: {key, body}, depends_on: [job…], on_failure, within
+  ARGV[7…] jobs      7 each, at most 32: id, class (JSON {kind, model, gpus, labels: [name, value] pairs} and, for jobs that
+                     want their GPUs to themselves, exclusive: true; always spelled the same way), what its record keeps as it
+                     was submitted, packed: what stands between the class and the time, and what stands behind that (see
+                     lib/job), spec (JSON, as it was submitted), options: "" or JSON
+                     {not_before, idem: {key, body}, depends_on: [job…], within
                      (ms until it has begun, or fails), come_by (when it is accepted at the latest, by the clock of Redis), keeps (ms that a prompt and its answer are kept after the end),
-                     session, avoid: an agent}, and the prompt or ""
+                     avoid: an agent}, and the prompt or ""
 
-  Returns  {"submitted", {{job, state, agent, score}…}, explanation} | {"full"}: the pool holds as many jobs as it may
+  Returns  {"submitted", {"job state agent score"…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may, or
              half as many are the owner's
            | {"late", the clock of Redis (ms)}: one has come later than it may | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/lineup lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
-local FIELDS = 15
+local FIELDS = 7
 local MANY = 8
 
 local refused = pool.enter(ARGV[6])
@@ -34,28 +34,36 @@ if refused then
   return refused
 end
 
+local created, packed_ids = cmsgpack.pack(pool.now), {}
+
+-- The id of a class, packed.
+local function packed_id(spec)
+  packed_ids[spec] = packed_ids[spec] or cmsgpack.pack(class.id_of(spec))
+  return packed_ids[spec]
+end
+
 local function read(at)
-  local cid = class.id_of(ARGV[at + 1])
-  local options = ARGV[at + 13] ~= '' and cjson.decode(ARGV[at + 13]) or nil
-  return {
-    id = ARGV[at], class = cid, kind = ARGV[at + 2], model = ARGV[at + 3], gpus = tonumber(ARGV[at + 4]),
-    vram = tonumber(ARGV[at + 5]), ram = tonumber(ARGV[at + 6]), cpus = tonumber(ARGV[at + 7]),
-    prio = tonumber(ARGV[at + 8]), max = tonumber(ARGV[at + 9]), attempt = 0, free = 0, created = pool.now, out = 0,
-    title = ARGV[at + 10], backoff = tonumber(ARGV[at + 12]), owner = ARGV[1],
-    exclusive = options and options.exclusive, is_new = true, not_after = options and options.within and pool.now + options.within,
-    within = options and options.within, keeps = options and options.keeps, session = options and options.session,
-    avoid = options and options.avoid,
-  }, options
+  local j = job.new(ARGV[at], packed_id(ARGV[at + 1]) .. ARGV[at + 2] .. created .. ARGV[at + 3])
+  if ARGV[at + 5] == '' then
+    return j, nil
+  end
+  local options = cjson.decode(ARGV[at + 5])
+  j.within, j.keeps, j.avoid = options.within, options.keeps, options.avoid
+  j.not_after = options.within and pool.now + options.within
+  return j, options
 end
 
 local ids = {}
 for at = 7, #ARGV, FIELDS do
   ids[#ids + 1] = ARGV[at]
 end
-job:read_ahead(ids)
+if not job:expect_none(ids) then
+  job:read_ahead(ids)
+end
 
--- The jobs of this call, and by the id that the caller made for each, the job that stands for it.
-local jobs, meant = {}, {}
+-- The jobs of this call or, where it is a repeat, those that stand for them, what few have beside, and whether they were there;
+-- and by the id that the caller made for each, the job that stands for it.
+local jobs, options_of, are_there, meant = {}, {}, {}, {}
 for at = 7, #ARGV, FIELDS do
   local j, options = read(at)
   local there = options and idempotency.find(options) or meant[j.id] or job:load(j.id)
@@ -67,13 +75,19 @@ for at = 7, #ARGV, FIELDS do
   elseif not there and options and options.come_by and pool.read_ms > options.come_by then
     return { 'late', int(pool.read_ms) }
   end
-  meant[j.id] = there or j
-  jobs[#jobs + 1] = { at = at, j = there or j, options = options, is_there = there ~= nil }
+  local n = #jobs + 1
+  jobs[n], options_of[n], are_there[n] = there or j, options or false, there ~= nil
+  meant[j.id] = jobs[n]
+end
+
+-- Where the arguments of a job stand.
+local function place_of(n)
+  return 7 + (n - 1) * FIELDS
 end
 
 local function are_all_there()
-  for _, new in ipairs(jobs) do
-    if not new.is_there then
+  for n = 1, #jobs do
+    if not are_there[n] then
       return false
     end
   end
@@ -88,8 +102,8 @@ end
 
 -- Bytes of prompts that are to be held beside those that are.
 local asked = 0
-for _, new in ipairs(jobs) do
-  asked = asked + (new.is_there and 0 or #ARGV[new.at + 14])
+for n = 1, #jobs do
+  asked = asked + (are_there[n] and 0 or #ARGV[place_of(n) + 6])
 end
 if asked > 0 and retention.is_full_of_prompts(asked, ARGV[1]) then
   return due.write({ 'full_of_prompts' })
@@ -101,15 +115,54 @@ local function need_the_same(j, other)
     and j.prio == other.prio and j.max == other.max and j.avoid == other.avoid and j.session == other.session
 end
 
--- The agent for a job, with its devices; nil if there is none. What was `found` last, {agent, devices, job =}, is good for
--- jobs of the same needs until something becomes of an agent.
-local found
-local function find(j)
-  if not (found and need_the_same(j, found.job)) then
-    found = { place.find(j) }
-    found.job = j
+-- The job that lib/lineup was asked about last, as long as what it knows is good: for jobs of the same needs, until something
+-- else becomes of an agent.
+local lined
+local function end_lineup()
+  if lined then
+    lineup.close()
+    lined = nil
   end
-  return found[1], found[2]
+end
+
+-- Whether lib/lineup may find the agent of a job: of one of several, which goes to whichever is the best; and no agent is on
+-- trial.
+local function may_line_up(j)
+  if not jobs[2] or j.avoid or j.session then
+    return false
+  end
+  rank.settle()
+  return rank.steps(j.class) < 2 ^ rank.TRIAL
+end
+
+local function look_for(j)
+  if not (lined and need_the_same(j, lined)) then
+    end_lineup()
+    lined = may_line_up(j) and j
+  end
+  if lined then
+    return lineup.find(j)
+  end
+  return place.find(j)
+end
+
+-- The agent for a job, with its devices; nil if there is none. What was found last, for the job `found`, is good for jobs of
+-- the same needs until something becomes of an agent.
+local found, found_agent, found_devices
+local function find(j)
+  if not (found and need_the_same(j, found)) then
+    found, found_agent, found_devices = j, look_for(j)
+  end
+  return found_agent, found_devices
+end
+
+local function bind(j, a, devices)
+  if lined then
+    lineup.bind(j, a, devices)
+  else
+    binding.bind(j, a, devices)
+  end
+  found = nil
 end
 
 -- Whether it is known that an agent could run the job.
@@ -131,8 +184,8 @@ local function is_known_to_be_served(j)
 end
 
 if ARGV[4] ~= '1' then
-  for _, new in ipairs(jobs) do
-    if not new.is_there and not is_known_to_be_served(new.j) then
+  for n, j in ipairs(jobs) do
+    if not are_there[n] and not is_known_to_be_served(j) then
       return due.write({ 'survey' })
     end
   end
@@ -147,6 +200,7 @@ local function use_class(j, spec)
   if not used[j.class] then
     used[j.class] = true
     if class.use(j.class, spec) then
+      end_lineup()
       members.settle(j.class)
       found = nil
     end
@@ -154,28 +208,29 @@ local function use_class(j, spec)
 end
 
 local explanation = {}
-local function accept(new, is_last)
-  local j, at = new.j, new.at
-  if is_last and ARGV[5] == '1' then
+local function accept(n)
+  local j, at, options = jobs[n], place_of(n), options_of[n]
+  if n == #jobs and ARGV[5] == '1' then
+    end_lineup()
     explanation = explain.survey(j, ARGV[at + 1])
   end
   job:adopt(j)
-  local spec = ARGV[at + 11]
-  if new.options and new.options.depends_on then
-    spec = dependencies.spell(spec, new.options, meant)
+  local spec = ARGV[at + 4]
+  if options and options.depends_on then
+    spec = dependencies.spell(spec, options, meant)
   end
   record.keep(key('spec', j.id), spec)
-  if ARGV[at + 14] ~= '' then
-    record.keep(key('prompt', j.id), ARGV[at + 14])
-    retention.count_prompt(j, #ARGV[at + 14])
+  if ARGV[at + 6] ~= '' then
+    record.keep(key('prompt', j.id), ARGV[at + 6])
+    retention.count_prompt(j, #ARGV[at + 6])
   end
   sets.enter('jobs', j.id, 0)
   use_class(j, ARGV[at + 1])
-  local options = new.options
   if options then
     idempotency.note(j, options)
-    dependencies.note(j, options)
+    job:put(j, 'not_before', options.not_before)
     if options.depends_on or options.not_before then
+      end_lineup()
       dependencies.start(j, options, meant)
       found = nil
       return
@@ -183,19 +238,18 @@ local function accept(new, is_last)
   end
   local a, devices = find(j)
   if a then
-    binding.bind(j, a, devices)
-    found = nil
+    bind(j, a, devices)
   else
     queue.pend(j)
   end
 end
 
 local replies = {}
-for index, new in ipairs(jobs) do
-  if not new.is_there then
-    accept(new, index == #jobs)
+for n, j in ipairs(jobs) do
+  if not are_there[n] then
+    accept(n)
   end
-  local j = new.j
-  replies[index] = { j.id, j.state, j.agent or '', string.format('%.6f', j.score or 0) }
+  replies[n] = string.format('%s %s %s %.6f', j.id, j.state, j.agent or '', j.score or 0)
 end
+end_lineup()
 return due.finish({ 'submitted', replies, explanation })

@@ -163,9 +163,11 @@ function agent.read_entries_ahead(a, job_ids)
   a.entries = a.entries or {}
   local found = ask(a, 'HMGET', unpack(job_ids)) or {}
   for i, job_id in ipairs(job_ids) do
-    if a.entries[job_id] == nil then
-      local is_good, entry = pcall(unpack_entry, found[i] or '')
-      a.entries[job_id] = found[i] and is_good and entry
+    if not found[i] then
+      a.entries[job_id] = a.entries[job_id] or false
+    elseif a.entries[job_id] == nil then
+      local is_good, entry = pcall(unpack_entry, found[i])
+      a.entries[job_id] = is_good and entry
     end
   end
 end

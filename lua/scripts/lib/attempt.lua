@@ -11,17 +11,23 @@ calls.begin_with(function()
   handed = 0
 end)
 
--- Hands a bound job to its agent under a lease, as a new attempt.
-function attempt.claim(j, a, nonce, number)
-  local entry = agent.entry(a, j.id)
+-- Hands a job to its agent under a lease, as a new attempt: one that is bound there, or one for which this was `reserved` just
+-- now.
+function attempt.claim(j, a, nonce, number, reserved)
+  local entry = reserved or agent.entry(a, j.id)
   if j.out > 0 then
     ending.drop_output(j)
   end
   handed = handed + 1
   j.attempt, j.lease, j.lease_until = j.attempt + 1, nonce .. '-' .. handed, pool.now + pool.lease
-  j.devices, j.out, j.bound_until, j.started, j.usage, j.waits = table.concat(entry.devices, ','), 0, nil, nil, nil, nil
-  j.exit, j.signal, j.reason, j.message = nil, nil, nil, nil
-  j.changed = true
+  j.devices, j.out, j.changed = table.concat(entry.devices, ','), 0, true
+  -- To clear what a table does not have makes it grow.
+  if j.bound_until or j.waits then
+    j.bound_until, j.waits = nil, nil
+  end
+  if j.started or j.exit or j.usage or j.signal or j.reason or j.message then
+    j.started, j.exit, j.usage, j.signal, j.reason, j.message = nil, nil, nil, nil, nil, nil
+  end
   entry.state, entry.number, entry.lease, entry.since, entry.claim = 'running', j.attempt, j.lease, pool.now, number
   entry.edge = a.edge or 0
   agent.hold(a, j.id, entry)

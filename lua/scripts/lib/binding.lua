@@ -15,29 +15,40 @@ local function vram_of(j, a, devices)
   return math.ceil(agent.model(a, j.model).vram / #devices)
 end
 
--- Reserves what the job needs and puts it into the agent's queue, `for_ms` if that is said; `score` is the agent's, where the
--- caller knows it. Should the job ever come back, it is past waiting in line.
-function binding.bind(j, a, devices, for_ms, score)
+-- What a job takes of the agent that it goes to, as a live attempt that nobody has begun; whoever asks holds it, and ranks the
+-- agent anew. `score` is the agent's, where the caller knows it. Should the job ever come back, it is past waiting in line.
+function binding.reserve(j, a, devices, score)
   if j.holds then
     held.free(j)
   end
   agent:put(a, 'used_seq', pool.next_seq())
   j.order, j.score = j.order or job.order_of(j.prio, 0), math.floor((score or rank.score(a, j)) * 1e6) / 1e6
-  agent.hold(a, j.id, { state = 'bound', number = j.attempt, lease = '', model = own_model(j, a),
-    vram = vram_of(j, a, devices), devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0,
-    exclusive = j.exclusive, edge = a.edge or 0, ticket = j.ticket and true or nil }, j.is_new)
+  j.agent, j.changed = a.id, true
   if a.state == 'half_open' then
     agent.put_trial(a, j.id)
   end
+  return { state = 'bound', number = j.attempt, lease = '', model = own_model(j, a), vram = vram_of(j, a, devices),
+    devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0, exclusive = j.exclusive,
+    edge = a.edge or 0, ticket = j.ticket and true or nil }
+end
+
+-- Puts a job into the agent's queue with what it takes, `for_ms` if that is said. A claim brings no request that comes with a
+-- ticket.
+function binding.enqueue(j, a, reserved, for_ms)
+  agent.hold(a, j.id, reserved, j.is_new)
   local patience = for_ms or (a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval))
-  j.agent, j.bound_until, j.changed = a.id, pool.now + patience, true
+  j.bound_until = pool.now + patience
   job.move(j, 'scheduled')
-  job.wake_at(j, pool.now + patience)
+  job.wake_at(j, j.bound_until)
   if not j.ticket then
-    -- A claim brings no request that comes with a ticket, and who binds one ranks the agent anew.
-    rank.update(a)
     pool.announce('agent', a.id)
   end
+end
+
+-- Reserves what the job needs and puts it into the agent's queue.
+function binding.bind(j, a, devices, for_ms)
+  binding.enqueue(j, a, binding.reserve(j, a, devices), for_ms)
+  rank.update(a)
 end
 
 -- Takes a bound job out of the agent's queue again. The caller says where it goes.

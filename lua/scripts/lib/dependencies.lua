@@ -52,12 +52,6 @@ function dependencies.spell(spec, options, meant)
   return spec
 end
 
--- Notes the conditions of a new job.
-function dependencies.note(j, options)
-  job:put(j, 'not_before', options.not_before)
-  j.grace, j.labels, j.on_failure = options.grace, options.labels, options.on_failure
-end
-
 -- Starts a job that has conditions: it waits for what it depends on, and for its time. `find` gives what has an id; nil if
 -- that is kept no more, and so has let the job go on.
 local function start(j, ids, find)

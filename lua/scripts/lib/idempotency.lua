@@ -20,7 +20,6 @@ end
 function idempotency.note(j, options)
   if options.idem then
     redis.call('SET', key('idem', options.idem.key), j.id .. ' ' .. options.idem.body)
-    j.idem = options.idem.key
   end
 end
 

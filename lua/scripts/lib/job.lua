@@ -11,6 +11,7 @@ calls.begin_with(function()
   submitted = {}
 end)
 
+-- The coordinator packs the same of what it submits, but for the class and the time (see lua/src/jobs/submit.rs).
 local function pack_submitted(j)
   return cmsgpack.pack(j.class, j.kind, j.model, j.gpus, j.vram, j.ram, j.cpus, j.prio, j.max, j.created, j.title, j.owner,
     j.backoff, j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem)
@@ -52,28 +53,54 @@ local function unpack_row(id, packed)
   }
 end
 
--- A table of up to 32 fields has half the room, and so costs half, of one with more: what few jobs have is put in after.
-function job.unpack(id, packed)
-  local attempt, state, as_submitted, order, score, agent, free, lease, lease_until, bound_until, started, ended, exit, out,
-    devices, done, waits, others = cmsgpack.unpack(packed)
-  if type(attempt) == 'string' then
-    return unpack_row(id, packed)
-  end
+-- A table of up to 32 fields has half the room, and so costs half, of one with more: what few jobs have is put in after. So is
+-- what a job does not always have, since it takes as long to say that there is nothing.
+local function made(id, attempt, state, as_submitted, order, score, agent, free, lease, lease_until, bound_until, started, ended,
+  exit, out, devices, done, waits, others)
   local class, kind, model, gpus, vram, ram, cpus, prio, max, created, title, owner, backoff, exclusive, session, labels,
     grace, on_failure, idem = cmsgpack.unpack(as_submitted)
   local j = {
-    id = id, state = state, attempt = attempt, order = order, score = score, agent = agent, free = free, lease = lease,
-    lease_until = lease_until, bound_until = bound_until, started = started, ended = ended, exit = exit, out = out,
-    devices = devices, done = done, waits = waits, class = class, kind = kind, model = model, gpus = gpus, vram = vram,
-    ram = ram, cpus = cpus, prio = prio, max = max, created = created, title = title, owner = owner, backoff = backoff,
+    id = id, state = state, attempt = attempt, order = order, free = free, out = out, class = class, kind = kind, model = model,
+    gpus = gpus, vram = vram, ram = ram, cpus = cpus, prio = prio, max = max, created = created, title = title, owner = owner,
+    backoff = backoff,
   }
   submitted[j] = as_submitted
+  if agent or score then
+    j.agent, j.score = agent, score
+  end
+  if lease or lease_until or devices then
+    j.lease, j.lease_until, j.devices = lease, lease_until, devices
+  end
+  if started or ended or exit or done then
+    j.started, j.ended, j.exit, j.done = started, ended, exit, done
+  end
+  if bound_until or waits then
+    j.bound_until, j.waits = bound_until, waits
+  end
   if exclusive or session or labels or grace or on_failure or idem then
     j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem = exclusive, session, labels, grace, on_failure, idem
   end
-  for name, value in pairs(others or {}) do
-    j[name] = value
+  if others then
+    for name, value in pairs(others) do
+      j[name] = value
+    end
   end
+  return j
+end
+
+function job.unpack(id, packed)
+  -- Its first byte tells a number from a text, with which schema 1 begins.
+  local first = string.byte(packed)
+  if first >= 160 and first < 192 then
+    return unpack_row(id, packed)
+  end
+  return made(id, cmsgpack.unpack(packed))
+end
+
+-- A new job, of which was submitted what `pack_submitted` packs.
+function job.new(id, as_submitted)
+  local j = made(id, 0, nil, as_submitted, nil, nil, nil, 0, nil, nil, nil, nil, nil, nil, 0)
+  j.is_new = true
   return j
 end
 

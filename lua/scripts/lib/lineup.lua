@@ -1,8 +1,8 @@
--- lineup: who gets the next of several requests to one model that a script binds. Each gets the agent that lib/place would find for
+-- lineup: who gets the next of several jobs of one class that a script binds. Each gets the agent that lib/place would find for
 -- it; but the ranks are read once, an agent at a time, and each agent that got something is ranked anew once, at the end.
 --
--- It is for requests that are alike: new ones, which no agent has refused and none is to be kept from, and with one attempt
--- each, so that half-open agents, which try out what may be tried again, are passed by.
+-- It is for jobs that are alike: new ones with the same needs, which no agent has refused and none is to be kept from. Half-open
+-- agents are passed by: what may be tried again is theirs first, and lib/place sees to that.
 local lineup = {}
 
 local PASSED_OVER = 32
@@ -10,17 +10,19 @@ local PASSED_OVER = 32
 -- The line of one class: the first agent of each rank that was not looked at; the seats of those that were looked at and may
 -- have room, the best first; and how many had none.
 local cid, heads, seats, passed_over
--- The seats of the agents that got something, by id; the model; and the agents that the ranks need not bring up, by id.
-local changed, model, known
+-- The seats of the agents that got something, by id; the kind and the model; and the agents that the ranks need not bring up, by
+-- id.
+local changed, kind, model, known
 
 calls.begin_with(function()
-  cid, heads, seats, passed_over, changed, model, known = nil, nil, nil, nil, nil, nil, nil
+  cid, heads, seats, passed_over, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil
 end)
 
--- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning.
+-- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning. Processes of other classes
+-- may have another value.
 function lineup.close()
   for _, seat in pairs(cid and changed or {}) do
-    rank.update(seat.agent, model, not seat.is_heavier and seat.value)
+    rank.update(seat.agent, model, kind ~= 'process' and not seat.is_heavier and seat.value)
   end
   cid = nil
 end
@@ -28,11 +30,11 @@ end
 local function open(j)
   lineup.close()
   rank.settle()
-  cid, model, seats, passed_over, changed, known = j.class, j.model, {}, 0, {}, {}
+  cid, kind, model, seats, passed_over, changed, known = j.class, j.kind, j.model, {}, 0, {}, {}
   heads = place.heads_of(j.class, j, rank.steps(j.class), true)
 end
 
--- Works out whether an agent has room for a request, and all that makes its score.
+-- Works out whether an agent has room for a job, and all that makes its score.
 local function look_around(seat, j)
   local a = seat.agent
   local left = room.beside(a)
@@ -42,7 +44,7 @@ local function look_around(seat, j)
 end
 
 local function score_of(seat)
-  return rank.weigh(seat.agent, 'inference', seat.vram, 1 - seat.taken / seat.slots, seat.rtt, seat.perf, seat.cost, seat.warm)
+  return rank.weigh(seat.agent, kind, seat.vram, 1 - seat.taken / seat.slots, seat.rtt, seat.perf, seat.cost, seat.warm)
 end
 
 -- Gives an agent the seat that it should have.
@@ -89,7 +91,7 @@ local function look_at(n)
   end
 end
 
--- The best agent with room for a request, with its devices; nil if there is none.
+-- The best agent with room for a job, with its devices; nil if there is none.
 function lineup.find(j)
   if cid ~= j.class then
     open(j)
@@ -113,9 +115,9 @@ function lineup.find(j)
   end
 end
 
--- The agent has got one more. Unless that one takes memory, nothing else has changed.
+-- The agent has got one more. Unless that one takes memory or CPUs, nothing else has changed.
 local function count_one(seat, j, devices)
-  if seat.slots and #devices == 0 then
+  if seat.slots and #devices == 0 and j.ram == 0 and j.cpus == 0 then
     seat.taken = seat.taken + 1
   else
     look_around(seat, j)
@@ -129,10 +131,10 @@ local function count_one(seat, j, devices)
   end
 end
 
--- Binds a request to an agent, as lib/binding does, which then stands where its score is now.
+-- Binds a job to an agent, as lib/binding does, which then stands where its score is now.
 function lineup.bind(j, a, devices, for_ms)
   local seat = stand_up(a)
-  binding.bind(j, a, devices, for_ms, seat.score or seat.slots and score_of(seat))
+  binding.enqueue(j, a, binding.reserve(j, a, devices, seat.score or seat.slots and score_of(seat)), for_ms)
   seat.is_heavier = seat.is_heavier or #devices > 0
   changed[a.id], known[a.id] = seat, true
   count_one(seat, j, devices)

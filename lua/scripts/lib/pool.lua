@@ -6,6 +6,8 @@ local USUAL_PACE = 200
 
 -- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled.
 local pool = { SCHEMA = 2 }
+-- The same as Redis spells it.
+local OWN = '2'
 local channels, packed_weights
 
 calls.begin_with(function()
@@ -19,7 +21,7 @@ end)
 
 -- Whether a newer version of the program wrote this.
 function pool.is_newer(schema)
-  return tonumber(schema) > pool.SCHEMA
+  return schema ~= OWN and tonumber(schema) > pool.SCHEMA
 end
 
 -- Whether an older version wrote this. Its records are read as they are, and written anew when they change.
@@ -84,7 +86,12 @@ end
 
 -- Announces a change of an agent's work or of a job, or that there are events, once a script.
 function pool.announce(kind, id)
-  channels[key(kind, id)] = true
+  local ids = channels[kind]
+  if not ids then
+    ids = {}
+    channels[kind] = ids
+  end
+  ids[id or ''] = true
 end
 
 -- What scripts leave behind, Lua frees in bursts, in whatever script runs then. One that has much to do by itself leaves most
@@ -99,8 +106,10 @@ function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
     pool.offset, pool.output, pool.events, pool.prompts, pool.counted, pool.counted_to)
   redis.call('HSET', calls.pool, 'clock', packed)
-  for channel in pairs(channels) do
-    redis.call(pool.publish, channel, '')
+  for kind, ids in pairs(channels) do
+    for id in pairs(ids) do
+      redis.call(pool.publish, key(kind, id ~= '' and id or nil), '')
+    end
   end
   if pool.is_spared then
     collectgarbage('setstepmul', USUAL_PACE)

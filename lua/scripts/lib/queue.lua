@@ -30,15 +30,6 @@ function queue.remove(j)
   end
 end
 
--- Binds a pending job. One that was found far behind the first in line says nothing about whose turn it is.
-local function bind_pending(j, a, devices)
-  line.leave(j)
-  if not j.is_far then
-    fair.serve(j)
-  end
-  binding.bind(j, a, devices)
-end
-
 -- Puts a pending job before all others of its priority.
 function queue.put_first(j)
   job:put(j, 'order', job.order_of(j.prio, 0))
@@ -126,8 +117,19 @@ function queue.retry(j, a, why, free)
   end
 end
 
-local function bind_waiting(j, a, devices)
-  bind_pending(j, a, devices)
+-- Binds a pending job, or does something else with what it takes. One that was found far behind the first in line says nothing
+-- about whose turn it is.
+local function bind_waiting(j, a, devices, instead)
+  line.leave(j)
+  if not j.is_far then
+    fair.serve(j)
+  end
+  if instead then
+    instead(j, binding.reserve(j, a, devices))
+    rank.update(a)
+  else
+    binding.bind(j, a, devices)
+  end
   pool.spent = pool.spent + 1
 end
 
@@ -148,7 +150,7 @@ end
 local function fitting(a, ids, most)
   for i = 1, math.min(most, #ids) do
     local j = job:load(ids[i])
-    if j and not avoid.is_refused(j, a.id) and not job.is_too_late(j) then
+    if j and not (j.refused and avoid.is_refused(j, a.id)) and not job.is_too_late(j) then
       local devices = fit.for_job(a, j)
       if devices then
         return j, devices
@@ -187,6 +189,10 @@ local function first_fitting(a, cid, places)
   return j, devices
 end
 
+local function has_better(waiting, other)
+  return waiting.best < other.best
+end
+
 -- The agent's classes that have pending jobs, the one with the best job first.
 local function waiting_classes(a, left)
   local waiting = {}
@@ -196,23 +202,35 @@ local function waiting_classes(a, left)
     for _, cid in ipairs(may_have and place.classes or {}) do
       local best = line.best(cid)
       if best then
-        waiting[#waiting + 1] = { id = cid, best = best, places = slots - taken }
+        waiting[#waiting + 1] = { id = cid, best = best, places = slots - taken, kind = place.kind }
       end
     end
   end
-  table.sort(waiting, function(x, y) return x.best < y.best end)
+  if waiting[2] then
+    table.sort(waiting, has_better)
+  end
   return waiting
 end
 
--- The best pending job that the agent has room for, of those before an order; with its devices.
-local function best_fitting(a, beyond, left)
+-- The same once the agent has got a job of these. If one class alone has any, only that one has to be looked at.
+local function still_waiting(a, waiting, left)
+  local only = waiting[1]
+  if not only or waiting[2] or only.places < 2 or (left and left[only.kind] < 1) then
+    return waiting_classes(a, left)
+  end
+  only.places, only.best = only.places - 1, line.best(only.id)
+  return only.best and waiting or {}
+end
+
+-- The best pending job of these classes that the agent has room for, of those before an order; with its devices.
+local function best_fitting(a, waiting, beyond)
   local j, devices
-  for _, waiting in ipairs(waiting_classes(a, left)) do
+  for _, those in ipairs(waiting) do
     -- The best job of a class may not fit, and another class may have one before the next of this one.
-    if waiting.best >= beyond or (j and waiting.best > j.order) then
+    if those.best >= beyond or (j and those.best > j.order) then
       break
     end
-    local found, its_devices = first_fitting(a, waiting.id, waiting.places)
+    local found, its_devices = first_fitting(a, those.id, those.places)
     if found and found.order < beyond and (not j or job.goes_before(found, j)) then
       j, devices = found, its_devices
     end
@@ -226,39 +244,40 @@ local function fitting_held(a, left)
   local holder = job:load(a.held)
   if not holder then
     agent:put(a, 'held', nil)
-    return best_fitting(a, math.huge, left)
+    return best_fitting(a, waiting_classes(a, left), math.huge)
   end
-  local j, devices = best_fitting(a, job.order_of(holder.prio, 0), left)
+  local j, devices = best_fitting(a, waiting_classes(a, left), job.order_of(holder.prio, 0))
   if not j and (not left or left[holder.kind] > 0) then
     devices = fit.for_job(a, holder)
     j = devices and holder
   end
   if not j then
-    return best_fitting(a, math.huge, left)
+    return best_fitting(a, waiting_classes(a, left), math.huge)
   end
   return j, devices
 end
 
 -- Binds pending jobs to an agent that has room and waits for work: at most `most`, of each kind at most `left` has of it, or
--- as many as this script has units left for. Returns the bound jobs. What would be too much for one script is done later.
-function queue.fill(a, left, most)
-  local bound = {}
+-- as many as this script has units left for. What would be too much for one script is done later. A caller that hands them out
+-- at once says how.
+function queue.fill(a, left, most, hand_out)
   most = most or math.max(0, FILLED_AT_ONCE - pool.spent)
   if not agent.takes_work(a) or not line.is_any() then
-    return bound
+    return
   end
-  while #bound < most do
+  local waiting = {}
+  for _ = 1, most do
     local j, devices
     if a.held then
-      j, devices = fitting_held(a, left)
+      waiting, j, devices = {}, fitting_held(a, left)
     else
-      j, devices = best_fitting(a, math.huge, left)
+      waiting = still_waiting(a, waiting, left)
+      j, devices = best_fitting(a, waiting, math.huge)
     end
     if not j then
-      return bound
+      return
     end
-    bind_waiting(j, a, devices)
-    bound[#bound + 1] = j
+    bind_waiting(j, a, devices, hand_out)
     if left then
       left[j.kind] = left[j.kind] - 1
     end
@@ -266,7 +285,6 @@ function queue.fill(a, left, most)
   if not left then
     redis.call('ZADD', key('due'), int(pool.now), 'room:' .. a.id)
   end
-  return bound
 end
 
 -- Fills an agent that had more room than one script may fill.

@@ -64,6 +64,19 @@ function record:is_read(id)
   return self.cache[id] ~= nil
 end
 
+-- Notes that none of those ids has a record, for a script that is about to make them, where that is so.
+function record:expect_none(ids)
+  local names = {}
+  for i, id in ipairs(ids) do
+    names[i] = key(self.name, id)
+  end
+  local there = redis.call('EXISTS', unpack(names))
+  for _, id in ipairs(there == 0 and ids or {}) do
+    self.cache[id] = false
+  end
+  return there == 0
+end
+
 -- Reads the records of those ids with one command, for a script that is about to load them all. What is no string is left to
 -- `load`.
 function record:read_ahead(ids)

@@ -7,7 +7,8 @@ local sets = {}
 local PLAIN = { blocked = true, delayed = true, scheduled = true, running = true }
 local AT_ONCE = 512
 
--- What each set is to have, by its name: {member = its score, true in a plain set, or false if it is to leave}.
+-- What each set is to have, by its name: {member = its score, true in a plain set, or false if it is to leave}. What has left a
+-- plain set and is to be in it after all is 1.
 local kept
 
 calls.begin_with(function()
@@ -16,18 +17,29 @@ end)
 
 -- Keeps one change of a set; a later one of the same member takes its place.
 local function keep(name, member, value)
-  local changes = kept[name] or {}
-  changes[member], kept[name] = value, changes
-  behind.put(sets.write_all)
+  local changes = kept[name]
+  if not changes then
+    changes = {}
+    kept[name] = changes
+    behind.put(sets.write_all)
+  end
+  changes[member] = value
 end
 
--- Enters a member, with its score unless the set is a plain one, or changes its score.
+-- Enters a member, with its score unless the set is a plain one, or changes its score. Nothing enters a plain set that is in it.
 function sets.enter(name, member, score)
-  keep(name, member, score or true)
+  local changes = kept[name]
+  keep(name, member, score or (changes and changes[member] ~= nil and 1) or true)
 end
 
+-- What this script itself has had enter a plain set just goes again.
 function sets.leave(name, member)
-  keep(name, member, false)
+  local changes = kept[name]
+  if changes and changes[member] == true then
+    changes[member] = nil
+  else
+    keep(name, member, false)
+  end
 end
 
 -- Runs a command on a set with as many arguments as Lua can pass at once.

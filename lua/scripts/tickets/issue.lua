@@ -111,7 +111,6 @@ local function bind(j, a, devices, at)
   counts[j.owner] = counts[j.owner] + 1
   if is_alone then
     binding.bind(j, a, devices, tonumber(ARGV[at + 6]))
-    rank.update(a)
   else
     lineup.bind(j, a, devices, tonumber(ARGV[at + 6]))
   end

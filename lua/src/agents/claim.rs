@@ -121,14 +121,16 @@ impl ClaimJobs<'_> {
 type Given = Result<Lease, (HeldLease, StoreError)>;
 
 fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Given, StoreError> {
-    let held = reply.lease()?;
+    let held = reply.line()?.lease()?;
     Ok(work(held.clone(), reply, lease_ttl_ms).map_err(|why| (held, why)))
 }
 
 fn work(held: HeldLease, mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
-    let devices = reply.text()?.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
     let spec = Spec::from_json(&reply.bytes()?)?;
-    let (model, prompt) = (reply.text()?, reply.text()?);
+    let is_plain = reply.is_empty();
+    let [devices, model, prompt] =
+        if is_plain { [const { String::new() }; 3] } else { [reply.text()?, reply.text()?, reply.text()?] };
+    let devices = devices.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
     let (traceparent, tracestate) = spec.trace.map(|trace| (trace.parent, trace.state)).unzip();
     Ok(Lease {
         job_id: held.job_id,

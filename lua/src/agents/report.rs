@@ -101,7 +101,7 @@ impl ReportBatch<'_> {
         if word != "reported" {
             return Err(unknown_word("agents/report", &word));
         }
-        let mut told = reply.list()?;
+        let mut told = reply.line()?;
         let answers = sent.into_iter().zip(known).map(|(sent, end)| match end {
             Some(&expected_offset) => Ok(Answer::OffsetMismatch { expected_offset }),
             None if sent => answer(&mut told),

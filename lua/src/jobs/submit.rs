@@ -24,6 +24,7 @@ use crate::{
     Pool, Store, StoreError,
     agents::{Survey, Surveyed},
     latency,
+    pack::Packed,
     reply::{Reply, unknown_word},
     script::{Args, script},
     together::{CHUNK, Shared, Together, Turn, within},
@@ -32,9 +33,9 @@ use crate::{
 script!(Writes, "jobs/submit", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
     later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
-    later "session", "place", "binding", later "attempt", "class", later "fair", later "line", later "queue",
-    later "dependencies", later "idempotency", later "hold", later "catalog", later "members", later "breaker",
-    later "serving", later "settle", "due", later "explain",
+    later "session", "place", "binding", later "lineup", later "attempt", "class", later "fair", later "line",
+    later "queue", later "dependencies", later "idempotency", later "hold", later "catalog", later "members",
+    later "breaker", later "serving", later "settle", "due", later "explain",
 ]);
 
 /// How long after its end the prompt and the answer are kept of a request that nobody waits for, milliseconds.
@@ -273,7 +274,7 @@ impl Submit<'_> {
         let (word, mut reply, has) = pool.call_as(&SCRIPT, &args, words).await?;
         let outcome = match word.as_str() {
             "submitted" => {
-                let jobs = reply.list()?.rest(|r| submitted(r.list()?))?;
+                let jobs = reply.list()?.rest(|r| submitted(r.line()?))?;
                 SubmitOutcome::Submitted { jobs, explanation: explanation(reply.list()?)? }
             }
             "late" => return Err(StoreError::Late { now_ms: reply.parse()? }),
@@ -291,10 +292,9 @@ impl Submit<'_> {
     }
 
     fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {
-        let (spec, need) = (job.spec, Need::of(job.spec));
-        args.push(job.id.as_str()).push(class_of(spec)).push(spec.kind.as_str()).push(model_of(spec));
-        args.push(need.gpus).push(need.vram_mb).push(need.ram_mb).push(need.cpus_milli);
-        args.push(spec.priority).push(spec.max_attempts).push(title(spec));
+        let spec = job.spec;
+        let [before, after] = as_submitted(job, self.owner);
+        args.push(job.id.as_str()).push(class_of(spec)).push(before).push(after);
         // What a model is asked is kept apart, since it is forgotten before the rest.
         let inference = spec.inference.as_ref().map(InferenceSpec::without_body);
         let depends_on = dependencies(spec, meant).map(str::to_owned).collect();
@@ -304,7 +304,7 @@ impl Submit<'_> {
             trace: job.trace.clone(),
         };
         args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
-        args.push(spec.backoff_ms).push(options(job, meant));
+        args.push(options(job, meant));
         args.push(spec.inference.as_ref().map(|asked| asked.body.as_str()).unwrap_or_default());
         Ok(())
     }
@@ -346,36 +346,42 @@ impl Shared for Submissions {
             args.append(job);
         }
         match pool.call_replicated(&SCRIPT, &args, &["submitted"]).await {
-            Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.list()?)).ok(),
+            Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.line()?)).ok(),
             _ => None,
         }
     }
 }
 
-/// What few jobs have, as JSON; "" for those that have none of it.
+/// What a job's record keeps as it was submitted, packed as `lib/job` has it: what stands behind the class and before the time,
+/// and what stands behind that.
+fn as_submitted(job: &NewJob<'_>, owner: &str) -> [Vec<u8>; 2] {
+    let (spec, need) = (job.spec, Need::of(job.spec));
+    let (mut before, mut after) = (Packed::new(), Packed::new());
+    before.text(spec.kind.as_str()).text(model_of(spec)).integer(need.gpus).integer(need.vram_mb).integer(need.ram_mb);
+    before.integer(need.cpus_milli).integer(spec.priority).integer(spec.max_attempts);
+    after.text(&title(spec)).text(owner).integer(spec.backoff_ms);
+    after.some(need.exclusive.then_some(()), |p, ()| p.yes());
+    after.some(job.terms.as_ref().and_then(|terms| terms.session.as_deref()), Packed::text);
+    after.some((!spec.labels.is_empty()).then(|| labels_text(&spec.labels)), |p, labels| p.text(&labels));
+    after.some((spec.on_disconnect == OnDisconnect::Keep).then_some(spec.disconnect_grace_ms), Packed::integer);
+    after.some((!spec.depends_on.is_empty()).then(|| spec.on_dependency_failure.as_str()), Packed::text);
+    after.some(job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str()), Packed::text);
+    [before.into_bytes(), after.into_bytes()]
+}
+
+/// What few jobs have beside that, as JSON; "" for those that have none of it.
 fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
     let spec = job.spec;
     let mut options = serde_json::Map::new();
-    if Need::of(spec).exclusive {
-        options.insert("exclusive".to_owned(), json!(true));
-    }
     if let Some(time) = spec.not_before {
         options.insert("not_before".to_owned(), json!(time.as_ms()));
     }
-    if spec.on_disconnect == OnDisconnect::Keep {
-        options.insert("grace".to_owned(), json!(spec.disconnect_grace_ms));
-    }
-    if !spec.labels.is_empty() {
-        options.insert("labels".to_owned(), json!(labels_text(&spec.labels)));
-    }
     if !spec.depends_on.is_empty() {
         options.insert("depends_on".to_owned(), json!(dependencies(spec, meant).collect::<Vec<_>>()));
-        options.insert("on_failure".to_owned(), json!(spec.on_dependency_failure.as_str()));
     }
     if let Some(terms) = &job.terms {
         options.insert("within".to_owned(), json!(terms.begin_within_ms));
         options.insert("come_by".to_owned(), json!(terms.come_by_ms));
-        options.insert("session".to_owned(), json!(terms.session));
         options.insert("avoid".to_owned(), json!(terms.avoid));
         options.retain(|_, value| !value.is_null());
     }

@@ -41,8 +41,10 @@ pub(super) enum After {
 type Shape = Vec<(usize, Vec<usize>, bool)>;
 
 /// A chain; two ways from one to another, with a cleanup; a fan, and one of more jobs than are accepted in one piece;
-/// two that have nothing to do with each other.
+/// two that have nothing to do with each other; some that are alike; some with many CPUs, and then one with few; some of
+/// many kinds.
 fn shape(number: usize) -> Shape {
+    let alone = |needs: &[usize]| needs.iter().map(|need| (*need, Vec::new(), false)).collect();
     let fan = |leaves: usize| {
         let leaf = |_| (0, vec![0], false);
         std::iter::once((8, Vec::new(), false)).chain((0..leaves).map(leaf)).collect()
@@ -58,8 +60,10 @@ fn shape(number: usize) -> Shape {
         ],
         2 => fan(18),
         3 => fan(36),
-        4 => vec![(0, vec![], false), (3, vec![], false)],
-        _ => vec![(0, vec![], false); 3],
+        4 => alone(&[0, 3]),
+        5 => alone(&[0; 5]),
+        6 => alone(&[2, 2, 2, 0]),
+        _ => alone(&[1, 1, 0, 0, 3, 3, 9, 2, 2, 6, 7, 5, 0]),
     }
 }
 
@@ -142,6 +146,6 @@ pub(super) fn fan() -> impl Strategy<Value = Step> {
 
 pub(super) fn batch() -> impl Strategy<Value = Step> {
     // Small shapes more often: the others take long to compare.
-    let shape = select(vec![0, 0, 1, 1, 4, 4, 2, 3]);
+    let shape = select(vec![0, 0, 1, 1, 4, 4, 5, 5, 6, 6, 7, 7, 2, 3]);
     (0..3_usize, shape).prop_map(|(key, shape)| Step::Batch { key, shape })
 }

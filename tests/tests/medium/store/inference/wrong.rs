@@ -127,7 +127,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::an_alias_has_no_places_of_its_own;
     "prompts and answers are kept": "  ending.forget_output(j)\n  ending.forget_prompt(j)" => "",
         scenes::what_was_asked_is_forgotten;
-    "what is asked does not count": "    retention.count_prompt(j, #ARGV[at + 14])" => "",
+    "what is asked does not count": "    retention.count_prompt(j, #ARGV[at + 6])" => "",
         scenes::what_is_asked_counts_while_it_is_kept;
     "what is asked counts for nobody": "local of_owner = count_of('asked', owner, bytes)" => "local of_owner = 1",
         scenes::what_is_asked_counts_while_it_is_kept;

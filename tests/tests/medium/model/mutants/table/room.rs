@@ -33,9 +33,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "memory of GPUs is promised twice",
-        find: "vram = vram_of(j, a, devices), devices = devices",
+        find: "vram = vram_of(j, a, devices),\n    devices = devices",
         times: 1,
-        replace: "vram = 0, devices = devices",
+        replace: "vram = 0,\n    devices = devices",
         told: Told::Story(|| vec![submit(TWO_GPUS, 0)]),
     },
     Mutant {
@@ -54,9 +54,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what was found for one job of a batch is taken for the next, too",
-        find: "    binding.bind(j, a, devices)\n    found = nil",
+        find: "    binding.bind(j, a, devices)\n  end\n  found = nil",
         times: 1,
-        replace: "    binding.bind(j, a, devices)",
+        replace: "    binding.bind(j, a, devices)\n  end",
         told: Told::Story(|| vec![Step::Batch { key: 0, shape: 5 }]),
     },
     Mutant {
@@ -64,7 +64,59 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "  rank.settle()\n  local bits",
         times: 1,
         replace: "  local bits",
+        told: Told::Story(|| {
+            let fan = Step::Fan { of: 0, leaves: 3, need: ANY, runs_anyway: false };
+            after(running(), [fan, ROUND, done(Event::Completed)])
+        }),
+    },
+    Mutant {
+        name: "an agent that has got a job of a batch stands where it stood",
+        find: "seat.value = rank.value(seat.agent, seat.score)",
+        times: 1,
+        replace: "",
         told: Told::Story(|| vec![Step::Batch { key: 0, shape: 5 }]),
+    },
+    Mutant {
+        name: "an agent that has got a job of a batch moves in the ranks while they are read",
+        find: "seat.slots and score_of(seat)), for_ms)\n",
+        times: 1,
+        replace: "seat.slots and score_of(seat)), for_ms)\n  rank.update(a)\n",
+        told: Told::Story(|| {
+            // One of those in a rank waits no more.
+            let parks = |agent| Step::Claim {
+                agent,
+                number: Number::Next,
+                slots: 4,
+                reach_ms: 20_000,
+                is_lost: false,
+                measures: None,
+            };
+            let again = [0, OTHER, BIG, SMALL].map(parks);
+            let batch = [Step::Pass { ms: 6_000 }, Step::Batch { key: 0, shape: 5 }];
+            let known = vec![ROUND, submit(ANY, 0), parks(SMALL), Step::Pass { ms: 15_000 }];
+            after(known, again.into_iter().chain(batch))
+        }),
+    },
+    Mutant {
+        name: "an agent has CPUs for all jobs of a batch if it has them for one",
+        find: " and j.ram == 0 and j.cpus == 0 then",
+        times: 1,
+        replace: " then",
+        told: Told::Story(|| after(alone(BIG), [Step::Batch { key: 0, shape: 6 }])),
+    },
+    Mutant {
+        name: "an agent without room for one job of a batch has none for those that need less",
+        find: "if not (lined and need_the_same(j, lined)) then",
+        times: 1,
+        replace: "if not lined then",
+        told: Told::Story(|| after(alone(BIG), [Step::Batch { key: 0, shape: 6 }])),
+    },
+    Mutant {
+        name: "no job of a batch is tried out on a half-open agent",
+        find: "return rank.steps(j.class) < 2 ^ rank.TRIAL",
+        times: 1,
+        replace: "return true",
+        told: Told::Story(|| after(half_open(), [Step::Batch { key: 0, shape: 5 }])),
     },
     Mutant {
         name: "a job that has left its line is found in it again",
