@@ -60,7 +60,7 @@ async fn main() {
     if !env::args().any(|argument| argument == "tickets") {
         bench.streams(paced, fast).await;
     }
-    tickets::run(&bench).await;
+    tickets::run(&mut bench).await;
 }
 
 async fn start(backends: &[&str]) -> Bench {

@@ -45,7 +45,7 @@ struct Crowd {
     agents: Vec<(ProtocolAgent, JoinHandle<()>)>,
 }
 
-pub(crate) async fn run(bench: &Bench) {
+pub(crate) async fn run(bench: &mut Bench) {
     let crowd = Crowd::enter(&bench.coordinator).await;
     singly(bench).await;
     together(bench).await;
@@ -125,7 +125,7 @@ async fn together(bench: &Bench) {
 }
 
 /// Issued by a coordinator that has a core to itself, and no other. One that is started so makes as few threads as it has cores.
-async fn apart(bench: &Bench) {
+async fn apart(bench: &mut Bench) {
     let all = cores();
     let (core, others) = all.split_at(1);
     if others.is_empty() {
@@ -134,10 +134,11 @@ async fn apart(bench: &Bench) {
         );
     }
     let own = std::process::id();
+    let beside = [own, bench.redis.pid(), bench.coordinator.pid(), bench.agent.process().pid()];
     hold_to(core, own);
     let (signatures, signing) = signatures(1);
     let coordinator = coordinator("alone", bench.folder.path(), &bench.redis).await;
-    for pid in [own, bench.redis.pid(), bench.coordinator.pid()] {
+    for pid in beside {
         hold_to(others, pid);
     }
     let Issued { rate, cpu: [_, each, _], .. } = alone(bench, &coordinator).await;
@@ -148,7 +149,7 @@ async fn apart(bench: &Bench) {
         rate / signatures,
         signing / each
     );
-    for pid in [own, bench.redis.pid(), bench.coordinator.pid()] {
+    for pid in beside {
         hold_to(&all, pid);
     }
 }
