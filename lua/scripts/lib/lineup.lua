@@ -40,11 +40,14 @@ local function look_around(seat, j)
   local left = room.beside(a)
   local vram, _, rtt, perf, cost, warm = rank.parts(a, j)
   seat.slots, seat.taken = room.slots(a, j.kind, j.model, left)
+  -- A slot that is kept for another job is no load yet.
+  seat.kept = kind == 'process' and left.kept or 0
   seat.devices, seat.vram, seat.rtt, seat.perf, seat.cost, seat.warm = fit.now(a, j, left), vram, rtt, perf, cost, warm
 end
 
 local function score_of(seat)
-  return rank.weigh(seat.agent, kind, seat.vram, 1 - seat.taken / seat.slots, seat.rtt, seat.perf, seat.cost, seat.warm)
+  local load = (seat.taken - seat.kept) / seat.slots
+  return rank.weigh(seat.agent, kind, seat.vram, 1 - load, seat.rtt, seat.perf, seat.cost, seat.warm)
 end
 
 -- Gives an agent the seat that it should have.
