@@ -1,13 +1,17 @@
 //! Jobs of one call go where they would go one after the other, whatever the agents are like.
 
 use titan_api::{
-    agents::{AgentState, Facts},
+    agents::{AgentState, Facts, Model},
     ids::{AgentId, JobId},
     jobs::{Requirements, SubmitJob},
 };
 use titan_lua::jobs::{NewJob, Submit, SubmitOutcome};
+use titan_tests::audit::findings;
 
-use super::world::{Box_, World, facts, on_gpus, process, with_gpus};
+use super::{
+    inference::{model, request},
+    world::{Box_, World, facts, on_gpus, process, with_gpus},
+};
 
 /// Where jobs went, each with the score of the agent.
 type Went = Vec<(Option<AgentId>, f64)>;
@@ -66,20 +70,23 @@ async fn a_slot_that_an_agent_keeps_is_no_load() {
     assert_eq!(went[0], went[1]);
 }
 
-/// Agents of all sorts: with much and little, with GPUs and labels, busy, late, and one that is held.
+/// Agents of all sorts: with much and little, with GPUs, models and labels, busy, late, and one that is held.
 async fn fleet(world: &World, kind: usize) {
     let mut agents = vec![held(world).await];
     for n in 0..7_u32 {
         let facts = if n % 3 == 0 { with_gpus(&[24_576, 12_288]) } else { facts() };
         let facts = Facts { max_jobs: 1 + n % 4, cpus: 2 + 2 * (n % 3), ram_mb: 8_192 << (n % 3), ..facts };
         let facts = if n % 4 == 1 { labelled("other", facts) } else { facts };
+        let llama = Model { vram_mb: 6_000, loaded: n % 4 != 2, ..model("llama", 1 + n % 3) };
+        let models = if n % 3 == 2 { Vec::new() } else { vec![llama, model("tiny", 1)] };
+        let facts = Facts { models, ..facts };
         agents.push(world.register(&format!("agent-{n}"), &facts).await);
     }
     let (late, on_time): (Vec<_>, Vec<_>) = agents.iter().enumerate().partition(|(n, _)| n % 5 == 1 + kind % 4);
     let on_time: Vec<_> = on_time.into_iter().map(|(_, agent)| agent).collect();
     world.pass_with_beats_ms(30_000, &on_time).await;
     for agent in &agents {
-        world.claim(agent, 64).await;
+        world.claim_both(agent, 64, 64).await;
     }
     for (_, agent) in late {
         assert_eq!(world.agent(agent).await.state, AgentState::Degraded);
@@ -100,10 +107,15 @@ fn jobs(kind: usize) -> Vec<SubmitJob> {
         on_gpus(1, 4_000),
         gpus(on_gpus(1, 10_000), true),
         need(3_000, 1.0),
+        request("llama"),
+        request("tiny"),
+        with_label("other", request("llama")),
         SubmitJob { priority: 5, ..process() },
         SubmitJob { max_attempts: 3, ..process() },
     ];
-    (0..32).map(|n| SubmitJob { allow_unserved: true, ..sorts[(n / (1 + kind % 5) + kind) % sorts.len()].clone() }).collect()
+    (0..32)
+        .map(|n| SubmitJob { allow_unserved: true, ..sorts[(n / (1 + kind % 5) + kind) % sorts.len()].clone() })
+        .collect()
 }
 
 #[tokio::test]
@@ -116,6 +128,7 @@ async fn jobs_of_all_sorts_go_to_agents_of_all_sorts_as_they_would_alone() {
             let specs = jobs(kind);
             // All classes are made.
             went.push([submit(&world, &specs[..8], 1).await, submit(&world, &specs[8..], at_once).await].concat());
+            assert_eq!(findings(&world.pool()).await, []);
         }
         let bound = went[0].iter().filter(|(agent, _)| agent.is_some()).count();
         assert!(bound > 12 && bound < 32, "{bound} have an agent");
