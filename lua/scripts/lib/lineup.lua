@@ -6,16 +6,18 @@
 local lineup = {}
 
 local PASSED_OVER = 32
+-- All agents may be late at once, and a script must not be long: after so many of them it looks no further.
+local LATE = 128
 
 -- The line of one class: the first agent of each rank that was not looked at; the seats of those that were looked at and may
--- have room, the best first; and how many had none.
-local cid, heads, seats, passed_over
+-- have room, the best first; how many had none; and how many were late, and so left the ranks.
+local cid, heads, seats, passed_over, late
 -- The seats of the agents that got something, by id; the kind and the model; and the agents that the ranks need not bring up, by
 -- id.
 local changed, kind, model, known
 
 calls.begin_with(function()
-  cid, heads, seats, passed_over, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil
+  cid, heads, seats, passed_over, late, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil, nil
 end)
 
 -- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning. Processes of other classes
@@ -30,7 +32,7 @@ end
 local function open(j)
   lineup.close()
   rank.settle()
-  cid, kind, model, seats, passed_over, changed, known = j.class, j.kind, j.model, {}, 0, {}, {}
+  cid, kind, model, seats, passed_over, late, changed, known = j.class, j.kind, j.model, {}, 0, 0, {}, {}
   heads = place.heads_of(j.class, j, rank.steps(j.class), true)
 end
 
@@ -75,18 +77,18 @@ local function look_at(n)
   local index, a = h.index + 1, not known[h.id] and agent:load(h.id)
   if a == nil then
     redis.call('ZREM', key('rank:' .. cid, h.step), h.id)
-    index = h.index
+    index, late = h.index, late + 1
   elseif a and not agent.takes_work(a) then
     rank.update(a)
     rank.settle()
     -- Should it stand where it does not know of, too.
     rank.leave(a, cid, h.step)
-    index = h.index
+    index, late = h.index, late + 1
   elseif a then
     known[h.id] = true
     table.insert(seats, 1, { agent = a, value = h.value })
   end
-  local following = passed_over < PASSED_OVER and place.head(cid, h.step, index)
+  local following = passed_over < PASSED_OVER and late < LATE and place.head(cid, h.step, index)
   if following then
     heads[n] = following
   else

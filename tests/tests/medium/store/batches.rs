@@ -135,3 +135,21 @@ async fn jobs_of_all_sorts_go_to_agents_of_all_sorts_as_they_would_alone() {
         assert_eq!(went[0], went[1], "of kind {kind}");
     }
 }
+
+#[tokio::test]
+async fn agents_that_are_late_all_at_once_are_not_all_looked_at_at_once() {
+    let world = World::new().await;
+    for n in 0..300 {
+        world.parked(&format!("late-{n:03}"), &facts()).await;
+    }
+    world.bound(&process()).await;
+    world.sweep().await;
+    // As when every coordinator was away for a while.
+    world.pass_ms(60_000);
+    let before = world.redis.command_counts().await;
+    let went = submit(&world, &vec![SubmitJob { allow_unserved: true, ..process() }; 8], 8).await;
+    let ran = world.redis.command_counts().await.since(&before);
+    let commands: u64 = ran.0.values().map(|count| count.calls).sum();
+    assert!(commands < 700, "a script looks at too much at once: {commands} commands");
+    assert!(went.iter().all(|(agent, _)| agent.is_none()));
+}
