@@ -10,14 +10,17 @@ local PASSED_OVER = 32
 local LATE = 128
 
 -- The line of one class: the first agent of each rank that was not looked at; the seats of those that were looked at and may
--- have room, the best first; how many had none; and how many were late, and so left the ranks.
-local cid, heads, seats, passed_over, late
+-- have room, the best first; and how many had none.
+local cid, heads, seats, passed_over
 -- The seats of the agents that got something, by id; the kind and the model; and the agents that the ranks need not bring up, by
 -- id.
 local changed, kind, model, known
+-- How many agents of any line were late, and so have left the ranks.
+local late
 
 calls.begin_with(function()
-  cid, heads, seats, passed_over, late, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil, nil
+  cid, heads, seats, passed_over, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil
+  late = 0
 end)
 
 -- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning. Processes of other classes
@@ -32,7 +35,7 @@ end
 local function open(j)
   lineup.close()
   rank.settle()
-  cid, kind, model, seats, passed_over, late, changed, known = j.class, j.kind, j.model, {}, 0, 0, {}, {}
+  cid, kind, model, seats, passed_over, changed, known = j.class, j.kind, j.model, {}, 0, {}, {}
   heads = place.heads_of(j.class, j, rank.steps(j.class), true)
 end
 

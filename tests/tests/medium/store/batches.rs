@@ -147,7 +147,8 @@ async fn agents_that_are_late_all_at_once_are_not_all_looked_at_at_once() {
     // As when every coordinator was away for a while.
     world.pass_ms(60_000);
     let before = world.redis.command_counts().await;
-    let went = submit(&world, &vec![SubmitJob { allow_unserved: true, ..process() }; 8], 8).await;
+    let jobs = [0, 500, 600, 700].map(|ram_mb| SubmitJob { allow_unserved: true, ..need(ram_mb, 0.0) });
+    let went = submit(&world, &[jobs.clone(), jobs].concat(), 8).await;
     let ran = world.redis.command_counts().await.since(&before);
     let commands: u64 = ran.0.values().map(|count| count.calls).sum();
     assert!(commands < 700, "a script looks at too much at once: {commands} commands");
