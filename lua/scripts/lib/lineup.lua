@@ -6,6 +6,8 @@
 local lineup = {}
 
 local PASSED_OVER = 32
+-- All agents may be late at once, and a script must not be long: after so many of them it looks no further.
+local LATE = 128
 
 -- The line of one class: the first agent of each rank that was not looked at; the seats of those that were looked at and may
 -- have room, the best first; and how many had none.
@@ -13,9 +15,12 @@ local cid, heads, seats, passed_over
 -- The seats of the agents that got something, by id; the kind and the model; and the agents that the ranks need not bring up, by
 -- id.
 local changed, kind, model, known
+-- How many agents of any line were late, and so have left the ranks.
+local late
 
 calls.begin_with(function()
   cid, heads, seats, passed_over, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil
+  late = 0
 end)
 
 -- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning. Processes of other classes
@@ -40,11 +45,14 @@ local function look_around(seat, j)
   local left = room.beside(a)
   local vram, _, rtt, perf, cost, warm = rank.parts(a, j)
   seat.slots, seat.taken = room.slots(a, j.kind, j.model, left)
+  -- A slot that is kept for another job is no load yet.
+  seat.kept = kind == 'process' and left.kept or 0
   seat.devices, seat.vram, seat.rtt, seat.perf, seat.cost, seat.warm = fit.now(a, j, left), vram, rtt, perf, cost, warm
 end
 
 local function score_of(seat)
-  return rank.weigh(seat.agent, kind, seat.vram, 1 - seat.taken / seat.slots, seat.rtt, seat.perf, seat.cost, seat.warm)
+  local load = (seat.taken - seat.kept) / seat.slots
+  return rank.weigh(seat.agent, kind, seat.vram, 1 - load, seat.rtt, seat.perf, seat.cost, seat.warm)
 end
 
 -- Gives an agent the seat that it should have.
@@ -72,18 +80,18 @@ local function look_at(n)
   local index, a = h.index + 1, not known[h.id] and agent:load(h.id)
   if a == nil then
     redis.call('ZREM', key('rank:' .. cid, h.step), h.id)
-    index = h.index
+    index, late = h.index, late + 1
   elseif a and not agent.takes_work(a) then
     rank.update(a)
     rank.settle()
     -- Should it stand where it does not know of, too.
     rank.leave(a, cid, h.step)
-    index = h.index
+    index, late = h.index, late + 1
   elseif a then
     known[h.id] = true
     table.insert(seats, 1, { agent = a, value = h.value })
   end
-  local following = passed_over < PASSED_OVER and place.head(cid, h.step, index)
+  local following = passed_over < PASSED_OVER and late < LATE and place.head(cid, h.step, index)
   if following then
     heads[n] = following
   else

@@ -70,7 +70,7 @@ fn terms(begin_within_ms: u64, session: Option<&str>) -> j::Terms {
 
 impl World {
     /// The next claim of an agent that asks for so many of each.
-    async fn claim_both(&self, agent: &Box_, free_slots: u32, free_requests: u32) -> Vec<Lease> {
+    pub(crate) async fn claim_both(&self, agent: &Box_, free_slots: u32, free_requests: u32) -> Vec<Lease> {
         let claim = Claim { claim: agent.next_claim(), free_slots, free_requests };
         let call =
             a::ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: PARKED_MS };

@@ -5,6 +5,7 @@ mod attempts;
 mod audit;
 mod backlog;
 mod baseline;
+mod batches;
 mod breaker;
 mod clock;
 mod collector;

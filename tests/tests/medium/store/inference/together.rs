@@ -78,5 +78,5 @@ async fn an_explanation_which_looks_at_hundreds_of_agents_is_made_in_a_run_of_it
         let Ok(t::IssueOutcome::Issued(issued)) = told else { panic!("{told:?}") };
         assert_eq!(issued.explanation.unwrap().candidates.len(), 1);
     }
-    assert_eq!(world.redis.command_counts().await.since(&before).of("evalsha").calls, 16);
+    assert_eq!(world.redis.command_counts().await.since(&before).scripts().calls, 16);
 }
