@@ -116,7 +116,7 @@ async fn together(bench: &Bench) {
     let Issued { rate, cpu: [redis, coordinator, own], of_a_run } = alone(bench, &bench.coordinator).await;
     println!(
         "tickets issued while Redis and this program work on the same cores: {rate:.0}/s, which is {:.2} of the \
-         {signatures:.0} RSA-2048 signatures a second of these cores\n  CPU of each, us: coordinator {coordinator:.0}, Redis \
+         {signatures:.0} RSA-2048 signatures a second of these cores (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis \
          {redis:.0}, this program {own:.0}; a signature takes {signing:.0}, which is {:.2} of all; a call that does nothing \
          takes {idle:.0}; {of_a_run:.1} tickets to a run of a script",
         rate / signatures,
@@ -144,7 +144,7 @@ async fn apart(bench: &mut Bench) {
     let Issued { rate, cpu: [_, each, _], .. } = alone(bench, &coordinator).await;
     println!(
         "tickets issued by a coordinator on a core of its own, Redis and this program on others: {rate:.0}/s, which is {:.2} of \
-         the {signatures:.0} RSA-2048 signatures a second of that core (to be at least 0.8)\n  CPU of each, us: coordinator \
+         the {signatures:.0} RSA-2048 signatures a second of that core\n  CPU of each, us: coordinator \
          {each:.0}; a signature takes {signing:.0}, which is {:.2} of it",
         rate / signatures,
         signing / each
