@@ -54,7 +54,7 @@ pub(crate) async fn fill(agent: Arc<Agent>) {
 
 async fn send(agent: &Agent) -> Result<(), Setback> {
     let Some(parcel) = agent.outbox.take().await else { return Ok(()) };
-    let request = ReportRequest { protocol: PROTOCOL, reports: parcel.reports().to_vec() };
+    let request = ReportRequest { protocol: PROTOCOL, reports: parcel.reports().to_vec(), claim: None };
     match agent.call::<_, ReportReply>("report", &request, LIMIT).await {
         Ok(reply) => {
             agent.heed(&reply.cancel, reply.flush_ms);

@@ -197,13 +197,21 @@ pub struct ReportRequest {
     pub protocol: u32,
     /// At most 256 reports, done one after the other. Repeats are harmless.
     pub reports: Vec<Report>,
+    /// A claim, done after them, of an agent that has no other under way. It does not wait for work. `free_slots` and
+    /// `free_requests` count what the reports free, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
 }
 
 /// The reply to reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReportReply {
     /// One answer for each report, in order.
     pub answers: Vec<Answer>,
+    /// The leases for `claim`; absent if nothing was claimed, or the coordinator did not look at the claim: then its number
+    /// is still to be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leases: Option<Vec<Lease>>,
     /// Jobs to cancel: end their processes, then report `cancelled`.
     #[serde(default)]
     pub cancel: Vec<JobId>,

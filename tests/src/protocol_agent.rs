@@ -96,7 +96,11 @@ impl ProtocolAgent {
 
     /// Reports all of these as completed, in one call.
     pub async fn complete(&self, leases: &[Lease]) {
-        let request = ReportRequest { protocol: PROTOCOL, reports: leases.iter().map(completed).collect() };
+        let request = ReportRequest {
+            protocol: PROTOCOL,
+            reports: leases.iter().map(completed).collect(),
+            ..ReportRequest::default()
+        };
         let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
     }
 
@@ -148,7 +152,11 @@ impl Speaker {
 
     /// Reports one thing.
     pub async fn report(&self, lease: &HeldLease, event: Happening) {
-        let request = ReportRequest { protocol: PROTOCOL, reports: vec![Report::new(lease.clone(), event)] };
+        let request = ReportRequest {
+            protocol: PROTOCOL,
+            reports: vec![Report::new(lease.clone(), event)],
+            ..ReportRequest::default()
+        };
         let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
     }
 }

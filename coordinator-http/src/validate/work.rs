@@ -52,5 +52,8 @@ impl Validate for ReportRequest {
     fn check(&self, f: &mut Findings) {
         f.protocol(self.protocol);
         f.at_most("reports", self.reports.len(), limits::REPORTS);
+        if let Some(claim) = &self.claim {
+            f.inside("claim", |f| claim.check(f));
+        }
     }
 }

@@ -1,20 +1,25 @@
---[[ agents/report: what happened to attempts: starts, output, ends. Repeats are harmless.
+--[[ agents/report: what happened to attempts: starts, output, ends; and what the agent claims then. Repeats are harmless.
 
-  KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
-  KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
-  ARGV[1]  agent    string
-  ARGV[2]  epoch    integer  its incarnation
-  ARGV[3]  now_ms   integer, or "" for Redis TIME (tests pass their own)
-  ARGV[4…] reports  8 each, at most 64: job, attempt, lease, event, and for event
-                    "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                    "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, ""
-                    "receipted": the same with a receipt: result, usage, the receipt, and the model that it names
-                    "started", "cancelled", "released": four times ""
+  KEYS[1]  pool       hash     titan:{pool}           always exists; the prefix of all keys built below
+  KEYS[2]  absent     none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
+  ARGV[1]  agent      string
+  ARGV[2]  epoch      integer  its incarnation
+  ARGV[3]  now_ms     integer, or "" for Redis TIME (tests pass their own)
+  ARGV[4]  number     integer  the agent's own number for its claim, or "" if it claims nothing; then the next four are ""
+  ARGV[5]  processes  integer  0..64 more of them, with those whose ends are reported
+  ARGV[6]  requests   integer  0..256 more to models, likewise
+  ARGV[7]  reachable  integer  milliseconds from now in which a job reaches the agent at once
+  ARGV[8]  nonce      string   random; lease ids are made of it
+  ARGV[9…] reports    8 each, at most 64, or 32 beside a claim: job, attempt, lease, event, and for event
+                      "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
+                      "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, ""
+                      "receipted": the same with a receipt: result, usage, the receipt, and the model that it names
+                      "started", "cancelled", "released": four times ""
 
-  Returns  {"reported", "answer…", {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"}
-           | {"no_pool"} | {"newer_schema"}; an answer is accepted, stale, invalid, or where the output ends
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter
-  Cost     O(reports · log N)
+  Returns  {"reported", "answer…", {lease…} as agents/claim, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"}
+           | {"removed"} | {"no_pool"} | {"newer_schema"}; an answer is accepted, stale, invalid, or where the output ends
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter lib/claiming
+  Cost     O((reports + 32) · log N)
 ]]
 local refused = pool.enter(ARGV[3])
 if refused then
@@ -162,16 +167,26 @@ local function answer(at)
 end
 
 local ids = {}
-for at = 4, #ARGV, 8 do
+for at = 9, #ARGV, 8 do
   ids[#ids + 1] = ARGV[at]
 end
 job:read_ahead(ids)
 agent.read_entries_ahead(a, ids)
 local answers = {}
-for at = 4, #ARGV, 8 do
+for at = 9, #ARGV, 8 do
   local told = answer(at)
   answers[#answers + 1] = type(told) == 'number' and int(told) or told
 end
-rank.update(a)
-queue.fill(a)
-return due.finish({ 'reported', table.concat(answers, ' '), caller.cancelled(a), caller.watched(a) })
+
+-- A claim has the room too that the reports have made. Where none brings anything new, that is for whatever waits.
+local number = tonumber(ARGV[4])
+local jobs = number and claiming.before(a, number)
+if number and not jobs then
+  local left = { process = tonumber(ARGV[5]), inference = tonumber(ARGV[6]) }
+  jobs = claiming.hand_out(a, number, left, ARGV[8], tonumber(ARGV[7]))
+else
+  rank.update(a)
+  queue.fill(a)
+end
+local leases = claiming.leases(a, jobs or {})
+return due.finish({ 'reported', table.concat(answers, ' '), leases, caller.cancelled(a), caller.watched(a) })

@@ -3,17 +3,14 @@
 use titan_api::{
     agents::Measures,
     ids::{AgentId, JobId},
-    inference::InferenceSpec,
-    jobs::Reason,
     limits::{MAX_JOBS, REQUESTS},
-    work::{Claim, Happening, HeldLease, Lease, Report},
+    work::{Claim, Lease},
 };
 
-use super::{ReportBatch, TurnedAway, measures_json};
+use super::{TurnedAway, given, measures_json};
 use crate::{
     Pool, StoreError,
-    jobs::Spec,
-    reply::{Reply, unknown_word},
+    reply::unknown_word,
     script::{Args, script},
 };
 
@@ -22,7 +19,7 @@ script!(Frees, "agents/claim", uses [
     later "retention", later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable",
     later "held", later "session", later "place", later "binding", "attempt", later "class", later "fair",
     later "line", "queue", later "dependencies", later "probe", later "hold", later "catalog", later "members",
-    later "breaker", later "serving", later "settle", "due", "caller", "measure",
+    later "breaker", later "serving", later "settle", "due", "caller", "measure", "claiming",
 ]);
 
 /// One claim.
@@ -86,67 +83,13 @@ impl ClaimJobs<'_> {
         }
         match word.as_str() {
             "claimed" => {
-                let ttl = pool.store().settings().lease_ttl_ms;
-                let leases = reply.list()?.rest(|r| lease(r.list()?, ttl))?;
-                let leases = self.readable(pool, leases).await?;
+                let given = given::read(&mut reply, pool)?;
+                let leases = given::readable(pool, self.agent, self.epoch, given).await?;
                 Ok(ClaimOutcome::Claimed(Claimed { leases, cancel: reply.jobs()?, watched: reply.flag()? }))
             }
             other => Err(unknown_word("agents/claim", other)),
         }
     }
-
-    /// What can be handed to the agent. Of a job that can't be read the attempt ends here, as one that could not be
-    /// started: else the agent, which never hears of it, would be given it again and again.
-    async fn readable(&self, pool: &Pool, given: Vec<Given>) -> Result<Vec<Lease>, StoreError> {
-        let (mut leases, mut broken) = (Vec::new(), Vec::new());
-        for given in given {
-            match given {
-                Ok(lease) => leases.push(lease),
-                Err((lease, why)) => {
-                    let message = Some(format!("what was submitted can't be read: {why}"));
-                    let event =
-                        Happening::Failed { reason: Reason::StartFailed, exit_code: None, signal: None, message };
-                    broken.push(Report::new(lease, event));
-                }
-            }
-        }
-        if !broken.is_empty() {
-            ReportBatch { agent: self.agent, epoch: self.epoch, reports: &broken }.run(pool).await?;
-        }
-        Ok(leases)
-    }
-}
-
-/// A lease, or the one of a job of which the rest can't be read, and why.
-type Given = Result<Lease, (HeldLease, StoreError)>;
-
-fn lease(mut reply: Reply, lease_ttl_ms: u64) -> Result<Given, StoreError> {
-    let held = reply.line()?.lease()?;
-    Ok(work(held.clone(), reply, lease_ttl_ms).map_err(|why| (held, why)))
-}
-
-fn work(held: HeldLease, mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, StoreError> {
-    let spec = Spec::from_json(&reply.bytes()?)?;
-    let is_plain = reply.is_empty();
-    let [devices, model, prompt] =
-        if is_plain { [const { String::new() }; 3] } else { [reply.text()?, reply.text()?, reply.text()?] };
-    let devices = devices.split(',').filter(|d| !d.is_empty()).map(str::to_owned).collect();
-    let (traceparent, tracestate) = spec.trace.map(|trace| (trace.parent, trace.state)).unzip();
-    Ok(Lease {
-        job_id: held.job_id,
-        attempt: held.attempt,
-        lease_id: held.lease_id,
-        lease_ttl_ms,
-        process: spec.job.process,
-        inference: spec.job.inference.map(|asked| InferenceSpec { model, body: prompt, ..asked }),
-        devices,
-        timeout_ms: spec.job.timeout_ms,
-        ram_mb: spec.job.requirements.ram_mb,
-        cpus: spec.job.requirements.cpus,
-        disconnect_grace_ms: 0,
-        traceparent,
-        tracestate: tracestate.flatten(),
-    })
 }
 
 /// 128 random bits, in hex: a lease id must not be guessed, nor come again after Redis lost some writes.

@@ -3,6 +3,7 @@
 mod claim;
 mod drain;
 mod get;
+mod given;
 mod heartbeat;
 mod join;
 mod register;
@@ -18,7 +19,7 @@ pub use heartbeat::{Heard, Heartbeat, HeartbeatOutcome};
 pub use join::{JoinAgent, JoinOutcome};
 pub use register::{RegisterAgent, RegisterOutcome};
 pub use remove::{RemoveAgent, RemoveOutcome};
-pub use report::{ReportBatch, ReportOutcome, Reported};
+pub use report::{NextClaim, ReportBatch, ReportOutcome, Reported};
 pub(crate) use survey::{Survey, Surveyed};
 
 use serde_json::{Value, json};

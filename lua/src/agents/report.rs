@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use titan_api::{
     ids::{AgentId, JobId, LeaseId},
     inference::{Receipt, Usage},
-    limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES, USAGE},
+    limits::{MAX_JOBS, OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, REQUESTS, RESULT_BYTES, TEXT_BYTES, USAGE},
     output::{Encoding, Stream},
-    work::{Answer, Happening, Report},
+    work::{Answer, Claim, Happening, Lease, Report},
 };
 
 use base64::{
@@ -15,7 +15,11 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-use super::TurnedAway;
+use super::{
+    TurnedAway,
+    claim::nonce,
+    given::{self, Given},
+};
 use crate::{
     Pool, StoreError,
     reply::{Reply, unknown_word},
@@ -26,12 +30,15 @@ script!(Frees, "agents/report", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending",
     later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
     later "place", later "binding", "attempt", later "class", later "fair", later "line", "queue",
-    later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
+    later "dependencies", later "probe", later "hold", later "catalog", later "members", later "breaker", later "serving",
     later "settle", "due", "caller", later "output", later "meter",
+    later "claiming",
 ]);
 
 /// Reports in one run of the script.
 const CHUNK: usize = 64;
+/// The same in a run that hands out jobs besides.
+const CHUNK_WITH_CLAIM: usize = 32;
 
 /// Reports of one agent, done in order.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +51,18 @@ pub struct ReportBatch<'a> {
     pub reports: &'a [Report],
 }
 
+/// What the agent claims once its reports are taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct NextClaim {
+    /// The claim's number and how many leases it may bring, with the room that the reports make.
+    pub claim: Claim,
+    /// For how long from now the agent can be handed a job at once if the claim brings nothing, milliseconds: until it comes
+    /// again.
+    pub reachable_ms: u64,
+}
+
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ReportOutcome {
     /// The batch was looked at.
     Reported(Reported),
@@ -54,10 +71,12 @@ pub enum ReportOutcome {
 }
 
 /// What an agent is told in return.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reported {
     /// One answer for each report, in order. A report that is malformed in itself is `Invalid` without asking Redis.
     pub answers: Vec<Answer>,
+    /// The leases of the claim, if there was one.
+    pub leases: Vec<Lease>,
     /// Jobs to cancel.
     pub cancel: Vec<JobId>,
     /// Whether somebody reads the output of one of its jobs.
@@ -71,24 +90,65 @@ impl ReportBatch<'_> {
     /// [`StoreError`], as for every operation. Chunks that ran before the error stay; a repeat is harmless. With
     /// [`StoreError::NotReplicated`] an end was taken in, and no replica has it yet.
     pub async fn run(&self, pool: &Pool) -> Result<ReportOutcome, StoreError> {
-        let (mut all, mut ends) = (Reported::default(), Ends::new());
-        for chunk in self.reports.chunks(CHUNK) {
-            match self.run_chunk(pool, chunk, &ends).await? {
-                ReportOutcome::Reported(part) => {
+        Ok(match self.take_in(pool, None).await? {
+            Ok((reported, _)) => ReportOutcome::Reported(reported),
+            Err(why) => ReportOutcome::TurnedAway(why),
+        })
+    }
+
+    /// The same, and claims once all reports are taken in.
+    ///
+    /// # Errors
+    /// As [`Self::run`]. A repeat under the claim's number gets the same leases.
+    pub async fn run_and_claim(&self, pool: &Pool, next: NextClaim) -> Result<ReportOutcome, StoreError> {
+        Ok(match self.take_in(pool, Some(next)).await? {
+            Ok((reported, given)) => {
+                let leases = given::readable(pool, self.agent, self.epoch, given).await?;
+                ReportOutcome::Reported(Reported { leases, ..reported })
+            }
+            Err(why) => ReportOutcome::TurnedAway(why),
+        })
+    }
+
+    async fn take_in(&self, pool: &Pool, next: Option<NextClaim>) -> Result<TakenIn, StoreError> {
+        let (mut all, mut given, mut ends) = (Reported::default(), Vec::new(), Ends::new());
+        let chunks = self.chunks(next.is_some());
+        let last = chunks.len().saturating_sub(1);
+        for (n, chunk) in chunks.into_iter().enumerate() {
+            match self.run_chunk(pool, chunk, &ends, next.filter(|_| n == last)).await? {
+                Ok((part, its_given)) => {
                     ends.extend(chunk.iter().zip(&part.answers).filter_map(end_of_output));
                     all.answers.extend(part.answers);
-                    (all.cancel, all.watched) = (part.cancel, part.watched);
+                    (all.cancel, all.watched, given) = (part.cancel, part.watched, its_given);
                 }
-                turned_away @ ReportOutcome::TurnedAway(_) => return Ok(turned_away),
+                Err(turned_away) => return Ok(Err(turned_away)),
             }
         }
-        Ok(ReportOutcome::Reported(all))
+        Ok(Ok((all, given)))
+    }
+
+    /// The reports of each run. A claim goes with the last, which has fewer, or none.
+    fn chunks(&self, claims: bool) -> Vec<&[Report]> {
+        let mut chunks: Vec<_> = self.reports.chunks(CHUNK).collect();
+        if claims {
+            let last = chunks.pop().unwrap_or_default();
+            let (before, last) = last.split_at(last.len().saturating_sub(CHUNK_WITH_CLAIM));
+            chunks.extend([before, last].into_iter().skip(usize::from(before.is_empty())));
+        }
+        chunks
     }
 
     /// Reports of a lease that has an end already are answered by that alone, as the script does within one run.
-    async fn run_chunk(&self, pool: &Pool, reports: &[Report], ends: &Ends) -> Result<ReportOutcome, StoreError> {
+    async fn run_chunk(
+        &self,
+        pool: &Pool,
+        reports: &[Report],
+        ends: &Ends,
+        next: Option<NextClaim>,
+    ) -> Result<TakenIn, StoreError> {
         let mut args = Args::new();
         args.push(self.agent.as_str()).push(self.epoch).push(pool.now());
+        push_claim(&mut args, next)?;
         let known: Vec<_> = reports.iter().map(|report| ends.get(&report.lease.lease_id)).collect();
         let sent: Vec<_> =
             reports.iter().zip(&known).map(|(report, end)| end.is_none() && push(&mut args, report)).collect();
@@ -96,7 +156,7 @@ impl ReportBatch<'_> {
         let words: &[&str] = if reports.iter().any(|report| is_end(&report.event)) { &["reported"] } else { &[] };
         let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, words).await?;
         if let Some(turned_away) = TurnedAway::from_word(&word) {
-            return Ok(ReportOutcome::TurnedAway(turned_away));
+            return Ok(Err(turned_away));
         }
         if word != "reported" {
             return Err(unknown_word("agents/report", &word));
@@ -108,9 +168,14 @@ impl ReportBatch<'_> {
             None => Ok(Answer::Invalid {}),
         });
         let answers = answers.collect::<Result<_, _>>()?;
-        Ok(ReportOutcome::Reported(Reported { answers, cancel: reply.jobs()?, watched: reply.flag()? }))
+        let given = given::read(&mut reply, pool)?;
+        let reported = Reported { answers, leases: Vec::new(), cancel: reply.jobs()?, watched: reply.flag()? };
+        Ok(Ok((reported, given)))
     }
 }
+
+/// What a run was told, and what its claim was given.
+type TakenIn = Result<(Reported, Vec<Given>), TurnedAway>;
 
 /// Where the output of leases ends, once a chunk came that begins after that: whatever comes later in the same batch was said in
 /// the belief that the chunk was taken.
@@ -121,6 +186,22 @@ fn end_of_output((report, answer): (&Report, &Answer)) -> Option<(LeaseId, u64)>
         Answer::OffsetMismatch { expected_offset } => Some((report.lease.lease_id.clone(), *expected_offset)),
         _ => None,
     }
+}
+
+/// Adds what is claimed to the arguments.
+fn push_claim(args: &mut Args, next: Option<NextClaim>) -> Result<(), StoreError> {
+    match next {
+        Some(NextClaim { claim, reachable_ms }) => {
+            args.push(claim.claim).push(claim.free_slots.min(MAX_JOBS)).push(claim.free_requests.min(REQUESTS));
+            args.push(reachable_ms).push(nonce()?);
+        }
+        None => {
+            for _ in 0..5 {
+                args.push("");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Adds one report to the arguments, unless it is malformed in itself.

@@ -1,10 +1,11 @@
 //! Jobs a second from the first submission to the last end, with submitters and agents that cost hardly anything.
 //!
 //! "Single" means that each job is submitted in a call of its own, by 32 callers that wait for its answer. How jobs are
-//! handed out and their ends reported is the same in both runs, and what the agent that ships does: it claims for all of its free
-//! slots, each lease is a task of its own, which ends at once, and one call at a time reports what has ended since the one before
-//! was filled. Nothing waits for others to end with it: the first end is on its way at once. Only the starts are left out, which
-//! that agent puts in the same calls: nothing runs here.
+//! handed out and their ends reported is the same in both runs, and what the agent that ships does where jobs end as soon as
+//! here: with nothing to report it has a claim parked, for all of its slots; each lease is a task of its own, which ends at once;
+//! and one call at a time reports what has ended since the one before was filled, and claims for the slots that are free then.
+//! Nothing waits for others to end with it: the first end is on its way at once. Only the starts are left out, which that agent
+//! puts in the same calls: nothing runs here.
 
 use std::{
     sync::{
@@ -14,16 +15,16 @@ use std::{
     time::Instant,
 };
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use titan_api::{
     PROTOCOL,
     ids::AgentId,
     jobs::{SubmitBatch, SubmittedBatch, SubmittedJob},
     limits,
-    work::{Claim, ClaimReply, ClaimRequest, Report, ReportReply, ReportRequest},
+    work::{Claim, ClaimReply, ClaimRequest, ReportReply, ReportRequest},
 };
 use titan_tests::{protocol_agent::completed, wire::Wire};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use crate::{Bench, JOBS, job};
 
@@ -59,11 +60,8 @@ pub(crate) async fn run(bench: &Bench, group: &'static str, at_once: usize, slot
     for i in 0..AGENTS {
         let agent = bench.agent_with(&format!("{group}-{i}"), slots).await;
         let address = bench.coordinator.address();
-        let (claims, reports) =
-            join(Wire::connect(&address, agent.token()), Wire::connect(&address, agent.token())).await;
-        let (free, (ended, ends)) = (Arc::new(Semaphore::new(slots as usize)), mpsc::unbounded_channel());
-        workers.push(tokio::spawn(report(agent.id.clone(), reports, ends, Arc::clone(&free), Arc::clone(&done))));
-        workers.push(tokio::spawn(claim(agent.id, claims, ended, free, Arc::clone(&done))));
+        let wire = Wire::connect(&address, agent.token()).await;
+        workers.push(tokio::spawn(work(agent.id, wire, slots, Arc::clone(&done))));
     }
     let submitters = if at_once == 1 { SUBMITTERS } else { SUBMITTERS_OF_BATCHES };
     let key = bench.coordinator.api_key().await;
@@ -104,47 +102,33 @@ async fn submit(mut wire: Wire, group: &str, at_once: usize, next: &AtomicUsize)
     }
 }
 
-/// Claims for whatever slots are free; each lease is a task, which takes a slot until its end is accepted.
-async fn claim(
-    agent: AgentId,
-    mut wire: Wire,
-    ended: mpsc::UnboundedSender<Report>,
-    free: Arc<Semaphore>,
-    done: Arc<Done>,
-) {
-    let path = format!("/api/v1/agents/{agent}/claim");
+/// Waits for work while it has none; then reports what has ended, one call at a time, and claims with the same call.
+async fn work(agent: AgentId, mut wire: Wire, slots: u32, done: Arc<Done>) {
+    let path = |verb| format!("/api/v1/agents/{agent}/{verb}");
+    let (claims, reports_to) = (path("claim"), path("report"));
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let (mut running, mut reports) = (0, Vec::new());
     for number in 1.. {
-        drop(free.acquire().await.unwrap());
-        let free_slots = u32::try_from(free.available_permits()).unwrap();
-        let claim = Claim { claim: number, free_slots, free_requests: 0 };
-        let claim = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms: WAIT_MS };
-        let claimed: ClaimReply = wire.post(&path, &claim).await;
-        for lease in claimed.leases {
-            free.try_acquire().unwrap().forget();
+        let claim = |running| Claim { claim: number, free_slots: slots - running, free_requests: 0 };
+        let leases = if running == 0 {
+            let claim = ClaimRequest { protocol: PROTOCOL, claim: claim(0), measures: None, wait_ms: WAIT_MS };
+            wire.post::<ClaimReply>(&claims, &claim).await.leases
+        } else {
+            let count = ends.recv_many(&mut reports, limits::REPORTS).await;
+            running -= u32::try_from(count).unwrap();
+            let reports = std::mem::take(&mut reports);
+            let request = ReportRequest { protocol: PROTOCOL, reports, claim: Some(claim(running)) };
+            let reply: ReportReply = wire.post(&reports_to, &request).await;
+            done.add(count);
+            reply.leases.unwrap()
+        };
+        running += u32::try_from(leases.len()).unwrap();
+        for lease in leases {
             let ended = ended.clone();
             tokio::spawn(async move { ended.send(completed(&lease)).unwrap() });
         }
-        if done.is_over() {
+        if running == 0 && done.is_over() {
             return;
         }
-    }
-}
-
-/// Reports what has ended, one call at a time.
-async fn report(
-    agent: AgentId,
-    mut wire: Wire,
-    mut ends: mpsc::UnboundedReceiver<Report>,
-    free: Arc<Semaphore>,
-    done: Arc<Done>,
-) {
-    let path = format!("/api/v1/agents/{agent}/report");
-    let mut reports = Vec::new();
-    while ends.recv_many(&mut reports, limits::REPORTS).await > 0 {
-        let count = reports.len();
-        let request = ReportRequest { protocol: PROTOCOL, reports: std::mem::take(&mut reports) };
-        let _: ReportReply = wire.post(&path, &request).await;
-        free.add_permits(count);
-        done.add(count);
     }
 }

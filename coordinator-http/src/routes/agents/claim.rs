@@ -89,6 +89,11 @@ pub(super) async fn run(
     }
 }
 
+/// For how long an agent that was answered counts as at hand, since it claims again.
+pub(super) fn claims_again_ms(state: &AppState, agent: &AgentCaller) -> u64 {
+    if state.pace.parking() { SLACK_MS } else { Pace::reachable_ms(state.pace.poll_after_ms(agent.pool_name())) }
+}
+
 fn parked_ms(visit: Visit) -> u64 {
     if visit.left.is_zero() {
         return 0;

@@ -66,7 +66,7 @@ async fn report(state: &AppState, agent: &AgentCaller, request: &HeartbeatReques
     if request.reports.is_empty() {
         return Ok(Reported::default());
     }
-    super::report::run(state, agent, &request.reports).await
+    super::report::run(state, agent, &request.reports, None).await
 }
 
 async fn heartbeat(agent: &AgentCaller, request: &HeartbeatRequest) -> Result<Heard, ApiError> {

@@ -1,21 +1,22 @@
-//! `POST /api/v1/agents/{id}/report`: what happened to an agent's attempts. Repeats are harmless.
+//! `POST /api/v1/agents/{id}/report`: what happened to an agent's attempts, and what it claims then. Repeats are harmless.
 
 use std::time::Duration;
 
 use axum::extract::State;
-use titan_api::work::{Answer, Happening, Report, ReportReply, ReportRequest};
-use titan_lua::agents::{ReportBatch, ReportOutcome, Reported};
+use titan_api::work::{Answer, Claim, Happening, Report, ReportReply, ReportRequest};
+use titan_lua::agents::{NextClaim, ReportBatch, ReportOutcome, Reported};
 
 use crate::{
     auth::{callers::AgentCaller, receipts},
     error::ApiError,
     extract::ApiJson,
+    load::Class,
     reply::Json,
     state::AppState,
     validate::Validate,
 };
 
-/// Tells what happened to an agent's attempts.
+/// Tells what happened to an agent's attempts, and claims work.
 #[utoipa::path(
     post,
     path = "/api/v1/agents/{id}/report",
@@ -32,25 +33,38 @@ pub(crate) async fn handler(
     ApiJson(request): ApiJson<ReportRequest>,
 ) -> Result<Json<ReportReply>, ApiError> {
     request.validate()?;
-    let reported = run(&state, &agent, &request.reports).await?;
+    let next = request.claim.and_then(|claim| next(&state, &agent, claim));
+    let reported = run(&state, &agent, &request.reports, next).await?;
     let flush_ms = state.pace.flush_ms(reported.watched);
-    Ok(Json(ReportReply { answers: reported.answers, cancel: reported.cancel, flush_ms }))
+    let leases = next.map(|_| reported.leases);
+    Ok(Json(ReportReply { answers: reported.answers, leases, cancel: reported.cancel, flush_ms }))
+}
+
+/// The claim that comes with reports. With too much to do it is left for later, and the reports are taken in all the same.
+fn next(state: &AppState, agent: &AgentCaller, claim: Claim) -> Option<NextClaim> {
+    state.load.check(Class::Claims).ok()?;
+    Some(NextClaim { claim, reachable_ms: super::claim::claims_again_ms(state, agent) })
 }
 
 /// Takes in a batch, without those reports whose receipts are not good.
-pub(super) async fn run(state: &AppState, agent: &AgentCaller, reports: &[Report]) -> Result<Reported, ApiError> {
+pub(super) async fn run(
+    state: &AppState,
+    agent: &AgentCaller,
+    reports: &[Report],
+    next: Option<NextClaim>,
+) -> Result<Reported, ApiError> {
     let Some(public_key) = agent.public_key() else {
         // Its token is from before tokens named a key, so that no receipt can be checked; none is believed.
         let without = |report: &Report| Report { receipt: None, ..report.clone() };
-        return take_in(state, agent, &reports.iter().map(without).collect::<Vec<_>>()).await;
+        return take_in(state, agent, &reports.iter().map(without).collect::<Vec<_>>(), next).await;
     };
     let is_good = |report: &Report| receipts::is_good(report, agent.id(), public_key);
     let good: Vec<bool> = reports.iter().map(is_good).collect();
     if good.iter().all(|is_good| *is_good) {
-        return take_in(state, agent, reports).await;
+        return take_in(state, agent, reports, next).await;
     }
     let rest: Vec<_> = reports.iter().zip(&good).filter(|(_, good)| **good).map(|(report, _)| report.clone()).collect();
-    let reported = take_in(state, agent, &rest).await?;
+    let reported = take_in(state, agent, &rest, next).await?;
     let mut told = reported.answers.into_iter();
     let answers = reports.iter().zip(good).map(|(report, is_good)| {
         let answer = if is_good { told.next() } else { None };
@@ -63,8 +77,18 @@ pub(super) async fn run(state: &AppState, agent: &AgentCaller, reports: &[Report
     Ok(Reported { answers: answers.collect(), ..reported })
 }
 
-async fn take_in(state: &AppState, agent: &AgentCaller, reports: &[Report]) -> Result<Reported, ApiError> {
-    match (ReportBatch { agent: agent.id(), epoch: agent.epoch(), reports }).run(&agent.pool).await? {
+async fn take_in(
+    state: &AppState,
+    agent: &AgentCaller,
+    reports: &[Report],
+    next: Option<NextClaim>,
+) -> Result<Reported, ApiError> {
+    let batch = ReportBatch { agent: agent.id(), epoch: agent.epoch(), reports };
+    let outcome = match next {
+        Some(next) => batch.run_and_claim(&agent.pool, next).await?,
+        None => batch.run(&agent.pool).await?,
+    };
+    match outcome {
         ReportOutcome::Reported(reported) => {
             for (report, answer) in reports.iter().zip(&reported.answers) {
                 state.metrics.reports.count((kind(&report.event), word(*answer)));

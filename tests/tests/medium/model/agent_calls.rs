@@ -11,7 +11,7 @@ use titan_api::{
 use super::{
     room::mb,
     state::{Measured, Model, Outcome, Phase, Spent},
-    words::{Call, Reply},
+    words::{Call, Given, Next, Reply},
 };
 
 impl Model {
@@ -23,10 +23,10 @@ impl Model {
             Call::Claim { number, slots, measures, reachable_ms, .. } => {
                 self.claimed(name, *number, *slots as usize, measures.as_ref(), Self::ms(*reachable_ms))
             }
-            Call::Report { reports, .. } => {
+            Call::Report { reports, next, .. } => {
                 let answers = self.reports(name, reports);
-                self.fill(name, None);
-                Reply::Reported { answers, cancel: self.to_cancel(name) }
+                let leases = self.claimed_next(name, *next);
+                Reply::Reported { answers, leases, cancel: self.to_cancel(name) }
             }
             other => panic!("{other:?} is no call of an agent"),
         }
@@ -87,24 +87,41 @@ impl Model {
     }
 
     fn claimed(&mut self, name: &str, number: u64, most: usize, measures: Option<&Measures>, reach_ms: i64) -> Reply {
-        let agent = &self.agents[name];
-        let got = agent.live.iter().filter(|(_, l)| l.phase == Phase::Running && l.claim == number);
-        let got: BTreeSet<_> = got.map(|(id, l)| self.given(id, Some(&l.lease))).collect();
-        let leases = if number < agent.claim {
-            BTreeSet::new()
-        } else if number == agent.claim && !got.is_empty() {
-            let until = self.now() + Self::ms(self.settings.lease_ttl_ms);
-            for given in &got {
-                self.job(given.job.as_str()).lease_until_ms = until;
-            }
-            got
-        } else {
+        let leases = self.claimed_before(name, number).unwrap_or_else(|| {
             if let Some(measures) = measures {
                 self.measure(name, measures);
             }
             self.claim(name, number, most, reach_ms)
-        };
+        });
         Reply::Claimed { leases, cancel: self.to_cancel(name) }
+    }
+
+    /// What a claim of this number has got, renewed, or nothing for one that was overtaken; none if it is to get something.
+    fn claimed_before(&mut self, name: &str, number: u64) -> Option<BTreeSet<Given>> {
+        let agent = &self.agents[name];
+        if number < agent.claim {
+            return Some(BTreeSet::new());
+        }
+        let got = agent.live.iter().filter(|(_, l)| l.phase == Phase::Running && l.claim == number);
+        let got: BTreeSet<_> = got.map(|(id, l)| self.given(id, Some(&l.lease))).collect();
+        if number > agent.claim || got.is_empty() {
+            return None;
+        }
+        let until = self.now() + Self::ms(self.settings.lease_ttl_ms);
+        for given in &got {
+            self.job(given.job.as_str()).lease_until_ms = until;
+        }
+        Some(got)
+    }
+
+    /// The claim that comes with reports; without a new one, what they free is for whatever waits.
+    fn claimed_next(&mut self, name: &str, next: Option<Next>) -> BTreeSet<Given> {
+        let before = next.map(|next| self.claimed_before(name, next.number));
+        if let (Some(next), Some(None)) = (next, &before) {
+            return self.claim(name, next.number, next.slots as usize, Self::ms(next.reachable_ms));
+        }
+        self.fill(name, None);
+        before.flatten().unwrap_or_default()
     }
 
     /// Takes a measurement in: clamped to what the agent registered, in steps of 1/128 or 64 MB.

@@ -40,14 +40,14 @@ fn take_over(agent: usize) -> Step {
 #[tokio::test]
 async fn a_job_that_an_agent_gives_back_is_placed_by_the_room_that_it_leaves() {
     // Need 6 fits the box with one slot and one with GPUs, which is busier.
-    let back = Step::Report { agent: SMALL, reports: vec![(Which::Held(0), Event::Released)] };
+    let back = Step::Report { agent: SMALL, reports: vec![(Which::Held(0), Event::Released)], next: None };
     tell(&[submit(3, 0), submit(6, 0), ROUND, back]).await;
 }
 
 #[tokio::test]
 async fn what_says_when_output_came_counts_as_output_that_is_kept() {
     // The budget is 3,000 bytes: with the header alone all of it would be kept.
-    let done = |event| Step::Report { agent: SMALL, reports: vec![(Which::Held(0), event)] };
+    let done = |event| Step::Report { agent: SMALL, reports: vec![(Which::Held(0), event)], next: None };
     let written = done(Event::Output { gap: 0, bytes: 2_992 });
     tell_keeping(Keep::LittleOutput, &[submit(6, 0), ROUND, written, done(Event::Completed), ROUND]).await;
 }

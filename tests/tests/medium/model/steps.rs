@@ -81,6 +81,7 @@ pub(super) enum Step {
     Report {
         agent: usize,
         reports: Vec<(Which, Event)>,
+        next: Option<Next>,
     },
     Drain {
         agent: usize,
@@ -99,6 +100,14 @@ pub(super) enum Step {
     Join {
         agent: usize,
     },
+}
+
+/// A claim that comes with reports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    pub(super) number: Number,
+    pub(super) slots: u32,
+    pub(super) is_lost: bool,
 }
 
 /// Which run of an agent registers.
@@ -215,7 +224,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..BOXES, run()).prop_map(|(agent, run)| Step::Register { agent, run }),
         6 => beat().prop_map(Step::Beat),
         12 => claim(),
-        12 => (0..BOXES, vec((which(), event()), 1..4)).prop_map(|(agent, reports)| Step::Report { agent, reports }),
+        12 => (0..BOXES, vec((which(), event()), 1..4), option::weighted(0.4, next()))
+            .prop_map(|(agent, reports, next)| Step::Report { agent, reports, next }),
         2 => (0..BOXES, any::<bool>()).prop_map(|(agent, draining)| Step::Drain { agent, draining }),
         3 => (0..BOXES, 0..super::boxes::NEEDS, 1..6_usize)
             .prop_map(|(agent, need, times)| Step::Crashes { agent, need, times }),
@@ -271,10 +281,17 @@ fn beat() -> impl Strategy<Value = Beat> {
     )
 }
 
+fn number() -> impl Strategy<Value = Number> {
+    prop_oneof![8 => Just(Number::Next), 2 => Just(Number::Same), 1 => Just(Number::Lower)]
+}
+
+fn next() -> impl Strategy<Value = Next> {
+    (number(), 0..4_u32, prop::bool::weighted(0.2)).prop_map(|(number, slots, is_lost)| Next { number, slots, is_lost })
+}
+
 fn claim() -> impl Strategy<Value = Step> {
-    let number = prop_oneof![8 => Just(Number::Next), 2 => Just(Number::Same), 1 => Just(Number::Lower)];
     let reach = select(vec![20_000, 20_000, 500, 0]);
-    (0..BOXES, number, 0..4_u32, reach, prop::bool::weighted(0.2), option::weighted(0.3, measuring())).prop_map(
+    (0..BOXES, number(), 0..4_u32, reach, prop::bool::weighted(0.2), option::weighted(0.3, measuring())).prop_map(
         |(agent, number, slots, reach_ms, is_lost, measures)| Step::Claim {
             agent,
             number,

@@ -1,17 +1,20 @@
 //! The same calls on the real store, through its wrappers.
 
-use titan_api::work::Claim;
+use std::collections::BTreeSet;
+
+use titan_api::work::{Claim, Lease};
 use titan_lua::{
     Pool, StoreError,
     agents::{
-        ClaimJobs, ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, RegisterAgent,
-        RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining, TurnedAway,
+        ClaimJobs, ClaimOutcome, DrainOutcome, Heartbeat, HeartbeatOutcome, JoinAgent, JoinOutcome, NextClaim,
+        RegisterAgent, RegisterOutcome, RemoveAgent, RemoveOutcome, ReportBatch, ReportOutcome, SetDraining,
+        TurnedAway,
     },
     jobs::{CancelJob, CancelOutcome, Idempotency, NewJob, RetryJob, RetryOutcome, Submit, SubmitOutcome},
     pool::Sweep,
 };
 
-use super::words::{Call, From, Given, Reply, Wish};
+use super::words::{Call, From, Given, Next, Reply, Wish};
 
 /// Does a call on the store.
 pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
@@ -24,15 +27,7 @@ pub(super) async fn call(pool: &Pool, call: &Call) -> Result<Reply, StoreError> 
         Call::Register { .. } => register(pool, call).await,
         Call::Beat { from, .. } => beat(pool, from, call).await,
         Call::Claim { from, .. } => claim(pool, from, call).await,
-        Call::Report { from, reports } => {
-            let batch = ReportBatch { agent: &from.agent, epoch: from.epoch, reports };
-            Ok(match batch.run(pool).await? {
-                ReportOutcome::Reported(r) => {
-                    Reply::Reported { answers: r.answers, cancel: r.cancel.into_iter().collect() }
-                }
-                ReportOutcome::TurnedAway(why) => Reply::TurnedAway(why),
-            })
-        }
+        Call::Report { from, .. } => report(pool, from, call).await,
         Call::Drain { agent, draining } => Ok(match (SetDraining { agent, draining: *draining }).run(pool).await? {
             DrainOutcome::Done => Reply::Done,
             DrainOutcome::NotFound => Reply::NotFound,
@@ -112,14 +107,36 @@ async fn claim(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreErro
     };
     Ok(match claim.run(pool).await? {
         ClaimOutcome::Claimed(claimed) => {
-            let given = claimed.leases.into_iter().map(|l| Given {
-                job: l.job_id,
-                attempt: l.attempt,
-                devices: l.devices,
-                lease: Some(l.lease_id),
-            });
-            Reply::Claimed { leases: given.collect(), cancel: claimed.cancel.into_iter().collect() }
+            Reply::Claimed { leases: given(claimed.leases), cancel: claimed.cancel.into_iter().collect() }
         }
         ClaimOutcome::TurnedAway(why) => Reply::TurnedAway(why),
     })
+}
+
+async fn report(pool: &Pool, from: &From, call: &Call) -> Result<Reply, StoreError> {
+    let Call::Report { reports, next, .. } = call else { unreachable!() };
+    let batch = ReportBatch { agent: &from.agent, epoch: from.epoch, reports };
+    let outcome = match next {
+        Some(Next { number, slots, reachable_ms }) => {
+            let claim = Claim { claim: *number, free_slots: *slots, free_requests: 0 };
+            batch.run_and_claim(pool, NextClaim { claim, reachable_ms: *reachable_ms }).await?
+        }
+        None => batch.run(pool).await?,
+    };
+    Ok(match outcome {
+        ReportOutcome::Reported(r) => {
+            Reply::Reported { answers: r.answers, leases: given(r.leases), cancel: r.cancel.into_iter().collect() }
+        }
+        ReportOutcome::TurnedAway(why) => Reply::TurnedAway(why),
+    })
+}
+
+fn given(leases: Vec<Lease>) -> BTreeSet<Given> {
+    let given = leases.into_iter().map(|l| Given {
+        job: l.job_id,
+        attempt: l.attempt,
+        devices: l.devices,
+        lease: Some(l.lease_id),
+    });
+    given.collect()
 }

@@ -120,7 +120,7 @@ impl Story {
             model.hints.clone_from(&seen.begins);
             let expected = model.call(call, self.now_ms);
             let differences = if expected.is_met_by(real) {
-                if let (Call::Claim { from, .. }, Reply::Claimed { leases, .. }) = (call, real) {
+                if let (Call::Claim { from, .. } | Call::Report { from, .. }, Some(leases)) = (call, real.leases()) {
                     model.learn(from.agent.as_str(), leases);
                 }
                 model.differences(seen)

@@ -1,5 +1,7 @@
 //! Turns steps into calls, as boxes and clients make them.
 
+use std::collections::BTreeSet;
+
 use titan_api::{
     ids::{JobId, LeaseId},
     jobs::{Reason, SubmitJob},
@@ -10,13 +12,15 @@ use titan_api::{
 
 use super::{
     boxes::{box_facts, box_name, measures, need},
-    steps::{BOXES, Beat, Event, Measuring, Number, Run, Step, Which},
+    steps::{self, BOXES, Beat, Event, Measuring, Number, Run, Step, Which},
     story::{Story, id},
-    words::{Call, Reply, Wish},
+    words::{Call, Given, Next, Reply, Wish},
 };
 
 /// How long a parked agent is reachable.
 const PARKED_MS: u64 = 20_000;
+/// The same for one that is about to claim again.
+const CLAIMS_AGAIN_MS: u64 = 1_000;
 
 impl Story {
     pub(super) async fn tell(&mut self, step: &Step) -> Result<(), String> {
@@ -78,7 +82,7 @@ impl Story {
             Step::Claim { agent, number, slots, reach_ms, is_lost, measures } => {
                 self.claim(*agent, *number, *slots, *reach_ms, *is_lost, measures.as_ref()).await
             }
-            Step::Report { agent, reports } => self.report(*agent, reports).await,
+            Step::Report { agent, reports, next } => self.report(*agent, reports, *next).await,
             Step::Drain { agent, draining } => {
                 self.call(Call::Drain { agent: id(box_name(*agent)), draining: *draining }).await.map(drop)
             }
@@ -196,6 +200,17 @@ impl Story {
         m: Option<&Measuring>,
     ) -> Result<(), String> {
         let name = box_name(agent);
+        let number = self.numbered(name, number);
+        let measures = m.map(|m| measures(&box_facts(agent, false), m, Vec::new()));
+        let call = Call::Claim { from: self.from(name), number, slots, measures, reachable_ms };
+        if let Reply::Claimed { leases, .. } = self.call(call).await? {
+            self.take(name, number, leases, is_lost);
+        }
+        Ok(())
+    }
+
+    /// The number that a box gives its claim.
+    fn numbered(&mut self, name: &'static str, number: Number) -> u64 {
         let a_box = self.a_box(name);
         let number = match number {
             Number::Next => a_box.claim + 1,
@@ -203,28 +218,33 @@ impl Story {
             Number::Lower => a_box.claim.saturating_sub(1).max(1),
         };
         a_box.claim = a_box.claim.max(number);
-        let measures = m.map(|m| measures(&box_facts(agent, false), m, Vec::new()));
-        let call = Call::Claim { from: self.from(name), number, slots, measures, reachable_ms };
-        if let Reply::Claimed { leases, .. } = self.call(call).await? {
-            for given in leases {
-                let lease = given.lease.expect("a real lease");
-                let lease = HeldLease { job_id: given.job, attempt: given.attempt, lease_id: lease };
-                if !self.given.iter().any(|(_, other)| *other == lease) {
-                    self.given.push((name, lease.clone()));
-                }
-                let holds = &mut self.a_box(name).holds;
-                if !is_lost && !holds.contains(&lease) {
-                    holds.push(lease);
-                }
-            }
-            if !is_lost {
-                self.a_box(name).read = self.boxes[name].read.max(number);
-            }
-        }
-        Ok(())
+        number
     }
 
-    async fn report(&mut self, agent: usize, reports: &[(Which, Event)]) -> Result<(), String> {
+    /// A box has what its claim brought, unless the reply was lost.
+    fn take(&mut self, name: &'static str, number: u64, leases: BTreeSet<Given>, is_lost: bool) {
+        for given in leases {
+            let lease = given.lease.expect("a real lease");
+            let lease = HeldLease { job_id: given.job, attempt: given.attempt, lease_id: lease };
+            if !self.given.iter().any(|(_, other)| *other == lease) {
+                self.given.push((name, lease.clone()));
+            }
+            let holds = &mut self.a_box(name).holds;
+            if !is_lost && !holds.contains(&lease) {
+                holds.push(lease);
+            }
+        }
+        if !is_lost {
+            self.a_box(name).read = self.boxes[name].read.max(number);
+        }
+    }
+
+    async fn report(
+        &mut self,
+        agent: usize,
+        reports: &[(Which, Event)],
+        next: Option<steps::Next>,
+    ) -> Result<(), String> {
         // One that holds something, if there is one.
         let holder = (agent..BOXES).chain(0..agent).find(|n| !self.boxes[box_name(*n)].holds.is_empty());
         let name = box_name(holder.unwrap_or(agent));
@@ -233,11 +253,20 @@ impl Story {
         if reports.is_empty() {
             return Ok(());
         }
-        let call = Call::Report { from: self.from(name), reports: reports.clone() };
-        if let Reply::Reported { .. } = self.call(call).await? {
+        let is_lost = next.is_some_and(|next| next.is_lost);
+        let next = next.map(|next| Next {
+            number: self.numbered(name, next.number),
+            slots: next.slots,
+            reachable_ms: CLAIMS_AGAIN_MS,
+        });
+        let call = Call::Report { from: self.from(name), reports: reports.clone(), next };
+        if let Reply::Reported { leases, .. } = self.call(call).await? {
             let ends = |event: &Happening| !matches!(event, Happening::Started {} | Happening::Output { .. });
             for report in reports.iter().filter(|r| ends(&r.event)) {
                 self.a_box(name).drop_lease(&report.lease);
+            }
+            if let Some(next) = next {
+                self.take(name, next.number, leases, is_lost);
             }
         }
         Ok(())

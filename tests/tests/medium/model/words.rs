@@ -41,6 +41,7 @@ pub(super) enum Call {
     Report {
         from: From,
         reports: Vec<Report>,
+        next: Option<Next>,
     },
     Drain {
         agent: AgentId,
@@ -77,6 +78,14 @@ impl Call {
             other => format!("{other:?}"),
         }
     }
+}
+
+/// A claim that comes with reports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    pub(super) number: u64,
+    pub(super) slots: u32,
+    pub(super) reachable_ms: u64,
 }
 
 /// A job that is submitted.
@@ -134,6 +143,7 @@ pub(super) enum Reply {
     },
     Reported {
         answers: Vec<Answer>,
+        leases: BTreeSet<Given>,
         cancel: BTreeSet<JobId>,
     },
     Done,
@@ -173,17 +183,31 @@ impl Reply {
         text[..end].to_owned()
     }
 
+    /// The leases that a claim brought, whether it came alone or with reports.
+    pub(super) fn leases(&self) -> Option<&BTreeSet<Given>> {
+        match self {
+            Self::Claimed { leases, .. } | Self::Reported { leases, .. } => Some(leases),
+            _ => None,
+        }
+    }
+
     /// Whether the store's reply is what the model expects.
     pub(super) fn is_met_by(&self, real: &Self) -> bool {
         match (self, real) {
             (Self::Claimed { leases, cancel }, Self::Claimed { leases: real, cancel: really_cancel }) => {
-                cancel == really_cancel
-                    && leases.len() == real.len()
-                    && leases.iter().zip(real).all(|(a, b)| a.is_met_by(b))
+                cancel == really_cancel && are_met_by(leases, real)
             }
+            (
+                Self::Reported { answers, leases, cancel },
+                Self::Reported { answers: really_answers, leases: real, cancel: really_cancel },
+            ) => (answers, cancel) == (really_answers, really_cancel) && are_met_by(leases, real),
             (expected, real) => expected == real,
         }
     }
+}
+
+fn are_met_by(leases: &BTreeSet<Given>, real: &BTreeSet<Given>) -> bool {
+    leases.len() == real.len() && leases.iter().zip(real).all(|(a, b)| a.is_met_by(b))
 }
 
 impl Given {

@@ -15,6 +15,7 @@ mod credentials;
 mod holds;
 pub(crate) mod inference;
 mod library;
+mod next_claims;
 mod output;
 mod placing;
 mod prompts;

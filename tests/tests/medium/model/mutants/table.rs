@@ -14,7 +14,7 @@ use titan_api::jobs::Reason;
 
 use super::super::{
     conditions::{After, Condition},
-    steps::{Beat, Event, Keep, Number, Run, Step, Which},
+    steps::{Beat, Event, Keep, Next, Number, Run, Step, Which},
 };
 
 /// All of them.
@@ -101,7 +101,13 @@ const fn claim(number: Number, is_lost: bool) -> Step {
 }
 
 fn report(agent: usize, which: Which, event: Event) -> Step {
-    Step::Report { agent, reports: vec![(which, event)] }
+    Step::Report { agent, reports: vec![(which, event)], next: None }
+}
+
+/// A box says how a job has ended, and claims another.
+fn report_and_claim(agent: usize, event: Event) -> Step {
+    let next = Next { number: Number::Next, slots: 1, is_lost: false };
+    Step::Report { agent, reports: vec![(Which::Held(0), event)], next: Some(next) }
 }
 
 fn done(event: Event) -> Step {
@@ -126,6 +132,11 @@ fn half_open() -> Vec<Step> {
 /// Nobody but this box is there.
 fn alone(agent: usize) -> Vec<Step> {
     (0..super::super::steps::BOXES).filter(|n| *n != agent).map(|agent| Step::Remove { agent }).collect()
+}
+
+/// The only slot of the only box is taken, and a job waits for it.
+fn full() -> Vec<Step> {
+    after(alone(SMALL), [submit(ANY, 0), ROUND, submit(ANY, 0)])
 }
 
 /// A job runs on the big box.

@@ -19,7 +19,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a repeated claim gets other leases than the first time",
-        find: "number == a.claim and a.brought ~= false and given() or {}",
+        find: "number == a.claim and a.brought ~= false and given(a, number) or {}",
         times: 1,
         replace: "{}",
         told: Told::Story(|| after(running(), [submit(TWO_GPUS, 0), claim(Number::Same, false)])),
@@ -37,6 +37,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         times: 1,
         replace: "false",
         told: Told::Story(|| vec![claim(Number::Next, false), submit(TWO_GPUS, 0), claim(Number::Lower, false)]),
+    },
+    Mutant {
+        name: "a claim that comes with reports brings nothing",
+        find: "if number and not jobs then",
+        times: 1,
+        replace: "if false then",
+        told: Told::Story(|| after(full(), [report_and_claim(SMALL, Event::Completed)])),
+    },
+    Mutant {
+        name: "without a claim the room that reports make stays empty",
+        find: "jobs = claiming.hand_out(a, number, left, ARGV[8], tonumber(ARGV[7]))\nelse",
+        times: 1,
+        replace: "jobs = claiming.hand_out(a, number, left, ARGV[8], tonumber(ARGV[7]))\nelseif false then",
+        told: Told::Story(|| {
+            let parked = Step::Claim {
+                agent: BIG,
+                number: Number::Next,
+                slots: 1,
+                reach_ms: 20_000,
+                is_lost: false,
+                measures: None,
+            };
+            let both = [submit(TWO_GPUS, 0), submit(TWO_GPUS, 0), ROUND, submit(TWO_GPUS, 0), parked];
+            after(both.to_vec(), [done(Event::Completed)])
+        }),
     },
     Mutant {
         name: "a heartbeat that was overtaken counts",
