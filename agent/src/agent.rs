@@ -69,6 +69,8 @@ pub(crate) struct Agent {
     pub fatal: watch::Sender<Option<Fatal>>,
     /// Whether the coordinator has heard that.
     pub farewell: watch::Sender<bool>,
+    /// Held by whoever makes a claim: there is one under way at a time.
+    pub claiming: tokio::sync::Mutex<()>,
     /// Asks for a heartbeat before its time.
     pub beat_now: Notify,
     /// Until when no uploads are tried, on the box's clock.
@@ -101,6 +103,7 @@ impl Agent {
             leaving: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
+            claiming: tokio::sync::Mutex::default(),
             beat_now: Notify::new(),
             no_uploads_ms: AtomicU64::new(0),
             config,

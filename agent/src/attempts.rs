@@ -15,7 +15,7 @@ use titan_api::{
     limits,
     work::{HeldLease, Lease},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 pub(crate) use orders::{Orders, Stop};
 
@@ -36,6 +36,8 @@ struct Inner {
     /// The number of the claim whose answer is not known.
     open_claim: Option<u64>,
     accepted: u64,
+    /// When a claim last brought anything.
+    last_brought: Option<Instant>,
     /// Requests to models at once.
     requests: u32,
     /// Requests that clients have brought here, while the coordinator is asked about them.
@@ -99,15 +101,15 @@ impl Attempts {
         Self { slots, inner: Mutex::default(), count: watch::Sender::new(0) }
     }
 
-    /// How many more process jobs could begin now.
-    pub(crate) fn free_slots(&self) -> u32 {
-        self.slots.saturating_sub(self.lock().count(false))
+    /// How many more process jobs could begin once these attempts are forgotten.
+    pub(crate) fn free_slots(&self, without: &[LeaseId]) -> u32 {
+        self.slots.saturating_sub(self.lock().count_without(without, false))
     }
 
-    /// How many more requests to models could begin now.
-    pub(crate) fn free_requests(&self) -> u32 {
+    /// The same of requests to models.
+    pub(crate) fn free_requests(&self, without: &[LeaseId]) -> u32 {
         let inner = self.lock();
-        inner.requests.saturating_sub(inner.count(true))
+        inner.requests.saturating_sub(inner.count_without(without, true))
     }
 
     /// From now on there is room for so many requests, as far as heartbeats can list them beside the jobs.
@@ -155,8 +157,16 @@ impl Attempts {
                 new.push(begun);
             }
         }
+        if !new.is_empty() {
+            inner.last_brought = Some(Instant::now());
+        }
         self.counted(inner);
         new
+    }
+
+    /// When a claim last brought anything.
+    pub(crate) fn last_brought(&self) -> Option<Instant> {
+        self.lock().last_brought
     }
 
     /// Holds an attempt of an earlier run of the agent, which may have processes.
@@ -326,7 +336,13 @@ impl Inner {
 
     /// How many are held: requests to models, with those that are about to be, or process jobs.
     fn count(&self, requests: bool) -> u32 {
-        let held = self.held.values().filter(|held| held.is_request == requests).count();
+        self.count_without(&[], requests)
+    }
+
+    /// The same without some of them.
+    fn count_without(&self, without: &[LeaseId], requests: bool) -> u32 {
+        let counts = |held: &&Held| held.is_request == requests && !without.contains(&held.lease.lease_id);
+        let held = self.held.values().filter(counts).count();
         let brought = if requests { self.brought } else { 0 };
         u32::try_from(held + brought).unwrap_or(u32::MAX)
     }

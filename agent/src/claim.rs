@@ -1,5 +1,9 @@
 //! Claiming: where agents park, this loop always has one numbered claim waiting at the coordinator while a slot is
 //! free. A claim that got no answer is made again under its number, which gives the same leases.
+//!
+//! While none is under way, as when all slots are taken, the next goes with the reports of what has ended, so that a slot is
+//! filled by the call that frees it. A claim that brought jobs is therefore followed by the next after a moment in which the
+//! first of them may end, and in which more may come that are then fetched together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +11,28 @@ use titan_api::{
     PROTOCOL, limits,
     work::{Claim, ClaimReply, ClaimRequest},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::MutexGuard,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{
     agent::{Agent, Wish},
+    attempts::OpenClaim,
     backoff::Backoff,
     clock,
     link::Setback,
+    outbox::Parcel,
 };
 
 /// For the way there and back, beside the wait at the coordinator.
 const SPARE: Duration = Duration::from_secs(10);
 /// An empty answer that came quicker than this did not wait for work.
 const QUICK: Duration = Duration::from_millis(100);
+/// From a claim that brought jobs to the next. Somebody waits for the first word of a model: agents that have any claim at once.
+const PAUSE: Duration = Duration::from_millis(2);
+/// No claim waits for more output than this to be sent.
+const MOST_BESIDE: usize = 16 * 1_024;
 
 /// Claims until the agent stops.
 pub(crate) async fn run(agent: Arc<Agent>) {
@@ -27,6 +40,10 @@ pub(crate) async fn run(agent: Arc<Agent>) {
     let mut empties = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
         until_wanted(&agent).await;
+        if let Some(rested) = rests_until(&agent) {
+            sleep_until(rested).await;
+            continue;
+        }
         let begun = Instant::now();
         match claim(&agent).await {
             Ok(Some(reply)) => {
@@ -51,14 +68,52 @@ struct Answer {
     poll_after_ms: u64,
 }
 
+/// A claim that goes with reports; while there is one, no other is made.
+pub(crate) struct Next<'a> {
+    pub(crate) open: OpenClaim,
+    wish: Wish,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl<'a> Next<'a> {
+    /// The claim to go with these reports: for what their ends free too, if another claim is not under way.
+    pub(crate) fn with(agent: &'a Agent, parcel: &Parcel<'_>) -> Option<Self> {
+        let ended = parcel.ended();
+        if ended.is_empty() || parcel.output_bytes() > MOST_BESIDE {
+            return None;
+        }
+        let turn = agent.claiming.try_lock().ok()?;
+        let wish = Some(agent.wish_without(&ended)).filter(|wish| wish.is_any())?;
+        Some(Self { open: agent.attempts.open_claim(clock::now_ms()), wish, _turn: turn })
+    }
+
+    pub(crate) fn claim(&self) -> Claim {
+        numbered(self.open, self.wish)
+    }
+}
+
+fn numbered(open: OpenClaim, wish: Wish) -> Claim {
+    Claim { claim: open.number, free_slots: wish.slots, free_requests: wish.requests }
+}
+
+/// Until when the next claim waits for what the one before has brought.
+fn rests_until(agent: &Agent) -> Option<Instant> {
+    let rested = agent.attempts.last_brought()? + PAUSE;
+    (rested > Instant::now() && agent.wish().requests == 0).then_some(rested)
+}
+
 /// One claim; `None` if it has to be made again, or the agent began to leave.
 async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
+    let _turn = agent.claiming.lock().await;
+    if !agent.wish().is_any() || rests_until(agent).is_some() {
+        // Reports were faster.
+        return Ok(None);
+    }
     let wait_ms = wait_ms(agent);
     let measures = agent.measure_if_due().await;
     let open = agent.attempts.open_claim(clock::now_ms());
     let wish = agent.wish();
-    let claim = Claim { claim: open.number, free_slots: wish.slots, free_requests: wish.requests };
-    let request = ClaimRequest { protocol: PROTOCOL, claim, measures, wait_ms };
+    let request = ClaimRequest { protocol: PROTOCOL, claim: numbered(open, wish), measures, wait_ms };
     let mut leaving = agent.leaving.subscribe();
     let reply: ClaimReply = tokio::select! {
         reply = agent.call("claim", &request, Duration::from_millis(wait_ms) + SPARE) => reply?,

@@ -1,5 +1,5 @@
-//! Reporting: where agents park, a loop sends what the outbox has, again and again until it is answered. Elsewhere a
-//! loop reads what the heartbeats are to carry.
+//! Reporting: where agents park, a loop sends what the outbox has, again and again until it is answered. With ends goes the
+//! next claim, if none is under way. Elsewhere a loop reads what the heartbeats are to carry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use titan_api::{
     work::{ReportReply, ReportRequest},
 };
 
-use crate::{agent::Agent, backoff::Backoff, link::Setback};
+use crate::{agent::Agent, backoff::Backoff, claim::Next, link::Setback};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) async fn run(agent: Arc<Agent>) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
     let mut settings = agent.settings.subscribe();
+    let mut claims = true;
     loop {
         if !settings.borrow_and_update().parking {
             // The heartbeat carries reports until that changes.
@@ -26,7 +27,10 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             () = agent.outbox.due() => {}
             _ = settings.changed() => continue,
         }
-        match send(&agent).await {
+        let sent = send(&agent, claims).await;
+        // If it was the claim that was refused, no report is given up for it.
+        claims = !matches!(sent, Err(Setback::Refused));
+        match sent {
             Ok(()) => backoff.reset(),
             Err(Setback::Stopping) => return,
             Err(Setback::Later(asked_for)) => tokio::time::sleep(backoff.after_failure(asked_for)).await,
@@ -52,15 +56,22 @@ pub(crate) async fn fill(agent: Arc<Agent>) {
     }
 }
 
-async fn send(agent: &Agent) -> Result<(), Setback> {
+async fn send(agent: &Arc<Agent>, claims: bool) -> Result<(), Setback> {
     let Some(parcel) = agent.outbox.take().await else { return Ok(()) };
-    let request = ReportRequest { protocol: PROTOCOL, reports: parcel.reports().to_vec(), claim: None };
+    let next = Some(&parcel).filter(|_| claims).and_then(|parcel| Next::with(agent, parcel));
+    let claim = next.as_ref().map(Next::claim);
+    let request = ReportRequest { protocol: PROTOCOL, reports: parcel.reports().to_vec(), claim };
     match agent.call::<_, ReportReply>("report", &request, LIMIT).await {
         Ok(reply) => {
-            agent.heed(&reply.cancel, reply.flush_ms);
+            // First what has ended, whose slots the leases take; and a cancellation may be about one of them.
             agent.settled(&parcel.settle(&reply.answers));
+            if let (Some(next), Some(leases)) = (&next, reply.leases) {
+                agent.begin(next.open, leases);
+            }
+            agent.heed(&reply.cancel, reply.flush_ms);
             Ok(())
         }
+        Err(Setback::Refused) if next.is_some() => Err(Setback::Refused),
         Err(Setback::Refused) => {
             agent.settled(&parcel.refused());
             Err(Setback::Refused)

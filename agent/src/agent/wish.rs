@@ -1,5 +1,7 @@
 //! What an agent asks for.
 
+use titan_api::ids::LeaseId;
+
 use super::Agent;
 
 /// How much work an agent could begin.
@@ -30,10 +32,16 @@ impl Agent {
 
     /// How much work the agent should ask for.
     pub(crate) fn wish(&self) -> Wish {
+        self.wish_without(&[])
+    }
+
+    /// How much it should ask for once these attempts are forgotten.
+    pub(crate) fn wish_without(&self, ended: &[LeaseId]) -> Wish {
         if !self.is_open() {
             return Wish::default();
         }
         let jobs = self.config.allow_jobs && *self.has_room.borrow();
-        Wish { slots: if jobs { self.attempts.free_slots() } else { 0 }, requests: self.attempts.free_requests() }
+        let slots = if jobs { self.attempts.free_slots(ended) } else { 0 };
+        Wish { slots, requests: self.attempts.free_requests(ended) }
     }
 }

@@ -21,7 +21,7 @@ fn a_claim_without_an_answer_is_made_again_and_its_leases_count_from_the_sending
     let begun = attempts.accept(again, vec![lease("j", "l")], 1_200);
     assert_eq!(begun[0].1.borrow().deadline_ms, Some(1_700));
     assert_eq!(attempts.snapshot(), (1, vec![lease("j", "l").held()]));
-    assert_eq!((attempts.open_claim(900).number, attempts.free_slots()), (2, 1));
+    assert_eq!((attempts.open_claim(900).number, attempts.free_slots(&[])), (2, 1));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn clients_bring_no_more_than_a_heartbeat_lists_beside_the_jobs() {
     assert!(attempts.expect_request().is_none(), "one is on its way");
     drop(last);
     assert!(attempts.expect_request().is_some(), "it did not come");
-    assert_eq!(attempts.free_requests(), 0);
+    assert_eq!(attempts.free_requests(&[]), 0);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_second_answer_to_a_claim_changes_nothing() {
     attempts.accept(claim(1), vec![lease("j", "l")], 600);
     attempts.remove(&id("l"));
     assert!(attempts.accept(claim(1), vec![lease("j", "l")], 600).is_empty());
-    assert_eq!(attempts.free_slots(), 2);
+    assert_eq!(attempts.free_slots(&[]), 2);
 }
 
 #[test]
@@ -82,9 +82,13 @@ fn a_deadline_never_moves_back_and_a_lost_lease_is_not_renewed() {
     attempts.renew([&held], 9_000);
     assert_eq!(*orders.borrow(), Orders { deadline_ms: Some(3_000), stop: Some(Stop::Revoke), at_once: false });
     assert_eq!(attempts.revoke(&held.lease_id), Revoked::Known);
-    assert_eq!((attempts.snapshot().1, attempts.free_slots()), (vec![held.clone()], 1), "its processes may still run");
+    assert_eq!(
+        (attempts.snapshot().1, attempts.free_slots(&[])),
+        (vec![held.clone()], 1),
+        "its processes may still run"
+    );
     attempts.remove(&held.lease_id);
-    assert_eq!((attempts.snapshot().1.len(), attempts.free_slots()), (0, 2));
+    assert_eq!((attempts.snapshot().1.len(), attempts.free_slots(&[])), (0, 2));
 }
 
 #[test]
@@ -103,9 +107,9 @@ fn an_ended_attempt_keeps_its_slot_until_its_report_is_answered() {
     let attempts = Attempts::new(1);
     attempts.accept(claim(1), vec![lease("j", "l")], 600);
     attempts.ended(&id("l"));
-    assert_eq!((attempts.free_slots(), attempts.running(), attempts.snapshot().1.len()), (0, 0, 1));
+    assert_eq!((attempts.free_slots(&[]), attempts.running(), attempts.snapshot().1.len()), (0, 0, 1));
     assert_eq!(attempts.revoke(&id("l")), Revoked::Gone);
-    assert_eq!((attempts.free_slots(), attempts.revoke(&id("l"))), (1, Revoked::Known));
+    assert_eq!((attempts.free_slots(&[]), attempts.revoke(&id("l"))), (1, Revoked::Known));
 }
 
 #[tokio::test]
@@ -121,4 +125,13 @@ async fn a_job_that_came_back_waits_for_its_earlier_attempt_to_be_gone() {
     assert!(!early);
     attempts.remove(&id("old"));
     waiting.await;
+}
+
+#[test]
+fn what_has_ended_and_is_about_to_be_forgotten_is_room_for_the_next_claim() {
+    let attempts = Attempts::new(2);
+    attempts.accept(claim(1), vec![lease("j", "l"), lease("k", "m")], 600);
+    assert_eq!(attempts.free_slots(&[]), 0);
+    assert_eq!(attempts.free_slots(&[id("l"), id("unknown")]), 1);
+    assert_eq!(attempts.free_requests(&[id("l")]), 0);
 }

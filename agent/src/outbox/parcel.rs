@@ -1,13 +1,14 @@
 //! One call's worth of reports, on its way.
 
 use titan_api::{
+    ids::LeaseId,
     limits,
     work::{Answer, Happening, HeldLease, Report},
 };
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Inner, Outbox, fill::chunk};
+use super::{Inner, Outbox, bytes_of, fill::chunk};
 
 /// Reports that are being sent. Dropped without an answer, they go back and are sent again as they are.
 #[derive(Debug)]
@@ -32,6 +33,16 @@ impl<'a> Parcel<'a> {
 
     pub(crate) fn reports(&self) -> &[Report] {
         &self.reports
+    }
+
+    /// The attempts whose ends are among them.
+    pub(crate) fn ended(&self) -> Vec<LeaseId> {
+        self.reports.iter().filter(|report| is_end(&report.event)).map(|report| report.lease.lease_id.clone()).collect()
+    }
+
+    /// Bytes of output, as sent.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.reports.iter().map(bytes_of).sum()
     }
 
     /// Takes in the coordinator's answers, one for each report. If their number is wrong they mean nothing.
@@ -87,7 +98,7 @@ impl Inner {
         let Report { lease, event, .. } = report;
         let Some(queue) = self.queues.get_mut(&lease.lease_id) else { return };
         let output_end = chunk::end(&event);
-        let is_end = output_end.is_none() && event != Happening::Started {};
+        let is_end = is_end(&event);
         match answer {
             Answer::OffsetMismatch { expected_offset } => {
                 let now = Instant::now();
@@ -119,4 +130,8 @@ impl Inner {
         self.queues.remove(&lease.lease_id);
         self.unanswered.retain(|report| report.lease.lease_id != lease.lease_id);
     }
+}
+
+fn is_end(event: &Happening) -> bool {
+    !matches!(event, Happening::Started {} | Happening::Output { .. })
 }

@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) stale: Vec<String>,
     /// Whether heartbeats are told of leases whose end has come in, in the same call even, as of stale ones.
     pub(crate) ended_is_stale: bool,
+    /// Whether it is of a version in which reports bring no claims.
+    pub(crate) ignores_claims_of_reports: bool,
     /// The keys that tickets are checked with.
     pub(crate) key_set: Value,
     /// What an agent that uses a ticket is told to be its own name of the model, if anything.
@@ -299,7 +301,11 @@ impl Shared {
             "claim" => self.claim(body).await,
             "report" => {
                 let mut state = self.state();
-                json!({ "answers": state.report(&body["reports"]), "cancel": state.cancel, "flush_ms": state.flush_ms })
+                let answers = state.report(&body["reports"]);
+                // One that does not know of such claims does not say a word of them.
+                let claims = body["claim"].is_object() && !state.ignores_claims_of_reports;
+                let leases = claims.then(|| state.take(&body["claim"]));
+                json!({ "answers": answers, "leases": leases, "cancel": state.cancel, "flush_ms": state.flush_ms })
             }
             "jwks.json" => self.state().key_set.clone(),
             "use" => {

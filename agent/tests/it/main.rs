@@ -18,6 +18,7 @@ mod limits;
 mod local;
 mod logging;
 mod loops;
+mod next_claims;
 mod nvml;
 #[path = "../../../tests/src/ollama/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "likewise")]
