@@ -64,8 +64,8 @@ local function settle_attempts(kept)
       settle.left_over(j, a)
     elseif j then
       -- No claim of this run brought it.
-      entry.claim = 0
-      agent.hold(a, job_id, entry)
+      agent.change(a, job_id, agent.attempt(entry.state, entry.number, entry.lease, agent.terms(entry.model, entry.vram,
+        entry.devices, entry.ram, entry.cpus, entry.since, 0, entry.exclusive, entry.edge, entry.ticket)))
       job:put(j, 'lease_until', pool.now + pool.lease)
     elseif count <= SETTLED_AT_ONCE then
       agent.release(a, job_id)

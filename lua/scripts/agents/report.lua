@@ -160,7 +160,9 @@ local function answer(at)
       return 'invalid'
     end
     local told = events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
-    mismatched[lease] = type(told) == 'number' and told or nil
+    if told ~= 'accepted' and type(told) == 'number' then
+      mismatched[lease] = told
+    end
     return told
   end
   return j.done == lease and 'accepted' or 'stale'
@@ -175,7 +177,7 @@ agent.read_entries_ahead(a, ids)
 local answers = {}
 for at = 9, #ARGV, 8 do
   local told = answer(at)
-  answers[#answers + 1] = type(told) == 'number' and int(told) or told
+  answers[#answers + 1] = told ~= 'accepted' and type(told) == 'number' and int(told) or told
 end
 
 -- A claim has the room too that the reports have made. Where none brings anything new, that is for whatever waits.

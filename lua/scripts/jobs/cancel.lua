@@ -50,8 +50,7 @@ function cancel.running()
   local entry = a and agent.entry(a, j.id)
   ending.finish(j, 'cancelled')
   if entry then
-    entry.state = 'ending'
-    agent.hold(a, j.id, entry)
+    agent.ends(a, j.id, entry)
     job:put(j, 'cancelling', '1')
     job.wake_at(j, j.lease_until + pool.grace)
     pool.announce('agent', a.id)

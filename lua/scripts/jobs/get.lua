@@ -18,7 +18,7 @@ if not j then
   return { 'not_found' }
 end
 local fields = {}
-for field, value in pairs(j) do
+for field, value in pairs(job.fields(j)) do
   fields[#fields + 1], fields[#fields + 2] = field, value
 end
 return { 'job', redis.call('GET', key('spec', j.id)) or '', fields, redis.call('LRANGE', key('failures', j.id), 0, -1),

@@ -48,8 +48,10 @@ local function read(at)
     return j, nil
   end
   local options = cjson.decode(ARGV[at + 5])
-  j.within, j.keeps, j.avoid = options.within, options.keeps, options.avoid
-  j.not_after = options.within and pool.now + options.within
+  job:put(j, 'within', options.within)
+  job:put(j, 'keeps', options.keeps)
+  job:put(j, 'avoid', options.avoid)
+  job:put(j, 'not_after', options.within and pool.now + options.within)
   return j, options
 end
 
@@ -111,6 +113,9 @@ end
 
 -- Whether new jobs need the same, so that what is found for one is found for the other.
 local function need_the_same(j, other)
+  if j.alike == other.alike and not (j.avoid or other.avoid) then
+    return true
+  end
   return j.class == other.class and j.vram == other.vram and j.ram == other.ram and j.cpus == other.cpus
     and j.prio == other.prio and j.max == other.max and j.avoid == other.avoid and j.session == other.session
 end
@@ -207,7 +212,7 @@ local function use_class(j, spec)
   end
 end
 
-local explanation = {}
+local explanation, specs = {}, key('spec', '')
 local function accept(n)
   local j, at, options = jobs[n], place_of(n), options_of[n]
   if n == #jobs and ARGV[5] == '1' then
@@ -219,7 +224,7 @@ local function accept(n)
   if options and options.depends_on then
     spec = dependencies.spell(spec, options, meant)
   end
-  record.keep(key('spec', j.id), spec)
+  record.keep(specs .. j.id, spec)
   if ARGV[at + 6] ~= '' then
     record.keep(key('prompt', j.id), ARGV[at + 6])
     retention.count_prompt(j, #ARGV[at + 6])
@@ -244,12 +249,19 @@ local function accept(n)
   end
 end
 
+-- The scores, as they are spelled: of several jobs many have the same.
+local spelled = {}
+local function spell(score)
+  spelled[score] = spelled[score] or string.format('%.6f', score)
+  return spelled[score]
+end
+
 local replies = {}
 for n, j in ipairs(jobs) do
   if not are_there[n] then
     accept(n)
   end
-  replies[n] = string.format('%s %s %s %.6f', j.id, j.state, j.agent or '', j.score or 0)
+  replies[n] = j.id .. ' ' .. j.state .. ' ' .. (j.agent or '') .. ' ' .. spell(j.score or 0)
 end
 end_lineup()
 return due.finish({ 'submitted', replies, explanation })

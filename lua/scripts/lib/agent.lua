@@ -6,6 +6,13 @@
 -- asked for, `brought` whether that brought anything (nil if that was not noted yet), `served_packed` how its models have served, `tally_packed` how much it holds.
 local agent = record.kind('agent')
 
+-- What attempts have in common that are alike but for their state, number and lease, by the bytes that it is packed in.
+local terms
+
+calls.begin_with(function()
+  terms = {}
+end)
+
 function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
@@ -73,20 +80,72 @@ function agent.put_standing(a)
   agent:put(a, 'standing_packed', #a.standing > 0 and cmsgpack.pack(unpack(a.standing)) or nil)
 end
 
--- What can't be read is nobody's: its job moves on at the end of its lease.
-local function unpack_entry(packed)
-  local state, number, lease, model, vram, devices, ram, cpus, since, order, claim, exclusive, edge,
-    ticket = cmsgpack.unpack(packed)
+local function unpack_terms(bytes)
+  local model, vram, devices, ram, cpus, since, _, claim, exclusive, edge, ticket = cmsgpack.unpack(bytes)
   if type(vram) ~= 'number' or type(devices) ~= 'table' or type(claim) ~= 'number' then
     error('no live attempt')
   end
-  return { state = state, number = number, lease = lease, model = model, vram = vram, devices = devices, ram = ram,
-    cpus = cpus, since = since, order = order, claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
+  local known = { bytes = bytes, model = model, vram = vram, devices = devices, ram = ram, cpus = cpus, since = since,
+    claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
+  known.terms, known.__index, known.is_heavy = known, known, ram > 0 or devices[1] ~= nil
+  terms[bytes] = known
+  return known
+end
+
+-- What attempts take, since when, and what brought them: shared by all that say the same, so it must not change. (Where 0 is,
+-- the order of the job once was.)
+function agent.terms(model, vram, devices, ram, cpus, since, claim, exclusive, edge, ticket)
+  local bytes = cmsgpack.pack(model, vram, devices, ram, cpus, since, 0, claim, exclusive, edge, ticket)
+  return terms[bytes] or unpack_terms(bytes)
+end
+
+-- The terms of an attempt that a claim of this number has brought.
+function agent.begun(a, kept, claim)
+  local edge, begun = a.edge or 0, kept.begun
+  if not begun or begun.claim ~= claim or begun.edge ~= edge then
+    begun = agent.terms(kept.model, kept.vram, kept.devices, kept.ram, kept.cpus, pool.now, claim, kept.exclusive, edge, kept.ticket)
+    kept.begun = begun
+  end
+  return begun
+end
+
+-- A live attempt: one that is changed is made anew.
+function agent.attempt(state, number, lease, those)
+  return setmetatable({ state = state, number = number, lease = lease }, those)
+end
+
+local function unpack_entry(packed)
+  local at, state, number, lease = cmsgpack.unpack_limit(packed, 3)
+  local bytes = string.sub(packed, at + 1)
+  return agent.attempt(state, number, lease, terms[bytes] or unpack_terms(bytes))
 end
 
 local function pack_entry(entry)
-  return cmsgpack.pack(entry.state, entry.number, entry.lease, entry.model, entry.vram, entry.devices, entry.ram,
-    entry.cpus, entry.since, entry.order, entry.claim, entry.exclusive, entry.edge, entry.ticket)
+  local packed, lease = record.packed, entry.lease
+  return packed[entry.state] .. packed[entry.number] .. record.head[#lease] .. lease .. entry.bytes
+end
+
+local function unpack_entries(packed)
+  local entries = {}
+  for i = 1, #packed do
+    entries[i] = packed[i] and unpack_entry(packed[i])
+  end
+  return entries
+end
+
+-- The attempts that Redis has told of; false for each that is not there. What can't be read is nobody's: its job moves on at the
+-- end of its lease.
+local function read_entries(packed)
+  local are_good, entries = pcall(unpack_entries, packed)
+  if are_good then
+    return entries
+  end
+  entries = {}
+  for i = 1, #packed do
+    local is_good, entry = pcall(unpack_entry, packed[i])
+    entries[i] = is_good and entry
+  end
+  return entries
 end
 
 -- What Redis answers to a command about the live attempts; nil if their key is of another type: then there are none, and it
@@ -120,8 +179,10 @@ function agent.write_beside(a)
   if a.is_live_broken then
     set_aside(a)
   end
-  local held, ended = {}, {}
-  for job_id, entry in pairs(a.moved or {}) do
+  local moved, entries, held, ended = a.moved or {}, a.entries, {}, {}
+  for i = 1, #moved do
+    local job_id = moved[i]
+    local entry = entries[job_id]
     if entry then
       held[#held + 1], held[#held + 2] = job_id, pack_entry(entry)
     else
@@ -134,19 +195,21 @@ function agent.write_beside(a)
 end
 
 -- All live attempts by job: state (bound, running or ending), number, lease, model ("" for a process), VRAM on each of
--- its devices, RAM, milli-CPUs, since when, the job's order, the number of the claim that brought it, true if it has its
+-- its devices, RAM, milli-CPUs, since when, the number of the claim that brought it, true if it has its
 -- devices to itself, the agent's edge when it began, and true if it is a ticket's. An agent may have hundreds: what one of
 -- them or the tally tells is asked there.
 function agent.live(a)
   local entries = a.entries or {}
   if not a.all_read then
     a.entries, a.all_read = entries, true
-    local flat = ask(a, 'HGETALL') or {}
+    local flat, job_ids, packed = ask(a, 'HGETALL') or {}, {}, {}
     for i = 1, #flat, 2 do
       if entries[flat[i]] == nil then
-        local is_good, entry = pcall(unpack_entry, flat[i + 1])
-        entries[flat[i]] = is_good and entry or nil
+        job_ids[#job_ids + 1], packed[#packed + 1] = flat[i], flat[i + 1]
       end
+    end
+    for i, entry in ipairs(read_entries(packed)) do
+      entries[job_ids[i]] = entry
     end
     for job_id, entry in pairs(entries) do
       entries[job_id] = entry or nil
@@ -160,16 +223,13 @@ function agent.read_entries_ahead(a, job_ids)
   if a.all_read or #job_ids == 0 then
     return
   end
-  a.entries = a.entries or {}
-  local found = ask(a, 'HMGET', unpack(job_ids)) or {}
-  for i, job_id in ipairs(job_ids) do
-    if not found[i] then
-      a.entries[job_id] = a.entries[job_id] or false
-    elseif a.entries[job_id] == nil then
-      local is_good, entry = pcall(unpack_entry, found[i])
-      a.entries[job_id] = is_good and entry
+  local entries, found = a.entries or {}, read_entries(ask(a, 'HMGET', unpack(job_ids)) or {})
+  for i = 1, #job_ids do
+    if entries[job_ids[i]] == nil then
+      entries[job_ids[i]] = found[i] or false
     end
   end
+  a.entries = entries
 end
 
 -- One live attempt; nil if there is none of that job.
@@ -180,9 +240,9 @@ function agent.entry(a, job_id)
   return a.entries[job_id] or nil
 end
 
--- Counts one attempt more (by = 1) or less (-1), or one that changed (0).
+-- Counts one attempt more (by = 1) or less (-1), or one that changed (0). To take out of a table what is not there would make it
+-- grow.
 local function count(tally, job_id, entry, by)
-  local stays = by >= 0
   if entry.model == '' then
     tally.processes = tally.processes + by
   else
@@ -190,9 +250,16 @@ local function count(tally, job_id, entry, by)
     tally.models[entry.model] = requests ~= 0 and requests or nil
   end
   tally.cpus = tally.cpus + by * entry.cpus
-  tally.heavy[job_id] = stays and (entry.ram > 0 or #entry.devices > 0) or nil
-  tally.bound[job_id] = stays and entry.state == 'bound' and not entry.ticket or nil
-  tally.ending[job_id] = stays and entry.state == 'ending' or nil
+  local heavy, bound, ending, state = tally.heavy, tally.bound, tally.ending, by >= 0 and entry.state
+  if entry.is_heavy or heavy[job_id] then
+    heavy[job_id] = state and entry.is_heavy or nil
+  end
+  if state == 'bound' or bound[job_id] then
+    bound[job_id] = state == 'bound' and not entry.ticket or nil
+  end
+  if state == 'ending' or ending[job_id] then
+    ending[job_id] = state == 'ending' or nil
+  end
 end
 
 -- How much it holds, kept with its record so that no script has to read all attempts for that: {processes, cpus (milli),
@@ -239,30 +306,42 @@ end
 
 -- Keeps that an attempt is there or is not, to be written with the record.
 local function move(a, job_id, entry)
-  a.moved, a.entries, a.changed = a.moved or {}, a.entries or {}, true
-  a.moved[job_id] = entry
+  local moved, entries = a.moved or {}, a.entries or {}
+  a.moved, a.entries, a.changed = moved, entries, true
+  moved[#moved + 1] = job_id
   if entry or not a.all_read then
-    a.entries[job_id] = entry
+    entries[job_id] = entry
   else
-    a.entries[job_id] = nil
+    entries[job_id] = nil
   end
 end
 
--- Adds a live attempt, or changes one; of a job that is new there is none.
+-- Adds a live attempt; of a job that is new there is none.
 function agent.hold(a, job_id, entry, is_new_job)
   local tally, known = agent.tally(a), not is_new_job and agent.entry(a, job_id)
-  local is_new = not known
   move(a, job_id, entry)
-  if is_new or known == entry then
-    count(tally, job_id, entry, is_new and 1 or 0)
-  else
+  if known then
     agent.count_anew(a)
+    return
   end
-  if a.left and is_new and not tally.heavy[job_id] then
+  count(tally, job_id, entry, 1)
+  if a.left and not tally.heavy[job_id] then
     a.left.cpus = math.max(0, a.left.cpus - entry.cpus)
   else
     a.left = nil
   end
+end
+
+-- Puts another in the place of a live attempt, of the same model and CPUs.
+function agent.change(a, job_id, entry)
+  move(a, job_id, entry)
+  count(agent.tally(a), job_id, entry, 0)
+  a.left = nil
+end
+
+-- The job of a live attempt has ended, whose processes have not.
+function agent.ends(a, job_id, entry)
+  agent.change(a, job_id, agent.attempt('ending', entry.number, entry.lease, entry.terms))
 end
 
 -- What the breaker keeps of it: failures in a row, successes or trials that went well in a row, why it is not healthy, its

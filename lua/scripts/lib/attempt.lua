@@ -11,16 +11,16 @@ calls.begin_with(function()
   handed = 0
 end)
 
--- Hands a job to its agent under a lease, as a new attempt: one that is bound there, or one for which this was `reserved` just
--- now.
+-- Hands a job to its agent under a lease, as a new attempt: one that is bound there, or one for which these terms were `reserved`
+-- just now.
 function attempt.claim(j, a, nonce, number, reserved)
-  local entry = reserved or agent.entry(a, j.id)
+  local terms = agent.begun(a, reserved or agent.entry(a, j.id).terms, number)
   if j.out > 0 then
     ending.drop_output(j)
   end
   handed = handed + 1
   j.attempt, j.lease, j.lease_until = j.attempt + 1, nonce .. '-' .. handed, pool.now + pool.lease
-  j.devices, j.out, j.changed = table.concat(entry.devices, ','), 0, true
+  j.devices, j.out, j.changed = terms.devices[1] and table.concat(terms.devices, ',') or '', 0, true
   -- To clear what a table does not have makes it grow.
   if j.bound_until or j.waits then
     j.bound_until, j.waits = nil, nil
@@ -28,9 +28,8 @@ function attempt.claim(j, a, nonce, number, reserved)
   if j.started or j.exit or j.usage or j.signal or j.reason or j.message then
     j.started, j.exit, j.usage, j.signal, j.reason, j.message = nil, nil, nil, nil, nil, nil
   end
-  entry.state, entry.number, entry.lease, entry.since, entry.claim = 'running', j.attempt, j.lease, pool.now, number
-  entry.edge = a.edge or 0
-  agent.hold(a, j.id, entry)
+  local keep = reserved and agent.hold or agent.change
+  keep(a, j.id, agent.attempt('running', j.attempt, j.lease, terms))
   session.note(j, a)
   job.move(j, 'running')
   job.wake_at(j, j.lease_until + pool.grace)
@@ -53,8 +52,7 @@ function attempt.stop(j, a, message)
   local entry = agent.entry(a, j.id)
   ending.note_failure(j, a.id, j.attempt, { reason = 'backend_failed', message = message })
   ending.finish(j, 'failed')
-  entry.state = 'ending'
-  agent.hold(a, j.id, entry)
+  agent.ends(a, j.id, entry)
   job:put(j, 'cancelling', '1')
   job.wake_at(j, j.lease_until + pool.grace)
   pool.announce('agent', a.id)

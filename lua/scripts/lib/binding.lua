@@ -15,8 +15,24 @@ local function vram_of(j, a, devices)
   return math.ceil(agent.model(a, j.model).vram / #devices)
 end
 
--- What a job takes of the agent that it goes to, as a live attempt that nobody has begun; whoever asks holds it, and ranks the
--- agent anew. `score` is the agent's, where the caller knows it. Should the job ever come back, it is past waiting in line.
+-- The terms of an attempt that nobody has begun. Those of processes without devices are the same for jobs that were submitted
+-- alike.
+local function terms_of(j, a, devices)
+  local edge, alike = a.edge or 0, j.kind == 'process' and not devices[1] and not j.ticket and j.alike
+  local known = alike and alike.bound
+  if known and known.edge == edge then
+    return known
+  end
+  local terms = agent.terms(own_model(j, a), vram_of(j, a, devices), devices, j.ram, j.cpus, pool.now, 0, j.exclusive, edge,
+    j.ticket and true or nil)
+  if alike then
+    alike.bound = terms
+  end
+  return terms
+end
+
+-- Reserves what a job takes of the agent that it goes to, and gives its terms; whoever asks holds it, and ranks the agent anew.
+-- `score` is the agent's, where the caller knows it. Should the job ever come back, it is past waiting in line.
 function binding.reserve(j, a, devices, score)
   if j.holds then
     held.free(j)
@@ -27,15 +43,13 @@ function binding.reserve(j, a, devices, score)
   if a.state == 'half_open' then
     agent.put_trial(a, j.id)
   end
-  return { state = 'bound', number = j.attempt, lease = '', model = own_model(j, a), vram = vram_of(j, a, devices),
-    devices = devices, ram = j.ram, cpus = j.cpus, since = pool.now, order = j.order, claim = 0, exclusive = j.exclusive,
-    edge = a.edge or 0, ticket = j.ticket and true or nil }
+  return terms_of(j, a, devices)
 end
 
--- Puts a job into the agent's queue with what it takes, `for_ms` if that is said. A claim brings no request that comes with a
+-- Puts a job into the agent's queue on these terms, `for_ms` if that is said. A claim brings no request that comes with a
 -- ticket.
 function binding.enqueue(j, a, reserved, for_ms)
-  agent.hold(a, j.id, reserved, j.is_new)
+  agent.hold(a, j.id, agent.attempt('bound', j.attempt, '', reserved), j.is_new)
   local patience = for_ms or (a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval))
   j.bound_until = pool.now + patience
   job.move(j, 'scheduled')

@@ -40,27 +40,21 @@ end
 
 -- The agent's queue, oldest first. A ticket's request is not in it: that begins when a client brings it.
 local function bound(a)
-  local ids, entries = {}, {}
+  local ids, jobs = {}, {}
   for job_id in pairs(agent.tally(a).bound) do
     ids[#ids + 1] = job_id
   end
   agent.read_entries_ahead(a, ids)
   job:read_ahead(ids)
   for _, job_id in ipairs(ids) do
-    local entry = agent.entry(a, job_id)
-    entries[#entries + 1] = entry and { id = job_id, order = entry.order }
-  end
-  table.sort(entries, job.goes_before)
-  local jobs = {}
-  for _, entry in ipairs(entries) do
-    local j = job:load(entry.id)
+    local j = agent.entry(a, job_id) and job:load(job_id)
     if j then
       jobs[#jobs + 1] = j
     else
-      agent.release(a, entry.id)
+      agent.release(a, job_id)
     end
   end
-  return jobs
+  return job.sorted(jobs)
 end
 
 -- For what work the agent waits from now on, if it may be given so many more of each kind.
@@ -132,8 +126,7 @@ end
 
 -- The lease of a job, and what was submitted.
 local function lease_of(a, j, spec)
-  local held = string.format('%s %d %s', j.id, j.attempt, j.lease)
-  local model = agent.entry(a, j.id).model
+  local held, model = j.id .. ' ' .. int(j.attempt) .. ' ' .. j.lease, agent.entry(a, j.id).model
   if model == '' and j.devices == '' then
     return { held, spec }
   end
@@ -143,9 +136,9 @@ end
 -- The leases of these jobs, as a reply brings them: {"job attempt lease", spec, and unless they are all "": devices, the
 -- agent's name of the model, prompt}.
 function claiming.leases(a, jobs)
-  local names, leases = {}, {}
+  local names, leases, prefix = {}, {}, key('spec', '')
   for i, j in ipairs(jobs) do
-    names[i] = key('spec', j.id)
+    names[i] = prefix .. j.id
   end
   for i, spec in ipairs(names[1] and redis.call('MGET', unpack(names)) or {}) do
     leases[i] = lease_of(a, jobs[i], spec)

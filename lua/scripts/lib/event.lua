@@ -11,7 +11,7 @@ local FORGOTTEN_AT_ONCE = 100
 local KEYS_FORGOTTEN_EVERY = 10
 
 local function add(call, topic, payload)
-  local number = string.format('%d-0', pool.events)
+  local number = int(pool.events) .. '-0'
   if pool.events % TRIMMED_EVERY == 0 then
     return call('XADD', key('events'), 'MAXLEN', '~', KEPT, number, 'topic', topic, 'at', int(pool.now), 'payload', payload)
   end
@@ -114,8 +114,8 @@ function event.job(what, j)
   if j.probe then
     return
   end
-  event.append('job.' .. what, string.format('{"job_id":"%s","attempt":%d,"agent_id":%s,"reason":%s,"exit_code":%s}',
-    j.id, j.attempt, quoted(j.agent), quoted(j.reason), j.exit and int(j.exit) or 'null'))
+  event.append('job.' .. what, '{"job_id":"' .. j.id .. '","attempt":' .. int(j.attempt) .. ',"agent_id":' .. quoted(j.agent)
+    .. ',"reason":' .. quoted(j.reason) .. ',"exit_code":' .. (j.exit and int(j.exit) or 'null') .. '}')
 end
 
 return event

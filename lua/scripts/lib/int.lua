@@ -1,15 +1,17 @@
 -- int: an integer as an argument of a command. Redis spells numbers with 17 digits, which takes longer than most commands.
 --
--- The one that was spelled last is kept: many jobs of one script have the same times.
-local spelled, text
+-- What was spelled is kept: many jobs of one script have the same times.
+local spelled
 
 calls.begin_with(function()
-  spelled, text = nil, nil
+  spelled = {}
 end)
 
 local function int(n)
-  if n ~= spelled then
-    spelled, text = n, string.format('%d', n)
+  local text = spelled[n]
+  if not text then
+    text = string.format('%d', n)
+    spelled[n] = text
   end
   return text
 end

@@ -2,9 +2,14 @@
 --
 -- Packing costs by the number of values, whether they are there or not, so a record has three parts: a row of what changes as
 -- a job goes on; in that row, packed once and handed on as it is, what was submitted; and by name what few jobs have.
+--
+-- Jobs that were submitted alike and at once share what was submitted: it is unpacked once, and each has it through its metatable.
+-- So it must not change: a change would not be written.
 local job = record.kind('job')
 
--- What was submitted, packed, by record. It must not change: a change would not be written.
+local MEMBERSHIP = { blocked = true, delayed = true, scheduled = true, running = true }
+
+-- What was submitted, by the bytes that it is packed in.
 local submitted
 
 calls.begin_with(function()
@@ -17,18 +22,34 @@ local function pack_submitted(j)
     j.backoff, j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem)
 end
 
--- What few jobs have; nil if this one has nothing of it.
+-- What few jobs have.
+local SELDOM = { 'signal', 'reason', 'message', 'frame', 'cancelling', 'avoid', 'refused', 'holds', 'not_before', 'needs',
+  'dependents', 'suspects', 'probe', 'not_after', 'within', 'keeps', 'usage', 'ticket', 'receipt', 'wrote', 'marked', 'marked_at' }
+local IS_SELDOM = {}
+for _, field in ipairs(SELDOM) do
+  IS_SELDOM[field] = true
+end
+
+-- What a job has of that; nil if it is nothing.
 local function seldom(j)
-  if j.signal or j.reason or j.message or j.frame or j.cancelling or j.avoid or j.refused or j.holds or j.not_before or j.needs
-    or j.dependents or j.suspects or j.probe or j.not_after or j.within or j.keeps or j.usage or j.ticket or j.receipt or j.wrote
-    or j.marked or j.marked_at then
-    return { signal = j.signal, reason = j.reason, message = j.message, frame = j.frame, cancelling = j.cancelling,
-      avoid = j.avoid, refused = j.refused, holds = j.holds, not_before = j.not_before, needs = j.needs,
-      dependents = j.dependents, suspects = j.suspects, probe = j.probe, not_after = j.not_after, within = j.within,
-      keeps = j.keeps, usage = j.usage, ticket = j.ticket, receipt = j.receipt, wrote = j.wrote, marked = j.marked,
-      marked_at = j.marked_at }
+  local others
+  for _, field in ipairs(SELDOM) do
+    if j[field] then
+      others = others or {}
+      others[field] = j[field]
+    end
   end
-  return nil
+  return others
+end
+
+-- Changes a field; nil removes it. Of a job that was made here without any it is noted that it has what few have.
+function job:put(j, field, value)
+  if j[field] ~= value then
+    j[field], j.changed = value, true
+    if IS_SELDOM[field] then
+      j.has_seldom = true
+    end
+  end
 end
 
 -- What schema 1 has written: all values in one row, of which the first is the state.
@@ -53,18 +74,33 @@ local function unpack_row(id, packed)
   }
 end
 
--- A table of up to 32 fields has half the room, and so costs half, of one with more: what few jobs have is put in after. So is
--- what a job does not always have, since it takes as long to say that there is nothing.
-local function made(id, attempt, state, as_submitted, order, score, agent, free, lease, lease_until, bound_until, started, ended,
-  exit, out, devices, done, waits, others)
+-- What was submitted, as those jobs have it of which these bytes are.
+local function submission(as_submitted)
   local class, kind, model, gpus, vram, ram, cpus, prio, max, created, title, owner, backoff, exclusive, session, labels,
     grace, on_failure, idem = cmsgpack.unpack(as_submitted)
-  local j = {
-    id = id, state = state, attempt = attempt, order = order, free = free, out = out, class = class, kind = kind, model = model,
-    gpus = gpus, vram = vram, ram = ram, cpus = cpus, prio = prio, max = max, created = created, title = title, owner = owner,
-    backoff = backoff,
+  local shared = {
+    as_submitted = as_submitted, class = class, kind = kind, model = model, gpus = gpus, vram = vram, ram = ram, cpus = cpus,
+    prio = prio, max = max, created = created, title = title, owner = owner, backoff = backoff, exclusive = exclusive,
+    session = session, labels = labels, grace = grace, on_failure = on_failure, idem = idem,
   }
-  submitted[j] = as_submitted
+  shared.alike, shared.__index, shared.is_good = shared, shared, type(class) == 'string' and type(created) == 'number'
+  submitted[as_submitted] = shared
+  return shared
+end
+
+-- A table of up to 16 fields has half the room, and so costs half, of one with more: what a job does not always have is put in
+-- after, since it takes as long to say that there is nothing.
+local function made(id, packed, attempt, state, as_submitted, order, score, agent, free, lease, lease_until, bound_until,
+  started, ended, exit, out, devices, done, waits, others)
+  local shared = submitted[as_submitted]
+  if not shared then
+    -- A row of schema 1 begins with a text.
+    if type(attempt) == 'string' then
+      return unpack_row(id, packed)
+    end
+    shared = submission(as_submitted)
+  end
+  local j = setmetatable({ id = id, state = state, attempt = attempt, order = order, free = free, out = out, changed = false }, shared)
   if agent or score then
     j.agent, j.score = agent, score
   end
@@ -77,10 +113,8 @@ local function made(id, attempt, state, as_submitted, order, score, agent, free,
   if bound_until or waits then
     j.bound_until, j.waits = bound_until, waits
   end
-  if exclusive or session or labels or grace or on_failure or idem then
-    j.exclusive, j.session, j.labels, j.grace, j.on_failure, j.idem = exclusive, session, labels, grace, on_failure, idem
-  end
   if others then
+    j.has_seldom = true
     for name, value in pairs(others) do
       j[name] = value
     end
@@ -89,36 +123,44 @@ local function made(id, attempt, state, as_submitted, order, score, agent, free,
 end
 
 function job.unpack(id, packed)
-  -- Its first byte tells a number from a text, with which schema 1 begins.
-  local first = string.byte(packed)
-  if first >= 160 and first < 192 then
-    return unpack_row(id, packed)
-  end
-  return made(id, cmsgpack.unpack(packed))
+  return made(id, packed, cmsgpack.unpack(packed))
 end
 
 -- A new job, of which was submitted what `pack_submitted` packs.
 function job.new(id, as_submitted)
-  local j = made(id, 0, nil, as_submitted, nil, nil, nil, 0, nil, nil, nil, nil, nil, nil, 0)
-  j.is_new = true
-  return j
+  local shared = submitted[as_submitted] or submission(as_submitted)
+  return setmetatable({ id = id, attempt = 0, free = 0, out = 0, is_new = true, changed = false }, shared)
 end
 
 function job.is_whole(j)
-  return type(j.state) == 'string' and type(j.class) == 'string' and type(j.created) == 'number' and type(j.out) == 'number'
+  return (MEMBERSHIP[j.state] or type(j.state) == 'string') and (j.out == 0 or type(j.out) == 'number')
+    and (j.is_good or (type(j.class) == 'string' and type(j.created) == 'number'))
+end
+
+-- All that is known of a job, for those who ask for each field.
+function job.fields(j)
+  local fields = {}
+  for _, part in ipairs({ j.alike or {}, j }) do
+    for field, value in pairs(part) do
+      fields[field] = value
+    end
+  end
+  for _, own in ipairs({ 'as_submitted', 'alike', '__index', 'is_good', 'bound', 'changed', 'has_seldom' }) do
+    fields[own] = nil
+  end
+  return fields
 end
 
 function job.pack(j)
-  local as_submitted = submitted[j]
-  if not as_submitted then
-    as_submitted = pack_submitted(j)
-    submitted[j] = as_submitted
-  end
-  return cmsgpack.pack(j.attempt, j.state, as_submitted, j.order, j.score, j.agent, j.free, j.lease, j.lease_until,
-    j.bound_until, j.started, j.ended, j.exit, j.out, j.devices, j.done, j.waits, seldom(j))
+  local packed, head, as_submitted = record.packed, record.head, j.as_submitted or pack_submitted(j)
+  local nothing, lease, done, others = packed[false], j.lease, j.done, (j.has_seldom or not j.alike) and seldom(j)
+  return packed[j.attempt] .. packed[j.state] .. head[#as_submitted] .. as_submitted .. cmsgpack.pack(j.order, j.score)
+    .. packed[j.agent or false] .. packed[j.free]
+    .. (lease and head[#lease] or nothing) .. (lease or '') .. packed[j.lease_until or false] .. packed[j.bound_until or false]
+    .. packed[j.started or false] .. packed[j.ended or false] .. packed[j.exit or false] .. packed[j.out]
+    .. packed[j.devices or false] .. (done and head[#done] or nothing) .. (done or '') .. packed[j.waits or false]
+    .. (others and cmsgpack.pack(others) or nothing)
 end
-
-local MEMBERSHIP = { blocked = true, delayed = true, scheduled = true, running = true }
 
 -- Lower goes first: by priority, then by tag (see lib/fair); of equals the smaller id, which is the older. Exact in a double:
 -- up to 1,001 priorities on each side of 0, times 2^43 tags, is less than 2^53.
@@ -135,6 +177,28 @@ end
 -- this only orders what a script has in its hands, and nothing is looked up by it.
 function job.goes_before(j, other)
   return j.order < other.order or (j.order == other.order and j.id < other.id)
+end
+
+-- Those jobs in their order. To sort numbers and texts takes a fraction of what it takes to sort by a function.
+function job.sorted(jobs)
+  local orders, ids_of, by_id, sorted = {}, {}, {}, {}
+  for i = 1, #jobs do
+    local j = jobs[i]
+    local ids = ids_of[j.order]
+    if not ids then
+      ids = {}
+      orders[#orders + 1], ids_of[j.order] = j.order, ids
+    end
+    ids[#ids + 1], by_id[j.id] = j.id, j
+  end
+  table.sort(orders)
+  for _, order in ipairs(orders) do
+    table.sort(ids_of[order])
+    for _, id in ipairs(ids_of[order]) do
+      sorted[#sorted + 1] = by_id[id]
+    end
+  end
+  return sorted
 end
 
 -- Moves a job from state to state, keeping the sets by state.

@@ -11,7 +11,8 @@ local line = {}
 local HOLDS_AFTER_MS = 60000
 
 -- What this run knows of lines, by class: `joined` (orders and ids by turns) or `left` (ids) are yet to be written, `front`
--- are the first jobs, or all of them if it `is_whole`, and `best` is the order of the first, false if there is none.
+-- are from its place `at` on the first jobs, or all of them if it `is_whole`, and `best` is the order of the first, false if there
+-- is none.
 local lines
 
 calls.begin_with(function()
@@ -93,9 +94,14 @@ function line.leave(j)
   end
   known.left = known.left or {}
   known.left[#known.left + 1] = j.id
-  for i, id in ipairs(known.front or {}) do
-    if id == j.id then
-      table.remove(known.front, i)
+  local front = known.front or {}
+  for i = known.at or 1, #front do
+    if front[i] == j.id then
+      if i == known.at then
+        known.at = i + 1
+      else
+        table.remove(front, i)
+      end
       break
     end
   end
@@ -109,17 +115,17 @@ function line.drop(j)
   return write(j.class, of(j.class)) ~= false
 end
 
--- The first `count` jobs of a line, perhaps with others behind them: the caller may not keep the list. It is shorter only if
--- there are no more.
+-- The first `count` jobs of a line, perhaps with others behind them, and at which place of the list they begin: the caller may not
+-- keep it. They are fewer only if there are no more.
 function line.first(cid, count)
   local known = of(cid)
-  if not known.front or (#known.front < count and not known.is_whole) then
+  if not known.front or (#known.front - known.at + 1 < count and not known.is_whole) then
     written(cid)
     -- Twice as many, so that a line whose jobs leave one by one is read once for many of them.
-    known.front = redis.call('ZRANGE', key('pending', cid), '0', int(2 * count - 1))
+    known.front, known.at = redis.call('ZRANGE', key('pending', cid), '0', int(2 * count - 1)), 1
     known.is_whole = #known.front < 2 * count
   end
-  return known.front
+  return known.front, known.at
 end
 
 -- Jobs of a line from an order on (as ZRANGEBYSCORE spells it).
@@ -142,8 +148,8 @@ end
 -- The order of the first job; false if none waits.
 function line.best(cid)
   local known = of(cid)
-  if known.best == nil and known.left and known.front and known.front[1] then
-    local j = job:load(known.front[1])
+  if known.best == nil and known.left and known.front and known.front[known.at] then
+    local j = job:load(known.front[known.at])
     known.best = j and j.order
   end
   if known.best == nil and (known.joined or known.left) then

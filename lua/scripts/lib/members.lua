@@ -174,7 +174,7 @@ function members.settle(cid)
     redis.call('ZREM', key('due'), 'class:' .. cid)
   elseif found[2] then
     make_slice(cid, found[1], found[2])
-  elseif pool.now - found[3] >= DROPPED_AFTER_MS and not line.first(cid, 1)[1] then
+  elseif pool.now - found[3] >= DROPPED_AFTER_MS and not line.best(cid) then
     drop_slice(cid)
   else
     redis.call('ZADD', key('due'), int(math.max(pool.now, found[3]) + DROPPED_AFTER_MS), 'class:' .. cid)
@@ -237,8 +237,8 @@ local function settle_loading(a)
   for job_id, entry in pairs(agent.heavy(a)) do
     local model = entry.model ~= '' and agent.model(a, entry.model)
     if model and model.loaded and #entry.devices > 0 then
-      entry.devices = {}
-      agent.hold(a, job_id, entry)
+      agent.change(a, job_id, agent.attempt(entry.state, entry.number, entry.lease, agent.terms(entry.model, entry.vram, {},
+        entry.ram, entry.cpus, entry.since, entry.claim, entry.exclusive, entry.edge, entry.ticket)))
     end
   end
 end

@@ -135,7 +135,8 @@ end
 
 -- Binds the first pending jobs of a class to the best agents, for a class that has got new members.
 function queue.place_waiting(cid)
-  for _, id in ipairs({ unpack(line.first(cid, FILLED_AT_ONCE), 1, FILLED_AT_ONCE) }) do
+  local ids, at = line.first(cid, FILLED_AT_ONCE)
+  for _, id in ipairs({ unpack(ids, at, at + FILLED_AT_ONCE - 1) }) do
     local j = job:load(id)
     local a, devices
     if j then
@@ -147,8 +148,9 @@ function queue.place_waiting(cid)
   end
 end
 
-local function fitting(a, ids, most)
-  for i = 1, math.min(most, #ids) do
+-- The first of so many jobs from a place of a list on that the agent has room for, with its devices.
+local function fitting(a, ids, at, most)
+  for i = at, math.min(at + most - 1, #ids) do
     local j = job:load(ids[i])
     if j and not (j.refused and avoid.is_refused(j, a.id)) and not job.is_too_late(j) then
       local devices = fit.for_job(a, j)
@@ -161,9 +163,9 @@ local function fitting(a, ids, most)
 end
 
 -- Reads with one command what an agent that has several places is going to take one by one.
-local function read_ahead(a, ids, places)
-  if places > 1 and ids[2] and not job:is_read(ids[2]) then
-    local next = { unpack(ids, 1, math.min(places, LOOKED_AT_FIRST, #ids)) }
+local function read_ahead(a, ids, at, places)
+  if places > 1 and ids[at + 1] and not job:is_read(ids[at + 1]) then
+    local next = { unpack(ids, at, math.min(at - 1 + math.min(places, LOOKED_AT_FIRST), #ids)) }
     job:read_ahead(next)
     agent.read_entries_ahead(a, next)
   end
@@ -172,17 +174,17 @@ end
 -- The best pending job of a class that the agent has room for, with its devices. It looks at the first ones and, if none
 -- fits, goes on where it last stopped, so that jobs which nobody can take do not hide those behind them for long.
 local function first_fitting(a, cid, places)
-  local ids = line.first(cid, LOOKED_AT_FIRST)
-  read_ahead(a, ids, places)
-  local j, devices = fitting(a, ids, LOOKED_AT_FIRST)
-  if j or #ids < LOOKED_AT_FIRST then
+  local ids, at = line.first(cid, LOOKED_AT_FIRST)
+  read_ahead(a, ids, at, places)
+  local j, devices = fitting(a, ids, at, LOOKED_AT_FIRST)
+  if j or #ids - at + 1 < LOOKED_AT_FIRST then
     return j, devices
   end
   local from = redis.call('HGET', key('class', cid), 'looked_at') or '-inf'
   local more = line.from(cid, from, LOOKED_AT_MORE)
   local last = #more == LOOKED_AT_MORE and '(' .. line.order(cid, more[#more]) or '-inf'
   redis.call('HSET', key('class', cid), 'looked_at', last)
-  j, devices = fitting(a, more, LOOKED_AT_MORE)
+  j, devices = fitting(a, more, 1, LOOKED_AT_MORE)
   if j then
     j.is_far = true
   end

@@ -79,12 +79,20 @@ local function performance_part(a, class)
   return speed and speed / (speed + 100) or 0.5
 end
 
+local function rtt_part(a)
+  return a.rtt and 1 / (1 + a.rtt / 50) or 0.5
+end
+
+local function load_part(a, class, left)
+  local slots, taken = room.slots(a, class.kind, class.model, left)
+  return slots > taken and 1 - taken / slots or 0
+end
+
 -- The parts of the score, each in [0, 1]: VRAM, load, RTT, performance and cost; and, for a model, 1 if it is loaded.
 function rank.parts(a, class)
-  local slots, taken = room.slots(a, class.kind, class.model, room.left(a))
-  local load = slots > 0 and math.max(0, 1 - taken / slots) or 0
+  local load = load_part(a, class, room.left(a))
   local served = class.kind ~= 'process' and agent.model(a, class.model)
-  return memory_part(a, class), load, a.rtt and 1 / (1 + a.rtt / 50) or 0.5, performance_part(a, class),
+  return memory_part(a, class), load, rtt_part(a), performance_part(a, class),
     1 / (1 + (agent.caps(a).price or 0)), served and served.loaded and 1 or 0
 end
 
@@ -104,8 +112,16 @@ function rank.weigh(a, kind, vram, load, rtt, perf, cost, warm)
   return a.state == 'degraded' and score * 0.5 or score
 end
 
+-- The parts but for load and RTT stay what they are as long as what the agent has left does.
 function rank.score(a, class)
-  return rank.weigh(a, class.kind, rank.parts(a, class))
+  local left, of = room.left(a), class.alike or class
+  local parts = left.parts
+  if not parts or parts.of ~= of then
+    local vram, _, _, perf, cost, warm = rank.parts(a, class)
+    parts = { of = of, vram = vram, perf = perf, cost = cost, warm = warm }
+    left.parts = parts
+  end
+  return rank.weigh(a, class.kind, parts.vram, load_part(a, class, left), rtt_part(a), parts.perf, parts.cost, parts.warm)
 end
 
 -- The score in the steps in which scores are compared.

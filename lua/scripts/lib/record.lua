@@ -9,11 +9,32 @@ local record = {}
 record.__index = record
 
 local AT_ONCE = 512
+local NOTHING = cmsgpack.pack(nil)
 -- Keys and values that are to be written.
 local kept
 
+-- Packs a value that is asked for first.
+local function pack_value(packed, value)
+  if value == nil then
+    return NOTHING
+  end
+  packed[value] = cmsgpack.pack(value)
+  return packed[value]
+end
+
+-- What stands before a text of so many bytes where it is packed.
+local function pack_head(head, bytes)
+  head[bytes] = string.sub(cmsgpack.pack(string.rep(' ', bytes)), 1, -1 - bytes)
+  return head[bytes]
+end
+
+local PACKED, HEAD = { __index = pack_value }, { __index = pack_head }
+
+-- For records that are put together of what many have in common, which takes less than to pack them value by value: `packed` has
+-- values as they are packed (false stands for none), `head` what stands before a text of so many bytes.
 calls.begin_with(function()
   kept = {}
+  record.packed, record.head = setmetatable({ [false] = NOTHING }, PACKED), setmetatable({}, HEAD)
 end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
@@ -66,41 +87,58 @@ end
 
 -- Notes that none of those ids has a record, for a script that is about to make them, where that is so.
 function record:expect_none(ids)
-  local names = {}
-  for i, id in ipairs(ids) do
-    names[i] = key(self.name, id)
+  local names, cache, prefix = {}, self.cache, key(self.name, '')
+  for i = 1, #ids do
+    names[i] = prefix .. ids[i]
   end
   local there = redis.call('EXISTS', unpack(names))
-  for _, id in ipairs(there == 0 and ids or {}) do
-    self.cache[id] = false
+  for i = 1, there == 0 and #ids or 0 do
+    cache[ids[i]] = false
   end
   return there == 0
+end
+
+-- The records of ids that have one there; it fails if any is none.
+local function unpack_all(kind, ids, packed)
+  local records = {}
+  for i = 1, #ids do
+    local r = packed[i] and kind.unpack(ids[i], packed[i])
+    if r and not kind.is_whole(r) then
+      error('no record')
+    end
+    records[i] = r
+  end
+  return records
 end
 
 -- Reads the records of those ids with one command, for a script that is about to load them all. What is no string is left to
 -- `load`.
 function record:read_ahead(ids)
-  local names, wanted = {}, {}
-  for _, id in ipairs(#ids > 1 and ids or {}) do
-    if self.cache[id] == nil then
-      self.cache[id] = false
-      names[#names + 1], wanted[#wanted + 1] = key(self.name, id), id
+  local names, wanted, cache, prefix = {}, {}, self.cache, key(self.name, '')
+  for i = 1, #ids > 1 and #ids or 0 do
+    local id = ids[i]
+    if cache[id] == nil then
+      cache[id] = false
+      names[#names + 1], wanted[#wanted + 1] = prefix .. id, id
     end
   end
   if not names[1] then
     return
   end
   local found, absent, unread = redis.call('MGET', unpack(names)), {}, {}
-  for i, id in ipairs(wanted) do
-    if found[i] then
-      take(self, id, found[i])
+  local are_good, records = pcall(unpack_all, self, wanted, found)
+  for i = 1, #wanted do
+    if not found[i] then
+      absent[#absent + 1], unread[#unread + 1] = names[i], wanted[i]
+    elseif are_good then
+      self:adopt(records[i])
     else
-      absent[#absent + 1], unread[#unread + 1] = names[i], id
+      take(self, wanted[i], found[i])
     end
   end
   if absent[1] and redis.call('EXISTS', unpack(absent)) > 0 then
     for _, id in ipairs(unread) do
-      self.cache[id] = nil
+      cache[id] = nil
     end
   end
 end
@@ -116,8 +154,11 @@ end
 
 -- Takes a record in; a new one is written only once it is changed.
 function record:adopt(r)
-  self.cache[r.id], self.broken[r.id] = r, nil
-  self.order[#self.order + 1] = r
+  local order = self.order
+  self.cache[r.id], order[#order + 1] = r, r
+  if self.broken[r.id] then
+    self.broken[r.id] = nil
+  end
   return r
 end
 
@@ -151,12 +192,14 @@ end
 -- Writes every changed record of these kinds, and what was kept for them.
 function record.flush(...)
   for _, kind in ipairs({ ... }) do
-    for _, r in ipairs(kind.order) do
+    local order, pack, write_beside, prefix = kind.order, kind.pack, kind.write_beside, key(kind.name, '')
+    for i = 1, #order do
+      local r = order[i]
       if r.changed then
-        record.keep(key(kind.name, r.id), kind.pack(r))
+        kept[#kept + 1], kept[#kept + 2] = prefix .. r.id, pack(r)
         r.changed = false
-        if kind.write_beside then
-          kind.write_beside(r)
+        if write_beside then
+          write_beside(r)
         end
       end
     end

@@ -33,9 +33,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "memory of GPUs is promised twice",
-        find: "vram = vram_of(j, a, devices),\n    devices = devices",
+        find: "vram_of(j, a, devices), devices",
         times: 1,
-        replace: "vram = 0,\n    devices = devices",
+        replace: "0, devices",
         told: Told::Story(|| vec![submit(TWO_GPUS, 0)]),
     },
     Mutant {
@@ -120,7 +120,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a job that has left its line is found in it again",
-        find: "table.remove(known.front, i)",
+        find: "known.at = i + 1",
         times: 1,
         replace: "",
         told: Told::Story(|| {
