@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: which calls are repeats of each other. A key belongs to the API key that sent it.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use http::HeaderMap;
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, request::Parts};
 use serde::Serialize;
 use titan_api::limits::IDEMPOTENCY_KEY_BYTES;
 use titan_lua::jobs::Idempotency;
@@ -10,19 +11,15 @@ use crate::error::ApiError;
 
 const HEADER: &str = "idempotency-key";
 
-/// What the header says, and of what body.
+/// What the header says, before it is known who sent it and with what body. None if there is no header.
 #[derive(Debug)]
-pub(crate) struct KeyOfCall {
-    key: String,
-    body: String,
-}
+pub(crate) struct GivenKey(Option<String>);
 
-impl KeyOfCall {
-    /// Reads the header; none if there is none. `owner` sent it with `body`.
-    pub(crate) fn read(headers: &HeaderMap, owner: &str, body: &impl Serialize) -> Result<Option<Self>, ApiError> {
+impl GivenKey {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let mut values = headers.get_all(HEADER).iter();
         let Some(value) = values.next() else {
-            return Ok(None);
+            return Ok(Self(None));
         };
         let key = value.to_str().unwrap_or_default();
         let is_good = (1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && values.next().is_none();
@@ -31,10 +28,33 @@ impl KeyOfCall {
                 "`Idempotency-Key` must be one header of 1 to {IDEMPOTENCY_KEY_BYTES} printable ASCII characters"
             )));
         }
-        let body = serde_json::to_vec(body).map_err(|e| ApiError::Internal(e.to_string()))?;
-        Ok(Some(Self { key: hash([owner.as_bytes(), key.as_bytes()]), body: hash([&body]) }))
+        Ok(Self(Some(key.to_owned())))
     }
 
+    /// The key of the call, which `owner` sent with `body`.
+    pub(crate) fn with(&self, owner: &str, body: &impl Serialize) -> Result<Option<KeyOfCall>, ApiError> {
+        let Self(Some(key)) = self else { return Ok(None) };
+        let body = serde_json::to_vec(body).map_err(|e| ApiError::Internal(e.to_string()))?;
+        Ok(Some(KeyOfCall { key: hash([owner.as_bytes(), key.as_bytes()]), body: hash([&body]) }))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for GivenKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Self::of(&parts.headers)
+    }
+}
+
+/// A key of one owner, and a hash of the body that it was sent with.
+#[derive(Debug)]
+pub(crate) struct KeyOfCall {
+    key: String,
+    body: String,
+}
+
+impl KeyOfCall {
     /// For the call as a whole, where the store compares what it makes.
     pub(crate) fn of_call(&self) -> &str {
         &self.key
@@ -65,7 +85,7 @@ mod tests {
     fn key(header: &str, owner: &str, body: &str) -> KeyOfCall {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, header.parse().unwrap());
-        KeyOfCall::read(&headers, owner, &body).unwrap().unwrap()
+        GivenKey::of(&headers).unwrap().with(owner, &body).unwrap().unwrap()
     }
 
     #[test]
@@ -83,7 +103,7 @@ mod tests {
     fn a_key_that_is_empty_long_or_twice_there_is_refused() {
         let read = |values: &[&str]| {
             let all = values.iter().map(|v| (HEADER.parse().unwrap(), v.parse().unwrap()));
-            KeyOfCall::read(&all.collect::<HeaderMap>(), "key-1", &"a").is_err()
+            GivenKey::of(&all.collect()).is_err()
         };
         assert!(read(&[""]) && read(&["a", "b"]) && read(&[&"k".repeat(256)]) && !read(&[]) && !read(&["a"]));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::{self, Write as _},
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -151,15 +152,23 @@ impl Seen {
 
 /// What the time until here was spent on, in milliseconds.
 fn timing(took: Duration, notes: &Notes, spent: Spent) -> Result<HeaderValue, InvalidHeaderValue> {
-    let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-    let (total, store, wait) = (ms(took), ms(spent.time), ms(notes.waited));
-    let commands = spent.commands;
-    let waited = if notes.waited.is_zero() { String::new() } else { format!(", wait;dur={wait:.1}") };
-    let more = notes.timings.iter().map(|(name, time)| format!(", {name};dur={:.1}", ms(*time)));
-    let more = more.collect::<Vec<_>>().concat();
-    HeaderValue::try_from(format!(
-        r#"total;dur={total:.1}, store;dur={store:.1};desc="{commands} commands"{waited}{more}"#
-    ))
+    let (total, store, commands) = (Ms(took), Ms(spent.time), spent.commands);
+    let mut text = format!(r#"total;dur={total}, store;dur={store};desc="{commands} commands""#);
+    let wait = Some(("wait", notes.waited)).filter(|(_, waited)| !waited.is_zero());
+    for (name, time) in wait.into_iter().chain(notes.timings.iter().copied()) {
+        let _ = write!(text, ", {name};dur={}", Ms(time));
+    }
+    HeaderValue::try_from(text)
+}
+
+/// Milliseconds, rounded to a tenth of one.
+struct Ms(Duration);
+
+impl fmt::Display for Ms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX).saturating_add(50) / 100;
+        write!(f, "{}.{}", tenths / 10, tenths % 10)
+    }
 }
 
 /// What a panic is answered with.
@@ -308,6 +317,15 @@ mod tests {
         assert_eq!(named("/api/v1/agents/{id}", "/api/v1/agents/a"), Some(("agents", "a")));
         assert_eq!(named("/api/v1/agents/join", "/api/v1/agents/join"), None);
         assert_eq!(named("/api/v1/jobs/{id}", &format!("/api/v1/jobs/{}", "j".repeat(129))), None);
+    }
+
+    #[test]
+    fn times_are_told_in_tenths_of_a_millisecond() {
+        let of = |us| Ms(Duration::from_micros(us)).to_string();
+        assert_eq!(
+            [of(0), of(49), of(50), of(949), of(950), of(12_345_678)],
+            ["0.0", "0.0", "0.1", "0.9", "1.0", "12345.7"]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod account;
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -106,7 +107,8 @@ impl Quotas {
         }
         let outcome = match self.with(&key.id, |account| account.take(cost, Instant::now())) {
             Some(known) => known,
-            None => self.draw(store, &key.id, limits, cost).await?,
+            // Boxed, since the future of every request has room for what its extractors wait for.
+            None => Box::pin(self.draw(store, &key.id, limits, cost)).await?,
         };
         let standing = self.with(&key.id, |account| account.standing(&limits, Instant::now()));
         match outcome {
@@ -187,22 +189,26 @@ fn policies(limits: &KeyLimits) -> HeaderValue {
         let (name, unit) = name(policy);
         format!(r#""{name}";q={};w={};qu="{unit}""#, quota.quota, quota.window_ms.div_ceil(1_000))
     });
-    header(items)
+    header(items.collect::<Vec<_>>().join(", "))
 }
 
 /// `RateLimit`, of what is left and when all is there again.
 fn left(items: impl Iterator<Item = (Policy, u64, Duration)>) -> HeaderValue {
-    header(items.map(|(policy, left, whole_in)| format!(r#""{}";r={left};t={}"#, name(policy).0, seconds(whole_in))))
+    let mut text = String::new();
+    for (policy, left, whole_in) in items {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, r#"{comma}"{}";r={left};t={}"#, name(policy).0, seconds(whole_in));
+    }
+    header(text)
 }
 
-fn header(items: impl Iterator<Item = String>) -> HeaderValue {
-    let text = items.collect::<Vec<_>>().join(", ");
+fn header(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Whole seconds, rounded up: who comes back then does not come too early.
 fn seconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
+    duration.as_secs() + u64::from(duration.subsec_millis() > 0)
 }
 
 fn refusal(limits: &KeyLimits, shortage: Shortage, policy: HeaderValue) -> ApiError {

@@ -24,7 +24,7 @@ use crate::{
     auth::callers::{Inference, KeyCaller},
     error::ApiError,
     extract::RawJson,
-    idempotency::KeyOfCall,
+    idempotency::GivenKey,
     state::AppState,
 };
 
@@ -41,7 +41,7 @@ pub(crate) async fn relay(
     RawJson { text, value, memory }: RawJson<Body>,
 ) -> Result<Response, ApiError> {
     let longest_ms = if state.pace.parking() { LONGEST_MS } else { LONGEST_WITHOUT_PARKING_MS };
-    let idempotency = KeyOfCall::read(headers, &caller.owner, &(route, &text))?;
+    let idempotency = GivenKey::of(headers)?.with(&caller.owner, &(route, &text))?;
     let mut asked = Asked::read(route, text, value, headers, &caller.owner, longest_ms)?;
     let seat = state.waiters.relay(&caller.owner)?;
     let kept = asked.goes_on.then(|| state.prompts.take(&caller.owner, asked.body.len())).transpose()?;

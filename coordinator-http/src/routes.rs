@@ -21,6 +21,7 @@ use std::time::Duration;
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
 use titan_api::{headers, limits};
+use tower::util::option_layer;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, Any, CorsLayer},
@@ -127,7 +128,7 @@ pub fn metrics_router(state: AppState) -> Router {
 fn layered(router: Router<AppState>, document: &utoipa::openapi::OpenApi, state: &AppState) -> Router<AppState> {
     let around = (
         DefaultBodyLimit::max(limits::BODY_BYTES),
-        cors(state),
+        option_layer(cors(state)),
         Observe(state.clone()),
         CatchPanicLayer::custom(observe::panicked),
         Through(Admission(state.clone())),
@@ -138,8 +139,12 @@ fn layered(router: Router<AppState>, document: &utoipa::openapi::OpenApi, state:
     router.layer(around)
 }
 
-fn cors(state: &AppState) -> CorsLayer {
+/// None where no origin is allowed: then nothing is said of them either.
+fn cors(state: &AppState) -> Option<CorsLayer> {
     let origins = &state.cors_allowed_origins;
+    if origins.is_empty() {
+        return None;
+    }
     let allowed = if origins.iter().any(|o| o == "*") { Any.into() } else { AllowOrigin::list(origins.clone()) };
     let allowed_headers = [
         "authorization",
@@ -157,7 +162,7 @@ fn cors(state: &AppState) -> CorsLayer {
         headers::SESSION,
         headers::FAILOVER,
     ];
-    CorsLayer::new()
+    let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
         .allow_headers(allowed_headers.map(HeaderName::from_static))
@@ -172,7 +177,8 @@ fn cors(state: &AppState) -> CorsLayer {
             relay::ATTEMPT,
             relay::QUEUE_PLACE,
             relay::QUEUE_ESTIMATE,
-        ])
+        ]);
+    Some(layer)
 }
 
 /// How long a read may wait: what was asked for, or less where a held request costs money.

@@ -7,8 +7,9 @@ mod pull;
 mod rules;
 mod work;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
+use memchr::memchr2;
 use titan_api::problem::FieldError;
 
 use crate::error::ApiError;
@@ -58,8 +59,11 @@ impl Findings {
     /// Checks each entry of the list `field`.
     pub(crate) fn each<T>(&mut self, field: &str, entries: &[T], mut check: impl FnMut(&mut Self, &T)) {
         self.inside(field, |f| {
+            let length = f.place.len();
             for (index, entry) in entries.iter().enumerate() {
-                f.inside(&index.to_string(), |f| check(f, entry));
+                let _ = write!(f.place, "/{index}");
+                check(f, entry);
+                f.place.truncate(length);
             }
         });
     }
@@ -67,7 +71,7 @@ impl Findings {
 
 /// A name as a part of a JSON pointer (RFC 6901); names may come from the caller, so they are cut.
 fn escaped(name: &str) -> Cow<'_, str> {
-    if name.len() <= 128 && !name.contains(['~', '/']) {
+    if name.len() <= 128 && memchr2(b'~', b'/', name.as_bytes()).is_none() {
         return name.into();
     }
     name.chars().take(128).collect::<String>().replace('~', "~0").replace('/', "~1").into()

@@ -1,5 +1,8 @@
 //! Values as `cmsgpack` packs them in Redis, one after the other: a part of a record that a script writes as it gets it.
 
+/// Bytes that there is room for at once.
+const USUAL_BYTES: usize = 96;
+
 /// Values that are packed. What is missing at their end takes no room.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
@@ -9,7 +12,7 @@ pub(crate) struct Packed {
 
 impl Packed {
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self { bytes: Vec::with_capacity(USUAL_BYTES), missing: 0 }
     }
 
     /// The values.

@@ -1,10 +1,12 @@
 //! Scripts: put together from their parts, and called as functions that Redis keeps, or by hash where it keeps none.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{io::Write, sync::OnceLock, time::Instant};
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Cmd, ErrorKind, RedisError, RedisWrite, ServerErrorKind, ToRedisArgs, Value};
+use serde::Serialize;
 
 use crate::{
+    StoreError,
     connection::{Connection, Node},
     latency::{self, Call},
     library::{LIBRARY, Loaded},
@@ -89,17 +91,18 @@ impl Script {
 
     fn command(verb: &str, script: &str, keys: [&str; 2], args: &Args) -> Cmd {
         let before = [verb, script, "2", keys[0], keys[1]].map(str::as_bytes);
-        let all = || before.into_iter().chain(args.0.iter().map(Vec::as_slice));
-        let mut cmd = Cmd::with_capacity(all().count(), all().map(<[u8]>::len).sum());
-        for arg in all() {
+        let bytes = before.iter().map(|arg| arg.len()).sum::<usize>() + args.bytes.len();
+        let mut cmd = Cmd::with_capacity(before.len() + args.begins.len(), bytes);
+        for arg in before.into_iter().chain(args.iter()) {
             cmd.arg(arg);
         }
         cmd
     }
 }
 
-/// Arguments that there is room for at once; most calls have fewer.
+/// Arguments, and bytes of all of them, that there is room for at once; most calls have fewer.
 const USUAL: usize = 24;
+const USUAL_BYTES: usize = 768;
 
 impl Alone {
     /// Joins the parts and the script under the flags of `mode`.
@@ -114,24 +117,53 @@ impl Alone {
     }
 }
 
-/// The arguments of one call, in order.
+/// The arguments of one call, in order. Most are short, so all of them are in one piece.
 #[derive(Debug, Default)]
-pub(crate) struct Args(Vec<Vec<u8>>);
+pub(crate) struct Args {
+    bytes: Vec<u8>,
+    /// Where each of them begins.
+    begins: Vec<usize>,
+}
 
 impl Args {
     pub(crate) fn new() -> Self {
-        Self(Vec::with_capacity(USUAL))
+        Self { bytes: Vec::with_capacity(USUAL_BYTES), begins: Vec::with_capacity(USUAL) }
     }
 
     /// Adds one argument.
     pub(crate) fn push(&mut self, arg: impl ToRedisArgs) -> &mut Self {
-        arg.write_redis_args(&mut self.0);
+        arg.write_redis_args(self);
         self
     }
 
+    /// Adds one argument, as JSON.
+    pub(crate) fn push_json(&mut self, value: &impl Serialize) -> Result<&mut Self, StoreError> {
+        serde_json::to_writer(self.writer_for_next_arg(), value).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        Ok(self)
+    }
+
     /// Adds others behind these.
-    pub(crate) fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
+    pub(crate) fn append(&mut self, others: &Self) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&others.bytes);
+        self.begins.extend(others.begins.iter().map(|begin| before + begin));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.begins.iter().skip(1).copied().chain([self.bytes.len()]);
+        self.begins.iter().zip(ends).map(|(begin, end)| &self.bytes[*begin..end])
+    }
+}
+
+impl RedisWrite for Args {
+    fn write_arg(&mut self, arg: &[u8]) {
+        self.begins.push(self.bytes.len());
+        self.bytes.extend_from_slice(arg);
+    }
+
+    fn writer_for_next_arg(&mut self) -> impl Write + '_ {
+        self.begins.push(self.bytes.len());
+        &mut self.bytes
     }
 }
 

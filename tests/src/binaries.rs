@@ -22,15 +22,14 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Builds all programs the way this test was built (`target/<profile>/deps/<test>`).
+/// Builds all programs: for tests as they were built (`target/<profile>/deps/<test>`), for benches as they ship.
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
     let target = folder.parent().unwrap();
     let profile = match folder.file_name().and_then(|n| n.to_str()) {
         Some("debug") | None => "dev",
-        // Only benches are built there.
-        Some("release") => "bench",
+        // Benches lie in `release` too.
         Some(other) => other,
     };
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

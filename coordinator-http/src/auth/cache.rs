@@ -39,9 +39,9 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.insert(key, (value, until));
     }
 
-    /// Forgets a value.
-    pub(crate) fn forget(&self, key: &K) {
-        self.lock().remove(key);
+    /// Forgets the values of which this is true.
+    pub(crate) fn forget(&self, is_meant: impl Fn(&V) -> bool) {
+        self.lock().retain(|_, (value, _)| !is_meant(value));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, (V, Instant)>> {
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!((cache.get(&"a"), cache.get(&"b")), (Some(2), Some(3)));
         cache.put("c", 4, later);
         assert_eq!((cache.get(&"a"), cache.get(&"c")), (None, Some(4)));
-        cache.forget(&"c");
+        cache.forget(|value| *value == 4);
         assert_eq!(cache.get(&"c"), None);
     }
 }

@@ -86,22 +86,20 @@ impl<S: Needs> FromRequestParts<AppState> for KeyCaller<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let who = Box::pin(principal::identify(state, &parts.headers)).await?;
+        let who = principal::identify(state, &parts.headers).await?;
         if let Principal::Key(key) = &who {
-            Box::pin(spend(state, key, parts)).await?;
+            spend(state, key, parts).await?;
         }
         let is_admin = matches!(who, Principal::Admin);
-        let (owner, scopes, own) = match who {
-            Principal::Admin => ("admin".to_owned(), Scope::ALL.to_vec(), None),
-            Principal::Key(key) => {
-                (key.record.id.to_string(), key.record.scopes.clone(), Some(key.record.pool.clone()))
-            }
-            other => return Err(turned_down(&other, "this is for API keys")),
+        let (owner, scopes, own) = match &who {
+            Principal::Admin => ("admin".to_owned(), Scope::ALL.as_slice(), None),
+            Principal::Key(key) => (key.record.id.to_string(), key.record.scopes.as_slice(), Some(&key.record.pool)),
+            other => return Err(turned_down(other, "this is for API keys")),
         };
         if !scopes.contains(&S::SCOPE) {
             return Err(ApiError::Forbidden(format!("the API key lacks the scope {}", S::SCOPE.as_str())));
         }
-        let pool = principal::pool(&parts.headers, own.as_ref())?;
+        let pool = principal::pool(&parts.headers, own)?;
         state.pace.client_called(&pool);
         parts.extensions.insert(Sender(owner.clone()));
         let sees_agents = scopes.contains(&Scope::AgentsRead);
@@ -181,8 +179,7 @@ impl FromRequestParts<AppState> for AgentBearer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        // What takes kilobytes and is soon over has memory of its own: the rest of the request may wait for long.
-        let claims = match Box::pin(principal::identify(state, &parts.headers)).await? {
+        let claims = match principal::identify(state, &parts.headers).await? {
             Principal::Agent(claims) => claims,
             other => return Err(turned_down(&other, "this is for agents")),
         };

@@ -38,7 +38,7 @@ type TokenHash = [u8; 32];
 /// Credentials that were found good a short while ago.
 #[derive(Debug)]
 pub(crate) struct Known {
-    keys: Cache<CredentialId, Arc<StoredKey>>,
+    keys: Cache<TokenHash, Arc<StoredKey>>,
     agents: Cache<TokenHash, Arc<AgentClaims>>,
     /// Whether this copy has found any API key, and whether it is noted in Redis that there were some.
     found_keys: AtomicBool,
@@ -55,7 +55,7 @@ impl Default for Known {
 impl Known {
     /// Forgets an API key that this copy has revoked.
     pub(crate) fn forget_key(&self, id: &CredentialId) {
-        self.keys.forget(id);
+        self.keys.forget(|key| key.record.id == *id);
     }
 
     /// Remembers whose a token is that is known to be good. Checking a signature costs 50 µs, so what was good stays good until
@@ -97,29 +97,30 @@ pub(crate) async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Pr
     if state.admin.has(&sha256) {
         return Ok(Principal::Admin);
     }
+    let hash = key_of(&sha256).ok_or_else(not_good)?;
+    if let Some(key) = state.known.keys.get(&hash) {
+        return Some(key).filter(|key| is_current(state, key)).map(Principal::Key).ok_or_else(not_good);
+    }
     if let Some((id, secret_sha256)) = secrets::take_apart(API_KEY, token) {
-        return api_key(state, id, &secret_sha256).await.map(Principal::Key);
+        // Boxed, since the future of every request has room for what its extractors wait for.
+        let key = Arc::new(Box::pin(api_key(state, &id, &secret_sha256)).await?);
+        state.known.keys.put(hash, Arc::clone(&key), Instant::now() + KEY_BELIEVED);
+        return Ok(Principal::Key(key));
     }
     if let Some((id, secret_sha256)) = secrets::take_apart(JOIN_TOKEN, token) {
         return Ok(Principal::Joiner { id, secret_sha256 });
     }
-    agent(state, token, &sha256).map(Principal::Agent).ok_or_else(not_good)
+    agent(state, token, hash).map(Principal::Agent).ok_or_else(not_good)
 }
 
-async fn api_key(state: &AppState, id: CredentialId, secret_sha256: &str) -> Result<Arc<StoredKey>, ApiError> {
-    let key = match state.known.keys.get(&id) {
-        Some(key) => key,
-        // Boxed, since the future of every request has room for what its extractors wait for.
-        None => Arc::new(Box::pin(stored_key(state, &id)).await?),
-    };
-    let expired = key.record.expires_at.is_some_and(|at| at.as_ms() <= state.clock.now_ms());
-    if expired || !secrets::same_hash(&key.secret_sha256, secret_sha256) {
-        return Err(not_good());
-    }
-    if state.known.keys.get(&id).is_none() {
-        state.known.keys.put(id, Arc::clone(&key), Instant::now() + KEY_BELIEVED);
-    }
-    Ok(key)
+async fn api_key(state: &AppState, id: &CredentialId, secret_sha256: &str) -> Result<StoredKey, ApiError> {
+    let key = stored_key(state, id).await?;
+    let is_good = is_current(state, &key) && secrets::same_hash(&key.secret_sha256, secret_sha256);
+    if is_good { Ok(key) } else { Err(not_good()) }
+}
+
+fn is_current(state: &AppState, key: &StoredKey) -> bool {
+    key.record.expires_at.is_none_or(|at| at.as_ms() > state.clock.now_ms())
 }
 
 /// Reads what is stored of an API key. That there is nothing says that it is not good, unless Redis has lost its data, as one that
@@ -140,8 +141,8 @@ async fn stored_key(state: &AppState, id: &CredentialId) -> Result<StoredKey, Ap
     Err(StoreError::Unavailable("it has lost all API keys; if they do not come back, make new ones".to_owned()).into())
 }
 
-fn agent(state: &AppState, token: &str, sha256: &Digest) -> Option<Arc<AgentClaims>> {
-    let (hash, now_s) = (key_of(sha256)?, state.clock.now_s());
+fn agent(state: &AppState, token: &str, hash: TokenHash) -> Option<Arc<AgentClaims>> {
+    let now_s = state.clock.now_s();
     if let Some(claims) = state.known.agent(&hash, now_s) {
         return Some(claims);
     }

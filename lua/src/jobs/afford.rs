@@ -28,7 +28,7 @@ const TURNS: usize = 64;
 /// The classes that are there or were paid for, so that most submissions need not ask. Losing them costs a question each.
 #[derive(Debug)]
 pub(crate) struct KnownClasses {
-    known: Mutex<HashMap<(PoolName, String), Instant>>,
+    known: Mutex<HashMap<PoolName, HashMap<String, Instant>>>,
     /// Submissions of one class that come at once wait for the first: they need one class, not one each. Each turn knows when
     /// Redis last gave no answer in it: that was the answer to all who waited for it then.
     turns: [tokio::sync::Mutex<Option<Instant>>; TURNS],
@@ -51,15 +51,17 @@ impl KnownClasses {
 
     fn has(&self, pool: &Pool, class: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(pool.name().clone(), class.to_owned())).is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
+        let seen = known.get(pool.name()).and_then(|classes| classes.get(class));
+        seen.is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
     }
 
     fn learn<'a>(&self, pool: &Pool, classes: impl Iterator<Item = &'a str>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN {
+        if known.values().map(HashMap::len).sum::<usize>() >= KNOWN {
             known.clear();
         }
-        known.extend(classes.map(|class| ((pool.name().clone(), class.to_owned()), Instant::now())));
+        let of_pool = known.entry(pool.name().clone()).or_default();
+        of_pool.extend(classes.map(|class| (class.to_owned(), Instant::now())));
     }
 }
 
@@ -75,8 +77,16 @@ pub(crate) struct Afford<'a> {
 impl Afford<'_> {
     /// Runs the script, if not all classes are known; gives how long to wait until there is enough.
     pub(crate) async fn run(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
+        match self.unknown(pool).first() {
+            // Boxed, since each submission has room for it and few ask.
+            Some(first) => Box::pin(self.ask(pool, first)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Asks in its turn, of which `first` is the class.
+    async fn ask(&self, pool: &Pool, first: &str) -> Result<Option<Duration>, StoreError> {
         let known = pool.store().classes();
-        let Some(first) = self.unknown(pool).first().copied() else { return Ok(None) };
         let came = Instant::now();
         let mut silent_at = known.turn(first).await;
         let unknown = self.unknown(pool);

@@ -1,40 +1,24 @@
 //! What is kept of a submission, and what scheduling needs of it.
 
 mod apart;
+mod kept;
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::Serialize;
 use serde_json::json;
-use titan_api::{
-    jobs::SubmitJob,
-    trace::{TRACEPARENT, TRACESTATE, TraceContext},
-};
+use titan_api::{jobs::SubmitJob, trace::TraceContext};
 
+pub(crate) use self::kept::Kept;
 use crate::StoreError;
 
-/// A job as it was submitted, and by whom.
-#[derive(Debug, Clone, Serialize)]
+/// A job as it was submitted, and by whom, read from what [`Kept`] wrote.
+#[derive(Debug, Clone)]
 pub(crate) struct Spec {
-    #[serde(flatten)]
     pub(crate) job: SubmitJob,
-    #[serde(rename = "submitted_by")]
     pub(crate) owner: String,
-    /// What submitted it, in its trace: as `traceparent` and `tracestate`.
-    #[serde(flatten, serialize_with = "as_headers")]
+    /// What submitted it, in its trace.
     pub(crate) trace: Option<TraceContext>,
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference")]
-fn as_headers<S: Serializer>(trace: &Option<TraceContext>, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut headers = serializer.serialize_map(None)?;
-    if let Some(TraceContext { parent, state }) = trace {
-        headers.serialize_entry(TRACEPARENT, parent)?;
-        if let Some(state) = state {
-            headers.serialize_entry(TRACESTATE, state)?;
-        }
-    }
-    headers.end()
 }
 
 impl Spec {
@@ -129,20 +113,6 @@ mod tests {
         let class =
             r#"{"exclusive":true,"gpus":2,"kind":"process","labels":[["disk","a\"b"],["zone","b"]],"model":""}"#;
         assert_eq!(class_of(&job), class);
-    }
-
-    #[test]
-    fn what_is_kept_of_a_submission_is_read_as_it_was_written() {
-        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        for (parent, state) in [(None, None), (Some(parent), None), (Some(parent), Some("a=b"))] {
-            let trace =
-                parent.map(|p| TraceContext { parent: p.parse().unwrap(), state: state.map(|s| s.parse().unwrap()) });
-            let job = SubmitJob { priority: 7, ..SubmitJob::default() };
-            let spec = Spec { job, owner: "key".to_owned(), trace };
-            let json = serde_json::to_string(&spec).unwrap();
-            let read = Spec::from_json(json.as_bytes()).unwrap();
-            assert_eq!((read.job, read.owner, read.trace), (spec.job, spec.owner, spec.trace), "{json}");
-        }
     }
 
     #[test]

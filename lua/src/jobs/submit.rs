@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use titan_api::{
     ids::{AgentId, JobId},
-    inference::{InferenceRoute, InferenceSpec},
+    inference::InferenceRoute,
     jobs::{JobState, OnDisconnect, SubmitJob},
     limits::{TITLE_BYTES, UNENDED_JOBS},
     scheduler::{Explanation, RuledOut},
@@ -18,7 +18,7 @@ use titan_api::{
 use super::{
     afford::Afford,
     explanation::explanation,
-    spec::{Need, Spec, class_of, labels_text, model_of},
+    spec::{Kept, Need, class_of, labels_text, model_of},
 };
 use crate::{
     Pool, Store, StoreError,
@@ -27,7 +27,7 @@ use crate::{
     pack::Packed,
     reply::{Reply, unknown_word},
     script::{Args, script},
-    together::{CHUNK, Shared, Together, Turn, within},
+    together::{CHUNK, Running, Shared, Together, Turn, within},
 };
 
 script!(Writes, "jobs/submit", uses [
@@ -160,24 +160,32 @@ impl Submit<'_> {
         if let Some(wait) = self.unaffordable(pool).await? {
             return Ok(SubmitOutcome::TooManyClasses { wait });
         }
-        let [job] = self.jobs else { return self.run_by_itself(pool).await };
-        if self.explain || !may_share(job) {
-            return self.run_by_itself(pool).await;
-        }
+        let _running = match self.jobs {
+            [job] if !self.explain && may_share(job) => match self.run_along(pool, job).await? {
+                Along::Told(submitted) => {
+                    return Ok(SubmitOutcome::Submitted { jobs: vec![submitted], explanation: None });
+                }
+                Along::ByItself(running) => running,
+            },
+            _ => None,
+        };
+        // Boxed, since most calls are told of their jobs, and each has room for what it waits for.
+        Box::pin(self.run_by_itself(pool)).await
+    }
+
+    /// Has a job accepted with those of others, if that is to be.
+    async fn run_along(&self, pool: &Pool, job: &NewJob<'_>) -> Result<Along, StoreError> {
         let (owner, allow_unserved) = (self.owner.to_owned(), job.spec.allow_unserved);
         let common = Common { owner, allow_unserved, now: pool.now() };
         let mut args = Args::new();
         self.push(&mut args, job, &BTreeMap::new())?;
         let begun = Instant::now();
         match Together::<Submissions>::enter(pool, common, args).await {
-            Turn::Run(_running) => self.run_by_itself(pool).await,
-            Turn::Wait(told) => match within(pool, told).await? {
-                Ok(submitted) => {
-                    latency::note(begun.elapsed());
-                    Ok(SubmitOutcome::Submitted { jobs: vec![submitted], explanation: None })
-                }
-                Err(_) => self.run_by_itself(pool).await,
-            },
+            Turn::Run(running) => Ok(Along::ByItself(Some(running))),
+            Turn::Wait(told) => Ok(within(pool, told).await?.map_or(Along::ByItself(None), |submitted| {
+                latency::note(begun.elapsed());
+                Along::Told(submitted)
+            })),
         }
     }
 
@@ -294,16 +302,9 @@ impl Submit<'_> {
     fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {
         let spec = job.spec;
         let [before, after] = as_submitted(job, self.owner);
+        let depends_on = dependencies(spec, meant).collect();
         args.push(job.id.as_str()).push(class_of(spec)).push(before).push(after);
-        // What a model is asked is kept apart, since it is forgotten before the rest.
-        let inference = spec.inference.as_ref().map(InferenceSpec::without_body);
-        let depends_on = dependencies(spec, meant).map(str::to_owned).collect();
-        let stored = Spec {
-            job: SubmitJob { inference, depends_on, ..spec.clone() },
-            owner: self.owner.to_owned(),
-            trace: job.trace.clone(),
-        };
-        args.push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?);
+        args.push_json(&Kept { job: spec, depends_on, owner: self.owner, trace: job.trace.as_ref() })?;
         args.push(options(job, meant));
         args.push(spec.inference.as_ref().map(|asked| asked.body.as_str()).unwrap_or_default());
         Ok(())
@@ -314,6 +315,14 @@ impl Submit<'_> {
 fn may_share(job: &NewJob<'_>) -> bool {
     let prompt_bytes = job.spec.inference.as_ref().map_or(0, |asked| asked.body.len());
     job.idempotency.is_none() && job.spec.depends_on.is_empty() && prompt_bytes <= SHARED_PROMPT_BYTES
+}
+
+/// What came of going along with others.
+enum Along {
+    /// The job is accepted.
+    Told(Submitted),
+    /// The call runs the script for itself, in its turn or since the others' run came to nothing.
+    ByItself(Option<Running<Submissions>>),
 }
 
 /// Submissions of single jobs that share runs.
@@ -343,7 +352,7 @@ impl Shared for Submissions {
         args.push(common.owner).push(jobs.len()).push(UNENDED_JOBS).push(if common.allow_unserved { "1" } else { "" });
         args.push("").push(common.now);
         for job in jobs {
-            args.append(job);
+            args.append(&job);
         }
         match pool.call_replicated(&SCRIPT, &args, &["submitted"]).await {
             Ok((word, mut reply)) if word == "submitted" => reply.list().ok()?.rest(|r| submitted(r.line()?)).ok(),

@@ -11,7 +11,7 @@ use titan_api::{
 use crate::{
     Pool, Store, StoreError,
     agents::{Survey, Surveyed},
-    jobs::{Need, Spec, class_of, explanation, model_of, title},
+    jobs::{Kept, Need, class_of, explanation, model_of, title},
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
@@ -119,13 +119,13 @@ impl Issue<'_> {
 
     fn args(&self, served: bool) -> Result<Args, StoreError> {
         let flag = |on: bool| if on { "1" } else { "" };
-        let stored = Spec { job: self.spec.clone(), owner: self.owner.to_owned(), trace: None };
+        let kept = Kept { job: self.spec, depends_on: Vec::new(), owner: self.owner, trace: None };
         let mut args = Args::new();
         args.push(self.owner)
             .push(self.id.as_str())
             .push(class_of(self.spec))
             .push(model_of(self.spec))
-            .push(serde_json::to_string(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?)
+            .push_json(&kept)?
             .push(self.session.unwrap_or_default())
             .push(self.hold_ms)
             .push(self.most)
@@ -159,7 +159,7 @@ async fn issue_all(pool: &Pool, now: String, tickets: Vec<Args>) -> Result<Vec<O
     let mut args = Args::new();
     args.push(now);
     for ticket in tickets {
-        args.append(ticket);
+        args.append(&ticket);
     }
     let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
     if word != "answered" {

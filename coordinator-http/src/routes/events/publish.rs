@@ -1,6 +1,6 @@
 //! `POST /api/v1/events`: publishes an event.
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use titan_api::{
     events::{PublishEvent, PublishedEvent},
     limits,
@@ -11,7 +11,7 @@ use crate::{
     auth::callers::{EventsWrite, KeyCaller},
     error::ApiError,
     extract::ApiJson,
-    idempotency::KeyOfCall,
+    idempotency::{GivenKey, KeyOfCall},
     reply::Json,
 };
 
@@ -28,7 +28,7 @@ use crate::{
 )]
 pub(crate) async fn handler(
     caller: KeyCaller<EventsWrite>,
-    headers: HeaderMap,
+    given: GivenKey,
     ApiJson(event): ApiJson<PublishEvent>,
 ) -> Result<(StatusCode, Json<PublishedEvent>), ApiError> {
     if event.is_reserved() {
@@ -41,7 +41,7 @@ pub(crate) async fn handler(
         let detail = format!("has {} bytes without spaces, and may have {}", payload.len(), limits::EVENT_BYTES);
         return Err(ApiError::field("/payload", detail));
     }
-    let key = KeyOfCall::read(&headers, &caller.owner, &event)?;
+    let key = given.with(&caller.owner, &event)?;
     let publish = Publish { topic: &event.topic, payload: &payload, idempotency: key.as_ref().map(KeyOfCall::of_call) };
     let outcome = publish.run(&caller.pool).await.map_err(|e| ApiError::unsure(e, || advice(key.is_some())))?;
     match outcome {

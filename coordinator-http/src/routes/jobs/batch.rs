@@ -1,7 +1,7 @@
 //! `POST /api/v1/jobs/batch`: accepts many jobs, all or none. They may depend on each other.
 
 use axum::extract::State;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use titan_api::jobs::{SubmitBatch, SubmittedBatch, SubmittedJob};
 use titan_lua::jobs::{NewJob, Submit, Submitted};
 
@@ -9,7 +9,7 @@ use crate::{
     auth::callers::{JobsWrite, KeyCaller},
     error::ApiError,
     extract::ApiJson,
-    idempotency::KeyOfCall,
+    idempotency::GivenKey,
     ids, notes,
     reply::Json,
     state::AppState,
@@ -31,10 +31,10 @@ use crate::{
 pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: KeyCaller<JobsWrite>,
-    headers: HeaderMap,
+    key: GivenKey,
     ApiJson(request): ApiJson<SubmitBatch>,
 ) -> Result<(StatusCode, Json<SubmittedBatch>), ApiError> {
-    let idempotency = KeyOfCall::read(&headers, &caller.owner, &request)?;
+    let idempotency = key.with(&caller.owner, &request)?;
     super::check_kinds(caller.may_infer, &request.jobs)?;
     request.validate()?;
     let now_ms = state.clock.now_ms();

@@ -4,7 +4,7 @@ use axum::{
     extract::State,
     response::{AppendHeaders, IntoResponse},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use titan_api::jobs::{SubmitJob, SubmittedJob};
 use titan_lua::jobs::{NewJob, Submit};
@@ -14,7 +14,7 @@ use crate::{
     auth::callers::{JobsWrite, KeyCaller},
     error::ApiError,
     extract::{ApiJson, ApiQuery},
-    idempotency::KeyOfCall,
+    idempotency::GivenKey,
     ids, notes,
     reply::Json,
     state::AppState,
@@ -45,11 +45,11 @@ pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: KeyCaller<JobsWrite>,
     ApiQuery(query): ApiQuery<SubmitQuery>,
-    headers: HeaderMap,
+    key: GivenKey,
     ApiJson(spec): ApiJson<SubmitJob>,
 ) -> Result<impl IntoResponse, ApiError> {
     super::check_kinds(caller.may_infer, std::slice::from_ref(&spec))?;
-    let idempotency = KeyOfCall::read(&headers, &caller.owner, &spec)?;
+    let idempotency = key.with(&caller.owner, &spec)?;
     spec.validate()?;
     if spec.reference.is_some() {
         return Err(ApiError::field("/ref", "is for jobs of a batch: leave it out"));

@@ -5,7 +5,7 @@ use axum::{
     extract::State,
     response::{AppendHeaders, IntoResponse},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use serde_json::json;
 use titan_api::{
     agents::{Agent, AgentState},
@@ -19,7 +19,7 @@ use crate::{
     auth::callers::{AgentsWrite, KeyCaller},
     error::ApiError,
     extract::ApiJson,
-    idempotency::KeyOfCall,
+    idempotency::GivenKey,
     ids, notes,
     reply::Json,
     routes::get_agent,
@@ -52,10 +52,10 @@ const SILENCE_MS: u64 = 900_000;
 pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: KeyCaller<AgentsWrite>,
-    headers: HeaderMap,
+    key: GivenKey,
     ApiJson(wish): ApiJson<PullModel>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let idempotency = KeyOfCall::read(&headers, &caller.owner, &wish)?;
+    let idempotency = key.with(&caller.owner, &wish)?;
     wish.validate()?;
     check_in_service(&get_agent(&caller.pool, &wish.agent_id).await?)?;
     let spec = job(&wish);

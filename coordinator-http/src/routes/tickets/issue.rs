@@ -1,9 +1,9 @@
 //! `POST /api/v1/inference/request`: the way around the relay: a ticket for the best agent, if clients can reach it.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use axum::extract::State;
-use http::{HeaderMap, header, uri::Authority};
+use axum::extract::{FromRequestParts, State};
+use http::{HeaderValue, header, request::Parts, uri::Authority};
 use serde::Deserialize;
 use titan_api::{
     ids::AgentId,
@@ -58,7 +58,7 @@ pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: KeyCaller<Inference>,
     ApiQuery(query): ApiQuery<RequestQuery>,
-    headers: HeaderMap,
+    called: Called,
     ApiJson(wish): ApiJson<RequestInference>,
 ) -> Result<Json<RoutedInference>, ApiError> {
     wish.validate()?;
@@ -91,7 +91,7 @@ pub(crate) async fn handler(
     let issued = match outcome {
         IssueOutcome::Issued(issued) => issued,
         IssueOutcome::Relay { best, explanation } => {
-            return Ok(Json(relay(&headers, id.as_str(), best, shown(explanation))));
+            return Ok(Json(relay(&called, id.as_str(), best, shown(explanation))));
         }
         IssueOutcome::Unserved => {
             return Err(ApiError::ModelNotFound(format!("no agent of this pool has a model {:?}", wish.model)));
@@ -124,18 +124,13 @@ pub(crate) async fn handler(
 }
 
 /// The best agent can't be reached, or none is free: the request goes through this coordinator.
-fn relay(
-    headers: &HeaderMap,
-    id: &str,
-    best: Option<(AgentId, f64)>,
-    explanation: Option<Explanation>,
-) -> RoutedInference {
+fn relay(called: &Called, id: &str, best: Option<(AgentId, f64)>, explanation: Option<Explanation>) -> RoutedInference {
     let (agent_id, score) = best.unzip();
     RoutedInference {
         request_id: id.to_owned(),
         mode: InferenceMode::Relay,
         agent_id,
-        endpoint: own_url(headers),
+        endpoint: called.url(),
         token: None,
         expires_at: None,
         kept_until: None,
@@ -144,12 +139,29 @@ fn relay(
     }
 }
 
-/// The coordinator as this client has called it; a path alone if it does not say how.
-fn own_url(headers: &HeaderMap) -> String {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let is_https = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    let scheme = if is_https { "https" } else { "http" };
-    host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()
+/// The coordinator as this client has called it.
+#[derive(Debug)]
+pub(crate) struct Called {
+    host: Option<HeaderValue>,
+    is_https: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Called {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let is_https = parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        Ok(Self { host: parts.headers.get(header::HOST).cloned(), is_https })
+    }
+}
+
+impl Called {
+    /// Its URL; a path alone if the client does not say how it called it.
+    fn url(&self) -> String {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+        let scheme = if self.is_https { "https" } else { "http" };
+        host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()
+    }
 }
 
 fn too_many(wait_ms: u64) -> ApiError {
