@@ -84,12 +84,22 @@ impl<'a> Next<'a> {
         }
         let turn = agent.claiming.try_lock().ok()?;
         let wish = Some(agent.wish_without(&ended)).filter(|wish| wish.is_any())?;
-        Some(Self { open: agent.attempts.open_claim(clock::now_ms()), wish, _turn: turn })
+        Some(Self { open: open(agent)?, wish, _turn: turn })
     }
 
     pub(crate) fn claim(&self) -> Claim {
         numbered(self.open, self.wish)
     }
+}
+
+/// The claim to make. An agent that leaves gives up the one that is open, and opens no other.
+fn open(agent: &Agent) -> Option<OpenClaim> {
+    let open = agent.attempts.open_claim(clock::now_ms());
+    if *agent.leaving.borrow() {
+        agent.attempts.abandon_claim();
+        return None;
+    }
+    Some(open)
 }
 
 fn numbered(open: OpenClaim, wish: Wish) -> Claim {
@@ -111,7 +121,7 @@ async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
     }
     let wait_ms = wait_ms(agent);
     let measures = agent.measure_if_due().await;
-    let open = agent.attempts.open_claim(clock::now_ms());
+    let Some(open) = open(agent) else { return Ok(None) };
     let wish = agent.wish();
     let request = ClaimRequest { protocol: PROTOCOL, claim: numbered(open, wish), measures, wait_ms };
     let mut leaving = agent.leaving.subscribe();

@@ -65,7 +65,7 @@ async fn send(agent: &Arc<Agent>, claims: bool) -> Result<(), Setback> {
         Ok(reply) => {
             // First what has ended, whose slots the leases take; and a cancellation may be about one of them.
             agent.settled(&parcel.settle(&reply.answers));
-            if let (Some(next), Some(leases)) = (&next, reply.leases) {
+            if let (Some(next), Some(leases), false) = (&next, reply.leases, *agent.leaving.borrow()) {
                 agent.begin(next.open, leases);
             }
             agent.heed(&reply.cancel, reply.flush_ms);

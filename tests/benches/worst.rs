@@ -31,7 +31,7 @@ use titan_api::{
     ids::{AgentId, JobId, PoolName},
     jobs::SubmitJob,
     scheduler::{Profile, Strategy},
-    work::{Claim, Happening, HeldLease, Report},
+    work::{Claim, Happening, HeldLease, Lease, Report},
 };
 use titan_lua::{Pool, PoolSettings, agents, jobs, pool};
 use titan_tests::{
@@ -48,6 +48,8 @@ const BUSY: usize = 16;
 const SLOTS: usize = 64;
 /// How many jobs of a batch one script accepts.
 const OF_A_SCRIPT: usize = 32;
+/// The number of each busy agent's claim after those that have filled it.
+const FIRST_OF_TURNOVER: u64 = 4;
 const DEPENDENTS: usize = 100_000;
 /// What no script is to take longer than.
 const TO_BE_MS: f64 = 5.0;
@@ -113,7 +115,8 @@ async fn main() {
     bench.new_weights().await;
     bench.dependents().await;
     let busy = bench.fill().await;
-    bench.deregistration(&busy[0]).await;
+    bench.turnover(&busy).await;
+    bench.deregistration(&busy[0].0).await;
     bench.deaths().await;
     bench.passed_over().await;
     bench.always_the_same().await;
@@ -193,20 +196,40 @@ impl Bench {
     }
 
     /// Gives a few agents all the jobs that they can take.
-    async fn fill(&self) -> Vec<AgentId> {
+    async fn fill(&self) -> Vec<(AgentId, Vec<Lease>)> {
         let ids: Vec<_> = (0..BUSY * SLOTS).map(|i| new_id("busy", i)).collect();
         for ids in ids.chunks(1_000) {
             submit(&self.here(), ids, &job("busy")).await;
         }
-        let busy: Vec<_> = self.epochs.keys().filter(|id| id.as_str().starts_with("busy")).cloned().collect();
-        for agent in &busy {
-            let mut claims = 1;
-            while self.claim(agent, claims).await.len() < SLOTS && claims < 8 {
-                claims += 1;
+        let mut busy = Vec::new();
+        for agent in self.epochs.keys().filter(|id| id.as_str().starts_with("busy")) {
+            let mut leases = Vec::new();
+            for number in 1..FIRST_OF_TURNOVER {
+                leases.extend(self.claim(agent, number).await);
             }
+            busy.push((agent.clone(), leases));
         }
         self.print("a claim of 64 jobs");
         busy
+    }
+
+    /// Half of what these agents run has ended, and as much takes its place.
+    async fn turnover(&self, busy: &[(AgentId, Vec<Lease>)]) {
+        for (n, (agent, leases)) in busy.iter().enumerate() {
+            let ids: Vec<_> = (0..OF_A_SCRIPT).map(|i| new_id("next", n * OF_A_SCRIPT + i)).collect();
+            submit(&self.here(), &ids, &job("busy")).await;
+            let completed = Happening::Completed { result: None, message: None, usage: None };
+            let reports: Vec<_> =
+                leases[..OF_A_SCRIPT].iter().map(|lease| Report::new(lease.held(), completed.clone())).collect();
+            let batch = agents::ReportBatch { agent, epoch: self.epochs[agent], reports: &reports };
+            let claim = Claim { claim: FIRST_OF_TURNOVER, free_slots: 64, free_requests: 0 };
+            let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
+            let pool = self.here();
+            let outcome = self.timed(batch.run_and_claim(&pool, next)).await.unwrap();
+            let agents::ReportOutcome::Reported(reported) = outcome else { panic!("{agent} was turned away") };
+            assert_eq!(reported.leases.len(), OF_A_SCRIPT);
+        }
+        self.print("32 reports of ends that claim 32 jobs");
     }
 
     async fn deregistration(&self, agent: &AgentId) {
@@ -283,7 +306,7 @@ impl Bench {
         self.pool.at(self.now_ms)
     }
 
-    async fn claim(&self, agent: &AgentId, number: u64) -> Vec<titan_api::work::Lease> {
+    async fn claim(&self, agent: &AgentId, number: u64) -> Vec<Lease> {
         let claim = Claim { claim: number, free_slots: 64, free_requests: 0 };
         let call =
             agents::ClaimJobs { agent, epoch: self.epochs[agent], claim, measures: None, reachable_ms: REACHABLE_MS };

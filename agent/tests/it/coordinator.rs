@@ -47,6 +47,15 @@ pub(crate) struct Call {
     pub(crate) body: Value,
 }
 
+/// What a coordinator makes of claims that come with reports.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum ClaimsOfReports {
+    #[default]
+    Heeded,
+    /// It is of a version that knows nothing of them, and does not say a word of them.
+    Unknown,
+}
+
 /// Everything it knows.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -68,8 +77,8 @@ pub(crate) struct State {
     pub(crate) stale: Vec<String>,
     /// Whether heartbeats are told of leases whose end has come in, in the same call even, as of stale ones.
     pub(crate) ended_is_stale: bool,
-    /// Whether it is of a version in which reports bring no claims.
-    pub(crate) ignores_claims_of_reports: bool,
+    /// What it makes of claims that come with reports.
+    pub(crate) claims_of_reports: ClaimsOfReports,
     /// The keys that tickets are checked with.
     pub(crate) key_set: Value,
     /// What an agent that uses a ticket is told to be its own name of the model, if anything.
@@ -302,8 +311,7 @@ impl Shared {
             "report" => {
                 let mut state = self.state();
                 let answers = state.report(&body["reports"]);
-                // One that does not know of such claims does not say a word of them.
-                let claims = body["claim"].is_object() && !state.ignores_claims_of_reports;
+                let claims = body["claim"].is_object() && state.claims_of_reports == ClaimsOfReports::Heeded;
                 let leases = claims.then(|| state.take(&body["claim"]));
                 json!({ "answers": answers, "leases": leases, "cancel": state.cancel, "flush_ms": state.flush_ms })
             }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     agent::{Agent, Start, sh},
-    coordinator::{Coordinator, Misbehave},
+    coordinator::{ClaimsOfReports, Coordinator, Misbehave},
 };
 
 /// A job that ends when it is told to.
@@ -79,7 +79,7 @@ async fn a_report_whose_reply_was_lost_brings_the_same_job_when_it_is_repeated()
 #[tokio::test]
 async fn a_coordinator_that_knows_no_such_claims_is_asked_by_itself_under_the_same_number() {
     let coordinator = Coordinator::start().await;
-    coordinator.with(|s| s.ignores_claims_of_reports = true);
+    coordinator.with(|s| s.claims_of_reports = ClaimsOfReports::Unknown);
     let (agent, id) = full(&coordinator).await;
     let next = coordinator.give(sh("echo next"));
     let_end(&agent, &id);

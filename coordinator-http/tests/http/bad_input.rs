@@ -98,6 +98,7 @@ async fn what_agents_cannot_mean_is_refused_field_by_field() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         ("heartbeat", body)
     };
+    let with_reports = |claim: Value| ("report", json!({"protocol": 1, "reports": [], "claim": claim}));
     let lease = held(&json!({"job_id": "j", "attempt": 1, "lease_id": "l"}));
     let report = json!({"job_id": "j", "attempt": 1, "lease_id": "l", "type": "started"});
     let cases = [
@@ -117,6 +118,13 @@ async fn what_agents_cannot_mean_is_refused_field_by_field() {
         (("claim", json!({"protocol": 1, "claim": 1, "free_slots": 1, "wait_ms": 20_001})), "/wait_ms"),
         (("claim", json!({"protocol": 1, "claim": 0, "free_slots": 1})), "/claim"),
         (("report", json!({"protocol": 1, "reports": vec![report; limits::REPORTS + 1]})), "/reports"),
+        (with_reports(json!({"claim": 0, "free_slots": 1})), "/claim/claim"),
+        (with_reports(json!({"claim": u64::MAX, "free_slots": 1})), "/claim/claim"),
+        (with_reports(json!({"claim": 1, "free_slots": 65})), "/claim/free_slots"),
+        (with_reports(json!({"claim": 1, "free_slots": 0, "free_requests": 257})), "/claim/free_requests"),
+        (with_reports(json!({"claim": 1, "free_slots": -1})), "/claim/free_slots"),
+        (with_reports(json!({"claim": "1", "free_slots": 1})), "/claim/claim"),
+        (with_reports(json!([])), "/claim"),
     ];
     for ((verb, body), pointer) in cases {
         let problem = world.post(&agent.token, &agent.path(verb), body).await.problem(ProblemType::Invalid);

@@ -174,7 +174,10 @@ async fn of_an_agent(world: &World, operation: &str) -> Call {
             let lease = agent.claim(world, 0).await.ok(200)["leases"][0].clone();
             let events = [json!({"type": "started"}), output(0, "stdout", "text"), json!({"type": "completed"})];
             let reports: Vec<Value> = events.into_iter().map(|event| report(&lease, event)).collect();
-            Call::new(&agent.token, json!({"protocol": 1, "reports": reports}), &[200]).of("box")
+            // One more that waits is claimed by the same call.
+            world.submit(ADMIN).await;
+            let claim = json!({"claim": 2, "free_slots": 4});
+            Call::new(&agent.token, json!({"protocol": 1, "reports": reports, "claim": claim}), &[200]).of("box")
         }
         other => panic!("no case for {other}"),
     }

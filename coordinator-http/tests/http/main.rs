@@ -16,6 +16,7 @@ mod light;
 mod losing;
 mod lost_replies;
 mod metrics;
+mod next_claims;
 mod observed;
 mod outage;
 mod output;

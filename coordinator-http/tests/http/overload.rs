@@ -124,6 +124,30 @@ async fn lists_give_way_to_submissions_these_to_claims_and_heartbeats_and_all_to
     assert_eq!(status, 200, "{reply}");
 }
 
+#[tokio::test]
+async fn a_claim_that_comes_with_reports_gives_way_and_the_reports_do_not() {
+    let served = Served::start().await;
+    let agent = TestAgent::register(&served.world, "box-1").await;
+    let job = served.world.submit(ADMIN).await;
+    let started = json!({"job_id": "j", "attempt": 1, "lease_id": "l", "type": "started"});
+    let reports = json!({"protocol": 1, "reports": [started], "claim": {"claim": 2, "free_slots": 1}});
+    let claim = json!({"protocol": 1, "claim": 1, "free_slots": 0, "wait_ms": 0});
+    served.world.redis.signal("-STOP");
+    let mut taken = Vec::new();
+    while taken.len() < 16 {
+        taken.push(served.send("POST", &agent.token, &agent.path("claim"), Some(claim.clone())).await);
+    }
+    until_working(&served, 16).await;
+    let mut sent = served.send("POST", &agent.token, &agent.path("report"), Some(reports.clone())).await;
+    until_working(&served, 17).await;
+    served.world.redis.signal("-CONT");
+    let (status, reply) = sent.status().await;
+    assert_eq!((status, reply.contains("answers"), reply.contains("leases")), (200, true, false), "{reply}");
+    until_working(&served, 0).await;
+    let reply = served.world.post(&agent.token, &agent.path("report"), reports).await.ok(200);
+    assert_eq!(reply["leases"][0]["job_id"], job.as_str());
+}
+
 /// Waits until so many requests are worked on.
 async fn until_working(served: &Served, count: usize) {
     let looks = async {
