@@ -5,10 +5,10 @@
 local job = record.kind('job')
 
 -- What was submitted, packed, by record. It must not change: a change would not be written.
-local submitted
+local submitted = {}
 
 calls.begin_with(function()
-  submitted = {}
+  submitted = next(submitted) and {} or submitted
 end)
 
 -- The coordinator packs the same of what it submits, but for the class and the time (see lua/src/jobs/submit.rs).

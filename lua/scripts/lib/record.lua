@@ -9,20 +9,24 @@ local record = {}
 record.__index = record
 
 local AT_ONCE = 512
+local REMEMBERED = 128
+-- Whether a step of this script has failed, so that nothing says what it has left in records.
+local is_in_doubt = false
 -- Keys and values that are to be written.
-local kept
+local kept = {}
 
 calls.begin_with(function()
-  kept = {}
+  kept, is_in_doubt = kept[1] and {} or kept, false
 end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
 -- is_whole(r), which says whether what was unpacked is one, and pack(r), which gives the string; and it may have
--- write_beside(r), which writes what belongs to the record but lies in other keys.
+-- write_beside(r), which writes what belongs to the record but lies in other keys; and strip(r), which takes from it all but what
+-- its bytes say: then it is remembered, so that the next script need not unpack the same bytes again.
 function record.kind(name)
-  local kind = setmetatable({ name = name }, record)
+  local kind = setmetatable({ name = name, cache = {}, order = {}, remembered = {}, count = 0 }, record)
   calls.begin_with(function()
-    kind.cache, kind.order, kind.broken = {}, {}, {}
+    kind.cache, kind.order, kind.broken = {}, kind.order[1] and {} or kind.order, nil
   end)
   return kind
 end
@@ -38,11 +42,22 @@ end
 
 -- Takes in what the key of an id holds; nil if there is none.
 local function take(kind, id, packed)
+  local known = kind.remembered[id]
+  if known then
+    kind.remembered[id], kind.count = nil, kind.count - 1
+    if known.packed == packed then
+      return kind:adopt(known)
+    end
+  end
   if packed then
     local ok, r = pcall(kind.unpack, id, packed)
     if ok and kind.is_whole(r) then
+      if kind.strip then
+        r.packed = packed
+      end
       return kind:adopt(r)
     end
+    kind.broken = kind.broken or {}
     kind.broken[id] = true
   end
   kind.cache[id] = false
@@ -108,7 +123,7 @@ end
 -- The same for a script that is about this one: it fails if the record can't be read.
 function record:need(id)
   local r = self:load(id)
-  if not r and self.broken[id] then
+  if not r and self.broken and self.broken[id] then
     error('the record of ' .. self.name .. ' ' .. id .. ' can not be read', 0)
   end
   return r
@@ -116,7 +131,10 @@ end
 
 -- Takes a record in; a new one is written only once it is changed.
 function record:adopt(r)
-  self.cache[r.id], self.broken[r.id] = r, nil
+  self.cache[r.id] = r
+  if self.broken then
+    self.broken[r.id] = nil
+  end
   self.order[#self.order + 1] = r
   return r
 end
@@ -148,24 +166,61 @@ local function write()
   kept = {}
 end
 
--- Writes every changed record of these kinds, and what was kept for them.
-function record.flush(...)
-  for _, kind in ipairs({ ... }) do
-    for _, r in ipairs(kind.order) do
-      if r.changed then
-        record.keep(key(kind.name, r.id), kind.pack(r))
-        r.changed = false
-        if kind.write_beside then
-          kind.write_beside(r)
-        end
+local function note_broken(kind)
+  for id in pairs(kind.broken) do
+    redis.call('HSET', key('broken'), kind.name .. ':' .. id, 'its record can not be read')
+  end
+  kind.broken = nil
+end
+
+-- Keeps every changed record of a kind to be written.
+local function keep_changed(kind)
+  for _, r in ipairs(kind.order) do
+    if r.changed then
+      local packed = kind.pack(r)
+      record.keep(key(kind.name, r.id), packed)
+      r.changed = false
+      if kind.strip then
+        r.packed = packed
+      end
+      if kind.write_beside then
+        kind.write_beside(r)
       end
     end
-    for id in pairs(kind.broken) do
-      redis.call('HSET', key('broken'), kind.name .. ':' .. id, 'its record can not be read')
-    end
-    kind.broken = {}
   end
-  write()
+  if kind.broken then
+    note_broken(kind)
+  end
+end
+
+-- Writes every changed record of these kinds, and what was kept for them.
+function record.flush(kind, other)
+  keep_changed(kind)
+  if other then
+    keep_changed(other)
+  end
+  if kept[1] then
+    write()
+  end
+end
+
+-- Says that a step has failed and was caught: no record is remembered as it was left.
+function record.doubt()
+  is_in_doubt = true
+end
+
+-- Remembers records of a kind for the scripts that follow, once all is written. Whoever loads one has it out of here until it is
+-- written again, so that what a script leaves that fails is known to nobody.
+function record:remember()
+  for _, r in ipairs(is_in_doubt and {} or self.order) do
+    if not r.changed and self.cache[r.id] == r then
+      if self.count >= REMEMBERED then
+        self.remembered, self.count = {}, 0
+      end
+      self.strip(r)
+      self.remembered[r.id], self.count = r, self.count + 1
+    end
+  end
 end
 
 return record
