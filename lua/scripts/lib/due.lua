@@ -11,6 +11,8 @@ local function settle_it(kind, id)
     settle.agent(id)
   elseif kind == 'after' then
     dependencies.settle(id)
+  elseif kind == 'ended' then
+    ending.forget_old()
   elseif kind == 'hold' then
     hold.settle(id)
   elseif kind == 'scores' then

@@ -1,8 +1,8 @@
 -- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
 --   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent>, after:<job>, serving:<agent>, scores:<agent>,
---                        aliases:<agent>, usage:<owner>, hold:all, hold:<number of jobs> or prompts:all by the time when it has to
---                        be looked at
+--                        aliases:<agent>, usage:<owner>, ended:all… (see lib/ending), hold:all, hold:<number of jobs> or prompts:all by the time when
+--                        it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
 --   broken         hash  what due held but could not be settled, and what else could not be read, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
