@@ -109,8 +109,8 @@ fn made(scripts: &[&'static Script]) -> String {
     let names: Vec<_> = parts.iter().map(|part| part.name).collect();
     let makers: Vec<_> = parts.iter().map(|part| format!("function()\n{}\nend", part.made())).collect();
     format!(
-        "local {}\nlocal makers = {{\n{}\n}}\nlocal function begin(keys)\nfor i = 1, #makers do\nmakers[i]()\nend\nmakers = {{}}\n\
-         calls.begin(keys)\nend\n",
+        "local {}\nlocal makers = {{\n{}\n}}\nlocal function begin(keys)\nif makers then\nfor i = 1, #makers do\nmakers[i]()\nend\n\
+         makers = nil\nend\ncalls.begin(keys)\nend\n",
         names.join(", "),
         makers.join(",\n")
     )

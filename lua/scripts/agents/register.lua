@@ -80,7 +80,7 @@ local function put_capabilities(caps)
   agent:put(a, 'labels_packed', cmsgpack.pack(caps.labels))
   caps.labels = nil
   caps.models = catalog.named(caps.models)
-  a.caps = caps
+  a.caps, a.caps_of = caps, nil
   agent:put(a, 'caps_packed', cmsgpack.pack(caps))
 end
 

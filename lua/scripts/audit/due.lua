@@ -24,7 +24,7 @@ end
 local OF = { job = 'job', after = 'job', agent = 'agent', room = 'agent', serving = 'agent', class = 'class',
   usage = 'usage' }
 -- What goes through all agents, or looks at the whole pool.
-local OF_ALL = { hold = true, scores = true, aliases = true, prompts = true }
+local OF_ALL = { ended = true, hold = true, scores = true, aliases = true, prompts = true }
 
 local function look_at_due(member, at)
   local kind, id = string.match(member, '^(%a+):(.+)$')

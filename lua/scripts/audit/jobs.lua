@@ -60,7 +60,7 @@ local function latest_look(j)
     return j.not_before
   elseif j.state == 'pending' then
     return j.not_after
-  elseif ENDED[j.state] then
+  elseif ENDED[j.state] and (j.keeps or j.cancelling or j.dependents) then
     return 'some time'
   end
   return nil

@@ -13,6 +13,8 @@
   Cost     O(200)
 ]]
 local COUNT = 64
+-- Timers look every minute, and an amnesty puts everything off.
+local LATE_MS = 180000
 local ENDED = { completed = true, failed = true, cancelled = true }
 
 local refused = pool.enter(ARGV[3])
@@ -32,6 +34,15 @@ local function look_at_job(id)
   end
 end
 
+-- Ended jobs are forgotten together, in the order of their end or of when something was in the way of that.
+local function look_at_ended(id, at)
+  look_at_job(id)
+  local late = pool.now - math.max(tonumber(at) + pool.job_keep, pool.amnesty)
+  if late > LATE_MS then
+    ledger.add('job', id, 'should have been forgotten ' .. math.floor(late / 1000) .. ' s ago: does a coordinator run?')
+  end
+end
+
 local function look_at_agent(id)
   local a = agent:need(id)
   if not a then
@@ -45,13 +56,13 @@ end
 
 local page, kind, look
 if set == 'ended' then
-  page, kind, look = redis.call('ZSCAN', key('ended'), ARGV[2], 'COUNT', COUNT), 'job', look_at_job
+  page, kind, look = redis.call('ZSCAN', key('ended'), ARGV[2], 'COUNT', COUNT), 'job', look_at_ended
 elseif set == 'blocked' or set == 'delayed' or set == 'scheduled' or set == 'running' then
   page, kind, look = redis.call('SSCAN', key(set), ARGV[2], 'COUNT', COUNT), 'job', look_at_job
 else
   page, kind, look = redis.call('SSCAN', key('agents', set), ARGV[2], 'COUNT', COUNT), 'agent', look_at_agent
 end
 for i = 1, #page[2], set == 'ended' and 2 or 1 do
-  ledger.look(kind, page[2][i], 2, look)
+  ledger.look(kind, page[2][i], 2, look, page[2][i + 1])
 end
 return ledger.close(page[1] ~= '0' and page[1] or '')

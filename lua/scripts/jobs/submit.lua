@@ -96,9 +96,13 @@ local function are_all_there()
   return true
 end
 
-local room = tonumber(ARGV[2])
-if room > 0 and redis.call('ZCARD', key('jobs')) - redis.call('ZCARD', key('ended')) + room > tonumber(ARGV[3])
-  and not are_all_there() then
+-- Whether so many more jobs are more than the pool may hold. Where all jobs are few enough, how many have ended makes no difference.
+local function is_full(room, most)
+  local held = room > 0 and redis.call('ZCARD', key('jobs')) + room or 0
+  return held > most and held - redis.call('ZCARD', key('ended')) > most
+end
+
+if is_full(tonumber(ARGV[2]), tonumber(ARGV[3])) and not are_all_there() then
   return { 'full' }
 end
 

@@ -34,14 +34,36 @@ function agent.is_whole(a)
     and type(a.caps_packed) == 'string'
 end
 
+-- What a script has made of a record. What it was told of the agent or has put together may be more than the bytes say.
+function agent.strip(a)
+  -- To clear what a table does not have makes it grow.
+  if a.entries or a.left then
+    a.entries, a.all_read, a.left = nil, nil, nil
+  end
+  if a.trouble or a.served then
+    a.trouble, a.served = nil, nil
+  end
+  if a.caps_of ~= a.caps_packed then
+    a.caps = nil
+  end
+  if a.places_of ~= a.places_packed then
+    a.places = nil
+  end
+  if not a.tally_packed then
+    a.tally = nil
+  end
+end
+
 function agent.pack(a)
   local t = a.tally
-  local tally_packed = t and cmsgpack.pack(t.processes, t.cpus, t.models, t.heavy, t.bound, t.ending) or a.tally_packed
+  if t then
+    a.tally_packed = cmsgpack.pack(t.processes, t.cpus, t.models, t.heavy, t.bound, t.ending)
+  end
   return cmsgpack.pack(
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
     a.draining, a.leaving, a.rtt, a.read_ms, a.on_time, a.offline_ms, a.caps_packed, a.labels_packed,
     a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held, a.edge, a.trouble_packed, a.asks,
-    a.served_packed, tally_packed, a.kept_packed, a.brought
+    a.served_packed, a.tally_packed, a.kept_packed, a.brought
   )
 end
 
@@ -49,16 +71,25 @@ end
 -- of}}}. A model that is there under an alias, too, stands under both names; `of` then is its own.
 function agent.caps(a)
   if not a.caps then
-    a.caps = cmsgpack.unpack(a.caps_packed)
+    a.caps, a.caps_of = cmsgpack.unpack(a.caps_packed), a.caps_packed
   end
   return a.caps
+end
+
+-- What it has measured last, {gpus = {uuid = {free, used}}, seen = {job = true}, at, ram}; nil if nothing.
+function agent.measured(a)
+  local packed = a.measured_packed
+  if packed and a.measured_of ~= packed then
+    a.measured, a.measured_of = cmsgpack.unpack(packed), packed
+  end
+  return packed and a.measured
 end
 
 -- The classes that it is a member of, those with the same score together:
 -- {{kind, model, gpus, exclusive, classes = {id…}}…}.
 function agent.places(a)
   if not a.places then
-    a.places = a.places_packed and cmsgpack.unpack(a.places_packed) or {}
+    a.places, a.places_of = a.places_packed and cmsgpack.unpack(a.places_packed) or {}, a.places_packed
   end
   return a.places
 end

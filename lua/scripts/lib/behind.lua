@@ -2,25 +2,30 @@
 -- what many would. A part that has put something off says how it is written.
 local behind = {}
 
-local writers, is_put
+-- There are never more than a few.
+local writers = {}
 
 calls.begin_with(function()
-  writers, is_put = {}, {}
+  writers = writers[1] and {} or writers
 end)
 
 -- Has this called when what is put off has to be written, once.
 function behind.put(write)
-  if not is_put[write] then
-    writers[#writers + 1], is_put[write] = write, true
+  for i = 1, #writers do
+    if writers[i] == write then
+      return
+    end
   end
+  writers[#writers + 1] = write
 end
 
 -- Writes what is put off. Each writer is let go of before it is called, so that one that fails is not called again. One that has
 -- several things to write puts itself off anew before each, and lets go of that first, so that the others are not lost with it.
 function behind.write()
   while writers[1] do
-    local write = table.remove(writers)
-    is_put[write] = nil
+    local last = #writers
+    local write = writers[last]
+    writers[last] = nil
     write()
   end
 end

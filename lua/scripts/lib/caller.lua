@@ -1,11 +1,16 @@
 -- caller: the agent that makes a call, and what every reply tells it.
 local caller = {}
 
+-- Whether an agent was removed. Its record has gone with that.
+local function is_removed(id)
+  local owner = redis.call('HGET', key('identities'), id)
+  return owner and string.sub(owner, 1, 1) == '!'
+end
+
 -- The agent of a call. Returns nil and a reply that turns it away if it is not the current incarnation.
 function caller.admit(id, epoch)
   local a = agent:load(id)
-  local owner = redis.call('HGET', key('identities'), id)
-  if owner and string.sub(owner, 1, 1) == '!' then
+  if not a and is_removed(id) then
     return nil, { 'removed' }
   end
   if not a or epoch > a.epoch then

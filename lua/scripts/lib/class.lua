@@ -10,16 +10,17 @@ local USE_NOTED_EVERY_MS = 60000
 local MAKERS_FORGOTTEN_AT_ONCE = 100
 
 -- Classes that this run has seen whole, or has had made.
-local made
+local made = {}
 -- The ids of classes by their specs.
 local ids
 
 calls.begin_with(function()
-  made, ids = {}, {}
+  made, ids = next(made) and {} or made, nil
 end)
 
 -- The id of a class is a hash of its spec.
 function class.id_of(spec)
+  ids = ids or {}
   ids[spec] = ids[spec] or string.sub(redis.sha1hex(spec), 1, 16)
   return ids[spec]
 end

@@ -123,6 +123,7 @@ local function tell_one_of(j, dependency)
   local is_told, problem = pcall(tell, j, dependency)
   local trouble = behind.try_to_write()
   if not is_told or trouble then
+    record.doubt()
     redis.call('HSET', key('broken'), 'job:' .. j.id, tostring(is_told and trouble or problem))
   end
 end

@@ -11,6 +11,8 @@ local function settle_it(kind, id)
     settle.agent(id)
   elseif kind == 'after' then
     dependencies.settle(id)
+  elseif kind == 'ended' then
+    ending.forget_old()
   elseif kind == 'hold' then
     hold.settle(id)
   elseif kind == 'scores' then
@@ -37,6 +39,7 @@ local function settle_one(member)
   local is_settled, problem = pcall(settle_it, kind, id)
   local trouble = behind.try_to_write()
   if not is_settled or trouble then
+    record.doubt()
     redis.call('ZREM', key('due'), member)
     redis.call('HSET', key('broken'), member, tostring(is_settled and trouble or problem))
   end
@@ -79,6 +82,7 @@ function due.write(reply)
     hold.fill_freed()
   end
   write_all()
+  agent:remember()
   return pool.finish(reply)
 end
 

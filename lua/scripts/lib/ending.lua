@@ -6,6 +6,11 @@ local SEGMENTS_A_UNIT = 32
 local FORGOTTEN_AT_ONCE = 64
 local SEGMENTS_AS_A_JOB = 4
 local JOBS_A_UNIT = 16
+-- Should jobs be kept for less long than they were.
+local LOOKED_AT_EVERY_MS = 600000
+-- What falls due when the oldest ended job is to be forgotten. A sorted set that holds a name of more than 64 bytes is none of
+-- those that Redis keeps as a list: of that every change would walk through a hundred live jobs.
+ending.ALL = 'ended:all' .. string.rep('-', 64)
 
 -- Keeps why an attempt ended other than well: the latest 16.
 function ending.note_failure(j, agent_id, attempt, why)
@@ -19,7 +24,7 @@ function ending.note_failure(j, agent_id, attempt, why)
   job:put(j, 'message', why.message)
 end
 
--- Has an ended job looked at when its prompt and answer, or all of it, is to be forgotten.
+-- Has an ended job looked at by itself, when its prompt and answer, or all of it, is to be forgotten.
 function ending.wake(j)
   job.wake_at(j, j.ended + math.min(j.keeps or pool.job_keep, pool.job_keep))
 end
@@ -42,7 +47,12 @@ function ending.finish(j, state)
     ending.forget_prompt(j)
   end
   event.job(state, j)
-  ending.wake(j)
+  if j.keeps or j.dependents then
+    ending.wake(j)
+  else
+    -- It goes with all others of its time.
+    sets.leave('due', 'job:' .. j.id)
+  end
   if j.dependents then
     redis.call('ZADD', key('due'), int(pool.now), 'after:' .. j.id)
   end
@@ -134,6 +144,25 @@ function ending.forget_surplus_output()
     end
     return takes
   end)
+end
+
+-- Forgets ended jobs whose time is over, as many as one script does, and has the rest looked at when the next one's is. Each goes
+-- behind the others before it is tried, so that one that can't go, or fails, is in nobody's way.
+function ending.forget_old()
+  sets.write('ended')
+  local ids = redis.call('ZRANGEBYSCORE', key('ended'), '-inf', int(pool.now - pool.job_keep), 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
+  forget_some(ids, function(id)
+    sets.enter('ended', id, pool.now)
+    local j = retention.that_can_go(id)
+    local takes = j and weight(j) or 0
+    if j then
+      ending.forget(j)
+    end
+    return takes
+  end)
+  sets.write('ended')
+  local oldest = redis.call('ZRANGE', key('ended'), '0', '0', 'WITHSCORES')[2]
+  sets.enter('due', ending.ALL, math.min((tonumber(oldest) or pool.now) + pool.job_keep, pool.now + LOOKED_AT_EVERY_MS))
 end
 
 return ending

@@ -13,10 +13,10 @@ local fair = {}
 
 -- Of lines that have yet to be written, by class and priority: {turn = the tag that was served last, last = {key = its last
 -- tag}}, and the job that was served last.
-local joined, served
+local joined, served = {}, {}
 
 calls.begin_with(function()
-  joined, served = {}, {}
+  joined, served = next(joined) and {} or joined, next(served) and {} or served
 end)
 
 local function owner_of(j)

@@ -10,10 +10,10 @@ local job = record.kind('job')
 local MEMBERSHIP = { blocked = true, delayed = true, scheduled = true, running = true }
 
 -- What was submitted, by the bytes that it is packed in.
-local submitted
+local submitted = {}
 
 calls.begin_with(function()
-  submitted = {}
+  submitted = next(submitted) and {} or submitted
 end)
 
 -- The coordinator packs the same of what it submits, but for the class and the time (see lua/src/jobs/submit.rs).

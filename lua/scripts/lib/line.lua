@@ -13,10 +13,10 @@ local HOLDS_AFTER_MS = 60000
 -- What this run knows of lines, by class: `joined` (orders and ids by turns) or `left` (ids) are yet to be written, `front`
 -- are from its place `at` on the first jobs, or all of them if it `is_whole`, and `best` is the order of the first, false if there
 -- is none.
-local lines
+local lines = {}
 
 calls.begin_with(function()
-  lines = {}
+  lines = next(lines) and {} or lines
 end)
 
 local function of(cid)

@@ -57,7 +57,7 @@ function measure.take(a, json)
   end
   local new = { gpus = gpus_of(a, m.gpus), seen = seen, at = pool.now,
     ram = m.ram_free_mb and coarse(m.ram_free_mb, agent.caps(a).ram) or nil }
-  local old = a.measured_packed and cmsgpack.unpack(a.measured_packed) or {}
+  local old = agent.measured(a) or {}
   if next(agent.tally(a).heavy) or not is_same(old, new) then
     agent:put(a, 'measured_packed', cmsgpack.pack(new))
     a.left = nil

@@ -253,7 +253,7 @@ function members.serve(a, models)
   for name in pairs(now) do
     is_other = is_other or not before[name]
   end
-  a.caps.models, a.left = now, nil
+  a.caps.models, a.caps_of, a.left = now, nil, nil
   agent:put(a, 'caps_packed', cmsgpack.pack(a.caps))
   settle_loading(a)
   if is_other then

@@ -15,7 +15,7 @@ calls.begin_with(function()
     -- The call before has failed.
     collectgarbage('setstepmul', USUAL_PACE)
   end
-  channels, packed_weights = {}, nil
+  channels, packed_weights = nil, nil
   pool.now, pool.offset, pool.step, pool.heard_now, pool.is_spared, pool.freed, pool.spent = nil, nil, nil, nil, nil, nil, 0
 end)
 
@@ -86,6 +86,7 @@ end
 
 -- Announces a change of an agent's work or of a job, or that there are events, once a script.
 function pool.announce(kind, id)
+  channels = channels or {}
   local ids = channels[kind]
   if not ids then
     ids = {}
@@ -106,7 +107,7 @@ function pool.finish(reply)
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
     pool.offset, pool.output, pool.events, pool.prompts, pool.counted, pool.counted_to)
   redis.call('HSET', calls.pool, 'clock', packed)
-  for kind, ids in pairs(channels) do
+  for kind, ids in pairs(channels or {}) do
     for id in pairs(ids) do
       redis.call(pool.publish, key(kind, id ~= '' and id or nil), '')
     end

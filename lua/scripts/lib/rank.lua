@@ -14,14 +14,14 @@ local USE_SPAN = 1099511627776
 
 -- Agents whose place has to be found anew.
 -- What is known of their values, by agent; false if nothing is.
-local changed, noted
+local changed, noted = {}, {}
 -- The bitmaps of ranks that may hold agents, by class, as far as this run has read them.
-local steps
+local steps = {}
 -- The weights as this run has read them, and the strategy.
 local weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy
 
 calls.begin_with(function()
-  changed, noted, steps = {}, {}, {}
+  changed, noted, steps = changed[1] and {} or changed, next(noted) and {} or noted, next(steps) and {} or steps
   weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy = nil, nil, nil, nil, nil, nil
 end)
 

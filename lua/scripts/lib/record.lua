@@ -10,8 +10,11 @@ record.__index = record
 
 local AT_ONCE = 512
 local NOTHING = cmsgpack.pack(nil)
+local REMEMBERED = 128
+-- Whether a step of this script has failed, so that nothing says what it has left in records.
+local is_in_doubt = false
 -- Keys and values that are to be written.
-local kept
+local kept = {}
 
 -- Packs a value that is asked for first.
 local function pack_value(packed, value)
@@ -33,17 +36,18 @@ local PACKED, HEAD = { __index = pack_value }, { __index = pack_head }
 -- For records that are put together of what many have in common, which takes less than to pack them value by value: `packed` has
 -- values as they are packed (false stands for none), `head` what stands before a text of so many bytes.
 calls.begin_with(function()
-  kept = {}
+  kept, is_in_doubt = kept[1] and {} or kept, false
   record.packed, record.head = setmetatable({ [false] = NOTHING }, PACKED), setmetatable({}, HEAD)
 end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
 -- is_whole(r), which says whether what was unpacked is one, and pack(r), which gives the string; and it may have
--- write_beside(r), which writes what belongs to the record but lies in other keys.
+-- write_beside(r), which writes what belongs to the record but lies in other keys; and strip(r), which takes from it all but what
+-- its bytes say: then it is remembered, so that the next script need not unpack the same bytes again.
 function record.kind(name)
-  local kind = setmetatable({ name = name }, record)
+  local kind = setmetatable({ name = name, cache = {}, order = {}, remembered = {}, count = 0 }, record)
   calls.begin_with(function()
-    kind.cache, kind.order, kind.broken = {}, {}, {}
+    kind.cache, kind.order, kind.broken = {}, kind.order[1] and {} or kind.order, nil
   end)
   return kind
 end
@@ -59,11 +63,22 @@ end
 
 -- Takes in what the key of an id holds; nil if there is none.
 local function take(kind, id, packed)
+  local known = kind.remembered[id]
+  if known then
+    kind.remembered[id], kind.count = nil, kind.count - 1
+    if known.packed == packed then
+      return kind:adopt(known)
+    end
+  end
   if packed then
     local ok, r = pcall(kind.unpack, id, packed)
     if ok and kind.is_whole(r) then
+      if kind.strip then
+        r.packed = packed
+      end
       return kind:adopt(r)
     end
+    kind.broken = kind.broken or {}
     kind.broken[id] = true
   end
   kind.cache[id] = false
@@ -146,7 +161,7 @@ end
 -- The same for a script that is about this one: it fails if the record can't be read.
 function record:need(id)
   local r = self:load(id)
-  if not r and self.broken[id] then
+  if not r and self.broken and self.broken[id] then
     error('the record of ' .. self.name .. ' ' .. id .. ' can not be read', 0)
   end
   return r
@@ -156,7 +171,7 @@ end
 function record:adopt(r)
   local order = self.order
   self.cache[r.id], order[#order + 1] = r, r
-  if self.broken[r.id] then
+  if self.broken then
     self.broken[r.id] = nil
   end
   return r
@@ -189,26 +204,63 @@ local function write()
   kept = {}
 end
 
--- Writes every changed record of these kinds, and what was kept for them.
-function record.flush(...)
-  for _, kind in ipairs({ ... }) do
-    local order, pack, write_beside, prefix = kind.order, kind.pack, kind.write_beside, key(kind.name, '')
-    for i = 1, #order do
-      local r = order[i]
-      if r.changed then
-        kept[#kept + 1], kept[#kept + 2] = prefix .. r.id, pack(r)
-        r.changed = false
-        if write_beside then
-          write_beside(r)
-        end
+local function note_broken(kind)
+  for id in pairs(kind.broken) do
+    redis.call('HSET', key('broken'), kind.name .. ':' .. id, 'its record can not be read')
+  end
+  kind.broken = nil
+end
+
+-- Keeps every changed record of a kind to be written.
+local function keep_changed(kind)
+  local order, pack, write_beside, prefix = kind.order, kind.pack, kind.write_beside, key(kind.name, '')
+  for i = 1, #order do
+    local r = order[i]
+    if r.changed then
+      local packed = pack(r)
+      kept[#kept + 1], kept[#kept + 2] = prefix .. r.id, packed
+      r.changed = false
+      if kind.strip then
+        r.packed = packed
+      end
+      if write_beside then
+        write_beside(r)
       end
     end
-    for id in pairs(kind.broken) do
-      redis.call('HSET', key('broken'), kind.name .. ':' .. id, 'its record can not be read')
-    end
-    kind.broken = {}
   end
-  write()
+  if kind.broken then
+    note_broken(kind)
+  end
+end
+
+-- Writes every changed record of these kinds, and what was kept for them.
+function record.flush(kind, other)
+  keep_changed(kind)
+  if other then
+    keep_changed(other)
+  end
+  if kept[1] then
+    write()
+  end
+end
+
+-- Says that a step has failed and was caught: no record is remembered as it was left.
+function record.doubt()
+  is_in_doubt = true
+end
+
+-- Remembers records of a kind for the scripts that follow, once all is written. Whoever loads one has it out of here until it is
+-- written again, so that what a script leaves that fails is known to nobody.
+function record:remember()
+  for _, r in ipairs(is_in_doubt and {} or self.order) do
+    if not r.changed and self.cache[r.id] == r then
+      if self.count >= REMEMBERED then
+        self.remembered, self.count = {}, 0
+      end
+      self.strip(r)
+      self.remembered[r.id], self.count = r, self.count + 1
+    end
+  end
 end
 
 return record

@@ -44,7 +44,7 @@ function room.left(a)
     return a.left
   end
   local caps, heavy = agent.caps(a), agent.heavy(a)
-  local measured = a.measured_packed and cmsgpack.unpack(a.measured_packed)
+  local measured = agent.measured(a)
   local left = { loading = {}, ram = caps.ram, cpus = math.max(0, caps.cpus - agent.tally(a).cpus), devices = {} }
   local unseen_ram = 0
   for _, entry in pairs(heavy) do

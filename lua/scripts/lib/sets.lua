@@ -9,10 +9,10 @@ local AT_ONCE = 512
 
 -- What each set is to have, by its name: {member = its score, true in a plain set, or false if it is to leave}. What has left a
 -- plain set and is to be in it after all is 1.
-local kept
+local kept = {}
 
 calls.begin_with(function()
-  kept = {}
+  kept = next(kept) and {} or kept
 end)
 
 -- Keeps one change of a set; a later one of the same member takes its place.
@@ -42,6 +42,26 @@ function sets.leave(name, member)
   end
 end
 
+-- The one member that a set's changes have, with its value; nil if there are more.
+local function alone(changes)
+  local member, value = next(changes)
+  if member and next(changes, member) == nil then
+    return member, value
+  end
+  return nil
+end
+
+-- Writes one change.
+local function write_one(name, is_plain, member, value)
+  if not value then
+    redis.call(is_plain and 'SREM' or 'ZREM', key(name), member)
+  elseif is_plain then
+    redis.call('SADD', key(name), member)
+  else
+    redis.call('ZADD', key(name), int(value), member)
+  end
+end
+
 -- Runs a command on a set with as many arguments as Lua can pass at once.
 local function run(command, name, arguments)
   for from = 1, #arguments, AT_ONCE do
@@ -56,7 +76,11 @@ function sets.write(name)
     return
   end
   kept[name] = nil
-  local is_plain, entering, leaving = PLAIN[name], {}, {}
+  local is_plain, only, its_value = PLAIN[name], alone(changes)
+  if only then
+    return write_one(name, is_plain, only, its_value)
+  end
+  local entering, leaving = {}, {}
   for member, value in pairs(changes) do
     if not value then
       leaving[#leaving + 1] = member

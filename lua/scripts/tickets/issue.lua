@@ -158,7 +158,9 @@ for at = 2, #ARGV, FIELDS do
   end
   ids[#ids + 1], by_class[spec][#by_class[spec] + 1] = ARGV[at + 1], at
 end
-job:read_ahead(ids)
+if not job:expect_none(ids) then
+  job:read_ahead(ids)
+end
 for _, spec in ipairs(classes) do
   for _, at in ipairs(by_class[spec]) do
     answers[(at - 2) / FIELDS + 1] = issue(at)

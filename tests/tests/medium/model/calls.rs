@@ -38,7 +38,7 @@ impl Model {
         }
         match call {
             Call::Join { .. } => {}
-            Call::Sweep => while self.finish() > 0 {},
+            Call::Sweep => self.sweep(),
             _ if reply == Reply::Unserved => {}
             _ => {
                 self.finish();

@@ -19,6 +19,11 @@ const MARKED_EVERY: u64 = 64;
 const MARKED_AFTER_MS: i64 = 15_000;
 /// Jobs that are looked at to find one that can go.
 const LOOKED_AT: usize = 16;
+/// How often the ended jobs are looked at at least.
+const LOOKED_AT_EVERY_MS: i64 = 600_000;
+/// Ended jobs that are forgotten at once, and how many of them count as one thing that was settled.
+const FORGOTTEN_AT_ONCE: usize = 64;
+const JOBS_A_UNIT: usize = 16;
 
 /// What is kept of the output of a job's latest attempt.
 #[derive(Debug, Clone, Default)]
@@ -156,6 +161,39 @@ impl Model {
         } else {
             self.wake(Thing::Job(id.to_owned()), until);
         }
+    }
+
+    /// Settles all that is overdue.
+    pub(super) fn sweep(&mut self) {
+        let now = self.now();
+        self.due.entry(Thing::Ended).or_insert(now);
+        while self.finish() > 0 {}
+    }
+
+    /// Ended jobs in the order in which they are forgotten.
+    fn ended(&self) -> Vec<(i64, JobName)> {
+        let ended = self.jobs.iter().filter(|(_, j)| j.state.is_ended());
+        let mut ended: Vec<_> = ended.map(|(id, j)| (j.listed_ms, id.clone())).collect();
+        ended.sort();
+        ended
+    }
+
+    /// Forgets ended jobs whose time is over. Those that can't go go behind the others.
+    pub(super) fn forget_old(&mut self) {
+        let (now, kept) = (self.now(), Self::ms(self.settings.job_retention_ms));
+        let old = self.ended().into_iter().filter(|(listed, _)| listed + kept <= now).take(FORGOTTEN_AT_ONCE);
+        let mut gone = 0;
+        for (_, id) in old {
+            let job = self.job(&id);
+            job.listed_ms = now;
+            if !job.cancelling && !job.has_dependents {
+                gone += 1;
+                self.forget_job(&id);
+            }
+        }
+        self.filled += gone / JOBS_A_UNIT;
+        let oldest = self.ended().first().map_or(now, |(listed, _)| *listed);
+        self.wake(Thing::Ended, (oldest + kept).min(now + LOOKED_AT_EVERY_MS));
     }
 
     fn forget_output(&mut self, id: &str) {

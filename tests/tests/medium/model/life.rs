@@ -92,10 +92,12 @@ impl Model {
         let job = self.job(id);
         (job.state, job.ended_ms, job.listed_ms) = (state, Some(now), now);
         self.tell_of_job(state.as_str(), id);
-        let until = now + Self::ms(self.settings.job_retention_ms);
-        self.wake(Thing::Job(id.to_owned()), until);
         if self.jobs[id].has_dependents {
+            let until = now + Self::ms(self.settings.job_retention_ms);
+            self.wake(Thing::Job(id.to_owned()), until);
             self.wake(Thing::After(id.to_owned()), now);
+        } else {
+            self.due.remove(&Thing::Job(id.to_owned()));
         }
         self.trim();
     }

@@ -96,6 +96,7 @@ impl Model {
                 Thing::After(id) => self.settle_dependents(id),
                 Thing::Agent(name) => self.settle_agent(name),
                 Thing::Class(class) => self.settle_class(class),
+                Thing::Ended => self.forget_old(),
                 Thing::Hold => self.settle_holds(),
                 Thing::Job(id) => self.settle_job(id),
                 Thing::Room(name) => self.settle_room(name),

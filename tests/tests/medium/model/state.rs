@@ -77,6 +77,8 @@ pub(super) enum Thing {
     Agent(Name),
     /// It is yet to be made, or may be dropped.
     Class(Class),
+    /// Jobs that ended long ago are to be forgotten.
+    Ended,
     /// Whether jobs were passed over.
     Hold,
     Job(JobName),

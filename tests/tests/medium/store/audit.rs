@@ -65,12 +65,13 @@ async fn a_pool_at_work_agrees_with_itself_and_an_audit_changes_nothing() {
 
 /// Commands that damage a pool, words separated by spaces; `@` stands for the prefix of its keys, and other words for what
 /// is in it.
-const DAMAGE: [(&str, &str); 35] = [
+const DAMAGE: [(&str, &str); 36] = [
     ("SREM @running RUNNING", "job RUNNING is running and not in that set"),
     ("SADD @scheduled RUNNING", "job RUNNING stands in the set scheduled and is running"),
     ("SADD @running ghost", "job ghost stands in the set running and has no record"),
     ("ZADD @ended 1 RUNNING", "job RUNNING stands among the ended jobs and is running"),
     ("ZREM @ended ENDED", "job ENDED has ended and is not listed so"),
+    ("ZADD @ended 1 ENDED", "job ENDED should have been forgotten "),
     ("DEL @spec:ENDED", "job ENDED has lost what was submitted"),
     ("DEL @output:ENDED:1:0", "job ENDED has lost the end of its output"),
     ("ZREM @due job:BOUND", "job BOUND is scheduled and will never be looked at again"),

@@ -5,7 +5,7 @@ use titan_api::{
     jobs::JobState,
     work::{Answer, Happening, Lease},
 };
-use titan_lua::PoolSettings;
+use titan_lua::{PoolSettings, agents::SetDraining};
 use titan_tests::redis::{RedisServer, patient_store};
 
 use super::world::{Box_, World, facts, process};
@@ -115,4 +115,42 @@ async fn libraries_of_old_versions_go_once_there_are_several() {
         assert_eq!(kept.iter().filter(|name| name.starts_with("titan_old")).count(), stay, "{kept:?}");
         assert!(kept.contains(&"other".to_owned()), "somebody else's went: {kept:?}");
     }
+}
+
+/// What an agent's record was when Redis held these bytes of it.
+async fn bytes_of(world: &World, key: &str) -> Vec<u8> {
+    redis::cmd("GET").arg(key).query_async(&mut world.redis.connection().await).await.unwrap()
+}
+
+/// As a failover does that loses the last seconds.
+#[tokio::test]
+async fn an_agent_whose_record_is_another_than_was_written_last_is_read_anew() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let key = "titan:{default}:agent:a";
+    let before = bytes_of(&world, key).await;
+    SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await.unwrap();
+    assert!(world.beat(&agent, &[]).await.draining);
+    let set = redis::cmd("SET").arg(key).arg(before).query_async::<()>(&mut world.redis.connection().await).await;
+    set.unwrap();
+    assert!(!world.beat(&agent, &[]).await.draining, "what was remembered is not what Redis holds");
+}
+
+#[tokio::test]
+async fn a_script_that_fails_leaves_nothing_of_an_agent_in_memory() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    world.bound(&process()).await;
+    let ranks: Vec<String> = redis::cmd("KEYS")
+        .arg("titan:{default}:rank:*")
+        .query_async(&mut world.redis.connection().await)
+        .await
+        .unwrap();
+    assert!(!world.beat(&agent, &[]).await.draining);
+    tell(&world, &["RENAME", &ranks[0], "aside"]).await;
+    tell(&world, &["SET", &ranks[0], "no rank"]).await;
+    let failed = SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await;
+    assert!(failed.is_err(), "{failed:?}");
+    tell(&world, &["RENAME", "aside", &ranks[0]]).await;
+    assert!(!world.beat(&agent, &[]).await.draining, "what failed is remembered");
 }

@@ -2,7 +2,7 @@
 
 use titan_api::{
     agents::Facts,
-    ids::JobId,
+    ids::{JobId, PoolName},
     jobs::JobState,
     output::{Encoding, Stream},
     work::{Happening, HeldLease, Lease, Report},
@@ -11,8 +11,9 @@ use titan_lua::{
     PoolSettings,
     agents::{ReportBatch, ReportOutcome},
     jobs::{CancelJob, Idempotency, ListJobs, NewJob, Submit},
+    pool::Sweep,
 };
-use titan_tests::audit::findings;
+use titan_tests::{audit::findings, redis::patient_store};
 
 use super::world::{Box_, World, facts, held, only, process};
 
@@ -123,6 +124,77 @@ async fn output_that_belongs_to_nothing_keeps_no_other_from_being_forgotten() {
         kept.push(world.job(id).await.output_bytes);
     }
     assert_eq!(kept, [0, 0, 0, 0, 60_000]);
+}
+
+fn for_five_minutes() -> PoolSettings {
+    PoolSettings { job_retention_ms: 300_000, ..PoolSettings::default() }
+}
+
+/// A job that waits for an agent is cancelled.
+async fn cancelled(world: &World) -> JobId {
+    let job = world.pending(&process()).await;
+    CancelJob { job: &job }.run(&world.pool()).await.unwrap();
+    job
+}
+
+async fn known(world: &World) -> Vec<JobId> {
+    let list = ListJobs { state: None, agent: None, label: None, after: None, limit: 100 };
+    list.run(&world.pool()).await.unwrap().jobs.into_iter().map(|job| job.id).collect()
+}
+
+#[tokio::test]
+async fn ended_jobs_fall_due_together() {
+    let world = World::with(for_five_minutes()).await;
+    let agent = world.register("a", &facts()).await;
+    world.sweep().await;
+    for _ in 0..70 {
+        cancelled(&world).await;
+    }
+    let mut redis = world.redis.connection().await;
+    let due: Vec<String> =
+        redis::cmd("ZRANGE").arg("titan:{default}:due").arg(0).arg(-1).query_async(&mut redis).await.unwrap();
+    assert!(due.iter().all(|member| !member.starts_with("job:")), "{due:?}");
+    // As a list every change of it would walk through all that is live.
+    let encoding: String =
+        redis::cmd("OBJECT").arg("ENCODING").arg("titan:{default}:due").query_async(&mut redis).await.unwrap();
+    assert_eq!(encoding, "skiplist");
+    world.pass_with_beats_ms(290_000, &[&agent]).await;
+    assert_eq!(known(&world).await.len(), 70);
+    world.pass_with_beats_ms(10_000, &[&agent]).await;
+    assert_eq!(known(&world).await, []);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn jobs_that_are_to_be_kept_for_less_long_than_before_go_within_minutes() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    cancelled(&world).await;
+    world.sweep().await;
+    let anew = patient_store(&world.redis.url(), for_five_minutes()).pool(&PoolName::default());
+    Sweep.run(&anew.at(world.now_ms.get())).await.unwrap();
+    world.pass_with_beats_ms(600_000, &[&agent]).await;
+    assert_eq!(known(&world).await, []);
+}
+
+#[tokio::test]
+async fn a_job_that_can_not_be_forgotten_keeps_no_other() {
+    let world = World::with(for_five_minutes()).await;
+    let agent = world.parked("a", &facts()).await;
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(writing(&world, &agent, 10).await);
+        complete(&world, &agent, &jobs[jobs.len() - 1]).await;
+    }
+    let lease = &jobs[1];
+    let output = format!("titan:{{default}}:output:{}:1:0", lease.job_id);
+    let mut redis = world.redis.connection().await;
+    redis::cmd("DEL").arg(&output).query_async::<()>(&mut redis).await.unwrap();
+    redis::cmd("LPUSH").arg(&output).arg("x").query_async::<()>(&mut redis).await.unwrap();
+    world.pass_with_beats_ms(300_000, &[&agent]).await;
+    // The last sweep has failed at one of them.
+    world.sweep().await;
+    assert_eq!(known(&world).await, [lease.job_id.clone()]);
 }
 
 /// As many jobs as one script takes end at once. Gives how many ended ones the pool keeps then.

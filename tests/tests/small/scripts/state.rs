@@ -24,6 +24,14 @@ fn what_a_part_keeps_is_begun_anew_with_every_call() {
     }
 }
 
+/// Records alone last from one call to the next, under this name: each is good for its very bytes, and nobody has it meanwhile.
+#[test]
+fn only_records_are_remembered_from_call_to_call() {
+    for part in parts() {
+        assert_eq!(part.code.uses_name("remembered"), part.name == "record", "lib/{}", part.name);
+    }
+}
+
 /// What a part declares outside its functions, but for constants, functions and itself; and what its functions assign to fields
 /// of parts.
 fn kept(part: &str, code: &Code, parts: &[&str]) -> BTreeSet<(String, Kept)> {

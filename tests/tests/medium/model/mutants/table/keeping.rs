@@ -32,9 +32,9 @@ fn two_are_ending() -> Vec<Step> {
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "jobs that have ended are kept for ever",
-        find: "elseif pool.now >= j.ended + pool.job_keep then",
+        find: "int(pool.now - pool.job_keep), 'LIMIT'",
         times: 1,
-        replace: "elseif false then",
+        replace: "'0', 'LIMIT'",
         told: Told::Story(|| after(cancelled(1), [rounds(32, 0), Step::Pass { ms: 0 }])),
     },
     Mutant {
