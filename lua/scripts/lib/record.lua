@@ -9,32 +9,11 @@ local record = {}
 record.__index = record
 
 local AT_ONCE = 512
-local NOTHING = cmsgpack.pack(nil)
 -- Keys and values that are to be written.
 local kept
 
--- Packs a value that is asked for first.
-local function pack_value(packed, value)
-  if value == nil then
-    return NOTHING
-  end
-  packed[value] = cmsgpack.pack(value)
-  return packed[value]
-end
-
--- What stands before a text of so many bytes where it is packed.
-local function pack_head(head, bytes)
-  head[bytes] = string.sub(cmsgpack.pack(string.rep(' ', bytes)), 1, -1 - bytes)
-  return head[bytes]
-end
-
-local PACKED, HEAD = { __index = pack_value }, { __index = pack_head }
-
--- For records that are put together of what many have in common, which takes less than to pack them value by value: `packed` has
--- values as they are packed (false stands for none), `head` what stands before a text of so many bytes.
 calls.begin_with(function()
   kept = {}
-  record.packed, record.head = setmetatable({ [false] = NOTHING }, PACKED), setmetatable({}, HEAD)
 end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
