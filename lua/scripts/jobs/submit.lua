@@ -38,12 +38,13 @@ local created, packed_ids = cmsgpack.pack(pool.now), {}
 
 -- The id of a class, packed.
 local function packed_id(spec)
-  packed_ids[spec] = packed_ids[spec] or cmsgpack.pack(class.id_of(spec))
+  packed_ids[spec] = cmsgpack.pack(class.id_of(spec))
   return packed_ids[spec]
 end
 
 local function read(at)
-  local j = job.new(ARGV[at], packed_id(ARGV[at + 1]) .. ARGV[at + 2] .. created .. ARGV[at + 3])
+  local cid = packed_ids[ARGV[at + 1]] or packed_id(ARGV[at + 1])
+  local j = job.new(ARGV[at], cid .. ARGV[at + 2] .. created .. ARGV[at + 3])
   if ARGV[at + 5] == '' then
     return j, nil
   end
@@ -206,13 +207,11 @@ end
 
 local used = {}
 local function use_class(j, spec)
-  if not used[j.class] then
-    used[j.class] = true
-    if class.use(j.class, spec) then
-      end_lineup()
-      members.settle(j.class)
-      found = nil
-    end
+  used[j.class] = true
+  if class.use(j.class, spec) then
+    end_lineup()
+    members.settle(j.class)
+    found = nil
   end
 end
 
@@ -234,7 +233,9 @@ local function accept(n)
     retention.count_prompt(j, #ARGV[at + 6])
   end
   sets.enter('jobs', j.id, 0)
-  use_class(j, ARGV[at + 1])
+  if not used[j.class] then
+    use_class(j, ARGV[at + 1])
+  end
   if options then
     idempotency.note(j, options)
     job:put(j, 'not_before', options.not_before)
@@ -256,16 +257,18 @@ end
 -- The scores, as they are spelled: of several jobs many have the same.
 local spelled = {}
 local function spell(score)
-  spelled[score] = spelled[score] or string.format('%.6f', score)
+  spelled[score] = string.format('%.6f', score)
   return spelled[score]
 end
 
 local replies = {}
-for n, j in ipairs(jobs) do
+for n = 1, #jobs do
+  local j = jobs[n]
   if not are_there[n] then
     accept(n)
   end
-  replies[n] = j.id .. ' ' .. j.state .. ' ' .. (j.agent or '') .. ' ' .. spell(j.score or 0)
+  local score = j.score or 0
+  replies[n] = j.id .. ' ' .. j.state .. ' ' .. (j.agent or '') .. ' ' .. (spelled[score] or spell(score))
 end
 end_lineup()
 return due.finish({ 'submitted', replies, explanation })

@@ -18,7 +18,9 @@ function agent.unpack(id, packed)
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
     past, held, edge, trouble_packed, asks, served_packed, tally_packed,
     kept_packed, brought = cmsgpack.unpack(packed)
+  -- What its parts are unpacked to needs room, too (see lib/job).
   return {
+    changed = false, caps = nil,
     id = id, state = state, epoch = epoch, instance = instance, seq = seq, claim = claim, next_ms = next_ms,
     seen_ms = seen_ms, registered_ms = registered_ms, reach_ms = reach_ms, used_seq = used_seq, draining = draining,
     leaving = leaving, rtt = rtt, read_ms = read_ms, on_time = on_time, offline_ms = offline_ms,
@@ -111,23 +113,26 @@ function agent.put_standing(a)
   agent:put(a, 'standing_packed', #a.standing > 0 and cmsgpack.pack(unpack(a.standing)) or nil)
 end
 
-local function unpack_terms(bytes)
-  local model, vram, devices, ram, cpus, since, _, claim, exclusive, edge, ticket = cmsgpack.unpack(bytes)
+local function keep_terms(bytes, model, vram, devices, ram, cpus, since, _, claim, exclusive, edge, ticket)
   if type(vram) ~= 'number' or type(devices) ~= 'table' or type(claim) ~= 'number' then
     error('no live attempt')
   end
   local known = { bytes = bytes, model = model, vram = vram, devices = devices, ram = ram, cpus = cpus, since = since,
-    claim = claim, exclusive = exclusive, edge = edge, ticket = ticket }
-  known.terms, known.__index, known.is_heavy = known, known, ram > 0 or devices[1] ~= nil
+    claim = claim, exclusive = exclusive, edge = edge, ticket = ticket, is_heavy = ram > 0 or devices[1] ~= nil, begun = nil }
+  known.terms, known.__index = known, known
   terms[bytes] = known
   return known
+end
+
+local function unpack_terms(bytes)
+  return keep_terms(bytes, cmsgpack.unpack(bytes))
 end
 
 -- What attempts take, since when, and what brought them: shared by all that say the same, so it must not change. (Where 0 is,
 -- the order of the job once was.)
 function agent.terms(model, vram, devices, ram, cpus, since, claim, exclusive, edge, ticket)
   local bytes = cmsgpack.pack(model, vram, devices, ram, cpus, since, 0, claim, exclusive, edge, ticket)
-  return terms[bytes] or unpack_terms(bytes)
+  return terms[bytes] or keep_terms(bytes, model, vram, devices, ram, cpus, since, 0, claim, exclusive, edge, ticket)
 end
 
 -- The terms of an attempt that a claim of this number has brought.
@@ -152,8 +157,7 @@ local function unpack_entry(packed)
 end
 
 local function pack_entry(entry)
-  local packed, lease = record.packed, entry.lease
-  return packed[entry.state] .. packed[entry.number] .. record.head[#lease] .. lease .. entry.bytes
+  return cmsgpack.pack(entry.state, entry.number, entry.lease) .. entry.bytes
 end
 
 local function unpack_entries(packed)
@@ -265,10 +269,12 @@ end
 
 -- One live attempt; nil if there is none of that job.
 function agent.entry(a, job_id)
-  if not a.entries or a.entries[job_id] == nil then
+  local entry = a.entries and a.entries[job_id]
+  if entry == nil then
     agent.read_entries_ahead(a, { job_id })
+    entry = a.entries[job_id]
   end
-  return a.entries[job_id] or nil
+  return entry or nil
 end
 
 -- Counts one attempt more (by = 1) or less (-1), or one that changed (0). To take out of a table what is not there would make it
@@ -349,7 +355,7 @@ end
 
 -- Adds a live attempt; of a job that is new there is none.
 function agent.hold(a, job_id, entry, is_new_job)
-  local tally, known = agent.tally(a), not is_new_job and agent.entry(a, job_id)
+  local tally, known = a.tally or agent.tally(a), not is_new_job and agent.entry(a, job_id)
   move(a, job_id, entry)
   if known then
     agent.count_anew(a)
@@ -366,7 +372,7 @@ end
 -- Puts another in the place of a live attempt, of the same model and CPUs.
 function agent.change(a, job_id, entry)
   move(a, job_id, entry)
-  count(agent.tally(a), job_id, entry, 0)
+  count(a.tally or agent.tally(a), job_id, entry, 0)
   a.left = nil
 end
 
@@ -414,7 +420,7 @@ function agent.release(a, job_id)
   if agent.is_trial(a, job_id) then
     agent.put_trial(a, nil)
   end
-  local entry, tally = agent.entry(a, job_id), agent.tally(a)
+  local entry, tally = agent.entry(a, job_id), a.tally or agent.tally(a)
   if entry then
     count(tally, job_id, entry, -1)
   end

@@ -19,7 +19,7 @@ function attempt.claim(j, a, nonce, number, reserved)
     ending.drop_output(j)
   end
   handed = handed + 1
-  j.attempt, j.lease, j.lease_until = j.attempt + 1, nonce .. '-' .. handed, pool.now + pool.lease
+  j.attempt, j.lease, j.lease_until = j.attempt + 1, nonce .. '-' .. int(handed), pool.now + pool.lease
   j.devices, j.out, j.changed = terms.devices[1] and table.concat(terms.devices, ',') or '', 0, true
   -- To clear what a table does not have makes it grow.
   if j.bound_until or j.waits then

@@ -47,10 +47,11 @@ local function bound(a)
   agent.read_entries_ahead(a, ids)
   job:read_ahead(ids)
   for _, job_id in ipairs(ids) do
-    local j = agent.entry(a, job_id) and job:load(job_id)
+    local entry = agent.entry(a, job_id)
+    local j = entry and job:load(job_id)
     if j then
       jobs[#jobs + 1] = j
-    else
+    elseif entry then
       agent.release(a, job_id)
     end
   end

@@ -88,8 +88,8 @@ local function submission(as_submitted)
   return shared
 end
 
--- A table of up to 16 fields has half the room, and so costs half, of one with more: what a job does not always have is put in
--- after, since it takes as long to say that there is nothing.
+-- A table is made for as many fields as it begins with, up to the next power of two, and to make it larger takes as long as to
+-- make it. So a job begins with what it soon has, be it nothing, and has room for 16; what it does not always have is put in after.
 local function made(id, packed, attempt, state, as_submitted, order, score, agent, free, lease, lease_until, bound_until,
   started, ended, exit, out, devices, done, waits, others)
   local shared = submitted[as_submitted]
@@ -100,13 +100,8 @@ local function made(id, packed, attempt, state, as_submitted, order, score, agen
     end
     shared = submission(as_submitted)
   end
-  local j = setmetatable({ id = id, state = state, attempt = attempt, order = order, free = free, out = out, changed = false }, shared)
-  if agent or score then
-    j.agent, j.score = agent, score
-  end
-  if lease or lease_until or devices then
-    j.lease, j.lease_until, j.devices = lease, lease_until, devices
-  end
+  local j = setmetatable({ id = id, changed = false, attempt = attempt, state = state, order = order, score = score, agent = agent,
+    free = free, lease = lease, lease_until = lease_until, out = out, devices = devices }, shared)
   if started or ended or exit or done then
     j.started, j.ended, j.exit, j.done = started, ended, exit, done
   end
@@ -129,7 +124,8 @@ end
 -- A new job, of which was submitted what `pack_submitted` packs.
 function job.new(id, as_submitted)
   local shared = submitted[as_submitted] or submission(as_submitted)
-  return setmetatable({ id = id, attempt = 0, free = 0, out = 0, is_new = true, changed = false }, shared)
+  return setmetatable({ id = id, changed = false, is_new = true, attempt = 0, state = nil, order = nil, score = nil, agent = nil,
+    free = 0, bound_until = nil, out = 0 }, shared)
 end
 
 function job.is_whole(j)
@@ -152,14 +148,9 @@ function job.fields(j)
 end
 
 function job.pack(j)
-  local packed, head, as_submitted = record.packed, record.head, j.as_submitted or pack_submitted(j)
-  local nothing, lease, done, others = packed[false], j.lease, j.done, (j.has_seldom or not j.alike) and seldom(j)
-  return packed[j.attempt] .. packed[j.state] .. head[#as_submitted] .. as_submitted .. cmsgpack.pack(j.order, j.score)
-    .. packed[j.agent or false] .. packed[j.free]
-    .. (lease and head[#lease] or nothing) .. (lease or '') .. packed[j.lease_until or false] .. packed[j.bound_until or false]
-    .. packed[j.started or false] .. packed[j.ended or false] .. packed[j.exit or false] .. packed[j.out]
-    .. packed[j.devices or false] .. (done and head[#done] or nothing) .. (done or '') .. packed[j.waits or false]
-    .. (others and cmsgpack.pack(others) or nothing)
+  local others = (j.has_seldom or not j.alike) and seldom(j) or nil
+  return cmsgpack.pack(j.attempt, j.state, j.as_submitted or pack_submitted(j), j.order, j.score, j.agent, j.free, j.lease,
+    j.lease_until, j.bound_until, j.started, j.ended, j.exit, j.out, j.devices, j.done, j.waits, others)
 end
 
 -- Lower goes first: by priority, then by tag (see lib/fair); of equals the smaller id, which is the older. Exact in a double:
@@ -184,10 +175,11 @@ function job.sorted(jobs)
   local orders, ids_of, by_id, sorted = {}, {}, {}, {}
   for i = 1, #jobs do
     local j = jobs[i]
-    local ids = ids_of[j.order]
+    local order = j.order or 0
+    local ids = ids_of[order]
     if not ids then
       ids = {}
-      orders[#orders + 1], ids_of[j.order] = j.order, ids
+      orders[#orders + 1], ids_of[order] = order, ids
     end
     ids[#ids + 1], by_id[j.id] = j.id, j
   end

@@ -128,6 +128,12 @@ function line.first(cid, count)
   return known.front, known.at
 end
 
+-- Whether nobody waits in a line.
+function line.is_empty(cid)
+  local ids, at = line.first(cid, 1)
+  return not ids[at]
+end
+
 -- Jobs of a line from an order on (as ZRANGEBYSCORE spells it).
 function line.from(cid, order, count)
   written(cid)

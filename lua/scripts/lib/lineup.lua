@@ -66,8 +66,8 @@ end
 
 -- The seat of an agent, which gives it up. An agent need have none: a conversation may prefer it, or what it keeps is for the job.
 local function stand_up(a)
-  for at, seat in ipairs(seats) do
-    if seat.agent == a then
+  for at = 1, #seats do
+    if seats[at].agent == a then
       return table.remove(seats, at)
     end
   end

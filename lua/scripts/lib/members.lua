@@ -174,7 +174,7 @@ function members.settle(cid)
     redis.call('ZREM', key('due'), 'class:' .. cid)
   elseif found[2] then
     make_slice(cid, found[1], found[2])
-  elseif pool.now - found[3] >= DROPPED_AFTER_MS and not line.best(cid) then
+  elseif pool.now - found[3] >= DROPPED_AFTER_MS and line.is_empty(cid) then
     drop_slice(cid)
   else
     redis.call('ZADD', key('due'), int(math.max(pool.now, found[3]) + DROPPED_AFTER_MS), 'class:' .. cid)

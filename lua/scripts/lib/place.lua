@@ -51,8 +51,8 @@ end
 -- Which of them is the best.
 function place.best_of(heads)
   local best
-  for i, h in ipairs(heads) do
-    if not best or h.value > heads[best].value then
+  for i = 1, #heads do
+    if not best or heads[i].value > heads[best].value then
       best = i
     end
   end

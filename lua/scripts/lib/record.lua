@@ -9,35 +9,14 @@ local record = {}
 record.__index = record
 
 local AT_ONCE = 512
-local NOTHING = cmsgpack.pack(nil)
 local REMEMBERED = 128
 -- Whether a step of this script has failed, so that nothing says what it has left in records.
 local is_in_doubt = false
 -- Keys and values that are to be written.
 local kept = {}
 
--- Packs a value that is asked for first.
-local function pack_value(packed, value)
-  if value == nil then
-    return NOTHING
-  end
-  packed[value] = cmsgpack.pack(value)
-  return packed[value]
-end
-
--- What stands before a text of so many bytes where it is packed.
-local function pack_head(head, bytes)
-  head[bytes] = string.sub(cmsgpack.pack(string.rep(' ', bytes)), 1, -1 - bytes)
-  return head[bytes]
-end
-
-local PACKED, HEAD = { __index = pack_value }, { __index = pack_head }
-
--- For records that are put together of what many have in common, which takes less than to pack them value by value: `packed` has
--- values as they are packed (false stands for none), `head` what stands before a text of so many bytes.
 calls.begin_with(function()
   kept, is_in_doubt = kept[1] and {} or kept, false
-  record.packed, record.head = setmetatable({ [false] = NOTHING }, PACKED), setmetatable({}, HEAD)
 end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,

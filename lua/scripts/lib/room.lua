@@ -45,7 +45,8 @@ function room.left(a)
   end
   local caps, heavy = agent.caps(a), agent.heavy(a)
   local measured = agent.measured(a)
-  local left = { loading = {}, ram = caps.ram, cpus = math.max(0, caps.cpus - agent.tally(a).cpus), devices = {} }
+  local left = { loading = {}, ram = caps.ram, cpus = math.max(0, caps.cpus - agent.tally(a).cpus), devices = {},
+    parts = nil }
   local unseen_ram = 0
   for _, entry in pairs(heavy) do
     left.loading[entry.model] = left.loading[entry.model] or #entry.devices > 0
@@ -98,9 +99,9 @@ end
 
 -- Slots for a kind of work, and how many of them are taken where this much is left.
 function room.slots(a, kind, model, left)
-  local tally = agent.tally(a)
+  local tally, caps = a.tally or agent.tally(a), a.caps or agent.caps(a)
   if kind == 'process' then
-    return agent.caps(a).max_jobs, tally.processes + (left.kept or 0)
+    return caps.max_jobs, tally.processes + (left.kept or 0)
   end
   local own = agent.own_name(a, model)
   return room.parallel(a, model, own), tally.models[own] or 0
