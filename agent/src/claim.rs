@@ -29,7 +29,7 @@ use crate::{
 const SPARE: Duration = Duration::from_secs(10);
 /// An empty answer that came quicker than this did not wait for work.
 const QUICK: Duration = Duration::from_millis(100);
-/// From a claim that brought jobs to the next. Somebody waits for the first word of a model: agents that have any claim at once.
+/// From a claim that brought jobs to the next. An agent that could answer for a model claims at once: somebody waits for that.
 const PAUSE: Duration = Duration::from_millis(2);
 /// No claim waits for more output than this to be sent.
 const MOST_BESIDE: usize = 16 * 1_024;

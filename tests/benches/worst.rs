@@ -49,7 +49,7 @@ const SLOTS: usize = 64;
 /// How many jobs of a batch one script accepts.
 const OF_A_SCRIPT: usize = 32;
 /// The number of each busy agent's claim after those that have filled it.
-const FIRST_OF_TURNOVER: u64 = 4;
+const FIRST_OF_TURNOVER: u64 = 9;
 const DEPENDENTS: usize = 100_000;
 /// What no script is to take longer than.
 const TO_BE_MS: f64 = 5.0;
@@ -201,11 +201,16 @@ impl Bench {
         for ids in ids.chunks(1_000) {
             submit(&self.here(), ids, &job("busy")).await;
         }
+        // However slow the machine is: until these agents, the last of all, are known to be of the class.
+        while pool::Sweep.run(&self.here()).await.unwrap().more {}
         let mut busy = Vec::new();
         for agent in self.epochs.keys().filter(|id| id.as_str().starts_with("busy")) {
             let mut leases = Vec::new();
             for number in 1..FIRST_OF_TURNOVER {
                 leases.extend(self.claim(agent, number).await);
+                if leases.len() == SLOTS {
+                    break;
+                }
             }
             busy.push((agent.clone(), leases));
         }
@@ -215,7 +220,7 @@ impl Bench {
 
     /// Half of what these agents run has ended, and as much takes its place.
     async fn turnover(&self, busy: &[(AgentId, Vec<Lease>)]) {
-        for (n, (agent, leases)) in busy.iter().enumerate() {
+        for (n, (agent, leases)) in busy.iter().enumerate().filter(|(_, (_, leases))| leases.len() == SLOTS) {
             let ids: Vec<_> = (0..OF_A_SCRIPT).map(|i| new_id("next", n * OF_A_SCRIPT + i)).collect();
             submit(&self.here(), &ids, &job("busy")).await;
             let completed = Happening::Completed { result: None, message: None, usage: None };

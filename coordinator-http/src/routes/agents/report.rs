@@ -33,7 +33,7 @@ pub(crate) async fn handler(
     ApiJson(request): ApiJson<ReportRequest>,
 ) -> Result<Json<ReportReply>, ApiError> {
     request.validate()?;
-    let next = request.claim.and_then(|claim| next(&state, &agent, claim));
+    let next = request.claim.and_then(|claim| next_claim(&state, &agent, claim));
     let reported = run(&state, &agent, &request.reports, next).await?;
     let flush_ms = state.pace.flush_ms(reported.watched);
     let leases = next.map(|_| reported.leases);
@@ -41,7 +41,7 @@ pub(crate) async fn handler(
 }
 
 /// The claim that comes with reports. With too much to do it is left for later, and the reports are taken in all the same.
-fn next(state: &AppState, agent: &AgentCaller, claim: Claim) -> Option<NextClaim> {
+fn next_claim(state: &AppState, agent: &AgentCaller, claim: Claim) -> Option<NextClaim> {
     state.load.check(Class::Claims).ok()?;
     Some(NextClaim { claim, reachable_ms: super::claim::claims_again_ms(state, agent) })
 }
