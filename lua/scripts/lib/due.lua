@@ -76,20 +76,27 @@ local function write_all()
   record.flush(agent, job)
 end
 
+-- Ends a script that has written all.
+local function close(reply)
+  agent:remember()
+  return pool.finish(reply)
+end
+
 -- Fills what is not held any more, writes every changed record, and returns the reply.
 function due.write(reply)
   if pool.freed then
     hold.fill_freed()
   end
   write_all()
-  agent:remember()
-  return pool.finish(reply)
+  return close(reply)
 end
 
 -- Ends a script that writes: first its own changes, then its share of what is overdue.
 function due.finish(reply)
   write_all()
-  due.settle()
+  if due.settle() == 0 and not pool.freed then
+    return close(reply)
+  end
   return due.write(reply)
 end
 

@@ -10,7 +10,7 @@ local JOBS_A_UNIT = 16
 local LOOKED_AT_EVERY_MS = 600000
 -- What falls due when the oldest ended job is to be forgotten. A sorted set that holds a name of more than 64 bytes is none of
 -- those that Redis keeps as a list: of that every change would walk through a hundred live jobs.
-ending.ALL = 'ended:all' .. string.rep('-', 64)
+local ALL = 'ended:all' .. string.rep('-', 64)
 
 -- Keeps why an attempt ended other than well: the latest 16.
 function ending.note_failure(j, agent_id, attempt, why)
@@ -150,7 +150,8 @@ end
 -- behind the others before it is tried, so that one that can't go, or fails, is in nobody's way.
 function ending.forget_old()
   sets.write('ended')
-  local ids = redis.call('ZRANGEBYSCORE', key('ended'), '-inf', int(pool.now - pool.job_keep), 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
+  local old = int(pool.now - pool.job_keep)
+  local ids = redis.call('ZRANGEBYSCORE', key('ended'), '-inf', old, 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
   forget_some(ids, function(id)
     sets.enter('ended', id, pool.now)
     local j = retention.that_can_go(id)
@@ -162,7 +163,18 @@ function ending.forget_old()
   end)
   sets.write('ended')
   local oldest = redis.call('ZRANGE', key('ended'), '0', '0', 'WITHSCORES')[2]
-  sets.enter('due', ending.ALL, math.min((tonumber(oldest) or pool.now) + pool.job_keep, pool.now + LOOKED_AT_EVERY_MS))
+  if oldest then
+    sets.enter('due', ALL, math.min(oldest + pool.job_keep, pool.now + LOOKED_AT_EVERY_MS))
+  else
+    sets.leave('due', ALL)
+  end
+end
+
+-- Sees to it that ended jobs are looked at: those that are the first, or where that has failed before.
+function ending.watch_old()
+  if redis.call('EXISTS', key('ended')) == 1 then
+    redis.call('ZADD', key('due'), 'NX', int(pool.now), ALL)
+  end
 end
 
 return ending

@@ -1,8 +1,8 @@
 -- key: the names of a pool's keys. All share the hash tag of KEYS[1], hence its slot.
 --
 --   due            zset  job:<id>, agent:<id>, class:<id>, room:<agent>, after:<job>, serving:<agent>, scores:<agent>,
---                        aliases:<agent>, usage:<owner>, ended:all… (see lib/ending), hold:all, hold:<number of jobs> or prompts:all by the time when
---                        it has to be looked at
+--                        aliases:<agent>, usage:<owner>, ended:all… (see lib/ending), hold:all, hold:<number of jobs> or
+--                        prompts:all by the time when it has to be looked at
 --   jobs           zset  all jobs, score 0, so in the order of their ids
 --   broken         hash  what due held but could not be settled, and what else could not be read, and why
 --   scheduled      set   jobs bound to an agent      running  set   jobs under a lease
@@ -31,28 +31,27 @@
 -- bytes of output, events, bytes of prompts, and while those are counted anew, how many so far and up to which job), settings (packed, in the order of pool/open's arguments), weights (packed: VRAM, load, RTT,
 -- performance, cost, strategy), the profile and version of the weights, and aliases (see lib/catalog). Channels agent:<id>,
 -- job:<id> and events carry announcements of changes.
-local SINGLE = { 'due', 'jobs', 'broken', 'scheduled', 'running', 'blocked', 'delayed', 'ended', 'outputs', 'events', 'event_keys',
-  'agents', 'identities', 'classes', 'waiting', 'asked', 'sessions', 'session_agents', 'makers', 'holds' }
 
--- The names of those of which a pool has one.
-local function singles(prefix)
-  local names = {}
-  for _, name in ipairs(SINGLE) do
-    names[name] = prefix .. name
-  end
-  return names
-end
-
+-- The pool that the names are of; and the names of keys of which a pool has one.
 local of, prefix, names
 
 calls.begin_with(function()
-  names = of == calls.pool and names or singles(calls.pool .. ':')
+  names = of == calls.pool and names or {}
   prefix = of == calls.pool and prefix or calls.pool .. ':'
   of = calls.pool
 end)
 
+-- The name of a key of which there is one. What has an id in it is not kept.
+local function single(name)
+  local full = prefix .. name
+  if not string.find(name, ':', 1, true) then
+    names[name] = full
+  end
+  return full
+end
+
 local function key(name, id)
-  return id and prefix .. name .. ':' .. id or names[name] or prefix .. name
+  return id and prefix .. name .. ':' .. id or names[name] or single(name)
 end
 
 return key

@@ -18,8 +18,7 @@ end
 event.forget_old()
 session.forget_some(SESSIONS_FORGOTTEN)
 class.forget_makers()
--- Should it be the first sweep of the pool, or the one before have failed at it.
-redis.call('ZADD', key('due'), 'NX', int(pool.now), ending.ALL)
+ending.watch_old()
 local settled = due.settle()
 sets.write('due')
 local next_due = redis.call('ZRANGE', key('due'), 0, 0, 'WITHSCORES')

@@ -166,7 +166,9 @@ impl Model {
     /// Settles all that is overdue.
     pub(super) fn sweep(&mut self) {
         let now = self.now();
-        self.due.entry(Thing::Ended).or_insert(now);
+        if !self.ended().is_empty() {
+            self.due.entry(Thing::Ended).or_insert(now);
+        }
         while self.finish() > 0 {}
     }
 
@@ -192,8 +194,10 @@ impl Model {
             }
         }
         self.filled += gone / JOBS_A_UNIT;
-        let oldest = self.ended().first().map_or(now, |(listed, _)| *listed);
-        self.wake(Thing::Ended, (oldest + kept).min(now + LOOKED_AT_EVERY_MS));
+        match self.ended().first() {
+            Some((oldest, _)) => self.wake(Thing::Ended, (oldest + kept).min(now + LOOKED_AT_EVERY_MS)),
+            None => drop(self.due.remove(&Thing::Ended)),
+        }
     }
 
     fn forget_output(&mut self, id: &str) {

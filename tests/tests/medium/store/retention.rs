@@ -146,8 +146,9 @@ async fn known(world: &World) -> Vec<JobId> {
 async fn ended_jobs_fall_due_together() {
     let world = World::with(for_five_minutes()).await;
     let agent = world.register("a", &facts()).await;
+    cancelled(&world).await;
     world.sweep().await;
-    for _ in 0..70 {
+    for _ in 1..70 {
         cancelled(&world).await;
     }
     let mut redis = world.redis.connection().await;

@@ -32,9 +32,9 @@ fn two_are_ending() -> Vec<Step> {
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "jobs that have ended are kept for ever",
-        find: "int(pool.now - pool.job_keep), 'LIMIT'",
+        find: "local old = int(pool.now - pool.job_keep)",
         times: 1,
-        replace: "'0', 'LIMIT'",
+        replace: "local old = '0'",
         told: Told::Story(|| after(cancelled(1), [rounds(32, 0), Step::Pass { ms: 0 }])),
     },
     Mutant {
