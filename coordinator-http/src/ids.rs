@@ -36,7 +36,7 @@ fn random_bytes() -> Result<[u8; RANDOM_BYTES], ApiError> {
 
 /// The id of a request, by which its lines in logs are found: no secret, and no other request's.
 pub(crate) fn request_id() -> String {
-    format!("{:016x}{:016x}", jitter::number(), jitter::number())
+    format!("{:032x}", u128::from(jitter::number()) << 64 | u128::from(jitter::number()))
 }
 
 /// A random name that nobody can guess, for a token or the use of one.

@@ -11,12 +11,12 @@ pub(crate) const POOLS: &str = "titan:pools";
 
 /// The pool's hash, which always exists, and the prefix of all its other keys.
 pub(crate) fn pool(name: &PoolName) -> String {
-    format!("titan:{{{name}}}")
+    ["titan:{", name.as_str(), "}"].concat()
 }
 
 /// The key that never exists: naming it beside the pool's hash makes Redis answer TRYAGAIN while the slot is moved.
 pub(crate) fn absent(name: &PoolName) -> String {
-    format!("titan:{{{name}}}:absent")
+    ["titan:{", name.as_str(), "}:absent"].concat()
 }
 
 /// The channel on which scripts announce changes of a topic; `lib/pool.lua` spells it the same way.

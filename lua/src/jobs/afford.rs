@@ -71,7 +71,7 @@ pub(crate) struct Afford<'a> {
     /// The key.
     pub(crate) owner: &'a str,
     /// The classes of its jobs.
-    pub(crate) classes: BTreeSet<String>,
+    pub(crate) classes: BTreeSet<&'a str>,
 }
 
 impl Afford<'_> {
@@ -118,6 +118,6 @@ impl Afford<'_> {
 
     fn unknown(&self, pool: &Pool) -> Vec<&str> {
         let known = pool.store().classes();
-        self.classes.iter().map(String::as_str).filter(|class| !known.has(pool, class)).collect()
+        self.classes.iter().copied().filter(|class| !known.has(pool, class)).collect()
     }
 }

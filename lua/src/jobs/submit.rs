@@ -45,6 +45,9 @@ const ADMIN: &str = "admin";
 /// Bytes of what a model is asked that may go along with others.
 const SHARED_PROMPT_BYTES: usize = 16 * 1_024;
 
+/// Jobs of one run, and their classes.
+type Chunk<'a> = (&'a [NewJob<'a>], &'a [String]);
+
 /// A job to be accepted.
 #[derive(Debug, Clone)]
 pub struct NewJob<'a> {
@@ -157,11 +160,12 @@ impl Submit<'_> {
     /// [`StoreError`], as for every operation. With [`StoreError::NotReplicated`] all of them are accepted, and no replica
     /// has all of them yet; a repeat with the same idempotency keys waits again.
     pub async fn run(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
-        if let Some(wait) = self.unaffordable(pool).await? {
+        let classes: Vec<_> = self.jobs.iter().map(|job| class_of(job.spec)).collect();
+        if let Some(wait) = self.unaffordable(pool, &classes).await? {
             return Ok(SubmitOutcome::TooManyClasses { wait });
         }
-        let _running = match self.jobs {
-            [job] if !self.explain && may_share(job) => match self.run_along(pool, job).await? {
+        let _running = match (self.jobs, classes.as_slice()) {
+            ([job], [class]) if !self.explain && may_share(job) => match self.run_along(pool, job, class).await? {
                 Along::Told(submitted) => {
                     return Ok(SubmitOutcome::Submitted { jobs: vec![submitted], explanation: None });
                 }
@@ -170,15 +174,15 @@ impl Submit<'_> {
             _ => None,
         };
         // Boxed, since most calls are told of their jobs, and each has room for what it waits for.
-        Box::pin(self.run_by_itself(pool)).await
+        Box::pin(self.run_by_itself(pool, &classes)).await
     }
 
     /// Has a job accepted with those of others, if that is to be.
-    async fn run_along(&self, pool: &Pool, job: &NewJob<'_>) -> Result<Along, StoreError> {
+    async fn run_along(&self, pool: &Pool, job: &NewJob<'_>, class: &str) -> Result<Along, StoreError> {
         let (owner, allow_unserved) = (self.owner.to_owned(), job.spec.allow_unserved);
         let common = Common { owner, allow_unserved, now: pool.now() };
         let mut args = Args::new();
-        self.push(&mut args, job, &BTreeMap::new())?;
+        self.push(&mut args, job, class, &BTreeMap::new())?;
         let begun = Instant::now();
         match Together::<Submissions>::enter(pool, common, args).await {
             Turn::Run(running) => Ok(Along::ByItself(Some(running))),
@@ -189,16 +193,17 @@ impl Submit<'_> {
         }
     }
 
-    async fn run_by_itself(&self, pool: &Pool) -> Result<SubmitOutcome, StoreError> {
+    /// Runs the script for these jobs alone, whose classes these are.
+    async fn run_by_itself(&self, pool: &Pool, classes: &[String]) -> Result<SubmitOutcome, StoreError> {
         if self.jobs.len() > 1
-            && let Some((index, ruled_out)) = self.unserved(pool).await?
+            && let Some((index, ruled_out)) = self.unserved(pool, classes).await?
         {
             return Ok(SubmitOutcome::Unserved { index, ruled_out });
         }
         let (mut accepted, mut explained) = (Vec::with_capacity(self.jobs.len()), None);
         // Once no replica answers, the rest is accepted without waiting for one: the call is to be repeated as a whole.
         let mut is_replicated = true;
-        for chunk in self.jobs.chunks(CHUNK) {
+        for chunk in self.jobs.chunks(CHUNK).zip(classes.chunks(CHUNK)) {
             let (outcome, has) = self.run_chunk(pool, chunk, accepted.as_slice(), is_replicated).await?;
             is_replicated &= has;
             let SubmitOutcome::Submitted { jobs, explanation } = outcome else {
@@ -214,21 +219,22 @@ impl Submit<'_> {
     }
 
     /// How long its submitter has to wait before it may have the classes made that it asks for. Administrators never have to.
-    async fn unaffordable(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
+    async fn unaffordable(&self, pool: &Pool, classes: &[String]) -> Result<Option<Duration>, StoreError> {
         if self.owner == ADMIN {
             return Ok(None);
         }
-        let classes = self.jobs.iter().map(|job| class_of(job.spec)).collect();
+        let classes = classes.iter().map(String::as_str).collect();
         Afford { owner: self.owner, classes }.run(pool).await
     }
 
     /// The first job of a batch that no registered agent could ever run.
-    async fn unserved(&self, pool: &Pool) -> Result<Option<(usize, Vec<RuledOut>)>, StoreError> {
+    async fn unserved(&self, pool: &Pool, classes: &[String]) -> Result<Option<(usize, Vec<RuledOut>)>, StoreError> {
         let mut known = BTreeSet::new();
-        for (index, job) in self.jobs.iter().enumerate().filter(|(_, job)| !job.spec.allow_unserved) {
-            let (class, need) = (class_of(job.spec), Need::of(job.spec));
-            if known.insert((class.clone(), need))
-                && let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await?
+        let jobs = self.jobs.iter().zip(classes).enumerate();
+        for (index, (job, class)) in jobs.filter(|(_, (job, _))| !job.spec.allow_unserved) {
+            let need = Need::of(job.spec);
+            if known.insert((class, need))
+                && let Surveyed::Unserved(ruled_out) = (Survey { class, need: &need }).run(pool).await?
             {
                 return Ok(Some((index, ruled_out)));
             }
@@ -239,17 +245,17 @@ impl Submit<'_> {
     async fn run_chunk(
         &self,
         pool: &Pool,
-        chunk: &[NewJob<'_>],
+        chunk: Chunk<'_>,
         before: &[Submitted],
         waits: bool,
     ) -> Result<(SubmitOutcome, bool), StoreError> {
-        let is_known = self.jobs.len() > 1 || chunk.iter().all(|job| job.spec.allow_unserved);
+        let is_known = self.jobs.len() > 1 || chunk.0.iter().all(|job| job.spec.allow_unserved);
         if let Some(outcome) = self.run_once(pool, chunk, before, is_known, waits).await? {
             return Ok(outcome);
         }
-        for job in chunk {
-            let (class, need) = (class_of(job.spec), Need::of(job.spec));
-            if let Surveyed::Unserved(ruled_out) = (Survey { class: &class, need: &need }).run(pool).await? {
+        for (job, class) in chunk.0.iter().zip(chunk.1) {
+            let need = Need::of(job.spec);
+            if let Surveyed::Unserved(ruled_out) = (Survey { class, need: &need }).run(pool).await? {
                 return Ok((SubmitOutcome::Unserved { index: before.len(), ruled_out }, true));
             }
         }
@@ -262,7 +268,7 @@ impl Submit<'_> {
     async fn run_once(
         &self,
         pool: &Pool,
-        chunk: &[NewJob<'_>],
+        chunk: Chunk<'_>,
         before: &[Submitted],
         served: bool,
         waits: bool,
@@ -275,8 +281,8 @@ impl Submit<'_> {
         let mut args = Args::new();
         args.push(self.owner).push(room).push(UNENDED_JOBS).push(flag(served)).push(flag(self.explain));
         args.push(pool.now());
-        for job in chunk {
-            self.push(&mut args, job, &meant)?;
+        for (job, class) in chunk.0.iter().zip(chunk.1) {
+            self.push(&mut args, job, class, &meant)?;
         }
         let words: &[&str] = if waits { &["submitted"] } else { &[] };
         let (word, mut reply, has) = pool.call_as(&SCRIPT, &args, words).await?;
@@ -299,11 +305,17 @@ impl Submit<'_> {
         Ok(Some((outcome, has)))
     }
 
-    fn push(&self, args: &mut Args, job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> Result<(), StoreError> {
+    fn push(
+        &self,
+        args: &mut Args,
+        job: &NewJob<'_>,
+        class: &str,
+        meant: &BTreeMap<&str, &str>,
+    ) -> Result<(), StoreError> {
         let spec = job.spec;
         let [before, after] = as_submitted(job, self.owner);
         let depends_on = dependencies(spec, meant).collect();
-        args.push(job.id.as_str()).push(class_of(spec)).push(before).push(after);
+        args.push(job.id.as_str()).push(class).push(before).push(after);
         args.push_json(&Kept { job: spec, depends_on, owner: self.owner, trace: job.trace.as_ref() })?;
         args.push(options(job, meant));
         args.push(spec.inference.as_ref().map(|asked| asked.body.as_str()).unwrap_or_default());

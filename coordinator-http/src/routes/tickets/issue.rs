@@ -58,7 +58,7 @@ pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: KeyCaller<Inference>,
     ApiQuery(query): ApiQuery<RequestQuery>,
-    called: Called,
+    here: Called,
     ApiJson(wish): ApiJson<RequestInference>,
 ) -> Result<Json<RoutedInference>, ApiError> {
     wish.validate()?;
@@ -91,7 +91,7 @@ pub(crate) async fn handler(
     let issued = match outcome {
         IssueOutcome::Issued(issued) => issued,
         IssueOutcome::Relay { best, explanation } => {
-            return Ok(Json(relay(&called, id.as_str(), best, shown(explanation))));
+            return Ok(Json(relay(&here, id.as_str(), best, shown(explanation))));
         }
         IssueOutcome::Unserved => {
             return Err(ApiError::ModelNotFound(format!("no agent of this pool has a model {:?}", wish.model)));
@@ -124,13 +124,13 @@ pub(crate) async fn handler(
 }
 
 /// The best agent can't be reached, or none is free: the request goes through this coordinator.
-fn relay(called: &Called, id: &str, best: Option<(AgentId, f64)>, explanation: Option<Explanation>) -> RoutedInference {
+fn relay(here: &Called, id: &str, best: Option<(AgentId, f64)>, explanation: Option<Explanation>) -> RoutedInference {
     let (agent_id, score) = best.unzip();
     RoutedInference {
         request_id: id.to_owned(),
         mode: InferenceMode::Relay,
         agent_id,
-        endpoint: called.url(),
+        endpoint: here.url(),
         token: None,
         expires_at: None,
         kept_until: None,
