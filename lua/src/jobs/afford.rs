@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -77,11 +78,12 @@ pub(crate) struct Afford<'a> {
 impl Afford<'_> {
     /// Runs the script, if not all classes are known; gives how long to wait until there is enough.
     pub(crate) async fn run(&self, pool: &Pool) -> Result<Option<Duration>, StoreError> {
-        match self.unknown(pool).first() {
-            // Boxed, since each submission has room for it and few ask.
-            Some(first) => Box::pin(self.ask(pool, first)).await,
-            None => Ok(None),
-        }
+        let unknown = self.unknown(pool);
+        let Some(first) = unknown.first() else { return Ok(None) };
+        // Boxed, since each submission has room for it and few ask. Its type is left out, since the compiler looks only so deep
+        // into one.
+        let asking: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(self.ask(pool, first));
+        asking.await
     }
 
     /// Asks in its turn, of which `first` is the class.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::Pin,
     time::{Duration, Instant},
 };
 
@@ -173,8 +174,10 @@ impl Submit<'_> {
             },
             _ => None,
         };
-        // Boxed, since most calls are told of their jobs, and each has room for what it waits for.
-        Box::pin(self.run_by_itself(pool, &classes)).await
+        // Boxed, since most calls are told of their jobs, and each has room for what it waits for. Its type is left out, since the
+        // compiler looks only so deep into one.
+        let alone: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(self.run_by_itself(pool, &classes));
+        alone.await
     }
 
     /// Has a job accepted with those of others, if that is to be.

@@ -69,13 +69,13 @@ async fn join_twice(url: &str) -> Result<(), String> {
 
 /// Why a mutant does not show what it should; none if it is noticed, and nothing else is.
 async fn shortcoming(mutant: &Mutant) -> Option<String> {
-    let as_it_is = AssertUnwindSafe(told(mutant, format!("{} --[[ as it is ]] ", mutant.find)));
+    let as_it_is = AssertUnwindSafe(Box::pin(told(mutant, format!("{} --[[ as it is ]] ", mutant.find))));
     match as_it_is.catch_unwind().await {
         Ok(Ok(())) => {}
         Ok(Err(why)) => return Some(format!("{}: the right script is taken for a wrong one: {why}", mutant.name)),
         Err(_) => return Some(format!("{}: its text is not there as the table says", mutant.name)),
     }
-    match told(mutant, mutant.replace.to_owned()).await {
+    match Box::pin(told(mutant, mutant.replace.to_owned())).await {
         Ok(()) => Some(format!("{}: not noticed", mutant.name)),
         Err(why) if why.contains(FAILED) => Some(format!("{}: the wrong script does not run: {why}", mutant.name)),
         Err(why) => {
