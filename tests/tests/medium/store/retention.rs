@@ -195,7 +195,7 @@ async fn a_job_that_can_not_be_forgotten_keeps_no_other() {
     world.pass_with_beats_ms(300_000, &[&agent]).await;
     // The last sweep has failed at one of them.
     world.sweep().await;
-    assert_eq!(known(&world).await, [lease.job_id.clone()]);
+    assert_eq!(known(&world).await, std::slice::from_ref(&lease.job_id));
 }
 
 /// As many jobs as one script takes end at once. Gives how many ended ones the pool keeps then.
