@@ -28,8 +28,9 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             _ = settings.changed() => continue,
         }
         let sent = send(&agent, claims).await;
-        // If it was the claim that was refused, no report is given up for it.
-        claims = !matches!(sent, Err(Setback::Refused));
+        // Should it be the claim that fails, no report waits for it, and none is given up: what was claimed before comes with a
+        // claim by itself, under the same number.
+        claims = sent.is_ok();
         match sent {
             Ok(()) => backoff.reset(),
             Err(Setback::Stopping) => return,

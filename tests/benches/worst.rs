@@ -220,7 +220,9 @@ impl Bench {
 
     /// Half of what these agents run has ended, and as much takes its place.
     async fn turnover(&self, busy: &[(AgentId, Vec<Lease>)]) {
-        for (n, (agent, leases)) in busy.iter().enumerate().filter(|(_, (_, leases))| leases.len() == SLOTS) {
+        let full: Vec<_> = busy.iter().filter(|(_, leases)| leases.len() == SLOTS).collect();
+        assert!(!full.is_empty(), "no agent is full");
+        for (n, (agent, leases)) in full.into_iter().enumerate() {
             let ids: Vec<_> = (0..OF_A_SCRIPT).map(|i| new_id("next", n * OF_A_SCRIPT + i)).collect();
             submit(&self.here(), &ids, &job("busy")).await;
             let completed = Happening::Completed { result: None, message: None, usage: None };

@@ -131,7 +131,9 @@ local function lease_of(a, j, spec)
   if model == '' and j.devices == '' then
     return { held, spec }
   end
-  return { held, spec, j.devices, model, model ~= '' and redis.call('GET', key('prompt', j.id)) or '' }
+  -- What is no text can't be read, which ends the attempt: it must keep no other job from the agent.
+  local prompt = model ~= '' and redis.pcall('GET', key('prompt', j.id))
+  return { held, spec, j.devices, model, type(prompt) == 'string' and prompt or '' }
 end
 
 -- The leases of these jobs, as a reply brings them: {"job attempt lease", spec, and unless they are all "": devices, the

@@ -112,7 +112,7 @@ impl ReportBatch<'_> {
 
     async fn take_in(&self, pool: &Pool, next: Option<NextClaim>) -> Result<TakenIn, StoreError> {
         let (mut all, mut given, mut ends) = (Reported::default(), Vec::new(), Ends::new());
-        let chunks = self.chunks(next.is_some());
+        let chunks = self.chunks(next.is_some(), pool.store().connection().waits_for_replicas());
         let last = chunks.len().saturating_sub(1);
         for (n, chunk) in chunks.into_iter().enumerate() {
             match self.run_chunk(pool, chunk, &ends, next.filter(|_| n == last)).await? {
@@ -127,10 +127,13 @@ impl ReportBatch<'_> {
         Ok(Ok((all, given)))
     }
 
-    /// The reports of each run. A claim goes with the last, which has fewer, or none.
-    fn chunks(&self, claims: bool) -> Vec<&[Report]> {
+    /// The reports of each run. A claim goes with the last, which has fewer; with none where reports wait for a replica, or jobs
+    /// would be handed out to an agent that is told to come again.
+    fn chunks(&self, claims: bool, wait: bool) -> Vec<&[Report]> {
         let mut chunks: Vec<_> = self.reports.chunks(CHUNK).collect();
-        if claims {
+        if claims && wait {
+            chunks.push(&[]);
+        } else if claims {
             let last = chunks.pop().unwrap_or_default();
             let (before, last) = last.split_at(last.len().saturating_sub(CHUNK_WITH_CLAIM));
             chunks.extend([before, last].into_iter().skip(usize::from(before.is_empty())));

@@ -5,7 +5,8 @@
 //! here: with nothing to report it has a claim parked, for all of its slots; each lease is a task of its own, which ends at once;
 //! and one call at a time reports what has ended since the one before was filled, and claims for the slots that are free then.
 //! Nothing waits for others to end with it: the first end is on its way at once. Only the starts are left out, which that agent
-//! puts in the same calls: nothing runs here.
+//! puts in the same calls: nothing runs here. Where jobs take longer, an agent with a free slot has its claim parked and reports
+//! without one, and only one that is full claims with its reports.
 
 use std::{
     sync::{

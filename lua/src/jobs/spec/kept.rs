@@ -49,9 +49,7 @@ impl Serialize for Kept<'_> {
             fields.always("process", &Program(process))?;
         }
         fields.unless_usual("inference", &inference.as_ref().map(InferenceSpec::without_body))?;
-        if *requirements != Requirements::default() {
-            fields.always("requirements", &Wants(requirements))?;
-        }
+        fields.always("requirements", &Wants(requirements))?;
         fields.unless_usual("priority", priority)?;
         fields.always("max_attempts", max_attempts)?;
         fields.unless_usual("timeout_ms", timeout_ms)?;
@@ -99,7 +97,8 @@ impl Serialize for Wants<'_> {
         fields.unless_usual("exclusive", exclusive)?;
         fields.unless_usual("ram_mb", ram_mb)?;
         fields.unless_usual("cpus", cpus)?;
-        fields.unless_usual("agent_labels", agent_labels)?;
+        // A class is made again of these, by a script (lib/class).
+        fields.always("agent_labels", agent_labels)?;
         fields.0.end()
     }
 }
@@ -138,12 +137,16 @@ mod tests {
     #[test]
     fn what_is_usual_is_left_out_and_read_as_it_was() {
         let mut job = SubmitJob::default();
-        let nothing = json!({ "kind": "process", "max_attempts": 3, "backoff_ms": 1_000, "submitted_by": "key" });
+        let nothing = json!({
+            "kind": "process", "requirements": { "agent_labels": {} }, "max_attempts": 3, "backoff_ms": 1_000,
+            "submitted_by": "key"
+        });
         assert_eq!(kept(&job, None).0, nothing);
         job.process.command.push("true".to_owned());
         job.requirements.gpus = 1;
         let (json, read) = kept(&job, None);
-        assert_eq!((&json["process"], &json["requirements"]), (&json!({ "command": ["true"] }), &json!({ "gpus": 1 })));
+        assert_eq!(json["process"], json!({ "command": ["true"] }));
+        assert_eq!(json["requirements"], json!({ "gpus": 1, "agent_labels": {} }));
         assert_eq!((read.job, read.owner), (job, "key".to_owned()));
     }
 
