@@ -381,23 +381,23 @@ async fn jobs_that_nobody_can_take_do_not_hide_those_behind_them() {
 
 #[tokio::test]
 async fn a_class_that_nobody_uses_is_dropped_and_made_again_when_it_is_needed() {
-    let world = World::new().await;
-    let labels = BTreeMap::from([("zone".to_owned(), "b".to_owned())]);
-    let agent = world.parked("a", &Facts { labels: labels.clone(), ..facts() }).await;
-    let in_b =
-        SubmitJob { requirements: Requirements { agent_labels: labels, ..Requirements::default() }, ..process() };
-    world.bound(&in_b).await;
-    let lease = world.claim(&agent, 4).await.remove(0);
-    let held = [super::world::held(&lease)];
-    for _ in 0..70 {
-        world.pass_ms(10_000);
-        world.beat(&agent, &held).await;
+    for labels in [BTreeMap::new(), BTreeMap::from([("zone".to_owned(), "b".to_owned())])] {
+        let world = World::new().await;
+        let agent = world.parked("a", &Facts { labels: labels.clone(), ..facts() }).await;
+        let requirements = Requirements { agent_labels: labels, ..Requirements::default() };
+        world.bound(&SubmitJob { requirements, ..process() }).await;
+        let lease = world.claim(&agent, 4).await.remove(0);
+        let held = [super::world::held(&lease)];
+        for _ in 0..70 {
+            world.pass_ms(10_000);
+            world.beat(&agent, &held).await;
+            world.sweep().await;
+        }
+        let keys = world.redis.snapshot().await;
+        let left: Vec<_> = keys.0.keys().filter(|k| k.contains(":class:") || k.contains(":members:")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        world.report(&agent, &lease, Happening::Released {}).await;
         world.sweep().await;
+        assert_eq!(world.claim(&agent, 4).await[0].job_id, lease.job_id, "a job that comes back makes its class again");
     }
-    let keys = world.redis.snapshot().await;
-    let left: Vec<_> = keys.0.keys().filter(|k| k.contains(":class:") || k.contains(":members:")).collect();
-    assert!(left.is_empty(), "{left:?}");
-    world.report(&agent, &lease, Happening::Released {}).await;
-    world.sweep().await;
-    assert_eq!(world.claim(&agent, 4).await[0].job_id, lease.job_id, "a job that comes back makes its class again");
 }
