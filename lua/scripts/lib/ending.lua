@@ -121,17 +121,20 @@ local function forget_some(ids, forget)
   pool.spent = pool.spent + math.floor(done / JOBS_A_UNIT)
 end
 
+-- Forgets an ended job, unless it can't go yet; says what that took.
+local function forget_if_it_can_go(id)
+  local j = retention.that_can_go(id)
+  local takes = j and weight(j) or 0
+  if j then
+    ending.forget(j)
+  end
+  return takes
+end
+
 -- Forgets more of the ended jobs that the pool keeps too many of: as many as may end in one script, so that they never end
 -- faster than that.
 function ending.forget_surplus()
-  forget_some(retention.more_surplus(FORGOTTEN_AT_ONCE), function(id)
-    local j = retention.that_can_go(id)
-    local takes = j and weight(j) or 0
-    if j then
-      ending.forget(j)
-    end
-    return takes
-  end)
+  forget_some(retention.more_surplus(FORGOTTEN_AT_ONCE), forget_if_it_can_go)
 end
 
 -- The same for what they wrote.
@@ -154,12 +157,7 @@ function ending.forget_old()
   local ids = redis.call('ZRANGEBYSCORE', key('ended'), '-inf', old, 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
   forget_some(ids, function(id)
     sets.enter('ended', id, pool.now)
-    local j = retention.that_can_go(id)
-    local takes = j and weight(j) or 0
-    if j then
-      ending.forget(j)
-    end
-    return takes
+    return forget_if_it_can_go(id)
   end)
   sets.write('ended')
   local oldest = redis.call('ZRANGE', key('ended'), '0', '0', 'WITHSCORES')[2]
