@@ -293,6 +293,14 @@ pub enum Happening {
     Released {},
 }
 
+impl Happening {
+    /// Whether it ends the attempt.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        !matches!(self, Self::Started {} | Self::Output { .. })
+    }
+}
+
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]

@@ -37,7 +37,7 @@ impl<'a> Parcel<'a> {
 
     /// The attempts whose ends are among them.
     pub(crate) fn ended(&self) -> Vec<LeaseId> {
-        self.reports.iter().filter(|report| is_end(&report.event)).map(|report| report.lease.lease_id.clone()).collect()
+        self.reports.iter().filter(|report| report.event.is_end()).map(|report| report.lease.lease_id.clone()).collect()
     }
 
     /// Bytes of output, as sent.
@@ -98,7 +98,7 @@ impl Inner {
         let Report { lease, event, .. } = report;
         let Some(queue) = self.queues.get_mut(&lease.lease_id) else { return };
         let output_end = chunk::end(&event);
-        let is_end = is_end(&event);
+        let is_end = event.is_end();
         match answer {
             Answer::OffsetMismatch { expected_offset } => {
                 let now = Instant::now();
@@ -130,8 +130,4 @@ impl Inner {
         self.queues.remove(&lease.lease_id);
         self.unanswered.retain(|report| report.lease.lease_id != lease.lease_id);
     }
-}
-
-fn is_end(event: &Happening) -> bool {
-    !matches!(event, Happening::Started {} | Happening::Output { .. })
 }

@@ -15,7 +15,7 @@ const COUNTING: &str = "echo $$ > main; i=0; until [ -e enough ]; do echo line $
 
 /// The folder in which the job works.
 fn work(home: &tempfile::TempDir, id: &str) -> std::path::PathBuf {
-    home.path().join(format!("state/work/job-of-{id}/1"))
+    home.path().join("state").join("work").join(format!("job-of-{id}/1"))
 }
 
 /// A counting job that has begun to count.

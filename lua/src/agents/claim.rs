@@ -68,11 +68,8 @@ impl ClaimJobs<'_> {
     /// [`StoreError`], as for every operation.
     pub async fn run(&self, pool: &Pool) -> Result<ClaimOutcome, StoreError> {
         let mut args = Args::new();
-        args.push(self.agent.as_str())
-            .push(self.epoch)
-            .push(self.claim.claim)
-            .push(self.claim.free_slots.min(MAX_JOBS))
-            .push(self.claim.free_requests.min(REQUESTS))
+        args.push(self.agent.as_str()).push(self.epoch);
+        push_numbers(&mut args, self.claim)
             .push(self.measures.map(measures_json).transpose()?.unwrap_or_default())
             .push(self.reachable_ms)
             .push(nonce()?)
@@ -90,6 +87,11 @@ impl ClaimJobs<'_> {
             other => Err(unknown_word("agents/claim", other)),
         }
     }
+}
+
+/// Adds a claim's number and what it is for, of which the script is given no more than it takes.
+pub(super) fn push_numbers(args: &mut Args, claim: Claim) -> &mut Args {
+    args.push(claim.claim).push(claim.free_slots.min(MAX_JOBS)).push(claim.free_requests.min(REQUESTS))
 }
 
 /// 128 random bits, in hex: a lease id must not be guessed, nor come again after Redis lost some writes.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use titan_api::{
     ids::{AgentId, JobId, LeaseId},
     inference::{Receipt, Usage},
-    limits::{MAX_JOBS, OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, REQUESTS, RESULT_BYTES, TEXT_BYTES, USAGE},
+    limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES, USAGE},
     output::{Encoding, Stream},
     work::{Answer, Claim, Happening, Lease, Report},
 };
@@ -17,7 +17,7 @@ use base64::{
 
 use super::{
     TurnedAway,
-    claim::nonce,
+    claim::{nonce, push_numbers},
     given::{self, Given},
 };
 use crate::{
@@ -156,7 +156,7 @@ impl ReportBatch<'_> {
         let sent: Vec<_> =
             reports.iter().zip(&known).map(|(report, end)| end.is_none() && push(&mut args, report)).collect();
         // Output and starts may be lost with a failover: the job then runs anew.
-        let words: &[&str] = if reports.iter().any(|report| is_end(&report.event)) { &["reported"] } else { &[] };
+        let words: &[&str] = if reports.iter().any(|report| report.event.is_end()) { &["reported"] } else { &[] };
         let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, words).await?;
         if let Some(turned_away) = TurnedAway::from_word(&word) {
             return Ok(Err(turned_away));
@@ -195,8 +195,7 @@ fn end_of_output((report, answer): (&Report, &Answer)) -> Option<(LeaseId, u64)>
 fn push_claim(args: &mut Args, next: Option<NextClaim>) -> Result<(), StoreError> {
     match next {
         Some(NextClaim { claim, reachable_ms }) => {
-            args.push(claim.claim).push(claim.free_slots.min(MAX_JOBS)).push(claim.free_requests.min(REQUESTS));
-            args.push(reachable_ms).push(nonce()?);
+            push_numbers(args, claim).push(reachable_ms).push(nonce()?);
         }
         None => {
             for _ in 0..5 {
@@ -217,11 +216,6 @@ fn push(args: &mut Args, report: &Report) -> bool {
         args.push(value);
     }
     true
-}
-
-/// Whether it ends an attempt.
-fn is_end(event: &Happening) -> bool {
-    !matches!(event, Happening::Started {} | Happening::Output { .. })
 }
 
 /// The script's word for what happened, with its four values.

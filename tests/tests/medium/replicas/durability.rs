@@ -8,11 +8,11 @@ use titan_api::{
     ids::{CredentialId, JobId, PoolName},
     jobs::{JobState, SubmitJob},
     time::Timestamp,
-    work::{Answer, Happening, Report},
+    work::{Answer, Claim, Happening, Report},
 };
 use titan_lua::{
     Durability, Pool, StoreError,
-    agents::ReportBatch,
+    agents::{NextClaim, ReportBatch},
     credentials::{
         api_keys::{self, StoredKey},
         join_tokens::{self, StoredJoinToken},
@@ -122,6 +122,7 @@ async fn an_end_that_no_replica_has_is_not_acknowledged_and_neither_are_cancelli
     let (ended, _) = world.bound(&process()).await;
     let lease = world.claim(&agent, 1).await.remove(0);
     let (cancelled, _) = world.submit(&waiting()).await;
+    let (waits, _) = world.submit(&process()).await;
     world.redis.node_mut(1).pause();
 
     // Only the end waits: output and starts may be lost, since the job then runs anew.
@@ -129,8 +130,12 @@ async fn an_end_that_no_replica_has_is_not_acknowledged_and_neither_are_cancelli
     let reports = [Report::new(held(&lease), Happening::Completed { result: None, message: None, usage: None })];
     let end = ReportBatch { agent: &agent.id, epoch: agent.epoch, reports: &reports };
     let cancel = CancelJob { job: &cancelled };
+    let claim = Claim { claim: agent.next_claim(), free_slots: 4, free_requests: 0 };
+    let next = NextClaim { claim, reachable_ms: 1_000 };
     for _ in 0..2 {
         not_replicated(end.run(&world.pool()).await);
+        not_replicated(end.run_and_claim(&world.pool(), next).await);
+        assert_eq!(world.state(&waits).await, JobState::Pending, "what nobody is told of is not handed out");
         not_replicated(cancel.run(&world.pool()).await);
     }
     not_replicated(RetryJob { job: &cancelled }.run(&world.pool()).await);

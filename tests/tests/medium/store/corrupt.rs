@@ -38,6 +38,7 @@ const DAMAGE: &[&str] = &[
     "SET @spec:BLOCKED ~",
     "SET @spec:ENDED ~",
     "SET @prompt:ASKED ~",
+    "SADD+ @prompt:ASKED ~",
     "SET @result:ENDED ~",
     "RPUSH @failures:ENDED ~",
     "SET @output:ENDED:1:0 ~",
