@@ -131,7 +131,7 @@ local function lease_of(a, j, spec)
   if model == '' and j.devices == '' then
     return { held, spec }
   end
-  -- What is no text can't be read, which ends the attempt: it must keep no other job from the agent.
+  -- What is no text is as if it were not there: it must keep no other job from the agent.
   local prompt = model ~= '' and redis.pcall('GET', key('prompt', j.id))
   return { held, spec, j.devices, model, type(prompt) == 'string' and prompt or '' }
 end

@@ -131,6 +131,20 @@ fn text(data: &str) -> Happening {
 }
 
 #[tokio::test]
+async fn a_damaged_prompt_keeps_no_other_request_from_its_agent() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 8)]).await;
+    let (damaged, _) = world.bound(&request("llama")).await;
+    let (other, _) = world.bound(&request("llama")).await;
+    let key = format!("titan:{{default}}:prompt:{damaged}");
+    let mut redis = world.redis.connection().await;
+    let () = redis::pipe().del(&key).sadd(&key, "x").query_async(&mut redis).await.unwrap();
+    let leases = world.claim_both(&agent, 0, 8).await;
+    let asked = |id: &JobId| leases.iter().find(|lease| lease.job_id == *id).unwrap().inference.clone().unwrap().body;
+    assert_eq!((asked(&damaged).as_str(), asked(&other).as_str()), ("", r#"{"messages":[]}"#));
+}
+
+#[tokio::test]
 async fn a_request_goes_to_a_box_that_has_the_model_and_brings_what_was_asked() {
     let world = World::new().await;
     world.serving("other", &[model("mistral", 4)]).await;
