@@ -6,12 +6,29 @@
 -- asked for, `brought` whether that brought anything (nil if that was not noted yet), `served_packed` how its models have served, `tally_packed` how much it holds.
 local agent = record.kind('agent')
 
+local SHARED, SHARED_BYTES = 256, 4096
+
 -- What attempts have in common that are alike but for their state, number and lease, by the bytes that it is packed in.
 local terms
+-- What agents have in common that are alike, by the bytes that it is packed in, for the scripts that follow as well.
+local shared = { count = 0 }
 
 calls.begin_with(function()
   terms = {}
+  shared = shared.count < SHARED and shared or { count = 0 }
 end)
+
+-- What these bytes say, for all who have the same: nobody may change it. Devices have names of their own, so nobody has the same.
+local function share(bytes)
+  local known = shared[bytes]
+  if not known then
+    known = cmsgpack.unpack(bytes)
+    if #bytes <= SHARED_BYTES and not (known.gpus and known.gpus[1]) then
+      shared[bytes], shared.count = known, shared.count + 1
+    end
+  end
+  return known
+end
 
 function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
@@ -73,7 +90,7 @@ end
 -- of}}}. A model that is there under an alias, too, stands under both names; `of` then is its own.
 function agent.caps(a)
   if not a.caps then
-    a.caps, a.caps_of = cmsgpack.unpack(a.caps_packed), a.caps_packed
+    a.caps, a.caps_of = share(a.caps_packed), a.caps_packed
   end
   return a.caps
 end
@@ -91,7 +108,15 @@ end
 -- {{kind, model, gpus, exclusive, classes = {id…}}…}.
 function agent.places(a)
   if not a.places then
-    a.places, a.places_of = a.places_packed and cmsgpack.unpack(a.places_packed) or {}, a.places_packed
+    a.places, a.places_of = a.places_packed and share(a.places_packed) or {}, a.places_packed
+  end
+  return a.places
+end
+
+-- The same for whoever changes them, and puts them.
+function agent.own_places(a)
+  if a.places_of or not a.places then
+    a.places, a.places_of = a.places_packed and cmsgpack.unpack(a.places_packed) or {}, nil
   end
   return a.places
 end

@@ -32,7 +32,7 @@ end
 -- Takes an agent out of one class.
 local function leave(a, cid)
   local standing = agent.standing(a)
-  for i, place in ipairs(agent.places(a)) do
+  for i, place in ipairs(agent.own_places(a)) do
     for n, other in ipairs(place.classes) do
       if other == cid then
         table.remove(place.classes, n)
@@ -82,7 +82,7 @@ local function place_for(a, c)
   if count >= CLASSES_OF_AN_AGENT and not make_room(a) then
     return nil
   end
-  local places, standing = agent.places(a), agent.standing(a)
+  local places, standing = agent.own_places(a), agent.standing(a)
   for i, place in ipairs(places) do
     if place.kind == c.kind and place.model == c.model and place.gpus == c.gpus and place.exclusive == c.exclusive then
       return place, i
@@ -213,7 +213,7 @@ end
 
 -- Leaves the classes of models that it no longer serves, and the places where none is left.
 local function leave_unserved(a)
-  for _, place in ipairs(agent.places(a)) do
+  for _, place in ipairs(agent.own_places(a)) do
     if place.kind ~= 'process' and not agent.model(a, place.model) then
       while place.classes[1] do
         leave(a, place.classes[1])
@@ -245,7 +245,7 @@ end
 
 -- The agent serves these models from now on.
 function members.serve(a, models)
-  local before, is_other = agent.caps(a).models, false
+  local before, is_other, caps = agent.caps(a).models, false, {}
   local now = catalog.named(models)
   for name in pairs(before) do
     is_other = is_other or not now[name]
@@ -253,8 +253,11 @@ function members.serve(a, models)
   for name in pairs(now) do
     is_other = is_other or not before[name]
   end
-  a.caps.models, a.caps_of, a.left = now, nil, nil
-  agent:put(a, 'caps_packed', cmsgpack.pack(a.caps))
+  for name, value in pairs(agent.caps(a)) do
+    caps[name] = value
+  end
+  caps.models, a.caps, a.caps_of, a.left = now, caps, nil, nil
+  agent:put(a, 'caps_packed', cmsgpack.pack(caps))
   settle_loading(a)
   if is_other then
     leave_unserved(a)
