@@ -4,17 +4,20 @@
 -- `labels` the labels of that, `measured` its last measurement, `places` and `standing` say where it stands in the ranks, `trouble` is
 -- what the breaker keeps, `kept` what it keeps for the job that holds it. `edge` counts the breaker's moves, `asks` is the kind of work that its last claim
 -- asked for, `brought` whether that brought anything (nil if that was not noted yet), `served_packed` how its models have served, `tally_packed` how much it holds.
-local agent = record.kind('agent')
-
+local REMEMBERED = 128
 local SHARED, SHARED_BYTES = 256, 4096
+
+local agent = record.kind('agent', REMEMBERED)
 
 -- What attempts have in common that are alike but for their state, number and lease, by the bytes that it is packed in.
 local terms
+-- Attempts that nobody has begun, by the bytes that they are packed in.
+local unbegun
 -- What agents have in common that are alike, by the bytes that it is packed in, for the scripts that follow as well.
 local shared = { count = 0 }
 
 calls.begin_with(function()
-  terms = {}
+  terms, unbegun = {}, {}
   shared = shared.count < SHARED and shared or { count = 0 }
 end)
 
@@ -71,6 +74,7 @@ function agent.strip(a)
   if not a.tally_packed then
     a.tally = nil
   end
+  return true
 end
 
 function agent.pack(a)
@@ -175,14 +179,30 @@ function agent.attempt(state, number, lease, those)
   return setmetatable({ state = state, number = number, lease = lease }, those)
 end
 
-local function unpack_entry(packed)
-  local at, state, number, lease = cmsgpack.unpack_limit(packed, 3)
-  local bytes = string.sub(packed, at + 1)
-  return agent.attempt(state, number, lease, terms[bytes] or unpack_terms(bytes))
-end
-
 local function pack_entry(entry)
   return cmsgpack.pack(entry.state, entry.number, entry.lease) .. entry.bytes
+end
+
+-- A live attempt that nobody has begun: one for all jobs that have as many attempts behind them.
+function agent.unbegun(number, those)
+  local known = those.unbegun
+  if not known or known.number ~= number then
+    known = agent.attempt('bound', number, '', those)
+    known.packed = pack_entry(known)
+    those.unbegun, unbegun[known.packed] = known, known
+  end
+  return known
+end
+
+local function unpack_entry(packed)
+  local known = unbegun[packed]
+  if known then
+    return known
+  end
+  local at, state, number, lease = cmsgpack.unpack_limit(packed, 3)
+  local bytes = string.sub(packed, at + 1)
+  local those = terms[bytes] or unpack_terms(bytes)
+  return lease == '' and state == 'bound' and agent.unbegun(number, those) or agent.attempt(state, number, lease, those)
 end
 
 local function unpack_entries(packed)
@@ -244,7 +264,7 @@ function agent.write_beside(a)
     local job_id = moved[i]
     local entry = entries[job_id]
     if entry then
-      held[#held + 1], held[#held + 2] = job_id, pack_entry(entry)
+      held[#held + 1], held[#held + 2] = job_id, entry.packed or pack_entry(entry)
     else
       ended[#ended + 1] = job_id
     end

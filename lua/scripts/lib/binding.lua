@@ -49,7 +49,7 @@ end
 -- Puts a job into the agent's queue on these terms, `for_ms` if that is said. A claim brings no request that comes with a
 -- ticket.
 function binding.enqueue(j, a, reserved, for_ms)
-  agent.hold(a, j.id, agent.attempt('bound', j.attempt, '', reserved), j.is_new)
+  agent.hold(a, j.id, agent.unbegun(j.attempt, reserved), j.is_new)
   local patience = for_ms or (a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval))
   j.bound_until = pool.now + patience
   job.move(j, 'scheduled')

@@ -79,6 +79,7 @@ end
 -- Ends a script that has written all.
 local function close(reply)
   agent:remember()
+  job:remember()
   return pool.finish(reply)
 end
 

@@ -5,7 +5,9 @@
 --
 -- Jobs that were submitted alike and at once share what was submitted: it is unpacked once, and each has it through its metatable.
 -- So it must not change: a change would not be written.
-local job = record.kind('job')
+local REMEMBERED = 512
+
+local job = record.kind('job', REMEMBERED)
 
 local MEMBERSHIP = { blocked = true, delayed = true, scheduled = true, running = true }
 
@@ -128,6 +130,17 @@ function job.new(id, as_submitted)
     free = 0, bound_until = nil, out = 0 }, shared)
 end
 
+-- What a script has made of a record that others will want. What jobs of one script shared is good for no other.
+function job.strip(j)
+  if j.alike then
+    j.alike.bound = nil
+  end
+  if j.is_new or j.is_far then
+    j.is_new, j.is_far = nil, nil
+  end
+  return not j.ended
+end
+
 function job.is_whole(j)
   return (MEMBERSHIP[j.state] or type(j.state) == 'string') and (j.out == 0 or type(j.out) == 'number')
     and (j.is_good or (type(j.class) == 'string' and type(j.created) == 'number'))
@@ -141,7 +154,7 @@ function job.fields(j)
       fields[field] = value
     end
   end
-  for _, own in ipairs({ 'as_submitted', 'alike', '__index', 'is_good', 'bound', 'changed', 'has_seldom' }) do
+  for _, own in ipairs({ 'as_submitted', 'alike', '__index', 'is_good', 'bound', 'changed', 'packed', 'has_seldom' }) do
     fields[own] = nil
   end
   return fields

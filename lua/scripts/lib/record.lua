@@ -9,7 +9,7 @@ local record = {}
 record.__index = record
 
 local AT_ONCE = 512
-local REMEMBERED = 128
+local REMEMBERED_BYTES = 8192
 -- Whether a step of this script has failed, so that nothing says what it has left in records.
 local is_in_doubt = false
 -- Keys and values that are to be written.
@@ -20,11 +20,11 @@ calls.begin_with(function()
 end)
 
 -- Declares a kind of record by the first part of its key. It then needs unpack(id, packed), which gives the record,
--- is_whole(r), which says whether what was unpacked is one, and pack(r), which gives the string; and it may have
--- write_beside(r), which writes what belongs to the record but lies in other keys; and strip(r), which takes from it all but what
--- its bytes say: then it is remembered, so that the next script need not unpack the same bytes again.
-function record.kind(name)
-  local kind = setmetatable({ name = name, cache = {}, order = {}, remembered = {}, count = 0 }, record)
+-- is_whole(r), which says whether what was unpacked is one, pack(r), which gives the string, and strip(r), which takes from it all
+-- but what its bytes say, and says whether it is worth remembering: so many are, so that the next script need not unpack the same
+-- bytes again. And it may have write_beside(r), which writes what belongs to the record but lies in other keys.
+function record.kind(name, most)
+  local kind = setmetatable({ name = name, most = most, cache = {}, order = {}, remembered = {}, count = 0 }, record)
   calls.begin_with(function()
     kind.cache, kind.order, kind.broken = {}, kind.order[1] and {} or kind.order, nil
   end)
@@ -40,21 +40,25 @@ local function read(name)
   return packed
 end
 
--- Takes in what the key of an id holds; nil if there is none.
-local function take(kind, id, packed)
+-- The record of an id as a script before has left it, if its key still holds the same; it is not remembered any more.
+local function recall(kind, id, packed)
   local known = kind.remembered[id]
   if known then
     kind.remembered[id], kind.count = nil, kind.count - 1
-    if known.packed == packed then
-      return kind:adopt(known)
-    end
+  end
+  return known and known.packed == packed and kind:adopt(known) or nil
+end
+
+-- Takes in what the key of an id holds; nil if there is none.
+local function take(kind, id, packed)
+  local known = recall(kind, id, packed)
+  if known then
+    return known
   end
   if packed then
     local ok, r = pcall(kind.unpack, id, packed)
     if ok and kind.is_whole(r) then
-      if kind.strip then
-        r.packed = packed
-      end
+      r.packed = packed
       return kind:adopt(r)
     end
     kind.broken = kind.broken or {}
@@ -92,17 +96,20 @@ function record:expect_none(ids)
   return there == 0
 end
 
--- The records of ids that have one there; it fails if any is none.
-local function unpack_all(kind, ids, packed)
-  local records = {}
+-- Takes in what the keys of ids hold; it fails if any of that is no record.
+local function take_all(kind, ids, packed)
+  local unpack_one, is_whole = kind.unpack, kind.is_whole
   for i = 1, #ids do
-    local r = packed[i] and kind.unpack(ids[i], packed[i])
-    if r and not kind.is_whole(r) then
-      error('no record')
+    local id, bytes = ids[i], packed[i]
+    if not recall(kind, id, bytes) and bytes then
+      local r = unpack_one(id, bytes)
+      if not is_whole(r) then
+        error('no record')
+      end
+      r.packed = bytes
+      kind:adopt(r)
     end
-    records[i] = r
   end
-  return records
 end
 
 -- Reads the records of those ids with one command, for a script that is about to load them all. What is no string is left to
@@ -120,13 +127,11 @@ function record:read_ahead(ids)
     return
   end
   local found, absent, unread = redis.call('MGET', unpack(names)), {}, {}
-  local are_good, records = pcall(unpack_all, self, wanted, found)
+  local are_good = pcall(take_all, self, wanted, found)
   for i = 1, #wanted do
     if not found[i] then
       absent[#absent + 1], unread[#unread + 1] = names[i], wanted[i]
-    elseif are_good then
-      self:adopt(records[i])
-    else
+    elseif not are_good and not cache[wanted[i]] then
       take(self, wanted[i], found[i])
     end
   end
@@ -198,10 +203,7 @@ local function keep_changed(kind)
     if r.changed then
       local packed = pack(r)
       kept[#kept + 1], kept[#kept + 2] = prefix .. r.id, packed
-      r.changed = false
-      if kind.strip then
-        r.packed = packed
-      end
+      r.changed, r.packed = false, packed
       if write_beside then
         write_beside(r)
       end
@@ -232,11 +234,11 @@ end
 -- written again, so that what a script leaves that fails is known to nobody.
 function record:remember()
   for _, r in ipairs(is_in_doubt and {} or self.order) do
-    if not r.changed and self.cache[r.id] == r then
-      if self.count >= REMEMBERED then
+    local is_written = not r.changed and r.packed and #r.packed <= REMEMBERED_BYTES and self.cache[r.id] == r
+    if is_written and self.strip(r) then
+      if self.count >= self.most then
         self.remembered, self.count = {}, 0
       end
-      self.strip(r)
       self.remembered[r.id], self.count = r, self.count + 1
     end
   end

@@ -2,10 +2,14 @@
 
 use titan_api::{
     agents::Facts,
-    jobs::JobState,
-    work::{Answer, Happening, Lease},
+    ids::JobId,
+    jobs::{JobState, Reason, SubmitJob},
+    work::{Answer, Claim, Happening, Lease},
 };
-use titan_lua::{PoolSettings, agents::SetDraining};
+use titan_lua::{
+    PoolSettings,
+    agents::{ClaimJobs, SetDraining},
+};
 use titan_tests::redis::{RedisServer, patient_store};
 
 use super::world::{Box_, World, facts, process};
@@ -153,4 +157,42 @@ async fn a_script_that_fails_leaves_nothing_of_an_agent_in_memory() {
     assert!(failed.is_err(), "{failed:?}");
     tell(&world, &["RENAME", "aside", &ranks[0]]).await;
     assert!(!world.beat(&agent, &[]).await.draining, "what failed is remembered");
+}
+
+/// Two jobs of one agent, of which one may fail once and the other twice.
+async fn two_jobs(world: &World) -> [JobId; 2] {
+    let job = |max_attempts| SubmitJob { max_attempts, backoff_ms: 0, ..process() };
+    [world.bound(&job(1)).await.0, world.bound(&job(2)).await.0]
+}
+
+#[tokio::test]
+async fn a_job_whose_record_is_another_than_was_written_last_is_read_anew() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let [once, twice] = two_jobs(&world).await;
+    let key = |job: &JobId| format!("titan:{{default}}:job:{job}");
+    let other = bytes_of(&world, &key(&twice)).await;
+    let set = redis::cmd("SET").arg(key(&once)).arg(other).query_async::<()>(&mut world.redis.connection().await).await;
+    set.unwrap();
+    let leases = world.claim(&agent, 2).await;
+    let lease = leases.iter().find(|lease| lease.job_id == once).unwrap();
+    let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
+    world.report(&agent, lease, failed).await;
+    assert_ne!(world.state(&once).await, JobState::Failed, "what was remembered is not what Redis holds");
+}
+
+#[tokio::test]
+async fn a_script_that_fails_leaves_nothing_of_a_job_in_memory() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    world.bound(&process()).await;
+    let running = "titan:{default}:running";
+    tell(&world, &["SET", running, "no set"]).await;
+    let claim = Claim { claim: agent.next_claim(), free_slots: 1, free_requests: 0 };
+    let call = ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: 0 };
+    let failed = call.run(&world.pool()).await;
+    assert!(failed.is_err(), "{failed:?}");
+    tell(&world, &["DEL", running]).await;
+    let [lease] = world.claim(&agent, 1).await.try_into().unwrap();
+    assert_eq!(lease.attempt, 1, "what failed is remembered");
 }
