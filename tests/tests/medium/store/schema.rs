@@ -122,9 +122,9 @@ async fn a_pool_that_a_version_uses_is_left_alone_by_older_ones() {
     back_to_schema_1(&world, &[]).await;
     let world = seen_anew(world);
     world.register("b", &facts()).await;
-    assert_eq!(world.redis.snapshot().await.field(POOL, "schema"), Some("2"));
+    assert_eq!(world.redis.snapshot().await.field(POOL, "schema"), Some("3"));
 
-    put_schema(&world, 3).await;
+    put_schema(&world, 4).await;
     let before = world.redis.snapshot().await;
     let world = seen_anew(world);
     let (job, spec) = (JobId::new("job").unwrap(), process());
