@@ -83,12 +83,12 @@ async fn publish(world: &World, topic: &str, key: &str) -> u64 {
     number
 }
 
-async fn worker(world: &World) -> Box_ {
+pub(super) async fn worker(world: &World) -> Box_ {
     world.register("a", &Facts { max_jobs: 64, ..facts() }).await
 }
 
 /// So many jobs, at most 64, end by one call, which tells of each of them.
-async fn end_together(world: &World, agent: &Box_, count: usize, name: &str) {
+pub(super) async fn end_together(world: &World, agent: &Box_, count: usize, name: &str) {
     let ids: Vec<_> = (0..count).map(|n| JobId::new(format!("{name}-{n}")).unwrap()).collect();
     let spec = process();
     let jobs: Vec<_> = ids.iter().map(|id| NewJob::new(id, &spec)).collect();
@@ -132,7 +132,6 @@ async fn events_of_one_entry_are_told_by_their_topics() {
     let agent = world.parked("a", &facts()).await;
     world.bound(&process()).await;
     world.claim(&agent, 1).await;
-    let entered = newest(&world).await;
     for _ in 0..8 {
         world.pass_ms(60_000);
         world.sweep().await;
@@ -149,7 +148,6 @@ async fn events_of_one_entry_are_told_by_their_topics() {
             assert_eq!((numbers(&list.events), list.next_after), (wanted, newest(&world).await), "{prefix} {after}");
         }
     }
-    assert!(entered > before);
 }
 
 #[tokio::test]
@@ -180,13 +178,8 @@ async fn of_an_entry_that_is_kept_no_event_is_lost() {
     let last_gone = before + 3;
     for oldest in [last_gone + 1, last_gone + 2, last_gone + 4] {
         let () = redis(&world, &["XTRIM", STREAM, "MINID", &oldest.to_string()]).await;
-        for after in 1..last_gone {
-            // Number 0 is for all that are kept; those far before are not worth the time.
-            let after = if after < last_gone - 4 { 1 } else { after };
+        for after in [1, before, last_gone - 2] {
             assert_eq!(read(&world, after, "").await, ReadOutcome::Lost { first: last_gone + 1 }, "{after}");
-            if after == 1 {
-                break;
-            }
         }
         assert_eq!(read(&world, last_gone - 1, "").await, ReadOutcome::Lost { first: last_gone + 1 });
         for after in last_gone..=last_gone + 4 {
@@ -200,14 +193,15 @@ async fn of_an_entry_that_is_kept_no_event_is_lost() {
 #[tokio::test]
 async fn ten_thousand_events_are_kept_however_many_are_in_an_entry() {
     let world = World::new().await;
+    let agent = worker(&world).await;
+    let oldest = newest(&world).await;
     let now = world.now_ms.get().to_string();
     let () = redis(&world, &["EVAL", TELL, "1", "titan:{default}", "1300", &now]).await;
-    let oldest = all(&world, 0, "").await[0].id;
-    let agent = worker(&world).await;
     end_together(&world, &agent, 60, "job").await;
     let (kept, newest) = (all(&world, 0, "").await, newest(&world).await);
     assert_eq!(newest, oldest + 1300 * 8 + 60);
     assert_eq!(numbers(&kept), Vec::from_iter(kept[0].id..=newest));
+    // Whole nodes of the stream are forgotten, now and then.
     assert!((10_000..10_200).contains(&kept.len()), "{}", kept.len());
 }
 
