@@ -1,8 +1,8 @@
 -- event: what happens in a pool, told to whoever listens: events are numbered without a gap, so that a reader knows whether it has
 -- missed any. The oldest go first, when there are too many or they are too old.
 --
--- events      stream  what a script tells is one entry, whose id is the number of its last event: `at`, the time, then topic and
---                     payload of each by turns. Schema 2 wrote an entry for each event: topic, at and payload by their names.
+-- events      stream  what a script tells is one entry, whose id is the number of its first event: `at`, the time, then topic and
+--                     payload of each by turns. Before schema 3 each event was an entry: topic, at and payload by name.
 -- event_keys  zset    idempotency keys by the number of their event
 local event = {}
 
@@ -30,12 +30,14 @@ function event.append(topic, payload)
   pool.write_events = event.write
 end
 
--- Adds an entry whose last event has the pool's number, and forgets the oldest now and then. Returns why Redis does not take it; nil
--- if it does.
-local function add(from, to, count)
-  local number, now, added = int(pool.events) .. '-0', int(pool.now), nil
+-- Adds an entry, of which the first event has the number that comes next, and forgets the oldest now and then. Returns why Redis does
+-- not take it; nil if it does.
+local function add(from, to)
+  local count = (to - from + 1) / 2
+  local number, now, added = int(pool.events + 1) .. '-0', int(pool.now), nil
+  pool.events = pool.events + count
   if pool.events % TRIMMED_EVERY < count then
-    local oldest_kept = int(math.max(pool.events - KEPT + 1, 0))
+    local oldest_kept = int(math.max(pool.events - KEPT - IN_ONE, 0))
     added = redis.pcall('XADD', key('events'), 'MINID', '~', oldest_kept, number, 'at', now, unpack(told, from, to))
   else
     added = redis.pcall('XADD', key('events'), number, 'at', now, unpack(told, from, to))
@@ -43,33 +45,26 @@ local function add(from, to, count)
   return type(added) == 'table' and added.err or nil
 end
 
--- Whether the stream goes beyond a number.
-local function goes_beyond(number)
-  return redis.pcall('XREVRANGE', key('events'), '+', int(number + 1), 'COUNT', '1')[1] ~= nil
-end
-
--- The number at which the stream ends; nil if that can't be told.
+-- The most that the number of an event in the stream may be; nil if that can't be told.
 local function last_number()
   local info = redis.pcall('XINFO', 'STREAM', key('events'))
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then
-      return tonumber(string.match(info[i + 1], '^%d+'))
+      return tonumber(string.match(info[i + 1], '^%d+')) + IN_ONE - 1
     end
   end
   return nil
 end
 
 -- Writes some of what was told. Should the stream go beyond the number that comes next, which no version of the program brings
--- about, the numbers go on from its end: of a single event Redis sees that by the id, of several it is asked for. Returns why
--- nothing could be written.
+-- about, Redis sees that by the id, and the numbers go on behind its end. Returns why nothing could be written.
 local function write(from, to)
-  local before, count = pool.events, (to - from + 1) / 2
-  pool.events = before + count
-  if (count == 1 or not goes_beyond(before)) and not add(from, to, count) then
+  local before = pool.events
+  if not add(from, to) then
     return nil
   end
-  pool.events = (last_number() or before) + count
-  local trouble = add(from, to, count)
+  pool.events = last_number() or before
+  local trouble = add(from, to)
   if trouble then
     pool.events = before
   end
@@ -96,13 +91,13 @@ function event.agent(what, agent_id)
   event.append('agent.' .. what, '{"agent_id":"' .. agent_id .. '"}')
 end
 
--- The number of an entry's last event, and its fields.
+-- The numbers of an entry's first and last events, and its fields.
 local function unpacked(entry)
-  local fields = entry[2]
+  local first, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
   if fields[1] == 'topic' then
     fields = { fields[1], fields[4], fields[2], fields[6] }
   end
-  return tonumber(string.match(entry[1], '^%d+')), fields
+  return first, first + #fields / 2 - 2, fields
 end
 
 -- The oldest entry; nil if there is none.
@@ -113,20 +108,28 @@ end
 -- The number of the oldest event that is kept, or of the next one if none is.
 function event.first()
   local entry = oldest()
-  if not entry then
-    return pool.events + 1
+  return entry and unpacked(entry) or pool.events + 1
+end
+
+-- The next few entries with events after a number. That may be in the middle of one, which then is the first.
+local function entries_after(number)
+  local entries = redis.call('XRANGE', key('events'), int(number + 1), int(pool.events), 'COUNT', int(ENTRIES_AT_ONCE))
+  if not entries[1] or unpacked(entries[1]) > number + 1 then
+    local before = redis.call('XREVRANGE', key('events'), int(number), '-', 'COUNT', '1')[1]
+    if before and select(2, unpacked(before)) > number then
+      table.insert(entries, 1, before)
+    end
   end
-  local last, fields = unpacked(entry)
-  return last - #fields / 2 + 2
+  return entries
 end
 
 -- Gives `take` the events of an entry that come after a number, one by one, until it says that it has enough. Returns the last
 -- that it was given, and whether it has.
 local function give(entry, after, take)
-  local last, fields = unpacked(entry)
-  local at, before = tonumber(fields[2]), last - #fields / 2 + 1
-  for number = math.max(after, before) + 1, last do
-    local place = 2 * (number - before) + 1
+  local first, last, fields = unpacked(entry)
+  local at = tonumber(fields[2])
+  for number = math.max(after + 1, first), last do
+    local place = 2 * (number - first) + 3
     if take(number, fields[place], at, fields[place + 1]) then
       return number, true
     end
@@ -139,7 +142,7 @@ end
 function event.each_after(number, take)
   local last, is_enough = number, false
   while last < pool.events do
-    local entries = redis.call('XRANGE', key('events'), int(last + 1), int(pool.events), 'COUNT', int(ENTRIES_AT_ONCE))
+    local entries = entries_after(last)
     if not entries[1] then
       return pool.events
     end
@@ -153,19 +156,16 @@ function event.each_after(number, take)
   return last
 end
 
--- The number, topic and payload of the event that was published with this idempotency key before; nil if it is not kept.
+-- The number, topic and payload of the event that was published with this idempotency key before; nil if it is not kept. Such an
+-- event is alone in its entry.
 function event.published(idem)
-  local number = tonumber(redis.call('ZSCORE', key('event_keys'), idem))
-  local entry = number and redis.call('XRANGE', key('events'), int(number), '+', 'COUNT', '1')[1]
-  local last, fields
-  if entry then
-    last, fields = unpacked(entry)
+  local number = redis.call('ZSCORE', key('event_keys'), idem)
+  local entry = number and redis.call('XRANGE', key('events'), number .. '-0', number .. '-0')[1]
+  if not entry then
+    return nil
   end
-  local place = entry and #fields - 1 - 2 * (last - number) or 0
-  if place > 2 then
-    return number, fields[place], fields[place + 1]
-  end
-  return nil
+  local first, _, fields = unpacked(entry)
+  return first, fields[3], fields[4]
 end
 
 -- Forgets the idempotency keys of events that are kept no more, a bounded number at once.
@@ -187,7 +187,7 @@ end
 
 -- Whether an entry is too old, and the number of its last event.
 local function is_old(entry)
-  local last, fields = unpacked(entry)
+  local _, last, fields = unpacked(entry)
   return pool.now - tonumber(fields[2]) >= KEPT_MS, last
 end
 

@@ -22,12 +22,12 @@ const DAY_MS: i64 = 86_400_000;
 const TELL: &str = "
 local clock = { cmsgpack.unpack(redis.call('HGET', KEYS[1], 'clock')) }
 for _ = 1, tonumber(ARGV[1]) do
-  clock[8] = clock[8] + 8
-  local events = {}
+  local first, events = string.format('%d-0', clock[8] + 1), {}
   for i = 1, 8 do
     events[2 * i - 1], events[2 * i] = 'old', '{}'
   end
-  redis.call('XADD', KEYS[1] .. ':events', string.format('%d-0', clock[8]), 'at', ARGV[2], unpack(events))
+  redis.call('XADD', KEYS[1] .. ':events', first, 'at', ARGV[2], unpack(events))
+  clock[8] = clock[8] + 8
 end
 redis.call('HSET', KEYS[1], 'clock', cmsgpack.pack(unpack(clock)))";
 
@@ -176,7 +176,7 @@ async fn of_an_entry_that_is_kept_no_event_is_lost() {
     end_together(&world, &agent, 3, "gone").await;
     end_together(&world, &agent, 4, "kept").await;
     let last_gone = before + 3;
-    for oldest in [last_gone + 1, last_gone + 2, last_gone + 4] {
+    for oldest in [last_gone - 1, last_gone, last_gone + 1] {
         let () = redis(&world, &["XTRIM", STREAM, "MINID", &oldest.to_string()]).await;
         for after in [1, before, last_gone - 2] {
             assert_eq!(read(&world, after, "").await, ReadOutcome::Lost { first: last_gone + 1 }, "{after}");
@@ -254,11 +254,31 @@ async fn where_the_stream_goes_beyond_what_the_pool_knows_no_number_is_told_twic
         let entry = ["XADD", STREAM, &format!("{foreign}-0"), "at", "1", "tests.foreign", "{}"];
         let _: String = redis(&world, &entry).await;
         end_together(&world, &agent, count, "job").await;
-        let told = all(&world, foreign, "").await;
-        assert_eq!(numbers(&told), Vec::from_iter(foreign + 1..=foreign + count as u64), "{beyond} {count}");
-        assert_eq!(newest(&world).await, foreign + count as u64);
-        assert!(publish(&world, "tests.done", "key").await == foreign + count as u64 + 1);
+        let told = numbers(&all(&world, foreign, "").await);
+        assert!(told[0] > foreign, "{beyond} {count}");
+        assert_eq!(told, Vec::from_iter(told[0]..told[0] + count as u64), "{beyond} {count}");
+        assert_eq!(newest(&world).await, told[count - 1]);
+        assert_eq!(publish(&world, "tests.done", "key").await, told[count - 1] + 1);
+        // Whoever had been told what is beyond goes on as well.
+        assert_eq!(numbers(&all(&world, told[0] - 1, "job.").await), told);
     }
+}
+
+#[tokio::test]
+async fn a_pool_that_was_set_back_tells_nothing_under_numbers_that_its_stream_has() {
+    let world = World::new().await;
+    let agent = worker(&world).await;
+    let clock: Vec<u8> = redis(&world, &["HGET", "titan:{default}", "clock"]).await;
+    end_together(&world, &agent, 5, "lost").await;
+    let told = newest(&world).await;
+    let mut set = redis::cmd("HSET");
+    set.arg("titan:{default}").arg("clock").arg(clock);
+    let _: i64 = set.query_async(&mut world.redis.connection().await).await.unwrap();
+    assert_eq!(newest(&world).await, told - 5);
+    end_together(&world, &agent, 7, "job").await;
+    let events = all(&world, told, "").await;
+    assert_eq!(events.len(), 7);
+    assert!(events.iter().all(|event| event.payload["job_id"].as_str().unwrap().starts_with("job-")), "{events:?}");
 }
 
 #[tokio::test]

@@ -52,9 +52,9 @@ local stream = KEYS[1] .. ':events'
 local entries = redis.call('XRANGE', stream, '-', '+')
 redis.call('DEL', stream)
 for _, entry in ipairs(entries) do
-  local last, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
+  local first, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
   for i = 3, #fields, 2 do
-    redis.call('XADD', stream, string.format('%d-0', last - (#fields - 1 - i) / 2), 'topic', fields[i], 'at', fields[2],
+    redis.call('XADD', stream, string.format('%d-0', first + (i - 3) / 2), 'topic', fields[i], 'at', fields[2],
       'payload', fields[i + 1])
   end
 end
