@@ -3,7 +3,6 @@
 --
 -- events      stream  what a script tells is one entry, whose id is the number of its first event: `at`, the time, then topic and
 --                     payload of each by turns. Before schema 3 each event was an entry: topic, at and payload by name.
--- event_keys  zset    idempotency keys by the number of their event
 local event = {}
 
 local KEPT = 10000
@@ -81,7 +80,7 @@ function event.write()
   if trouble then
     redis.call('HSET', key('broken'), 'events:all', trouble)
   end
-  told = {}
+  told, pool.write_events = {}, nil
   pool.announce('events')
   return trouble
 end
@@ -91,13 +90,13 @@ function event.agent(what, agent_id)
   event.append('agent.' .. what, '{"agent_id":"' .. agent_id .. '"}')
 end
 
--- The numbers of an entry's first and last events, and its fields.
+-- The numbers of an entry's first and last events, and its fields. Even what makes no sense counts as one, so that readers get past.
 local function unpacked(entry)
   local first, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
   if fields[1] == 'topic' then
     fields = { fields[1], fields[4], fields[2], fields[6] }
   end
-  return first, first + #fields / 2 - 2, fields
+  return first, math.max(first + #fields / 2 - 2, first), fields
 end
 
 -- The oldest entry; nil if there is none.
@@ -130,7 +129,7 @@ local function give(entry, after, take)
   local at = tonumber(fields[2])
   for number = math.max(after + 1, first), last do
     local place = 2 * (number - first) + 3
-    if take(number, fields[place], at, fields[place + 1]) then
+    if at and fields[place] and take(number, fields[place], at, fields[place + 1]) then
       return number, true
     end
   end
@@ -188,7 +187,7 @@ end
 -- Whether an entry is too old, and the number of its last event.
 local function is_old(entry)
   local _, last, fields = unpacked(entry)
-  return pool.now - tonumber(fields[2]) >= KEPT_MS, last
+  return pool.now - (tonumber(fields[2]) or 0) >= KEPT_MS, last
 end
 
 -- Forgets events that are too old, a bounded number at once.

@@ -282,6 +282,26 @@ async fn a_pool_that_was_set_back_tells_nothing_under_numbers_that_its_stream_ha
 }
 
 #[tokio::test]
+async fn readers_get_past_what_makes_no_sense_and_it_is_forgotten() {
+    let world = World::new().await;
+    worker(&world).await;
+    let before = newest(&world).await;
+    for (n, fields) in [["x", "y"], ["topic", "y"], ["at", "y"], ["at", "1"]].iter().enumerate() {
+        let id = format!("{}-0", before + 1 + n as u64);
+        let _: String = redis(&world, &[&["XADD", STREAM, &id], fields.as_slice()].concat()).await;
+    }
+    let number = publish(&world, "tests.done", "key").await;
+    for after in [0, before, before + 1, before + 3] {
+        assert_eq!(numbers(&all(&world, after, "tests.").await), [number], "{after}");
+    }
+    world.pass_ms(2 * DAY_MS);
+    for _ in 0..3 {
+        world.sweep().await;
+    }
+    assert_eq!(all(&world, 0, "tests.").await, []);
+}
+
+#[tokio::test]
 async fn what_the_stream_has_beyond_is_not_read_before_the_pool_goes_on_from_there() {
     let world = World::new().await;
     worker(&world).await;
