@@ -166,14 +166,14 @@ async fn a_reader_resumes_in_the_middle_of_what_happened_at_once() {
     let made = world.post(ADMIN, "/api/v1/jobs/batch", json!({ "jobs": steps })).await.ok(202);
     let first = made["jobs"][0]["id"].as_str().unwrap();
     world.post(ADMIN, &format!("/api/v1/jobs/{first}/cancel"), json!({})).await.ok(200);
-    let last = before + 4;
-    assert_eq!(page(&world, "topic=job.").await.ok(200)["next_after"], json!(last), "all are told with the first");
-    for after in before..last {
-        let rest: Vec<_> = (after + 1..=last).collect();
+    let newest = before + 4;
+    assert_eq!(page(&world, "topic=job.").await.ok(200)["next_after"], json!(newest), "all are told with the first");
+    for after in before..newest {
+        let rest: Vec<_> = (after + 1..=newest).collect();
         let list = page(&world, &format!("after={after}&topic=job.")).await.ok(200);
         let told: Vec<_> =
             list["events"].as_array().unwrap().iter().map(|event| event["id"].as_u64().unwrap()).collect();
-        assert_eq!((told, list["next_after"].as_u64()), (rest.clone(), Some(last)));
+        assert_eq!((told, list["next_after"].as_u64()), (rest.clone(), Some(newest)));
         let mut events = Events::of(&world.router, ADMIN, EVENTS, Some(&after.to_string())).await;
         for id in rest {
             assert_eq!(number(&mut events).await, id);
