@@ -12,7 +12,7 @@ use crate::{
     agent::TestAgent,
     losing::Losing,
     sse::Events,
-    world::{ADMIN, Reply, World, request, send, settings},
+    world::{ADMIN, Reply, World, job, request, send, settings},
 };
 
 const EVENTS: &str = "/api/v1/events";
@@ -152,6 +152,33 @@ async fn a_reader_resumes_on_another_copy_after_the_last_event_that_it_read() {
     assert_eq!(number(&mut events).await, fourth);
     let mut events = Events::of(&other, ADMIN, &format!("{EVENTS}?topic=a.&after=0"), Some("0")).await;
     assert_eq!(number(&mut events).await, first);
+}
+
+#[tokio::test]
+async fn a_reader_resumes_in_the_middle_of_what_happened_at_once() {
+    let world = World::start().await;
+    let before = publish(&world, "a", json!(0)).await;
+    let mut steps = vec![job(&["true"]); 4];
+    steps[0]["ref"] = json!("first");
+    for step in &mut steps[1..] {
+        step["depends_on"] = json!(["first"]);
+    }
+    let made = world.post(ADMIN, "/api/v1/jobs/batch", json!({ "jobs": steps })).await.ok(202);
+    let first = made["jobs"][0]["id"].as_str().unwrap();
+    world.post(ADMIN, &format!("/api/v1/jobs/{first}/cancel"), json!({})).await.ok(200);
+    let newest = before + 4;
+    assert_eq!(page(&world, "topic=job.").await.ok(200)["next_after"], json!(newest), "all are told with the first");
+    for after in before..newest {
+        let rest: Vec<_> = (after + 1..=newest).collect();
+        let list = page(&world, &format!("after={after}&topic=job.")).await.ok(200);
+        let told: Vec<_> =
+            list["events"].as_array().unwrap().iter().map(|event| event["id"].as_u64().unwrap()).collect();
+        assert_eq!((told, list["next_after"].as_u64()), (rest.clone(), Some(newest)));
+        let mut events = Events::of(&world.router, ADMIN, EVENTS, Some(&after.to_string())).await;
+        for id in rest {
+            assert_eq!(number(&mut events).await, id);
+        }
+    }
 }
 
 #[tokio::test]

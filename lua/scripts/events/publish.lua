@@ -15,15 +15,19 @@ local refused = pool.enter(ARGV[4])
 if refused then
   return refused
 end
-local before = ARGV[3] ~= '' and event.published(ARGV[3])
-if before then
-  local number, topic, _, payload = event.read(before)
-  if topic == ARGV[1] and payload == ARGV[2] then
+if ARGV[3] ~= '' then
+  local number, topic, payload = event.published(ARGV[3])
+  if number and topic == ARGV[1] and payload == ARGV[2] then
     return { 'published', number }
+  elseif number then
+    return { 'reused' }
   end
-  return { 'reused' }
 end
 event.append(ARGV[1], ARGV[2])
+local trouble = event.write()
+if trouble then
+  error('events can not be written: ' .. trouble, 0)
+end
 if ARGV[3] ~= '' then
   event.remember(ARGV[3])
 end

@@ -13,7 +13,6 @@
   Cost     O(2000)
 ]]
 local LOOKED_AT = 2000
-local CHUNK = 250
 local MOST_BYTES = 262144
 
 local refused = pool.enter(ARGV[4])
@@ -24,33 +23,17 @@ if ARGV[1] == '' then
   return { 'events', pool.events, '0' }
 end
 local last, limit = tonumber(ARGV[1]), tonumber(ARGV[3])
-local first = event.first()
-if last > pool.events or (last > 0 and last + 1 < first) then
-  return { 'lost', first }
+if last > pool.events or (last > 0 and last < pool.events and last + 1 < event.first()) then
+  return { 'lost', event.first() }
 end
 
 local found, bytes, looked = {}, 0, 0
-local function take(entry)
-  local number, topic, at, payload = event.read(entry)
+last = event.each_after(last, function(number, topic, at, payload)
   if string.sub(topic, 1, #ARGV[2]) == ARGV[2] then
     found[#found + 1] = { number, topic, at, payload }
     bytes = bytes + #topic + #payload
   end
-  last, looked = number, looked + 1
+  looked = looked + 1
   return #found == limit or bytes >= MOST_BYTES or looked == LOOKED_AT
-end
-
-local is_full = false
-while not is_full and last < pool.events do
-  local entries = redis.call('XRANGE', key('events'), int(last + 1), '+', 'COUNT', int(CHUNK))
-  if not entries[1] then
-    last = pool.events
-  end
-  for _, entry in ipairs(entries) do
-    is_full = take(entry)
-    if is_full then
-      break
-    end
-  end
-end
+end)
 return { 'events', last, last < pool.events and '1' or '0', unpack(found) }

@@ -4,10 +4,11 @@ local STEP_MS = 5000
 local SPARING_PACE = 40
 local USUAL_PACE = 200
 
--- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled.
-local pool = { SCHEMA = 2 }
+-- `spent`: units (see lib/due) that this script has spent beside one for each thing that it settled. `write_events`: writes what
+-- this script has told, if it has told anything (see lib/event).
+local pool = { SCHEMA = 3 }
 -- The same as Redis spells it.
-local OWN = '2'
+local OWN = '3'
 local channels, packed_weights
 
 calls.begin_with(function()
@@ -17,6 +18,7 @@ calls.begin_with(function()
   end
   channels, packed_weights = nil, nil
   pool.now, pool.offset, pool.step, pool.heard_now, pool.is_spared, pool.freed, pool.spent = nil, nil, nil, nil, nil, nil, 0
+  pool.write_events = nil
 end)
 
 -- Whether a newer version of the program wrote this.
@@ -102,8 +104,11 @@ function pool.spare()
   collectgarbage('setstepmul', SPARING_PACE)
 end
 
--- Writes the clock, sends what was announced, and returns the reply.
+-- Writes what was told and the clock, sends what was announced, and returns the reply.
 function pool.finish(reply)
+  if pool.write_events then
+    pool.write_events()
+  end
   local packed = cmsgpack.pack(pool.now, pool.heard_now or pool.heard, pool.amnesty, pool.amnesty_for, pool.seq,
     pool.offset, pool.output, pool.events, pool.prompts, pool.counted, pool.counted_to)
   redis.call('HSET', calls.pool, 'clock', packed)

@@ -75,6 +75,9 @@ const DAMAGE: &[&str] = &[
     "ZADD @agents 0 ghost",
     "ZADD @jobs 0 ghost",
     "XADD @events 4000000000000000-0 topic tests.done at 1 payload ~",
+    "XADD @events 4000000000000000-0 at 1 tests.done ~ tests.done ~",
+    "XADD+ @events 1-0 x y",
+    "SADD+ @events ~",
     "SET titan:api-key:broken ~",
 ];
 

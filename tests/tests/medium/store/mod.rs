@@ -12,6 +12,7 @@ mod collector;
 mod conditions;
 mod corrupt;
 mod credentials;
+mod events;
 mod holds;
 pub(crate) mod inference;
 mod library;

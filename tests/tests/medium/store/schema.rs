@@ -1,17 +1,22 @@
 //! What versions of the program that write Redis in other ways make of each other's pools.
 
 use titan_api::{
-    ids::JobId,
+    events::Event,
+    ids::{EventTopic, JobId},
     jobs::{Job, JobState, SubmitJob},
     work::{Answer, Happening},
 };
 use titan_lua::{
     PoolSettings, StoreError,
+    events::{Publish, PublishOutcome, ReadEvents, ReadOutcome},
     jobs::{self as j, GetJob, Idempotency, NewJob, RetryJob, Submit},
 };
 use titan_tests::redis::patient_store;
 
-use super::world::{World, facts, process};
+use super::{
+    events::{end_together, worker},
+    world::{World, facts, process},
+};
 
 const POOL: &str = "titan:{default}";
 
@@ -40,6 +45,21 @@ async fn back_to_schema_1(world: &World, jobs: &[JobId]) {
     }
     let () = script.query_async(&mut redis).await.unwrap();
 }
+
+/// Writes the stream anew as schema 2 did, each event an entry by itself, and the number of that schema.
+const EVENTS_BACK_TO_SCHEMA_2: &str = "
+local stream = KEYS[1] .. ':events'
+local entries = redis.call('XRANGE', stream, '-', '+')
+redis.call('DEL', stream)
+for _, entry in ipairs(entries) do
+  local first, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
+  for i = 3, #fields, 2 do
+    redis.call('XADD', stream, string.format('%d-0', first + (i - 3) / 2), 'topic', fields[i], 'at', fields[2],
+      'payload', fields[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], 'schema', 2)
+return redis.call('XLEN', stream) - #entries";
 
 async fn put_schema(world: &World, number: u32) {
     let mut redis = world.redis.connection().await;
@@ -115,6 +135,46 @@ async fn jobs_that_an_older_version_wrote_are_what_they_were_and_go_on() {
     assert_eq!(titan_tests::audit::findings(&world.pool()).await, []);
 }
 
+async fn events(world: &World, after: u64) -> Vec<Event> {
+    let read = ReadEvents { after: Some(after), prefix: "" }.run(&world.pool()).await.unwrap();
+    let ReadOutcome::Events(list) = read else { panic!("{read:?}") };
+    list.events
+}
+
+#[tokio::test]
+async fn events_that_an_older_version_wrote_are_read_forgotten_and_found_by_their_keys() {
+    let world = World::new().await;
+    let topic = EventTopic::new("tests.done").unwrap();
+    let publish = async |world: &World, key: &str| {
+        let event = Publish { topic: &topic, payload: r#"{"n":1}"#, idempotency: Some(key) };
+        event.run(&world.pool()).await.unwrap()
+    };
+    let before = publish(&world, "before").await;
+    let agent = worker(&world).await;
+    end_together(&world, &agent, 4, "job").await;
+    publish(&world, "after").await;
+    let told = events(&world, 0).await;
+
+    let mut redis = world.redis.connection().await;
+    let mut script = redis::cmd("EVAL");
+    script.arg(EVENTS_BACK_TO_SCHEMA_2).arg(1).arg(POOL);
+    let more: u64 = script.query_async(&mut redis).await.unwrap();
+    assert!(more > 0, "none had been told together");
+    let world = seen_anew(world);
+    assert_eq!(publish(&world, "before").await, before);
+    for after in told.iter().map(|event| event.id) {
+        let rest: Vec<_> = told.iter().filter(|event| event.id > after).cloned().collect();
+        assert_eq!(events(&world, after).await, rest);
+    }
+    // New ones come behind them, and the old ones go first.
+    let last = told.last().unwrap().id;
+    assert_eq!(publish(&world, "new").await, PublishOutcome::Published(last + 1));
+    assert_eq!(events(&world, last - 1).await.iter().map(|event| event.id).collect::<Vec<_>>(), [last, last + 1]);
+    world.pass_ms(86_400_000);
+    world.sweep().await;
+    assert!(events(&world, 0).await.iter().all(|event| event.id > last + 1), "a day later they are gone");
+}
+
 #[tokio::test]
 async fn a_pool_that_a_version_uses_is_left_alone_by_older_ones() {
     let world = World::new().await;
@@ -122,9 +182,9 @@ async fn a_pool_that_a_version_uses_is_left_alone_by_older_ones() {
     back_to_schema_1(&world, &[]).await;
     let world = seen_anew(world);
     world.register("b", &facts()).await;
-    assert_eq!(world.redis.snapshot().await.field(POOL, "schema"), Some("2"));
+    assert_eq!(world.redis.snapshot().await.field(POOL, "schema"), Some("3"));
 
-    put_schema(&world, 3).await;
+    put_schema(&world, 4).await;
     let before = world.redis.snapshot().await;
     let world = seen_anew(world);
     let (job, spec) = (JobId::new("job").unwrap(), process());

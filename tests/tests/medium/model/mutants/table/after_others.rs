@@ -75,6 +75,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: Told::Story(|| vec![Step::Batch { key: 0, shape: 2 }, Step::Cancel { job: 0 }]),
     },
     Mutant {
+        name: "of all that one script tells, only the last is written",
+        find: "told[#told + 1], told[#told + 2] = topic, payload",
+        times: 1,
+        replace: "told[1], told[2] = topic, payload",
+        told: Told::Story(|| vec![Step::Batch { key: 0, shape: 2 }, Step::Cancel { job: 0 }]),
+    },
+    Mutant {
         name: "a job that is tried again waits for nothing",
         find: "event.job('retried', j)\ndependencies.restart(j, depends_on)",
         times: 1,
