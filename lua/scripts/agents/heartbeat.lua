@@ -66,23 +66,31 @@ local function is_known(entry)
   return entry.claim <= last_claim
 end
 
--- A lease that the agent has heard of, but which it does not list, is not held by anybody. More than a claim or two brought are
--- taken back with the heartbeats that follow, and do not count as lost meanwhile.
-local function take_back_unlisted(listed)
-  local count = 0
+-- The jobs of leases that the agent has heard of, but which it does not list, the oldest first.
+local function unlisted(listed)
+  local ids = {}
   for job_id, entry in pairs(agent.live(a)) do
     if entry.state ~= 'bound' and not listed[job_id] and is_known(entry) then
-      count = count + 1
-      local j = job:load(job_id)
-      if not j then
-        agent.release(a, job_id)
-      elseif count > TAKEN_BACK_AT_ONCE then
-        job:put(j, 'lease_until', pool.now + pool.lease)
-      elseif entry.state == 'ending' then
-        attempt.buried(j, a)
-      else
-        queue.retry(j, a, {}, true)
-      end
+      ids[#ids + 1] = job_id
+    end
+  end
+  table.sort(ids)
+  return ids
+end
+
+-- Nobody holds these. More than a claim or two brought are taken back with the heartbeats that follow, and do not count as lost
+-- meanwhile.
+local function take_back(ids)
+  for n, job_id in ipairs(ids) do
+    local j = job:load(job_id)
+    if not j then
+      agent.release(a, job_id)
+    elseif n > TAKEN_BACK_AT_ONCE then
+      job:put(j, 'lease_until', pool.now + pool.lease)
+    elseif agent.entry(a, job_id).state == 'ending' then
+      attempt.buried(j, a)
+    else
+      queue.retry(j, a, {}, true)
     end
   end
 end
@@ -115,7 +123,7 @@ if ARGV[8] ~= '' then
   redis.call('SET', key('models', a.id), ARGV[9])
 end
 measure.take(a, ARGV[5])
-take_back_unlisted(renew(cjson.decode(ARGV[6])))
+take_back(unlisted(renew(cjson.decode(ARGV[6]))))
 free_unbound()
 breaker.look_at_trial(a)
 if ARGV[7] == '1' and not a.leaving then

@@ -52,7 +52,8 @@ end
 -- seen to by those that follow.
 local function settle_attempts(kept)
   local counted, count = false, 0
-  for job_id, entry in pairs(agent.live(a)) do
+  for _, job_id in ipairs(agent.live_jobs(a)) do
+    local entry = agent.entry(a, job_id)
     local is_gone = not kept[job_id] or entry.state == 'bound'
     if is_gone and entry.state == 'running' then
       -- However many it lost, it went down once.

@@ -26,8 +26,8 @@ local a = agent:load(id)
 if a then
   agent:put(a, 'reach_ms', 0)
   local bound = {}
-  for job_id, entry in pairs(agent.live(a)) do
-    if entry.state == 'bound' then
+  for _, job_id in ipairs(agent.live_jobs(a)) do
+    if agent.entry(a, job_id).state == 'bound' then
       bound[#bound + 1] = job:load(job_id)
     end
   end

@@ -298,6 +298,16 @@ function agent.live(a)
   return entries
 end
 
+-- The jobs of all live attempts, the oldest first: the order in which they go elsewhere.
+function agent.live_jobs(a)
+  local ids = {}
+  for job_id in pairs(agent.live(a)) do
+    ids[#ids + 1] = job_id
+  end
+  table.sort(ids)
+  return ids
+end
+
 -- Reads the live attempts of those jobs with one command, for a script that is about to ask for them all.
 function agent.read_entries_ahead(a, job_ids)
   if a.all_read or #job_ids == 0 then

@@ -71,14 +71,14 @@ impl Model {
         is_current
     }
 
-    /// A lease whose claim the agent has read, but which it does not list, is held by nobody.
+    /// A lease whose claim the agent has read, but which it does not list, is held by nobody. The oldest job goes first.
     fn take_back_unlisted(&mut self, name: &str, last_claim: u64, kept: &[HeldLease]) {
         let is_unlisted = |id: &str| kept.iter().all(|l| l.job_id.as_str() != id);
         let live = &self.agents[name].live;
         let unlisted =
             live.iter().filter(|(id, l)| l.phase != Phase::Bound && l.claim <= last_claim && is_unlisted(id));
         let unlisted: Vec<_> = unlisted.map(|(id, l)| (id.clone(), l.phase)).collect();
-        for (id, phase) in self.choices.in_some_order(unlisted) {
+        for (id, phase) in unlisted {
             match phase {
                 Phase::Ending => self.bury(&id, name),
                 _ => self.attempt_failed(&id, name, Outcome::default(), Spent::Free),

@@ -155,11 +155,11 @@ impl Model {
         self.watch(name);
     }
 
-    /// What the run before held, and this one has not taken over, is gone.
+    /// What the run before held, and this one has not taken over, is gone: the oldest job first.
     fn settle_attempts(&mut self, name: &str, kept: &[HeldLease]) {
         let held: Vec<_> = self.agents[name].live.iter().map(|(id, l)| (id.clone(), l.phase)).collect();
         let mut counted = false;
-        for (id, phase) in self.choices.in_some_order(held) {
+        for (id, phase) in held {
             let is_kept = kept.iter().any(|l| l.job_id.as_str() == id);
             match phase {
                 Phase::Bound => {
@@ -203,9 +203,10 @@ impl Model {
             return Reply::NotFound;
         }
         if let Some(agent) = self.agents.get(name) {
-            let bound = agent.live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone()).collect();
+            let bound = agent.live.iter().filter(|(_, l)| l.phase == Phase::Bound).map(|(id, _)| id.clone());
+            let bound: Vec<_> = bound.collect();
             self.forget_agent(name);
-            for id in self.choices.in_some_order::<String>(bound) {
+            for id in bound {
                 self.place(&id);
             }
         }

@@ -24,16 +24,6 @@ impl Choices {
         way
     }
 
-    /// The same things, in one of their orders.
-    pub(super) fn in_some_order<T>(&mut self, mut things: Vec<T>) -> Vec<T> {
-        let mut ordered = Vec::with_capacity(things.len());
-        while !things.is_empty() {
-            let next = self.choose(things.len());
-            ordered.push(things.remove(next));
-        }
-        ordered
-    }
-
     /// The tape of the next way to decide; none after the last.
     pub(super) fn next_tape(&self) -> Option<Vec<usize>> {
         let turn = self.made.iter().rposition(|&(way, ways)| way + 1 < ways)?;

@@ -6,6 +6,7 @@ use titan_tests::redis::RedisServer;
 
 use super::{
     Teller,
+    conditions::Condition,
     steps::{Case, Event, Keep, Number, Run, Step, Which},
 };
 
@@ -132,4 +133,33 @@ async fn a_class_falls_due_in_the_middle_of_much_else() {
     let again = [Step::Wait { ms: 1_000 }, Step::Retry { job: 0 }, rounds(1, 10_000, 0), rounds(4, 1_000, 0)];
     let back = [Step::Pass { ms: 0 }, submit_once(0), Step::Join { agent: 2 }, rounds(1, 10_000, 0)];
     tell(&[&before[..], &anew, &silence, &fan, &again, &back].concat()).await;
+}
+
+#[tokio::test]
+async fn what_a_lost_run_held_goes_elsewhere_the_oldest_first() {
+    let wish = Condition {
+        need: 3,
+        after: Vec::new(),
+        runs_anyway: false,
+        backoff_ms: 0,
+        max_attempts: 1,
+        delay_ms: 0,
+        owner: 0,
+    };
+    tell(&[
+        submit_once(5),
+        Step::Rounds { times: 1, ms: 10000, silent: 40 },
+        Step::Cancel { job: 0 },
+        submit_once(0),
+        submit_once(0),
+        submit_once(3),
+        Step::Order { key: 0, body: 1, need: 9, delay_ms: 0 },
+        Step::Wish(wish),
+        Step::Cancel { job: 27 },
+        Step::Rounds { times: 1, ms: 0, silent: 20 },
+        Step::Join { agent: 2 },
+        Step::Remove { agent: 0 },
+        submit_once(0),
+    ])
+    .await;
 }
