@@ -180,7 +180,7 @@ local function first_fitting(a, cid, places)
   if j or #ids - at + 1 < LOOKED_AT_FIRST then
     return j, devices
   end
-  local from = redis.call('HGET', key('class', cid), 'looked_at') or '-inf'
+  local from = record.ask('HGET', key('class', cid), 'looked_at') or '-inf'
   local more = line.from(cid, from, LOOKED_AT_MORE)
   local last = #more == LOOKED_AT_MORE and '(' .. line.order(cid, more[#more]) or '-inf'
   redis.call('HSET', key('class', cid), 'looked_at', last)

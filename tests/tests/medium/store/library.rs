@@ -3,9 +3,12 @@
 use titan_api::{
     agents::Facts,
     jobs::JobState,
-    work::{Answer, Happening, Lease},
+    work::{Answer, Claim, Happening, Lease},
 };
-use titan_lua::{PoolSettings, agents::SetDraining};
+use titan_lua::{
+    PoolSettings,
+    agents::{ClaimJobs, ClaimOutcome, SetDraining},
+};
 use titan_tests::redis::{RedisServer, patient_store};
 
 use super::world::{Box_, World, facts, process};
@@ -140,17 +143,16 @@ async fn an_agent_whose_record_is_another_than_was_written_last_is_read_anew() {
 async fn a_script_that_fails_leaves_nothing_of_an_agent_in_memory() {
     let world = World::new().await;
     let agent = world.parked("a", &facts()).await;
-    world.bound(&process()).await;
-    let ranks: Vec<String> = redis::cmd("KEYS")
-        .arg("titan:{default}:rank:*")
-        .query_async(&mut world.redis.connection().await)
-        .await
-        .unwrap();
-    assert!(!world.beat(&agent, &[]).await.draining);
-    tell(&world, &["RENAME", &ranks[0], "aside"]).await;
-    tell(&world, &["SET", &ranks[0], "no rank"]).await;
-    let failed = SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await;
+    let (job, _) = world.bound(&process()).await;
+    world.beat(&agent, &[]).await;
+    tell(&world, &["RENAME", "titan:{default}:scheduled", "aside"]).await;
+    tell(&world, &["SET", "titan:{default}:scheduled", "no set"]).await;
+    let claim = Claim { claim: agent.next_claim(), free_slots: 4, free_requests: 0 };
+    let claim = ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: 10_000 };
+    let failed = claim.run(&world.pool()).await;
     assert!(failed.is_err(), "{failed:?}");
-    tell(&world, &["RENAME", "aside", &ranks[0]]).await;
-    assert!(!world.beat(&agent, &[]).await.draining, "what failed is remembered");
+    tell(&world, &["RENAME", "aside", "titan:{default}:scheduled"]).await;
+    let ClaimOutcome::Claimed(claimed) = claim.run(&world.pool()).await.unwrap() else { panic!("turned away") };
+    let leases: Vec<_> = claimed.leases.iter().map(|lease| (&lease.job_id, lease.attempt)).collect();
+    assert_eq!(leases, [(&job, 1)], "what failed is remembered");
 }
