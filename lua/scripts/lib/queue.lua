@@ -250,8 +250,7 @@ local function fitting_held(a, left)
   end
   local j, devices = best_fitting(a, waiting_classes(a, left), job.order_of(holder.prio, 0))
   if not j and (not left or left[holder.kind] > 0) then
-    devices = fit.for_job(a, holder)
-    j = devices and holder
+    j, devices = fitting(a, { holder.id }, 1, 1)
   end
   if not j then
     return best_fitting(a, waiting_classes(a, left), math.huge)
