@@ -127,8 +127,10 @@ local function forget_some(ids, forget)
   pool.spent = pool.spent + math.floor(done / JOBS_A_UNIT)
 end
 
--- Forgets an ended job, unless it can't go yet; says what that took.
+-- Forgets an ended job, unless it can't go yet; says what that took. It goes behind the others before it is tried, so that one
+-- that can't go, or fails, is in nobody's way.
 local function forget_if_it_can_go(id)
+  sets.enter('ended', id, pool.now)
   local j = retention.that_can_go(id)
   local takes = j and weight(j) or 0
   if j then
@@ -155,16 +157,12 @@ function ending.forget_surplus_output()
   end)
 end
 
--- Forgets ended jobs whose time is over, as many as one script does, and has the rest looked at when the next one's is. Each goes
--- behind the others before it is tried, so that one that can't go, or fails, is in nobody's way.
+-- Forgets ended jobs whose time is over, as many as one script does, and has the rest looked at when the next one's is.
 function ending.forget_old()
   sets.write('ended')
   local old = int(pool.now - pool.job_keep)
   local ids = redis.call('ZRANGEBYSCORE', key('ended'), '-inf', old, 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
-  forget_some(ids, function(id)
-    sets.enter('ended', id, pool.now)
-    return forget_if_it_can_go(id)
-  end)
+  forget_some(ids, forget_if_it_can_go)
   sets.write('ended')
   local oldest = redis.call('ZRANGE', key('ended'), '0', '0', 'WITHSCORES')[2]
   if oldest then

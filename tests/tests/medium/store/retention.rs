@@ -208,6 +208,19 @@ async fn a_job_that_can_not_be_forgotten_keeps_no_other_not_even_in_the_same_pas
     assert!(findings(&world.pool()).await.iter().any(|finding| finding.wrong.contains("it stays")));
 }
 
+#[tokio::test]
+async fn a_job_that_can_not_be_forgotten_is_in_the_way_of_no_other_that_is_too_much() {
+    let (world, _rewriter) = in_which_one_stays(little(1_000_000, 2), "job-000001").await;
+    let agent = world.parked("a", &facts()).await;
+    for _ in 0..6 {
+        let lease = writing(&world, &agent, 10).await;
+        complete(&world, &agent, &lease).await;
+        world.pass_ms(10);
+        world.sweep().await;
+    }
+    assert!(known(&world).await.len() <= 2, "{:?}", known(&world).await);
+}
+
 /// As many jobs as one script takes end at once. Gives how many ended ones the pool keeps then.
 async fn sixty_four_end(world: &World, agent: &Box_, round: usize, written: usize) -> u64 {
     let spec = process();
