@@ -217,8 +217,8 @@ mod tests {
         }
         assert!(!load.has_time_for(Heartbeats));
         assert!(
-            load.refused.read().iter().all(|(class, count)| (*class, *count) == (class, 1)),
-            "what is looked at counts"
+            load.refused.read().values().all(|count| *count == 1),
+            "one of each class was refused, and none counts twice"
         );
         assert!(load.check(Heartbeats).is_err());
         places.truncate(9);
