@@ -69,7 +69,9 @@ pub(crate) struct Agent {
     pub fatal: watch::Sender<Option<Fatal>>,
     /// Whether the coordinator has heard that.
     pub farewell: watch::Sender<bool>,
-    /// Held by whoever makes a claim: there is one under way at a time.
+    /// Held by whoever makes a claim in a call of its own or with reports, as where agents park: there is one under way at a time.
+    /// A heartbeat, which carries claims where none park, does not wait for it. Where that has just changed, both may be under way:
+    /// they have the same number, and the answer that comes first is the only one that is read.
     pub claiming: tokio::sync::Mutex<()>,
     /// Asks for a heartbeat before its time.
     pub beat_now: Notify,

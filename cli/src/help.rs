@@ -54,6 +54,13 @@ const MEANT_VERB: [(&[&str], &str); 8] = [
     (&["new", "make", "add"], "create"),
 ];
 
+/// The same for what a job needs.
+const MEANT_FLAG: [(&[&str], &str); 3] = [
+    (&["--memory", "--mem", "--memory-mb", "--ram-mb", "-m"], "--ram"),
+    (&["--vram-mb", "--gpu-memory"], "--vram"),
+    (&["--depends-on", "--after", "--needs", "--spec", "--file", "-f"], "--batch FILE"),
+];
+
 /// Reads the command line; ends the process if there is nothing to do but to explain it.
 #[must_use]
 pub fn parse(arguments: &[OsString]) -> Cli {
@@ -145,17 +152,21 @@ fn of_many(noun: &clap::Command, word: &str) -> Option<String> {
     Some(format!("`titan {} {verb}` does that", many.get_name()))
 }
 
-/// `titan submit echo hi` means a program, which stands after `--`.
+/// `titan submit echo hi` means a program, which stands after `--`; a flag that there is not is none, and would hardly be meant
+/// for its name.
 fn with_the_dashes(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let is_submit = arguments.iter().any(|argument| argument == "submit");
-    match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(word)) if is_submit && !word.starts_with('-') => {
-            let tip = painted(&format!("the program stands after two dashes: `titan submit -- {word} …`"));
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
-            error
-        }
-        _ => error,
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return error };
+    if !is_submit {
+        return error;
     }
+    let tip = match meant(&MEANT_FLAG, word) {
+        Some(flag) => format!("`{flag}` says that"),
+        None if word.starts_with('-') => "`titan submit --help` shows what can be said of a job".to_owned(),
+        None => format!("the program stands after two dashes: `titan submit -- {word} …`"),
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(&tip))]));
+    error
 }
 
 /// `--batch` is in the way of everything that describes one job; a list of all that says less than a sentence.

@@ -8,7 +8,7 @@ use titan_api::{ids::PoolName, secret::Secret};
 use crate::{
     failure::Failure,
     files::{
-        contexts::{self, Contexts, Name, Saved},
+        contexts::{self, Contexts, DEV, Name, Saved},
         dev::{self, DevContext},
     },
     key,
@@ -157,7 +157,9 @@ pub fn unknown_context(name: &Name, contexts: &Contexts) -> Failure {
     if name.is_dev() {
         return Failure::Usage("dev is kept nowhere: it is there as long as a `titan dev` runs".to_owned());
     }
-    let names: Vec<_> = contexts.contexts.keys().map(Name::as_str).collect();
+    // What is wrong with its file is no matter here.
+    let dev = of_dev().is_ok_and(|dev| dev.is_some()).then_some(DEV);
+    let names: Vec<_> = contexts.contexts.keys().map(Name::as_str).chain(dev).collect();
     let known = match names.as_slice() {
         [] => "there are none yet: `titan login URL` makes one".to_owned(),
         names => format!("there are: {}", names.join(", ")),
@@ -175,8 +177,11 @@ fn saved_target(name: &Name, saved: &Saved) -> Target {
     }
 }
 
-/// A running `titan dev`.
-fn of_dev() -> Result<Option<Target>, Failure> {
+/// A running `titan dev`; none if none runs here.
+///
+/// # Errors
+/// [`Failure`] if its file cannot be read.
+pub fn of_dev() -> Result<Option<Target>, Failure> {
     let Some(file) = dev::path() else { return Ok(None) };
     let Some(dev) = DevContext::read(&file)? else { return Ok(None) };
     let key = key::checked(&dev.api_key, &file.display().to_string())?;

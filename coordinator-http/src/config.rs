@@ -164,7 +164,7 @@ pub struct RunArgs {
 const SECRETS_HELP: &str = "\
 Secrets (from the environment or a file, never a flag):
   ADMIN_TOKEN  the administrator's token, at least 16 characters
-  SIGNING_KEY  PEM blocks of the signing keys; `titan-coordinator keygen` makes some
+  SIGNING_KEY  PEM blocks of the signing keys; `titan coordinator keygen` makes some
   OTEL_EXPORTER_OTLP_HEADERS  what a collector wants to be sent along: name=value,other=value";
 
 /// What an acknowledgement of work waits for.

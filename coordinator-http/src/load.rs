@@ -109,7 +109,13 @@ impl Load {
 
     /// Refuses a request that has a place already, if it turns out to be of a class for which there is none.
     pub(crate) fn check(&self, class: Class) -> Result<(), ApiError> {
-        if self.busy() > self.places(class) { Err(self.refuse(class)) } else { Ok(()) }
+        if self.has_time_for(class) { Ok(()) } else { Err(self.refuse(class)) }
+    }
+
+    /// Whether something of that class may be done within a request that has a place. What is left out of one is no request
+    /// that was refused, and does not count as one.
+    pub(crate) fn has_time_for(&self, class: Class) -> bool {
+        self.busy() <= self.places(class)
     }
 
     fn enter(&self, class: Class) -> Result<Place, ApiError> {
@@ -209,6 +215,11 @@ mod tests {
             assert_eq!(places.len(), share, "{class:?}");
             assert!(load.check(class).is_ok());
         }
+        assert!(!load.has_time_for(Heartbeats));
+        assert!(
+            load.refused.read().values().all(|count| *count == 1),
+            "one of each class was refused, and none counts twice"
+        );
         assert!(load.check(Heartbeats).is_err());
         places.truncate(9);
         assert_eq!(load.busy(), 9);

@@ -54,7 +54,8 @@ impl<W: Ord + Clone> Tally<W> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(words).or_default() += 1;
     }
 
-    fn read(&self) -> BTreeMap<W, u64> {
+    /// How many of each there were.
+    pub(crate) fn read(&self) -> BTreeMap<W, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -37,11 +37,14 @@ pub struct Options {
 
 const PROMPT: &str = "> ";
 const MORE: &str = "… ";
+const NO_QUESTION: &str =
+    "standard input holds no question: type it at a terminal, or pipe it in, as in `echo 'Why?' | titan chat MODEL`";
 
 /// Talks until standard input ends.
 ///
 /// # Errors
-/// [`Failure`] if an answer fails and nobody is there to ask again, or the terminal cannot be written.
+/// [`Failure`] if an answer fails and nobody is there to ask again, the input ends before anything was asked and nobody is
+/// there to ask it, or the terminal cannot be written.
 pub async fn run(session: Session, mut options: Options) -> Result<(), Failure> {
     if !session.format.is_table() {
         return Err(Failure::Usage("a conversation has no -o; `titan infer` prints one answer as JSON".to_owned()));
@@ -58,16 +61,21 @@ pub async fn run(session: Session, mut options: Options) -> Result<(), Failure> 
     if chat.is_at_terminal {
         progress::remark(&format!("[titan: {}; Ctrl-C stops an answer, Ctrl-D ends]", chat.options.model));
     }
+    let mut was_asked = chat.is_at_terminal;
     while let Some(question) = chat.question().await? {
         match question.trim() {
             "" => {}
-            "/exit" | "/quit" => break,
+            "/exit" | "/quit" => return Ok(()),
             "/reset" => chat.conversation = Conversation::new(chat.options.wish.system.as_deref()),
             "/help" => progress::remark("/reset begins anew, /exit ends; anything else goes to the model"),
-            _ => chat.turn(&question).await?,
+            _ => {
+                was_asked = true;
+                chat.turn(&question).await?;
+            }
         }
     }
-    Ok(())
+    // In a script, an input that is empty by mistake would otherwise pass for an answer.
+    if was_asked { Ok(()) } else { Err(Failure::Usage(NO_QUESTION.to_owned())) }
 }
 
 /// A name for a conversation, so that the agent that has it warm is asked again.

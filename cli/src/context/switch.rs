@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     failure::Failure,
     files::contexts::{Contexts, Name},
-    target::{unknown_context, variable},
+    target::{of_dev, unknown_context, variable},
 };
 
 /// Arguments of `titan context use`.
@@ -31,6 +31,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     contexts.current = Some(name.clone());
     contexts.save()?;
     eprintln!("from now on: {name}, {url}");
+    if name.is_dev() && of_dev()?.is_none() {
+        eprintln!("note: no `titan dev` runs here now");
+    }
     for variable in ["TITAN_URL", "TITAN_CONTEXT"] {
         if self::variable(variable).is_some() {
             eprintln!("note: {variable} is set here, and goes before the context");

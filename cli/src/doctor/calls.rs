@@ -15,7 +15,11 @@ use super::{
     config::key_source,
     finding::{failed, of_failure},
 };
-use crate::{failure::Failure, session::Session, target::Target};
+use crate::{
+    failure::Failure,
+    session::Session,
+    target::{Origin, Target},
+};
 
 /// A round trip that is worth a word.
 const SLOW: Duration = Duration::from_millis(500);
@@ -26,7 +30,7 @@ const SKEW_OF_AGENTS: Duration = Duration::from_mins(1);
 /// Looks at the way to the coordinator, the key, the store and the pool. What depends on an answer that did not come is
 /// left out.
 pub(super) async fn look(session: &Session, target: &Target, findings: &mut Findings) {
-    if !connection(session, findings).await {
+    if !connection(session, target, findings).await {
         return;
     }
     if store(session, findings).await && key(session, target, findings).await {
@@ -35,13 +39,13 @@ pub(super) async fn look(session: &Session, target: &Target, findings: &mut Find
 }
 
 /// Whether a coordinator answers, how fast, of which version, and by which clock.
-async fn connection(session: &Session, findings: &mut Findings) -> bool {
+async fn connection(session: &Session, target: &Target, findings: &mut Findings) -> bool {
     let began = Instant::now();
     let request = session.client.request(reqwest::Method::GET, "/api/v1/health").timeout(Duration::from_secs(10));
     let response = match session.client.send(request).await {
         Ok(response) => response,
         Err(error) => {
-            findings.add(broken_connection(session, error));
+            findings.add(broken_connection(session, target, error));
             return false;
         }
     };
@@ -64,9 +68,11 @@ async fn connection(session: &Session, findings: &mut Findings) -> bool {
     true
 }
 
-fn broken_connection(session: &Session, error: ClientError) -> Finding {
+fn broken_connection(session: &Session, target: &Target, error: ClientError) -> Finding {
+    // Where nobody has named a coordinator, what to do is to start one.
+    let is_named = !matches!(target.origin, Origin::Default | Origin::Dev { .. });
     let (detail, advice) = match &error {
-        ClientError::Unreachable { cause, .. } => (error.to_string(), advice_for(cause)),
+        ClientError::Unreachable { cause, .. } => (error.to_string(), advice_for(cause).filter(|_| is_named)),
         _ => (error.to_string(), None),
     };
     let failure = session.failed("reach the coordinator")(error);

@@ -12,7 +12,7 @@ pub(super) fn look(target: &Target, findings: &mut Findings) {
         Origin::Argument => "the command line".to_owned(),
         Origin::Variable => "TITAN_URL".to_owned(),
         Origin::Context(name) => format!("context {name}"),
-        Origin::Dev { dev, .. } => format!("a running `titan dev` (process {})", dev.pid),
+        Origin::Dev { dev, .. } => format!("`titan dev` (process {})", dev.pid),
         Origin::Default => "nothing that says where: it is the default".to_owned(),
     };
     let pool = target.pool.as_ref().map(|pool| format!(", pool {pool}")).unwrap_or_default();

@@ -171,6 +171,14 @@ fn a_context_that_there_is_not_is_refused_with_those_that_there_are() {
         assert_eq!((code, err.contains("there is no context wrok; there are: work")), (2, true), "{err}");
     }
     assert_eq!(run(&titan, &["--context", "dev", "status"], &[]).0, 2, "no `titan dev` runs");
+    let (code, _, err) = run(&titan, &["context", "use", "dev"], &[]);
+    assert_eq!((code, err.contains("note: no `titan dev` runs here now")), (0, true), "{err}");
+    let dev = format!(r#"{{"url": "{}", "api_key": "good", "pid": 1, "data_dir": "/nowhere"}}"#, server.url);
+    std::fs::write(file(&titan).with_file_name("dev.json"), dev).unwrap();
+    let (_, _, err) = run(&titan, &["context", "use", "wrok"], &[]);
+    assert!(err.contains("there are: work, dev"), "{err}");
+    let (code, _, err) = run(&titan, &["context", "use", "dev"], &[]);
+    assert_eq!((code, err.contains("note")), (0, false), "{err}");
     assert_eq!(run(&titan, &["--context", "work", "--url", &server.url, "status"], &[]).0, 2, "one of them");
     assert_eq!(run(&titan, &["--context", "../x", "status"], &[]).0, 2);
 }

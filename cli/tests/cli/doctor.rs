@@ -120,6 +120,10 @@ fn what_is_wrong_here_is_found_without_a_call() {
     let (code, out, _) = ran(titan.bare(&["doctor", "--url", "http://127.0.0.1:1"]).output().unwrap());
     assert_eq!((code, out.contains("chmod 600")), (7, true), "{out}");
     assert!(out.contains("nothing listens there"), "{out}");
+    let dev = r#"{"url": "http://127.0.0.1:1", "api_key": "good", "pid": 7, "data_dir": "/nowhere"}"#;
+    std::fs::write(file.with_file_name("dev.json"), dev).unwrap();
+    let (code, out, _) = ran(titan.bare(&["doctor"]).output().unwrap());
+    assert_eq!((code, out.contains("which seems to have ended: start it again")), (7, true), "{out}");
     let (_, out, _) = ran(titan.bare(&["doctor", "--url", "http://127.0.0.1:1", "-o", "json"]).output().unwrap());
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(found[2]["verdict"], "failed", "{out}");

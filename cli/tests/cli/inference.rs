@@ -111,6 +111,17 @@ fn what_is_no_text_ends_no_conversation_as_if_it_had_ended_well() {
 }
 
 #[test]
+fn a_conversation_in_which_nothing_is_asked_is_no_success_unless_it_is_left() {
+    let server = Server::start(|_, _| Answer::Stream(vec![event("never"), done()], true));
+    for nothing in ["", "\n  \n", "/reset\n"] {
+        let (code, out, err) = with_input(&server, &["chat", "tiny"], nothing);
+        assert_eq!((code, out.as_str(), err.contains("no question")), (2, "", true), "{nothing:?}: {err}");
+    }
+    assert_eq!(with_input(&server, &["chat", "tiny"], "/exit\n"), (0, String::new(), String::new()));
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
 fn a_conversation_keeps_what_was_said_until_it_is_reset() {
     let server = Server::start(|number, _| Answer::Stream(vec![event(&format!("answer {number}")), done()], true));
     let input = "one\n\ntwo \\\nlines\n/reset\nthree\n/exit\nnever\n";

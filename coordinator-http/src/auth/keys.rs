@@ -22,7 +22,7 @@ use super::{
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyError {
     /// No block of PEM was found.
-    #[error("it holds no PEM block; `titan-coordinator keygen` prints what is needed")]
+    #[error("it holds no PEM block; `titan coordinator keygen` prints what is needed")]
     Empty,
     /// A block is damaged.
     #[error("PEM block {0} is damaged: a line is missing or is not base64")]
@@ -41,7 +41,7 @@ pub enum KeyError {
     #[error("PEM block {0} is neither an Ed25519 key nor an RSA key of 2048 to 8192 bits")]
     Kind(usize),
     /// Nothing can sign agents' tokens.
-    #[error("it holds no Ed25519 key, which signs agents' tokens; `titan-coordinator keygen` prints one")]
+    #[error("it holds no Ed25519 key, which signs agents' tokens; `titan coordinator keygen` prints one")]
     NoEd25519,
 }
 

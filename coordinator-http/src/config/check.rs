@@ -42,7 +42,7 @@ pub enum ConfigError {
     UnsendableAdminToken,
     /// There are no signing keys.
     #[error(
-        "SIGNING_KEY is missing: run `titan-coordinator keygen` once, keep what it prints, and set SIGNING_KEY or SIGNING_KEY_FILE to it"
+        "SIGNING_KEY is missing: run `titan coordinator keygen` once, keep what it prints, and set SIGNING_KEY or SIGNING_KEY_FILE to it"
     )]
     NoSigningKey,
     /// The signing keys can't be used.

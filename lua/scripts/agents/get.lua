@@ -34,6 +34,12 @@ local function served_by(a)
   return list
 end
 
+-- What is no text is as if it were not there: it must keep no other agent from being shown.
+local function text(name)
+  local told = redis.pcall('GET', name)
+  return type(told) == 'string' and told or ''
+end
+
 local function view(a)
   local left, gpus, t = room.left(a), {}, agent.trouble(a)
   for _, device in ipairs(left.devices) do
@@ -42,8 +48,8 @@ local function view(a)
   return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
     string.format('%.4f', rank.score(a, ANY_PROCESS)), agent.attempts(a), a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
-    redis.call('GET', key('facts', a.id)) or '', a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
-    t.trial or '', t.guarded and '1' or '0', redis.call('GET', key('models', a.id)) or '', served_by(a) }
+    text(key('facts', a.id)), a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
+    t.trial or '', t.guarded and '1' or '0', text(key('models', a.id)), served_by(a) }
 end
 
 local reply = { 'agents' }

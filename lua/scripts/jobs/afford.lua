@@ -10,7 +10,7 @@
   ARGV[5…] classes  JSON, each as jobs/submit has it; at most 1,000
 
   Returns  {"affordable"} | {"too_many", milliseconds until there is enough} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/class
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/class
   Cost     O(classes + 100 log N), N keys that had classes made of late
 ]]
 local refused = pool.enter(ARGV[4])
@@ -27,7 +27,7 @@ end
 
 -- What was taken comes back evenly, so all that has to be kept is when it is whole again.
 local most, window = tonumber(ARGV[2]), tonumber(ARGV[3])
-local whole_at = math.max(tonumber(redis.call('ZSCORE', key('makers'), ARGV[1]) or '0'), pool.now)
+local whole_at = math.max(tonumber(record.ask('ZSCORE', key('makers'), ARGV[1]) or '0'), pool.now)
 whole_at = math.min(whole_at, pool.now + window) + math.ceil(math.min(count, most) * window / most)
 if whole_at > pool.now + window then
   return { 'too_many', whole_at - pool.now - window }

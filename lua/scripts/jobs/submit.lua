@@ -14,13 +14,15 @@
                      was submitted, packed: what stands between the class and the time, and what stands behind that (see
                      lib/job), spec (JSON, as it was submitted), options: "" or JSON
                      {not_before, idem: {key, body}, depends_on: [job…], within
-                     (ms until it has begun, or fails), come_by (when it is accepted at the latest, by the clock of Redis), keeps (ms that a prompt and its answer are kept after the end),
-                     avoid: an agent}, and the prompt or ""
+                     (ms until it has begun, or fails), come_by (when it is accepted at the latest, by the clock of
+                     Redis), keeps (ms that a prompt and its answer are kept after the end), avoid: an agent}, and the
+                     prompt or ""
 
   Returns  {"submitted", {"job state agent score"…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may, or
              half as many are the owner's
-           | {"late", the clock of Redis (ms)}: one has come later than it may | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
+           | {"late", the clock of Redis (ms)}: one has come later than it may
+           | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/lineup lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain

@@ -39,7 +39,7 @@ end
 
 -- Notes that a job uses the class. Returns whether it has to be made: it is new, or has lost members.
 function class.use(cid, spec)
-  local found = redis.call('HMGET', key('class', cid), 'used_ms', 'incomplete')
+  local found = record.ask('HMGET', key('class', cid), 'used_ms', 'incomplete')
   made[cid] = found[1] and not found[2]
   if made[cid] and pool.now - found[1] < USE_NOTED_EVERY_MS then
     return false
@@ -63,7 +63,7 @@ function class.need(j)
   if made[j.class] then
     return
   end
-  local found = redis.call('HMGET', key('class', j.class), 'spec', 'incomplete')
+  local found = record.ask('HMGET', key('class', j.class), 'spec', 'incomplete')
   if found[1] and not found[2] then
     made[j.class] = true
     return
@@ -87,12 +87,12 @@ end
 -- Notes that agents leave the class for others: whoever needs it has it made again.
 function class.part(cid)
   made[cid] = nil
-  redis.call('HSET', key('class', cid), 'incomplete', '1')
+  record.ask('HSET', key('class', cid), 'incomplete', '1')
 end
 
 -- Forgets keys that may have as many classes made again as ever: a bounded number at once.
 function class.forget_makers()
-  local old = redis.call('ZRANGEBYSCORE', key('makers'), '-inf', int(pool.now), 'LIMIT', '0', int(MAKERS_FORGOTTEN_AT_ONCE))
+  local old = record.ask('ZRANGEBYSCORE', key('makers'), '-inf', int(pool.now), 'LIMIT', '0', int(MAKERS_FORGOTTEN_AT_ONCE))
   if old[1] then
     redis.call('ZREM', key('makers'), unpack(old))
   end

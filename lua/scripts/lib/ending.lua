@@ -16,7 +16,7 @@ local ALL = 'ended:all' .. string.rep('-', 64)
 function ending.note_failure(j, agent_id, attempt, why)
   local entry = cjson.encode({ attempt = attempt, agent_id = agent_id, at_ms = pool.now, reason = why.reason,
     exit_code = why.exit, signal = why.signal, message = why.message })
-  redis.call('RPUSH', key('failures', j.id), entry)
+  record.ask('RPUSH', key('failures', j.id), entry)
   redis.call('LTRIM', key('failures', j.id), -FAILURES_KEPT, -1)
   job:put(j, 'reason', why.reason)
   job:put(j, 'exit', why.exit)
@@ -41,7 +41,7 @@ function ending.finish(j, state)
     sets.enter('outputs', j.id, pool.now)
   end
   if j.ticket then
-    redis.call('ZREM', key('tickets', j.owner), j.id)
+    record.ask('ZREM', key('tickets', j.owner), j.id)
   end
   if retention.is_short_of_prompts() then
     ending.forget_prompt(j)
@@ -108,7 +108,8 @@ local function weight(j)
   return 1 + math.floor(j.out / segment.BYTES / SEGMENTS_AS_A_JOB)
 end
 
--- Calls `forget` with one id after the other, until that is as much as one script does; it says what it took.
+-- Calls `forget` with one id after the other, until that is as much as one script does; it says what it took. One at which it
+-- fails is noted, and keeps none of the others.
 local function forget_some(ids, forget)
   local done = 0
   job:read_ahead(ids)
@@ -116,13 +117,20 @@ local function forget_some(ids, forget)
     if done >= FORGOTTEN_AT_ONCE then
       break
     end
-    done = done + forget(id)
+    local is_done, takes = pcall(forget, id)
+    if not is_done then
+      record.doubt()
+      redis.call('HSET', key('broken'), 'job:' .. id, tostring(takes))
+    end
+    done = done + (is_done and takes or 1)
   end
   pool.spent = pool.spent + math.floor(done / JOBS_A_UNIT)
 end
 
--- Forgets an ended job, unless it can't go yet; says what that took.
+-- Forgets an ended job, unless it can't go yet; says what that took. It goes behind the others before it is tried, so that one
+-- that can't go, or fails, is in nobody's way.
 local function forget_if_it_can_go(id)
+  sets.enter('ended', id, pool.now)
   local j = retention.that_can_go(id)
   local takes = j and weight(j) or 0
   if j then
@@ -149,16 +157,12 @@ function ending.forget_surplus_output()
   end)
 end
 
--- Forgets ended jobs whose time is over, as many as one script does, and has the rest looked at when the next one's is. Each goes
--- behind the others before it is tried, so that one that can't go, or fails, is in nobody's way.
+-- Forgets ended jobs whose time is over, as many as one script does, and has the rest looked at when the next one's is.
 function ending.forget_old()
   sets.write('ended')
   local old = int(pool.now - pool.job_keep)
   local ids = redis.call('ZRANGEBYSCORE', key('ended'), '-inf', old, 'LIMIT', '0', int(FORGOTTEN_AT_ONCE))
-  forget_some(ids, function(id)
-    sets.enter('ended', id, pool.now)
-    return forget_if_it_can_go(id)
-  end)
+  forget_some(ids, forget_if_it_can_go)
   sets.write('ended')
   local oldest = redis.call('ZRANGE', key('ended'), '0', '0', 'WITHSCORES')[2]
   if oldest then

@@ -22,7 +22,7 @@ end
 -- The held agent that has room for a job in what it keeps: the one that the job holds, or one that a less urgent job holds; with its
 -- devices.
 function held.find(j)
-  for _, id in ipairs(redis.call('HVALS', key('holds'))) do
+  for _, id in ipairs(record.ask('HVALS', key('holds'))) do
     local holder = job:load(id)
     local a = holder and (holder == j or j.prio > holder.prio) and holder.holds and agent:load(holder.holds)
     if a and agent.takes_work(a) and stands_in(a, j.class) and not avoid.is_refused(j, a.id) then
@@ -38,7 +38,7 @@ end
 -- Lets go of the agent that a job holds. What has room there is looked for when the script ends.
 function held.free(j)
   local a = agent:load(j.holds)
-  redis.call('HDEL', key('holds'), int(j.prio))
+  record.ask('HDEL', key('holds'), int(j.prio))
   job:put(j, 'holds', nil)
   if a then
     agent:put(a, 'held', nil)

@@ -63,7 +63,7 @@ end
 -- The priorities whose hold is taken, and how many. Holds that lead nowhere are let go.
 local function taken()
   local by_prio, count = {}, 0
-  local flat = redis.call('HGETALL', key('holds'))
+  local flat = record.ask('HGETALL', key('holds'))
   for i = 1, #flat, 2 do
     local j = job:load(flat[i + 1])
     local a = j and j.holds and agent:load(j.holds)
@@ -84,7 +84,8 @@ end
 local function agent_for(j)
   local best, best_cost
   local least = j.gpus > 0 and j.vram or j.ram
-  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', key('members', j.class), '+inf', int(least), 'LIMIT', '0', int(AGENTS))) do
+  local ids = rank.ask(j.class, 'ZREVRANGEBYSCORE', key('members', j.class), '+inf', int(least), 'LIMIT', '0', int(AGENTS))
+  for _, id in ipairs(ids) do
     local a = agent:load(id)
     looks = looks + 1
     if a and not a.held and not capable.lacks_for(a, j) and held.is_good(j, a) and not avoid.is_refused(j, id) then
@@ -134,7 +135,7 @@ end
 local function give(j)
   local a = agent_for(j)
   if a then
-    redis.call('HSET', key('holds'), int(j.prio), j.id)
+    record.ask('HSET', key('holds'), int(j.prio), j.id)
     agent:put(a, 'held', j.id)
     job:put(j, 'holds', a.id)
     queue.put_first(j)

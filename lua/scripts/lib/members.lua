@@ -44,7 +44,7 @@ local function leave(a, cid)
       end
     end
   end
-  redis.call('ZREM', key('members', cid), a.id)
+  rank.ask(cid, 'ZREM', key('members', cid), a.id)
 end
 
 -- Makes room for one more class: the agent leaves the one that was used least recently and has no pending jobs. Returns
@@ -67,15 +67,15 @@ local function make_room(a)
   return true
 end
 
--- The place of an agent among classes with this score, made if need be, with its number; nil if it is a member already,
--- or stands in 32 classes that all have pending jobs.
+-- The place of an agent among classes with this score, made if need be, with its number, and whether it is a member already;
+-- nil if it stands in 32 classes that all have pending jobs.
 local function place_for(a, c)
   local count = 0
-  for _, place in ipairs(agent.places(a)) do
+  for i, place in ipairs(agent.places(a)) do
     count = count + #place.classes
     for _, cid in ipairs(place.classes) do
       if cid == c.id then
-        return nil
+        return place, i, true
       end
     end
   end
@@ -94,17 +94,20 @@ local function place_for(a, c)
   return places[i], i
 end
 
--- Makes the agent a member if it could run such jobs.
-local function admit(a, c)
+-- Makes the agent a member if it could run such jobs. Where it is one and the class is made again, what the class has of it is
+-- put right, as it may have been lost.
+local function admit(a, c, again)
   if capable.lacks(a, c) then
     return false
   end
-  local stand, i = place_for(a, c)
-  if not stand then
+  local stand, i, is_member = place_for(a, c)
+  if not stand or (is_member and not again) then
     return false
   end
-  stand.classes[#stand.classes + 1] = c.id
-  redis.call('ZADD', key('members', c.id), capacity(agent.caps(a), c), a.id)
+  if not is_member then
+    stand.classes[#stand.classes + 1] = c.id
+  end
+  rank.ask(c.id, 'ZADD', key('members', c.id), capacity(agent.caps(a), c), a.id)
   local standing = agent.standing(a)
   if standing[2 * i - 1] >= 0 then
     rank.enter(a, c.id, standing[2 * i - 1], standing[2 * i])
@@ -124,7 +127,7 @@ local function make_slice(cid, spec, cursor)
   looked_at = looked_at + #ids
   for _, id in ipairs(ids) do
     local a = agent:load(id)
-    if a and admit(a, c) then
+    if a and admit(a, c, true) then
       rank.update(a)
     end
   end
@@ -143,7 +146,7 @@ end
 local function drop_slice(cid)
   class.part(cid)
   local most = SLICE - looked_at
-  local ids = redis.call('ZRANGE', key('members', cid), 0, most - 1)
+  local ids = rank.ask(cid, 'ZRANGE', key('members', cid), 0, most - 1)
   looked_at = looked_at + #ids
   for _, id in ipairs(ids) do
     local a = agent:load(id)
@@ -169,7 +172,7 @@ function members.settle(cid)
   if looked_at >= SLICE then
     return
   end
-  local found = redis.call('HMGET', key('class', cid), 'spec', 'cursor', 'used_ms')
+  local found = record.ask('HMGET', key('class', cid), 'spec', 'cursor', 'used_ms')
   if not found[1] then
     redis.call('ZREM', key('due'), 'class:' .. cid)
   elseif found[2] then
@@ -192,7 +195,7 @@ function members.expel(a)
       if standing[2 * i - 1] >= 0 then
         rank.leave(a, cid, standing[2 * i - 1])
       end
-      redis.call('ZREM', key('members', cid), a.id)
+      rank.ask(cid, 'ZREM', key('members', cid), a.id)
     end
   end
   a.places, a.standing = {}, {}
@@ -203,7 +206,7 @@ end
 -- Makes an agent a member of the classes that it could serve, those used last first.
 function members.enrol(a)
   for _, cid in ipairs(redis.call('ZREVRANGE', key('classes'), 0, CLASSES_TRIED - 1)) do
-    local spec = redis.call('HGET', key('class', cid), 'spec')
+    local spec = record.ask('HGET', key('class', cid), 'spec')
     local c = spec and class.read(cid, spec)
     if c then
       admit(a, c)
@@ -268,13 +271,13 @@ end
 -- Whether some member could ever run a job of this need: true, nil if there are too many to look at, or false if none is found.
 -- While the class is being made that says nothing of those that are no members yet.
 function members.could_serve(cid, need)
-  local spec = redis.call('HGET', key('class', cid), 'spec')
+  local spec = record.ask('HGET', key('class', cid), 'spec')
   if not spec then
     return false
   end
   local c = class.decode(cid, spec)
   local least = need.gpus > 0 and need.vram or need.ram
-  local ids = redis.call('ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, EXAMINED)
+  local ids = rank.ask(cid, 'ZREVRANGEBYSCORE', key('members', cid), '+inf', least, 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do
     local a = agent:load(id)
     if a and not capable.lacks(a, c, need) then

@@ -11,7 +11,7 @@ function meter.count(j, usage)
   local owner = j.owner or ''
   local of = key('usage', owner)
   local model = ':' .. j.model
-  local there = redis.call('HLEN', of)
+  local there = record.ask('HLEN', of)
   if there == 0 then
     retention.watch_usage(owner)
   end

@@ -52,12 +52,12 @@ local function append_piece(j, stream, piece)
   local marked = mark(j)
   if last == stream and marked == '' and length + #piece <= FRAME_BYTES then
     length = length + #piece
-    redis.call('SETRANGE', name, position, header(stream, length))
+    record.ask('SETRANGE', name, position, header(stream, length))
     redis.call('APPEND', name, piece)
   else
     position = (last and position + HEADER_BYTES + length or 0) + #marked
     length = #piece
-    redis.call('APPEND', name, marked .. header(stream, length) .. piece)
+    record.ask('APPEND', name, marked .. header(stream, length) .. piece)
     pool.output = pool.output + #marked + HEADER_BYTES
   end
   pool.output = pool.output + #piece

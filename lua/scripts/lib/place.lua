@@ -10,10 +10,10 @@ local TRIAL_BIT = 2 ^ rank.TRIAL
 function place.head(cid, step, index, alone)
   local ranked, at = key('rank:' .. cid, step), int(index)
   if alone then
-    local id = redis.call('ZREVRANGE', ranked, at, at)[1]
+    local id = rank.ask(cid, 'ZREVRANGE', ranked, at, at)[1]
     return id and { step = step, index = index, id = id, value = 0 }
   end
-  local found = redis.call('ZREVRANGE', ranked, at, at, 'WITHSCORES')
+  local found = rank.ask(cid, 'ZREVRANGE', ranked, at, at, 'WITHSCORES')
   return found[1] and { step = step, index = index, id = found[1], value = tonumber(found[2]) }
 end
 
@@ -84,7 +84,7 @@ local function best(j)
   rank.settle()
   local bits = rank.steps(j.class)
   if bits >= TRIAL_BIT then
-    local ids = redis.call('ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
+    local ids = rank.ask(j.class, 'ZREVRANGE', key('rank:' .. j.class, rank.TRIAL), '0', int(OF_ONE_STEP - 1))
     local a, devices = on_trial(j, ids)
     if a then
       return a, devices

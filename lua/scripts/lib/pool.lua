@@ -12,10 +12,8 @@ local OWN = '3'
 local channels, packed_weights
 
 calls.begin_with(function()
-  if pool.is_spared then
-    -- The call before has failed.
-    collectgarbage('setstepmul', USUAL_PACE)
-  end
+  -- The call before may have failed; of one by hash nothing here would know.
+  collectgarbage('setstepmul', USUAL_PACE)
   channels, packed_weights = nil, nil
   pool.now, pool.offset, pool.step, pool.heard_now, pool.is_spared, pool.freed, pool.spent = nil, nil, nil, nil, nil, nil, 0
   pool.write_events = nil

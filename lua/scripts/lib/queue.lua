@@ -180,7 +180,7 @@ local function first_fitting(a, cid, places)
   if j or #ids - at + 1 < LOOKED_AT_FIRST then
     return j, devices
   end
-  local from = redis.call('HGET', key('class', cid), 'looked_at') or '-inf'
+  local from = record.ask('HGET', key('class', cid), 'looked_at') or '-inf'
   local more = line.from(cid, from, LOOKED_AT_MORE)
   local last = #more == LOOKED_AT_MORE and '(' .. line.order(cid, more[#more]) or '-inf'
   redis.call('HSET', key('class', cid), 'looked_at', last)
@@ -250,8 +250,7 @@ local function fitting_held(a, left)
   end
   local j, devices = best_fitting(a, waiting_classes(a, left), job.order_of(holder.prio, 0))
   if not j and (not left or left[holder.kind] > 0) then
-    devices = fit.for_job(a, holder)
-    j = devices and holder
+    j, devices = fitting(a, { holder.id }, 1, 1)
   end
   if not j then
     return best_fitting(a, waiting_classes(a, left), math.huge)

@@ -129,15 +129,26 @@ function rank.coarse(score)
   return math.floor(score * SCORE_STEPS)
 end
 
+-- Runs a command on a sorted set of the class's agents. If that had been made something else, the class is made again from
+-- what its agents say themselves.
+function rank.ask(cid, command, name, ...)
+  local told, is_gone = record.ask(command, name, ...)
+  if is_gone and record.ask('HEXISTS', key('class', cid), 'spec') == 1 then
+    redis.call('HSET', key('class', cid), 'cursor', '')
+    redis.call('ZADD', key('due'), int(pool.now), 'class:' .. cid)
+  end
+  return told
+end
+
 -- The bitmap of a class's ranks that may hold agents.
 function rank.steps(cid)
-  steps[cid] = steps[cid] or tonumber(redis.call('HGET', key('class', cid), 'steps') or '0')
+  steps[cid] = steps[cid] or tonumber(record.ask('HGET', key('class', cid), 'steps') or '0')
   return steps[cid]
 end
 
 function rank.put_steps(cid, bits)
   steps[cid] = bits
-  redis.call('HSET', key('class', cid), 'steps', int(bits))
+  record.ask('HSET', key('class', cid), 'steps', int(bits))
 end
 
 -- Forgets the ranks of a class that has no members any more.
@@ -159,11 +170,11 @@ function rank.enter(a, cid, step, value)
   if bit.band(bits, bit.lshift(1, step)) == 0 then
     rank.put_steps(cid, bit.bor(bits, bit.lshift(1, step)))
   end
-  redis.call('ZADD', key('rank:' .. cid, step), int(value), a.id)
+  rank.ask(cid, 'ZADD', key('rank:' .. cid, step), int(value), a.id)
 end
 
 function rank.leave(a, cid, step)
-  redis.call('ZREM', key('rank:' .. cid, step), a.id)
+  rank.ask(cid, 'ZREM', key('rank:' .. cid, step), a.id)
 end
 
 -- The step and the value that the agent should have in classes like this, by what is left beside what it keeps; -1 if it
@@ -190,7 +201,7 @@ end
 local function move(a, classes, old, step, value)
   for _, cid in ipairs(classes) do
     if old == step then
-      redis.call('ZADD', key('rank:' .. cid, step), int(value), a.id)
+      rank.ask(cid, 'ZADD', key('rank:' .. cid, step), int(value), a.id)
     else
       if old >= 0 then
         rank.leave(a, cid, old)

@@ -40,6 +40,20 @@ local function read(name)
   return packed
 end
 
+-- Runs a command on a key of which more than one thing is kept. What something has made one of another type keeps nobody up: it
+-- is noted and goes, as it could be read by nobody, and the second result is true, for whoever can make it anew.
+function record.ask(command, name, ...)
+  local told = redis.pcall(command, name, ...)
+  if type(told) ~= 'table' or not told.err then
+    return told
+  end
+  local is_gone = string.find(told.err, 'WRONGTYPE', 1, true) and type(redis.pcall('DEL', name)) == 'number'
+  if is_gone then
+    redis.call('HSET', key('broken'), string.sub(name, #calls.pool + 2), 'it was of another type, and was removed')
+  end
+  return redis.call(command, name, ...), is_gone
+end
+
 -- The record of an id as a script before has left it, if its key still holds the same; it is not remembered any more.
 local function recall(kind, id, packed)
   local known = kind.remembered[id]

@@ -182,7 +182,7 @@ end
 -- would have to be written with each.
 function retention.look_at_usage(owner)
   local of, requests = key('usage', owner), 0
-  local fields = redis.call('HGETALL', of)
+  local fields = record.ask('HGETALL', of)
   local before
   for i = 1, #fields, 2 do
     if fields[i] == 'seen' then

@@ -59,14 +59,14 @@ end
 -- Writes a segment anew that grows no more: Redis has left a string that grew piece by piece room for as much again.
 function segment.close(j, number)
   local name = segment.key(j, number)
-  local bytes = redis.call('GET', name)
+  local bytes = record.ask('GET', name)
   if bytes then
     redis.call('SET', name, bytes)
   end
 end
 
 local function discount(name)
-  pool.output = pool.output - redis.call('STRLEN', name)
+  pool.output = pool.output - record.ask('STRLEN', name)
 end
 
 -- Removes a segment, which may be gone.

@@ -12,17 +12,26 @@ local BOUND = 0.15
 
 -- The agent that a job's session was on last; nil if that is not known.
 function session.agent_of(j)
-  return j.session and redis.call('HGET', key('session_agents'), j.session) or nil
+  return j.session and record.ask('HGET', key('session_agents'), j.session) or nil
+end
+
+-- Runs a command on the sessions. Agents of sessions that are lost would be forgotten by nobody.
+local function ask(command, ...)
+  local told, is_gone = record.ask(command, key('sessions'), ...)
+  if is_gone then
+    redis.call('UNLINK', key('session_agents'))
+  end
+  return told
 end
 
 -- Forgets some of the oldest that are too old, or too many.
 function session.forget_some(most)
-  local over = redis.call('ZCARD', key('sessions')) - KEPT
-  local oldest = redis.call('ZRANGE', key('sessions'), '0', int(most - 1), 'WITHSCORES')
+  local over = ask('ZCARD') - KEPT
+  local oldest = ask('ZRANGE', '0', int(most - 1), 'WITHSCORES')
   for i = 1, #oldest, 2 do
     if (i + 1) / 2 <= over or pool.now - oldest[i + 1] >= KEPT_MS then
-      redis.call('ZREM', key('sessions'), oldest[i])
-      redis.call('HDEL', key('session_agents'), oldest[i])
+      ask('ZREM', oldest[i])
+      record.ask('HDEL', key('session_agents'), oldest[i])
     end
   end
 end
@@ -30,15 +39,15 @@ end
 -- A request of a session begins on an agent. More is forgotten than comes in.
 function session.note(j, a)
   if j.session then
-    redis.call('ZADD', key('sessions'), int(pool.now), j.session)
-    redis.call('HSET', key('session_agents'), j.session, a.id)
+    ask('ZADD', int(pool.now), j.session)
+    record.ask('HSET', key('session_agents'), j.session, a.id)
     session.forget_some(FORGOTTEN_AT_ONCE)
   end
 end
 
 local function may_have(j, a)
   return a.state == 'healthy' and agent.takes_work(a)
-    and redis.call('ZSCORE', key('members', j.class), a.id)
+    and rank.ask(j.class, 'ZSCORE', key('members', j.class), a.id)
     and not avoid.is_avoided(j, a.id) and not avoid.is_refused(j, a.id)
 end
 

@@ -103,6 +103,8 @@ local function ended(j)
   if j.dependents then
     job.wake_at(j, pool.now + 1000)
   elseif retention.surplus() == j.id then
+    -- Should that fail, it is in nobody's way any more.
+    sets.enter('ended', j.id, pool.now)
     ending.forget(j)
     ending.forget_surplus()
     behind.put(retention.trim)

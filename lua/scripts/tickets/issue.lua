@@ -46,7 +46,7 @@ end
 -- only as long as that makes no difference.
 local function too_many(owner, most)
   local unused = key('tickets', owner)
-  counts[owner] = counts[owner] or redis.call('ZCARD', unused)
+  counts[owner] = counts[owner] or record.ask('ZCARD', unused)
   if is_one_more_allowed(owner, most) then
     return nil
   end

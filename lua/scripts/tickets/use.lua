@@ -64,6 +64,6 @@ elseif not has_place() then
   return due.finish({ 'busy' })
 end
 attempt.claim(j, a, ARGV[4], attempt.WITH_NO_CLAIM)
-redis.call('ZREM', key('tickets', j.owner), j.id)
+record.ask('ZREM', key('tickets', j.owner), j.id)
 rank.update(a)
 return due.finish(leased())

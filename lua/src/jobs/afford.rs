@@ -16,7 +16,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Writes, "jobs/afford", uses ["calls", "key", "int", "clock", "pool", "class"]);
+script!(Writes, "jobs/afford", uses ["calls", "key", "int", "clock", "pool", "record", "class"]);
 
 /// How long a class that is there is taken to stay: it does so for ten minutes after its last use.
 const KNOWN_FOR: Duration = Duration::from_secs(30);

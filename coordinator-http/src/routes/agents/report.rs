@@ -42,8 +42,8 @@ pub(crate) async fn handler(
 
 /// The claim that comes with reports. With too much to do it is left for later, and the reports are taken in all the same.
 fn next_claim(state: &AppState, agent: &AgentCaller, claim: Claim) -> Option<NextClaim> {
-    state.load.check(Class::Claims).ok()?;
-    Some(NextClaim { claim, reachable_ms: super::claim::claims_again_ms(state, agent) })
+    let has_time = state.load.has_time_for(Class::Claims);
+    has_time.then(|| NextClaim { claim, reachable_ms: super::claim::claims_again_ms(state, agent) })
 }
 
 /// Takes in a batch, without those reports whose receipts are not good.

@@ -8,7 +8,7 @@ use titan_api::{
 };
 use titan_lua::{
     PoolSettings,
-    agents::{ClaimJobs, SetDraining},
+    agents::{ClaimJobs, ClaimOutcome, SetDraining},
 };
 use titan_tests::redis::{RedisServer, patient_store};
 
@@ -141,22 +141,21 @@ async fn an_agent_whose_record_is_another_than_was_written_last_is_read_anew() {
 }
 
 #[tokio::test]
-async fn a_script_that_fails_leaves_nothing_of_an_agent_in_memory() {
+async fn a_script_that_fails_leaves_nothing_of_an_agent_or_a_job_in_memory() {
     let world = World::new().await;
     let agent = world.parked("a", &facts()).await;
-    world.bound(&process()).await;
-    let ranks: Vec<String> = redis::cmd("KEYS")
-        .arg("titan:{default}:rank:*")
-        .query_async(&mut world.redis.connection().await)
-        .await
-        .unwrap();
-    assert!(!world.beat(&agent, &[]).await.draining);
-    tell(&world, &["RENAME", &ranks[0], "aside"]).await;
-    tell(&world, &["SET", &ranks[0], "no rank"]).await;
-    let failed = SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await;
+    let (job, _) = world.bound(&process()).await;
+    world.beat(&agent, &[]).await;
+    tell(&world, &["RENAME", "titan:{default}:scheduled", "aside"]).await;
+    tell(&world, &["SET", "titan:{default}:scheduled", "no set"]).await;
+    let claim = Claim { claim: agent.next_claim(), free_slots: 4, free_requests: 0 };
+    let claim = ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: 10_000 };
+    let failed = claim.run(&world.pool()).await;
     assert!(failed.is_err(), "{failed:?}");
-    tell(&world, &["RENAME", "aside", &ranks[0]]).await;
-    assert!(!world.beat(&agent, &[]).await.draining, "what failed is remembered");
+    tell(&world, &["RENAME", "aside", "titan:{default}:scheduled"]).await;
+    let ClaimOutcome::Claimed(claimed) = claim.run(&world.pool()).await.unwrap() else { panic!("turned away") };
+    let leases: Vec<_> = claimed.leases.iter().map(|lease| (&lease.job_id, lease.attempt)).collect();
+    assert_eq!(leases, [(&job, 1)], "what failed is remembered");
 }
 
 /// Two jobs of one agent, of which one may fail once and the other twice.
@@ -179,20 +178,4 @@ async fn a_job_whose_record_is_another_than_was_written_last_is_read_anew() {
     let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
     world.report(&agent, lease, failed).await;
     assert_ne!(world.state(&once).await, JobState::Failed, "what was remembered is not what Redis holds");
-}
-
-#[tokio::test]
-async fn a_script_that_fails_leaves_nothing_of_a_job_in_memory() {
-    let world = World::new().await;
-    let agent = world.parked("a", &facts()).await;
-    world.bound(&process()).await;
-    let running = "titan:{default}:running";
-    tell(&world, &["SET", running, "no set"]).await;
-    let claim = Claim { claim: agent.next_claim(), free_slots: 1, free_requests: 0 };
-    let call = ClaimJobs { agent: &agent.id, epoch: agent.epoch, claim, measures: None, reachable_ms: 0 };
-    let failed = call.run(&world.pool()).await;
-    assert!(failed.is_err(), "{failed:?}");
-    tell(&world, &["DEL", running]).await;
-    let [lease] = world.claim(&agent, 1).await.try_into().unwrap();
-    assert_eq!(lease.attempt, 1, "what failed is remembered");
 }

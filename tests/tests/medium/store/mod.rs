@@ -17,6 +17,7 @@ mod holds;
 pub(crate) mod inference;
 mod library;
 mod next_claims;
+mod other_types;
 mod output;
 mod placing;
 mod prompts;

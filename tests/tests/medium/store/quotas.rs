@@ -8,30 +8,43 @@ use titan_lua::{
     PoolSettings, Store,
     credentials::spend::{Draw, Policy, Purse, Spend, SpendOutcome},
 };
-use titan_tests::redis::{RedisServer, patient_store};
+use titan_tests::{
+    redis::{RedisServer, patient_store},
+    rewriter::{Change, Rewriter},
+};
 
 use super::world::START_MS;
 
 /// Enough to stand in no test's way.
 const PLENTY: Quota = Quota { quota: 1_000_000_000, window_ms: 1_000 };
 
+/// Where the script says when Redis forgets what was spent.
+const FORGETTING: &str = ", 'PX', math.max(taken[1][3], taken[2][3], 1)";
+
 struct World {
     redis: RedisServer,
     store: Store,
+    remembering: Rewriter,
 }
 
 impl World {
+    /// One in which no time passes but what a test says: Redis itself would forget what was spent by a clock of its own, while
+    /// a slow machine is between two steps of the test.
     async fn new() -> Self {
         let redis = RedisServer::start().await;
-        let store = patient_store(&redis.url(), PoolSettings::default());
-        Self { redis, store }
+        let change = Change { find: FORGETTING.to_owned(), times: 1, replace: String::new() };
+        let remembering = Rewriter::to(&redis.address(), change).await;
+        let store = patient_store(&remembering.url(), PoolSettings::default());
+        Self { redis, store, remembering }
     }
 
     /// Takes at so many milliseconds after the beginning.
     async fn spend(&self, at_ms: i64, requests: Draw, body_bytes: Draw) -> SpendOutcome {
         let key = CredentialId::new("k1").unwrap();
         let spend = Spend { key: &key, requests, body_bytes, now_ms: Some(START_MS + at_ms) };
-        spend.run(&self.store).await.unwrap()
+        let outcome = spend.run(&self.store).await.unwrap();
+        assert!(self.remembering.rewritten() > 0, "the script says it in other words: {FORGETTING}");
+        outcome
     }
 
     async fn request(&self, at_ms: i64, cost: u64, of: Quota) -> SpendOutcome {
@@ -143,10 +156,11 @@ async fn of_sixty_four_requests_at_once_as_many_pass_as_the_quota_has() {
 #[tokio::test]
 async fn what_was_spent_is_forgotten_when_the_quotas_are_whole_again() {
     let world = World::new().await;
+    let store = patient_store(&world.redis.url(), PoolSettings::default());
     let key = CredentialId::new("k1").unwrap();
     let of = Quota { quota: 1_000, window_ms: 1_000 };
     let cost = Draw { cost: 5, more: 0, of };
-    Spend { key: &key, requests: cost, body_bytes: cost, now_ms: None }.run(&world.store).await.unwrap();
+    Spend { key: &key, requests: cost, body_bytes: cost, now_ms: None }.run(&store).await.unwrap();
     titan_tests::wait::eventually("what was spent to be forgotten", async || {
         world.redis.snapshot().await.0.is_empty().then_some(())
     })

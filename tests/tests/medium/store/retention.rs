@@ -13,7 +13,11 @@ use titan_lua::{
     jobs::{CancelJob, Idempotency, ListJobs, NewJob, Submit},
     pool::Sweep,
 };
-use titan_tests::{audit::findings, redis::patient_store};
+use titan_tests::{
+    audit::findings,
+    redis::{RedisServer, patient_store},
+    rewriter::{Change, Rewriter},
+};
 
 use super::world::{Box_, World, facts, held, only, process};
 
@@ -178,24 +182,43 @@ async fn jobs_that_are_to_be_kept_for_less_long_than_before_go_within_minutes() 
     assert_eq!(known(&world).await, []);
 }
 
+/// A pool in which the job with that id can't be forgotten.
+async fn in_which_one_stays(settings: PoolSettings, id: &str) -> (World, Rewriter) {
+    let redis = RedisServer::start().await;
+    let begins = "function ending.forget(j)\n";
+    let fails = format!("{begins}if j.id == '{id}' then error('it stays') end\n");
+    let change = Change { find: begins.to_owned(), times: 1, replace: fails };
+    let rewriter = Rewriter::to(&redis.address(), change).await;
+    (World::on(redis, &patient_store(&rewriter.url(), settings)), rewriter)
+}
+
 #[tokio::test]
-async fn a_job_that_can_not_be_forgotten_keeps_no_other() {
-    let world = World::with(for_five_minutes()).await;
+async fn a_job_that_can_not_be_forgotten_keeps_no_other_not_even_in_the_same_pass() {
+    let (world, _rewriter) = in_which_one_stays(for_five_minutes(), "job-000002").await;
     let agent = world.parked("a", &facts()).await;
-    let mut jobs = Vec::new();
     for _ in 0..3 {
-        jobs.push(writing(&world, &agent, 10).await);
-        complete(&world, &agent, &jobs[jobs.len() - 1]).await;
+        let lease = writing(&world, &agent, 10).await;
+        complete(&world, &agent, &lease).await;
     }
-    let lease = &jobs[1];
-    let output = format!("titan:{{default}}:output:{}:1:0", lease.job_id);
-    let mut redis = world.redis.connection().await;
-    redis::cmd("DEL").arg(&output).query_async::<()>(&mut redis).await.unwrap();
-    redis::cmd("LPUSH").arg(&output).arg("x").query_async::<()>(&mut redis).await.unwrap();
-    world.pass_with_beats_ms(300_000, &[&agent]).await;
-    // The last sweep has failed at one of them.
-    world.sweep().await;
-    assert_eq!(known(&world).await, std::slice::from_ref(&lease.job_id));
+    world.pass_with_beats_ms(290_000, &[&agent]).await;
+    assert_eq!(known(&world).await.len(), 3);
+    world.pass_ms(10_000);
+    world.beat(&agent, &[]).await;
+    assert_eq!(known(&world).await, [JobId::new("job-000002").unwrap()]);
+    assert!(findings(&world.pool()).await.iter().any(|finding| finding.wrong.contains("it stays")));
+}
+
+#[tokio::test]
+async fn a_job_that_can_not_be_forgotten_is_in_the_way_of_no_other_that_is_too_much() {
+    let (world, _rewriter) = in_which_one_stays(little(1_000_000, 2), "job-000001").await;
+    let agent = world.parked("a", &facts()).await;
+    for _ in 0..6 {
+        let lease = writing(&world, &agent, 10).await;
+        complete(&world, &agent, &lease).await;
+        world.pass_ms(10);
+        world.sweep().await;
+    }
+    assert!(known(&world).await.len() <= 2, "{:?}", known(&world).await);
 }
 
 /// As many jobs as one script takes end at once. Gives how many ended ones the pool keeps then.

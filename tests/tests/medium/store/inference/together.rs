@@ -5,7 +5,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::AsyncCommands;
 use titan_api::{agents::Facts, ids::JobId};
-use titan_lua::{StoreError, agents::SetDraining, tickets as t};
+use titan_lua::{PoolSettings, StoreError, agents::SetDraining, tickets as t};
+use titan_tests::{
+    redis::{RedisServer, patient_store},
+    rewriter::{Change, Rewriter},
+};
 
 use super::{model, request, serving};
 use crate::store::world::{Box_, World};
@@ -54,11 +58,14 @@ async fn an_agent_that_stands_in_a_rank_and_does_not_know_of_it_is_passed_by() {
 
 #[tokio::test]
 async fn what_is_wrong_with_one_owner_is_told_to_that_one_and_takes_no_ticket_from_another() {
-    let world = World::new().await;
+    let redis = RedisServer::start().await;
+    let begins = "function binding.reserve(j, a, devices, score)\n";
+    let fails = format!("{begins}if j.owner == 'broken' then error('broken') end\n");
+    let change = Change { find: begins.to_owned(), times: 1, replace: fails };
+    let rewriter = Rewriter::to(&redis.address(), change).await;
+    let world = World::on(redis, &patient_store(&rewriter.url(), PoolSettings::default()));
     reachable(&world, "a").await;
     ask_at_once(&world, &["first"], false).await[0].as_ref().unwrap();
-    let mut redis = world.redis.connection().await;
-    let () = redis.set("titan:{default}:tickets:broken", "no set").await.unwrap();
     let told = ask_at_once(&world, &["one", "broken", "other"], false).await;
     assert!(told[1].is_err(), "{told:?}");
     for told in [&told[0], &told[2]] {

@@ -99,7 +99,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a ticket is good on any agent": "if not j or j.ticket ~= a.id then" => "if not j then",
         scenes::a_ticket_is_used_once_by_its_own_agent;
-    "a used ticket counts as unused": "redis.call('ZREM', key('tickets', j.owner), j.id)\nrank" => "rank",
+    "a used ticket counts as unused": "record.ask('ZREM', key('tickets', j.owner), j.id)\nrank" => "rank",
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "an owner's tickets are forgotten at once": "sets.enter('tickets:' .. j.owner, j.id, pool.now + ARGV[at + 6])" => "",
         scenes::a_ticket_is_used_once_by_its_own_agent;

@@ -60,7 +60,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "output that is forgotten counts for ever",
-        find: "pool.output = pool.output - redis.call('STRLEN', name)",
+        find: "pool.output = pool.output - record.ask('STRLEN', name)",
         times: 1,
         replace: "",
         told: Told::Kept(Keep::LittleOutput, || written(5, 1_000)),
