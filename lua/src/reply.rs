@@ -79,8 +79,13 @@ impl Reply {
 
     /// The next value, a text, as a list of what spaces part in it: a list that costs Redis as little as one value.
     pub(crate) fn line(&mut self) -> Result<Self, StoreError> {
+        self.line_of(usize::MAX)
+    }
+
+    /// The same of so many parts at most, of which the last may have spaces in it.
+    pub(crate) fn line_of(&mut self, most: usize) -> Result<Self, StoreError> {
         let bytes = self.bytes()?;
-        let parts = bytes.split(|byte| *byte == b' ').filter(|_| !bytes.is_empty());
+        let parts = bytes.splitn(most, |byte| *byte == b' ').filter(|_| !bytes.is_empty());
         Ok(Self(parts.map(|part| Value::BulkString(part.to_vec())).collect::<Vec<_>>().into_iter()))
     }
 

@@ -60,10 +60,16 @@ impl Signer {
         let message = jws::message("RS256", &self.kid, typ, claims)?;
         let (tell, told) = oneshot::channel();
         if self.enter(Waiting { message, tell }) {
-            let signer = Arc::clone(self);
-            tokio::task::spawn_blocking(move || signer.work());
+            tokio::spawn(Arc::clone(self).begin());
         }
         told.await.ok()
+    }
+
+    /// Has one more thread work, once those have entered, too, whose turn on this one has come already: on a machine with few
+    /// cores the other one takes the core from this one as soon as it is woken, and would be woken for each of them.
+    async fn begin(self: Arc<Self>) {
+        tokio::task::yield_now().await;
+        tokio::task::spawn_blocking(move || self.work());
     }
 
     /// Lets a message wait. Returns whether one more thread is to work.
@@ -81,11 +87,9 @@ impl Signer {
         while let Some(taken) = self.next() {
             // Whoever has gone needs no signature.
             let wanted = taken.into_iter().filter(|waiting| !waiting.tell.is_closed());
-            let signed: Vec<_> =
-                wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
-            for (token, tell) in signed {
-                let _ = token.map(|token| tell.send(token));
-            }
+            let signed = wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
+            // By a task, for the same reason: each of them that is told from here may wake a thread of the runtime.
+            tokio::spawn(tell_all(signed));
         }
     }
 
@@ -100,6 +104,13 @@ impl Signer {
 
     fn lock(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells everybody of their tokens; whoever has none hears that there will be none.
+async fn tell_all(signed: Vec<(Option<String>, oneshot::Sender<String>)>) {
+    for (token, tell) in signed {
+        let _ = token.map(|token| tell.send(token));
     }
 }
 
