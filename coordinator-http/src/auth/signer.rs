@@ -18,8 +18,8 @@ use super::{
     turnstile::{Turnstile, Within},
 };
 
-/// Tokens that a thread signs before it tells of them: what comes together is answered together.
-const AT_ONCE: usize = 4;
+/// Tokens that a thread signs before it tells of them, which takes 2 ms: what comes together is answered together.
+const AT_ONCE: usize = 8;
 /// So many tickets for each core may be on their way to their signatures before others wait: enough to keep it at work until those
 /// come.
 const FEW: usize = 16;
