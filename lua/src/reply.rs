@@ -156,4 +156,12 @@ mod tests {
             assert!(!said.contains("hunter2") && !said.contains("104, 117"), "{said}");
         }
     }
+
+    #[test]
+    fn what_stands_last_in_a_line_of_so_many_parts_may_have_spaces() {
+        let line = Value::BulkString(b"issued box 0.5 http://a b".to_vec());
+        let mut parts = Reply::new(Value::Array(vec![line])).and_then(|mut reply| reply.line_of(4)).unwrap();
+        let parts: Vec<_> = std::iter::from_fn(|| parts.text().ok()).collect();
+        assert_eq!(parts, ["issued", "box", "0.5", "http://a b"]);
+    }
 }

@@ -20,9 +20,9 @@
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/lineup lib/explain
   Cost     O(tickets · log N); O(128) more for the first request to a model
 ]]
-local FIRST, FIELDS = 6, 6
+local FIELDS = 6
 -- One alone is placed as any job is; for several there is a lineup.
-local is_alone = #ARGV < FIRST + FIELDS
+local is_alone = #ARGV == 5 + FIELDS
 
 local refused = pool.enter(ARGV[1])
 if refused then
@@ -159,13 +159,13 @@ local function issue(at)
 end
 
 if is_alone then
-  local answer = issue(FIRST)
+  local answer = issue(6)
   return due.finish({ 'answered', { answer }, explanation })
 end
 
 -- Those that ask the same model come one after the other.
 local ids, by_class, classes, answers = {}, {}, {}, {}
-for at = FIRST, #ARGV, FIELDS do
+for at = 6, #ARGV, FIELDS do
   local spec = ARGV[at + 2]
   if not by_class[spec] then
     by_class[spec], classes[#classes + 1] = {}, spec
@@ -177,7 +177,7 @@ if not job:expect_none(ids) then
 end
 for _, spec in ipairs(classes) do
   for _, at in ipairs(by_class[spec]) do
-    answers[(at - FIRST) / FIELDS + 1] = issue(at)
+    answers[(at - 6) / FIELDS + 1] = issue(at)
   end
 end
 lineup.close()

@@ -318,7 +318,7 @@ impl Submit<'_> {
         let spec = job.spec;
         let session = job.terms.as_ref().and_then(|terms| terms.session.as_deref());
         let idem = job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
-        let [before, after] = as_submitted(spec, self.owner, session, idem);
+        let [before, after] = as_submitted(spec, spec.max_attempts, self.owner, session, idem);
         let depends_on = dependencies(spec, meant).collect();
         args.push(job.id.as_str()).push(class).push(before).push(after);
         args.push_json(&Kept { job: spec, depends_on, owner: self.owner, trace: job.trace.as_ref() })?;
@@ -380,11 +380,17 @@ impl Shared for Submissions {
 
 /// What a job's record keeps as it was submitted, packed as `lib/job` has it: what stands behind the class and before the time,
 /// and what stands behind that.
-pub(crate) fn as_submitted(spec: &SubmitJob, owner: &str, session: Option<&str>, idem: Option<&str>) -> [Vec<u8>; 2] {
+pub(crate) fn as_submitted(
+    spec: &SubmitJob,
+    max_attempts: u32,
+    owner: &str,
+    session: Option<&str>,
+    idem: Option<&str>,
+) -> [Vec<u8>; 2] {
     let need = Need::of(spec);
     let (mut before, mut after) = (Packed::new(), Packed::new());
     before.text(spec.kind.as_str()).text(model_of(spec)).integer(need.gpus).integer(need.vram_mb).integer(need.ram_mb);
-    before.integer(need.cpus_milli).integer(spec.priority).integer(spec.max_attempts);
+    before.integer(need.cpus_milli).integer(spec.priority).integer(max_attempts);
     after.text(&title(spec)).text(owner).integer(spec.backoff_ms);
     after.some(need.exclusive.then_some(()), |p, ()| p.yes());
     after.some(session, Packed::text);

@@ -26,6 +26,9 @@ script!(Writes, "tickets/issue", uses [
     later "settle", "due", later "lineup", later "explain",
 ]);
 
+/// A ticket is good once, whatever its request would be good for.
+const ATTEMPTS: u32 = 1;
+
 /// Asks for a ticket.
 #[derive(Debug, Clone, Copy)]
 pub struct Issue<'a> {
@@ -123,7 +126,7 @@ impl Issue<'_> {
 
     /// The arguments of this one.
     fn own(&self) -> Result<Args, StoreError> {
-        let [before, after] = as_submitted(self.spec, self.owner, self.session, None);
+        let [before, after] = as_submitted(self.spec, ATTEMPTS, self.owner, self.session, None);
         let kept = Kept { job: self.spec, depends_on: Vec::new(), owner: self.owner, trace: None };
         let mut args = Args::new();
         args.push(self.owner)
