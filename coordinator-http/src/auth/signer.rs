@@ -69,7 +69,8 @@ impl Signer {
     /// cores the other one takes the core from this one as soon as it is woken, and would be woken for each of them.
     async fn begin(self: Arc<Self>) {
         tokio::task::yield_now().await;
-        tokio::task::spawn_blocking(move || self.work());
+        let (signer, _unless_none_is_to_be_had) = (Arc::clone(&self), AtWork(&self));
+        tokio::task::spawn_blocking(move || signer.work());
     }
 
     /// Lets a message wait. Returns whether one more thread is to work.
@@ -87,9 +88,10 @@ impl Signer {
         while let Some(taken) = self.next() {
             // Whoever has gone needs no signature.
             let wanted = taken.into_iter().filter(|waiting| !waiting.tell.is_closed());
-            let signed = wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
+            let signed: Vec<_> =
+                wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
             // By a task, for the same reason: each of them that is told from here may wake a thread of the runtime.
-            tokio::spawn(tell_all(signed));
+            tokio::spawn(async move { tell_all(signed) });
         }
     }
 
@@ -108,7 +110,7 @@ impl Signer {
 }
 
 /// Tells everybody of their tokens; whoever has none hears that there will be none.
-async fn tell_all(signed: Vec<(Option<String>, oneshot::Sender<String>)>) {
+fn tell_all(signed: Vec<(Option<String>, oneshot::Sender<String>)>) {
     for (token, tell) in signed {
         let _ = token.map(|token| tell.send(token));
     }
