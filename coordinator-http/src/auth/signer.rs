@@ -68,7 +68,9 @@ impl Signer {
     /// Has one more thread work, once those have entered, too, whose turn on this one has come already: on a machine with few
     /// cores the other one takes the core from this one as soon as it is woken, and would be woken for each of them.
     async fn begin(self: Arc<Self>) {
-        tokio::task::yield_now().await;
+        if self.turnstile.has_several() {
+            tokio::task::yield_now().await;
+        }
         let (signer, _unless_none_is_to_be_had) = (Arc::clone(&self), AtWork(&self));
         tokio::task::spawn_blocking(move || signer.work());
     }
@@ -90,8 +92,12 @@ impl Signer {
             let wanted = taken.into_iter().filter(|waiting| !waiting.tell.is_closed());
             let signed: Vec<_> =
                 wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
-            // By a task, for the same reason: each of them that is told from here may wake a thread of the runtime.
-            tokio::spawn(async move { tell_all(signed) });
+            if signed.len() > 1 {
+                // By a task, for the same reason: each of them that is told from here may wake a thread of the runtime.
+                tokio::spawn(async move { tell_all(signed) });
+            } else {
+                tell_all(signed);
+            }
         }
     }
 
