@@ -79,8 +79,13 @@ impl Reply {
 
     /// The next value, a text, as a list of what spaces part in it: a list that costs Redis as little as one value.
     pub(crate) fn line(&mut self) -> Result<Self, StoreError> {
+        self.line_of(usize::MAX)
+    }
+
+    /// The same of so many parts at most, of which the last may have spaces in it.
+    pub(crate) fn line_of(&mut self, most: usize) -> Result<Self, StoreError> {
         let bytes = self.bytes()?;
-        let parts = bytes.split(|byte| *byte == b' ').filter(|_| !bytes.is_empty());
+        let parts = bytes.splitn(most, |byte| *byte == b' ').filter(|_| !bytes.is_empty());
         Ok(Self(parts.map(|part| Value::BulkString(part.to_vec())).collect::<Vec<_>>().into_iter()))
     }
 
@@ -150,5 +155,13 @@ mod tests {
         for said in said.map(|said| said.unwrap_err().to_string()) {
             assert!(!said.contains("hunter2") && !said.contains("104, 117"), "{said}");
         }
+    }
+
+    #[test]
+    fn what_stands_last_in_a_line_of_so_many_parts_may_have_spaces() {
+        let line = Value::BulkString(b"issued box 0.5 http://a b".to_vec());
+        let mut parts = Reply::new(Value::Array(vec![line])).and_then(|mut reply| reply.line_of(4)).unwrap();
+        let parts: Vec<_> = std::iter::from_fn(|| parts.text().ok()).collect();
+        assert_eq!(parts, ["issued", "box", "0.5", "http://a b"]);
     }
 }

@@ -18,8 +18,8 @@ use super::{
     turnstile::{Turnstile, Within},
 };
 
-/// Tokens that a thread signs before it tells of them: what comes together is answered together.
-const AT_ONCE: usize = 4;
+/// Tokens that a thread signs before it tells of them, which takes 2 ms: what comes together is answered together.
+const AT_ONCE: usize = 8;
 /// So many tickets for each core may be on their way to their signatures before others wait: enough to keep it at work until those
 /// come.
 const FEW: usize = 16;
@@ -60,10 +60,19 @@ impl Signer {
         let message = jws::message("RS256", &self.kid, typ, claims)?;
         let (tell, told) = oneshot::channel();
         if self.enter(Waiting { message, tell }) {
-            let signer = Arc::clone(self);
-            tokio::task::spawn_blocking(move || signer.work());
+            tokio::spawn(Arc::clone(self).begin());
         }
         told.await.ok()
+    }
+
+    /// Has one more thread work, once those have entered, too, whose turn on this one has come already: on a machine with few
+    /// cores the other one takes the core from this one as soon as it is woken, and would be woken for each of them.
+    async fn begin(self: Arc<Self>) {
+        if self.turnstile.has_several() {
+            tokio::task::yield_now().await;
+        }
+        let (signer, _unless_none_is_to_be_had) = (Arc::clone(&self), AtWork(&self));
+        tokio::task::spawn_blocking(move || signer.work());
     }
 
     /// Lets a message wait. Returns whether one more thread is to work.
@@ -83,8 +92,11 @@ impl Signer {
             let wanted = taken.into_iter().filter(|waiting| !waiting.tell.is_closed());
             let signed: Vec<_> =
                 wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
-            for (token, tell) in signed {
-                let _ = token.map(|token| tell.send(token));
+            if signed.len() > 1 {
+                // By a task, for the same reason: each of them that is told from here may wake a thread of the runtime.
+                tokio::spawn(async move { tell_all(signed) });
+            } else {
+                tell_all(signed);
             }
         }
     }
@@ -100,6 +112,13 @@ impl Signer {
 
     fn lock(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells everybody of their tokens; whoever has none hears that there will be none.
+fn tell_all(signed: Vec<(Option<String>, oneshot::Sender<String>)>) {
+    for (token, tell) in signed {
+        let _ = token.map(|token| tell.send(token));
     }
 }
 

@@ -44,6 +44,11 @@ impl Turnstile {
         Within(Arc::clone(self))
     }
 
+    /// Whether more than one is within.
+    pub(super) fn has_several(&self) -> bool {
+        *self.lock() > 1
+    }
+
     fn enter(self: &Arc<Self>) -> Option<Within> {
         let mut within = self.lock();
         let may_pass = *within < self.few;

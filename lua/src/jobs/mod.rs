@@ -16,9 +16,9 @@ pub(crate) use explanation::explanation;
 pub use get::GetJob;
 pub use list::{JobPage, ListJobs};
 pub use retry::{RetryJob, RetryOutcome};
-pub(crate) use spec::{Kept, Need, Spec, class_of, model_of};
+pub(crate) use spec::{Kept, Need, Spec, class_of};
 pub use submit::{Idempotency, NewJob, Submit, SubmitOutcome, Submitted, Terms};
-pub(crate) use submit::{Submissions, title};
+pub(crate) use submit::{Submissions, as_submitted};
 pub use why::WhyWaiting;
 
 use crate::script::Script;

@@ -316,7 +316,9 @@ impl Submit<'_> {
         meant: &BTreeMap<&str, &str>,
     ) -> Result<(), StoreError> {
         let spec = job.spec;
-        let [before, after] = as_submitted(job, self.owner);
+        let session = job.terms.as_ref().and_then(|terms| terms.session.as_deref());
+        let idem = job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
+        let [before, after] = as_submitted(spec, spec.max_attempts, self.owner, session, idem);
         let depends_on = dependencies(spec, meant).collect();
         args.push(job.id.as_str()).push(class).push(before).push(after);
         args.push_json(&Kept { job: spec, depends_on, owner: self.owner, trace: job.trace.as_ref() })?;
@@ -378,18 +380,24 @@ impl Shared for Submissions {
 
 /// What a job's record keeps as it was submitted, packed as `lib/job` has it: what stands behind the class and before the time,
 /// and what stands behind that.
-fn as_submitted(job: &NewJob<'_>, owner: &str) -> [Vec<u8>; 2] {
-    let (spec, need) = (job.spec, Need::of(job.spec));
+pub(crate) fn as_submitted(
+    spec: &SubmitJob,
+    max_attempts: u32,
+    owner: &str,
+    session: Option<&str>,
+    idem: Option<&str>,
+) -> [Vec<u8>; 2] {
+    let need = Need::of(spec);
     let (mut before, mut after) = (Packed::new(), Packed::new());
     before.text(spec.kind.as_str()).text(model_of(spec)).integer(need.gpus).integer(need.vram_mb).integer(need.ram_mb);
-    before.integer(need.cpus_milli).integer(spec.priority).integer(spec.max_attempts);
+    before.integer(need.cpus_milli).integer(spec.priority).integer(max_attempts);
     after.text(&title(spec)).text(owner).integer(spec.backoff_ms);
     after.some(need.exclusive.then_some(()), |p, ()| p.yes());
-    after.some(job.terms.as_ref().and_then(|terms| terms.session.as_deref()), Packed::text);
+    after.some(session, Packed::text);
     after.some((!spec.labels.is_empty()).then(|| labels_text(&spec.labels)), |p, labels| p.text(&labels));
     after.some((spec.on_disconnect == OnDisconnect::Keep).then_some(spec.disconnect_grace_ms), Packed::integer);
     after.some((!spec.depends_on.is_empty()).then(|| spec.on_dependency_failure.as_str()), Packed::text);
-    after.some(job.idempotency.as_ref().map(|idempotency| idempotency.key.as_str()), Packed::text);
+    after.some(idem, Packed::text);
     [before.into_bytes(), after.into_bytes()]
 }
 
@@ -438,7 +446,7 @@ fn pulled(spec: &SubmitJob) -> Option<String> {
 }
 
 /// The command in one line, or the model, cut to what lists of jobs show.
-pub(crate) fn title(spec: &SubmitJob) -> String {
+fn title(spec: &SubmitJob) -> String {
     let command = spec.process.command.join(" ");
     let asked = || pulled(spec).map_or_else(|| model_of(spec).to_owned(), |model| format!("pull {model}"));
     let mut line = if command.is_empty() { asked() } else { command };

@@ -11,7 +11,7 @@ use titan_api::{
 use crate::{
     Pool, Store, StoreError,
     agents::{Survey, Surveyed},
-    jobs::{Kept, Need, class_of, explanation, model_of, title},
+    jobs::{Kept, Need, as_submitted, class_of, explanation},
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
@@ -25,6 +25,9 @@ script!(Writes, "tickets/issue", uses [
     later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
     later "settle", "due", later "lineup", later "explain",
 ]);
+
+/// A ticket is good once, whatever its request would be good for.
+const ATTEMPTS: u32 = 1;
 
 /// Asks for a ticket.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +103,7 @@ impl Issue<'_> {
             return self.run_once(pool, false).await;
         }
         let begun = Instant::now();
-        match Together::<Issuings>::enter(pool, pool.now(), self.args(false)?).await {
+        match Together::<Issuings>::enter(pool, self.common(pool, false), self.own()?).await {
             Turn::Run(_running) => self.run_once(pool, false).await,
             Turn::Wait(told) => match within(pool, told).await? {
                 Ok(outcome) => {
@@ -113,25 +116,25 @@ impl Issue<'_> {
     }
 
     async fn run_once(&self, pool: &Pool, served: bool) -> Result<Option<IssueOutcome>, StoreError> {
-        let outcome = issue_all(pool, pool.now(), vec![self.args(served)?]).await?.pop();
+        let outcome = issue_all(pool, &self.common(pool, served), &[self.own()?]).await?.pop();
         outcome.ok_or_else(|| StoreError::Corrupt("tickets/issue gave no answer".to_owned()))
     }
 
-    fn args(&self, served: bool) -> Result<Args, StoreError> {
-        let flag = |on: bool| if on { "1" } else { "" };
+    fn common(&self, pool: &Pool, is_served: bool) -> Common {
+        Common { now: pool.now(), hold_ms: self.hold_ms, most: self.most, is_served, explain: self.explain }
+    }
+
+    /// The arguments of this one.
+    fn own(&self) -> Result<Args, StoreError> {
+        let [before, after] = as_submitted(self.spec, ATTEMPTS, self.owner, self.session, None);
         let kept = Kept { job: self.spec, depends_on: Vec::new(), owner: self.owner, trace: None };
         let mut args = Args::new();
         args.push(self.owner)
             .push(self.id.as_str())
             .push(class_of(self.spec))
-            .push(model_of(self.spec))
-            .push_json(&kept)?
-            .push(self.session.unwrap_or_default())
-            .push(self.hold_ms)
-            .push(self.most)
-            .push(flag(served))
-            .push(flag(self.explain))
-            .push(title(self.spec));
+            .push(before)
+            .push(after)
+            .push_json(&kept)?;
         Ok(args)
     }
 }
@@ -140,48 +143,61 @@ impl Issue<'_> {
 #[derive(Debug)]
 pub(crate) struct Issuings;
 
-impl Shared for Issuings {
+/// The arguments that a run has once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Common {
     /// As [`Pool::now`] has it.
-    type Common = String;
+    now: String,
+    hold_ms: u64,
+    most: u32,
+    /// Whether it is known that some agent serves the model.
+    is_served: bool,
+    explain: bool,
+}
+
+impl Shared for Issuings {
+    type Common = Common;
     type Told = Option<IssueOutcome>;
 
     fn line(store: &Store) -> &Together<Self> {
         store.issuings()
     }
 
-    async fn run(pool: &Pool, now: String, tickets: Vec<Args>) -> Option<Vec<Option<IssueOutcome>>> {
-        issue_all(pool, now, tickets).await.ok()
+    async fn run(pool: &Pool, common: Common, tickets: Vec<Args>) -> Option<Vec<Option<IssueOutcome>>> {
+        issue_all(pool, &common, &tickets).await.ok()
     }
 }
 
 /// Runs the script once. None for a ticket of which it first has to be found out whether any agent serves the model.
-async fn issue_all(pool: &Pool, now: String, tickets: Vec<Args>) -> Result<Vec<Option<IssueOutcome>>, StoreError> {
+async fn issue_all(pool: &Pool, common: &Common, tickets: &[Args]) -> Result<Vec<Option<IssueOutcome>>, StoreError> {
+    let flag = |on: bool| if on { "1" } else { "" };
     let mut args = Args::new();
-    args.push(now);
+    args.push(&common.now)
+        .push(common.hold_ms)
+        .push(common.most)
+        .push(flag(common.is_served))
+        .push(flag(common.explain));
     for ticket in tickets {
-        args.append(&ticket);
+        args.append(ticket);
     }
     let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
     if word != "answered" {
         return Err(unknown_word("tickets/issue", &word));
     }
-    reply.list()?.rest(|answers| outcome(answers.list()?))
+    let (answers, explanation) = (reply.list()?, explanation(reply.list()?)?);
+    answers.rest(|answers| outcome(answers.line_of(4)?, explanation.as_ref()))
 }
 
-fn outcome(mut reply: Reply) -> Result<Option<IssueOutcome>, StoreError> {
-    Ok(Some(match reply.text()?.as_str() {
-        "issued" => IssueOutcome::Issued(Issued {
-            agent: reply.parse()?,
-            endpoint: reply.text()?,
-            score: reply.parse()?,
-            explanation: explanation(reply.list()?)?,
-        }),
-        "unreachable" => IssueOutcome::Relay {
-            best: Some((reply.parse()?, reply.parse()?)),
-            explanation: explanation(reply.list()?)?,
-        },
-        "busy" => IssueOutcome::Relay { best: None, explanation: explanation(reply.list()?)? },
-        "too_many" => IssueOutcome::TooMany(reply.parse()?),
+fn outcome(mut answer: Reply, explanation: Option<&Explanation>) -> Result<Option<IssueOutcome>, StoreError> {
+    let explanation = explanation.cloned();
+    Ok(Some(match answer.text()?.as_str() {
+        "issued" => {
+            let (agent, score, endpoint) = (answer.parse()?, answer.parse()?, answer.text()?);
+            IssueOutcome::Issued(Issued { agent, endpoint, score, explanation })
+        }
+        "unreachable" => IssueOutcome::Relay { best: Some((answer.parse()?, answer.parse()?)), explanation },
+        "busy" => IssueOutcome::Relay { best: None, explanation },
+        "too_many" => IssueOutcome::TooMany(answer.parse()?),
         "survey" => return Ok(None),
         other => return Err(unknown_word("tickets/issue", other)),
     }))

@@ -1,5 +1,9 @@
 //! Tickets: issued alone, beside how many signatures such a key makes on the same cores, once with Redis and the clients on these
 //! cores too and once with the coordinator alone on one; and issued, used and ended.
+//!
+//! Those that are issued alone are so as in a pool that has been at work for a while: the same keys ask on the same connections,
+//! round after round, and what they were given is ended after each round, out of the time. What the first round takes, in which
+//! nothing is known of any key, is said beside.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -25,11 +29,12 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{Bench, coordinator, percentiles};
 
-/// Tickets that are issued alone, and those that are used and ended as well.
-const ALONE: usize = 2_000;
+/// Tickets that are used and ended as well.
 const WHOLE: usize = 2_000;
-/// Calls under way at once, on a connection each: as many as keep every core at work.
+/// Calls under way at once, on a connection each and with a key each: as many as keep every core at work.
 const CALLS: usize = 64;
+/// Rounds in which each of them is given as many tickets as its key may have.
+const ROUNDS: usize = 4;
 /// Tickets that are issued one after the other, which says how long one takes.
 const SINGLY: usize = 160;
 /// Calls on each connection that ask for nothing.
@@ -113,14 +118,17 @@ async fn each(bench: &Bench, coordinator: &Coordinator, before: [f64; 3], calls:
 /// Issued with all on the same cores.
 async fn together(bench: &Bench) {
     let ((signatures, signing), idle) = (signatures(cores().len()), idle_call_us(bench).await);
-    let Issued { rate, cpu: [redis, coordinator, own], of_a_run } = alone(bench, &bench.coordinator).await;
+    let [first, Issued { rate, cpu: [redis, coordinator, own], of_a_run }] = alone(bench, &bench.coordinator).await;
     println!(
         "tickets issued while Redis and this program work on the same cores: {rate:.0}/s, which is {:.2} of the \
          {signatures:.0} RSA-2048 signatures a second of these cores (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis \
          {redis:.0}, this program {own:.0}; a signature takes {signing:.0}, which is {:.2} of all; a call that does nothing \
-         takes {idle:.0}; {of_a_run:.1} tickets to a run of a script",
+         takes {idle:.0}; {of_a_run:.1} tickets to a run of a script\n  the first of each key: {:.0}/s; coordinator {:.0}, Redis {:.0}",
         rate / signatures,
         signing / (redis + coordinator + own),
+        first.rate,
+        first.cpu[1],
+        first.cpu[0],
     );
 }
 
@@ -141,7 +149,7 @@ async fn apart(bench: &mut Bench) {
     for pid in beside {
         hold_to(others, pid);
     }
-    let Issued { rate, cpu: [_, each, _], .. } = alone(bench, &coordinator).await;
+    let [_, Issued { rate, cpu: [_, each, _], .. }] = alone(bench, &coordinator).await;
     println!(
         "tickets issued by a coordinator on a core of its own, Redis and this program on others: {rate:.0}/s, which is {:.2} of \
          the {signatures:.0} RSA-2048 signatures a second of that core\n  CPU of each, us: coordinator \
@@ -161,25 +169,46 @@ struct Issued {
     of_a_run: f64,
 }
 
-/// Issues tickets, and leaves them alone.
-async fn alone(bench: &Bench, coordinator: &Coordinator) -> Issued {
-    let keys = join_all((0..ALONE.div_ceil(OF_A_KEY)).map(|_| coordinator.api_key())).await;
-    let (next, keys) = (AtomicUsize::new(0), &keys);
-    let (cpu, scripts, began) = (cpu_us(bench, coordinator).await, bench.redis.command_counts().await, Instant::now());
-    let calling = (0..CALLS).map(|_| async {
-        let mut wire = Wire::connect(&coordinator.address(), "").await;
-        while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
-            wire.bearer(key);
-            for _ in 0..OF_A_KEY {
-                issue(&mut wire).await;
-            }
+/// Issues tickets, and ends them when the time is over; what came of the first round, and of those behind it.
+async fn alone(bench: &Bench, coordinator: &Coordinator) -> [Issued; 2] {
+    let keys = join_all((0..CALLS).map(|_| coordinator.api_key())).await;
+    let address = coordinator.address();
+    let mut wires = join_all(keys.iter().map(|key| Wire::connect(&address, key))).await;
+    let first = rounds(bench, coordinator, &mut wires, 1).await;
+    [first, rounds(bench, coordinator, &mut wires, ROUNDS).await]
+}
+
+async fn rounds(bench: &Bench, coordinator: &Coordinator, wires: &mut [Wire], count: usize) -> Issued {
+    let (mut seconds, mut cpu, mut runs) = (0.0, [0.0; 3], 0);
+    for _ in 0..count {
+        let (then, scripts, began) =
+            (cpu_us(bench, coordinator).await, bench.redis.command_counts().await, Instant::now());
+        let issued = join_all(wires.iter_mut().map(all_of_a_key)).await;
+        seconds += began.elapsed().as_secs_f64();
+        for (sum, now) in cpu.iter_mut().zip(each(bench, coordinator, then, CALLS * OF_A_KEY * count).await) {
+            *sum += now;
         }
-    });
-    join_all(calling).await;
-    let (seconds, issued) = (began.elapsed().as_secs_f64(), keys.len() * OF_A_KEY);
-    let cpu = each(bench, coordinator, cpu, issued).await;
-    let runs = bench.redis.command_counts().await.since(&scripts).scripts().calls;
-    Issued { rate: issued as f64 / seconds, cpu, of_a_run: issued as f64 / runs as f64 }
+        runs += bench.redis.command_counts().await.since(&scripts).scripts().calls;
+        join_all(wires.iter_mut().zip(&issued).map(|(wire, ids)| end(wire, ids))).await;
+    }
+    let issued = (CALLS * OF_A_KEY * count) as f64;
+    Issued { rate: issued / seconds, cpu, of_a_run: issued / runs as f64 }
+}
+
+/// As many as a key may have, one after the other.
+async fn all_of_a_key(wire: &mut Wire) -> Vec<String> {
+    let mut ids = Vec::with_capacity(OF_A_KEY);
+    for _ in 0..OF_A_KEY {
+        ids.push(issue(wire).await.0);
+    }
+    ids
+}
+
+async fn end(wire: &mut Wire, ids: &[String]) {
+    for id in ids {
+        let ended: Value = wire.post(&format!("/api/v1/jobs/{id}/cancel"), &json!({})).await;
+        assert_eq!(ended["state"], "cancelled", "{ended}");
+    }
 }
 
 /// One call under way at a time, and how long it takes.

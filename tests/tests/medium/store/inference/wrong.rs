@@ -101,7 +101,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "a used ticket counts as unused": "record.ask('ZREM', key('tickets', j.owner), j.id)\nrank" => "rank",
         scenes::a_ticket_is_used_once_by_its_own_agent;
-    "an owner's tickets are forgotten at once": "sets.enter('tickets:' .. j.owner, j.id, pool.now + ARGV[at + 6])" => "",
+    "an owner's tickets are forgotten at once": "sets.enter('tickets:' .. j.owner, j.id, pool.now + hold_ms)" => "",
         scenes::a_ticket_is_used_once_by_its_own_agent;
     "an owner has more tickets than it may": "return counts[owner] < most" => "return counts[owner] <= most",
         scenes::a_ticket_is_used_once_by_its_own_agent;
