@@ -55,10 +55,11 @@ const MEANT_VERB: [(&[&str], &str); 8] = [
 ];
 
 /// The same for what a job needs.
-const MEANT_FLAG: [(&[&str], &str); 3] = [
+const MEANT_FLAG: [(&[&str], &str); 4] = [
     (&["--memory", "--mem", "--memory-mb", "--ram-mb", "-m"], "--ram"),
     (&["--vram-mb", "--gpu-memory"], "--vram"),
-    (&["--depends-on", "--after", "--needs", "--spec", "--file", "-f"], "--batch FILE"),
+    (&["--depends-on", "--needs"], "--after JOB"),
+    (&["--spec", "--file", "-f"], "--batch FILE"),
 ];
 
 /// Reads the command line; ends the process if there is nothing to do but to explain it.
@@ -155,13 +156,16 @@ fn of_many(noun: &clap::Command, word: &str) -> Option<String> {
 /// `titan submit echo hi` means a program, which stands after `--`; a flag that there is not is none, and would hardly be meant
 /// for its name.
 fn with_the_dashes(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    let is_submit = arguments.iter().any(|argument| argument == "submit");
+    let all = command();
+    let first = arguments.iter().skip(1).find(|argument| all.find_subcommand(argument).is_some());
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return error };
-    if !is_submit {
+    if first.is_none_or(|first| first != "submit") {
         return error;
     }
     let tip = match meant(&MEANT_FLAG, word) {
         Some(flag) => format!("`{flag}` says that"),
+        // Misspelled, and clap has said so.
+        None if word.starts_with('-') && error.get(ContextKind::SuggestedArg).is_some() => return error,
         None if word.starts_with('-') => "`titan submit --help` shows what can be said of a job".to_owned(),
         None => format!("the program stands after two dashes: `titan submit -- {word} …`"),
     };

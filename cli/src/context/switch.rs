@@ -25,7 +25,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let name = &options.name;
     let url = match contexts.contexts.get(name) {
         Some(saved) => saved.url.clone(),
-        None if name.is_dev() => "a running `titan dev`".to_owned(),
+        None if name.is_dev() => "whichever `titan dev` runs here".to_owned(),
         None => return Err(unknown_context(name, &contexts)),
     };
     contexts.current = Some(name.clone());

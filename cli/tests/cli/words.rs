@@ -34,7 +34,7 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["agent", "ls"], "`titan agents ls` does that"),
         (&["agent", "describe", "box-1"], "`titan agents show` does that"),
         (&["ps"], "`titan jobs ls` does that"),
@@ -44,6 +44,9 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
         (&["dead"], "`titan jobs ls --state failed --attempts` does that"),
         (&["submit", "echo", "hi"], "`titan submit -- echo …`"),
         (&["submit", "--memory", "5G", "--", "x"], "`--ram` says that\n"),
+        (&["submit", "--depends-on", "a", "--", "x"], "`--after JOB` says that\n"),
+        (&["submit", "--nmae", "a", "--", "x"], "exists: '--name'\n"),
+        (&["jobs", "ls", "--file", "submit"], "'--file' found\n\nUsage"),
         (&["submit", "--nonsense", "--", "x"], "found\n\n  tip: `titan submit --help` shows"),
         (&["submit", "--batch", "x", "--", "y"], "cannot be said beside it\n\nUsage: titan submit "),
         (&["submit", "--retries", "many", "--", "x"], "tip: write a whole number"),

@@ -65,8 +65,8 @@ impl Signer {
         told.await.ok()
     }
 
-    /// Has one more thread work, once those have entered, too, whose turn on this one has come already: on a machine with few
-    /// cores the other one takes the core from this one as soon as it is woken, and would be woken for each of them.
+    /// Has one more thread work. With others within it first lets their tasks run, so that one wake serves them all: on a machine
+    /// with few cores a thread that is woken takes the core from this one at once.
     async fn begin(self: Arc<Self>) {
         if self.turnstile.has_several() {
             tokio::task::yield_now().await;
@@ -93,7 +93,7 @@ impl Signer {
             let signed: Vec<_> =
                 wanted.map(|Waiting { message, tell }| (jws::sign_rs256(&self.key, message), tell)).collect();
             if signed.len() > 1 {
-                // By a task, for the same reason: each of them that is told from here may wake a thread of the runtime.
+                // By a task: each that is told from here might wake a thread of the runtime.
                 tokio::spawn(async move { tell_all(signed) });
             } else {
                 tell_all(signed);
@@ -106,7 +106,8 @@ impl Signer {
     fn next(&self) -> Option<Vec<Waiting>> {
         let mut line = self.lock();
         let share = line.waiting.len().div_ceil(self.cores).min(AT_ONCE);
-        line.threads -= usize::from(share == 0);
+        // A thread that could not be had comes after all, once there is another: nobody counts on it.
+        line.threads = line.threads.saturating_sub(usize::from(share == 0));
         (share > 0).then(|| line.waiting.drain(..share).collect())
     }
 
@@ -130,7 +131,7 @@ impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let mut line = self.0.lock();
-            line.threads -= 1;
+            line.threads = line.threads.saturating_sub(1);
             if line.threads == 0 {
                 line.waiting.clear();
             }
@@ -198,6 +199,15 @@ mod tests {
             let heard = told.try_recv().unwrap_err();
             assert_eq!(heard == TryRecvError::Closed, nobody_is_left, "{heard}");
         }
+        assert!(is_for(&signer, &signer.sign("a type", &json!({ "number": 7 })).await.unwrap(), 7));
+    }
+
+    /// As when tokio gets no thread, says so, and has one do the work once there is another.
+    #[tokio::test]
+    async fn a_thread_that_comes_uncalled_for_changes_nothing() {
+        let signer = signer();
+        signer.work();
+        assert_eq!(signer.lock().threads, 0);
         assert!(is_for(&signer, &signer.sign("a type", &json!({ "number": 7 })).await.unwrap(), 7));
     }
 

@@ -54,12 +54,12 @@ impl Done {
     }
 }
 
-/// Runs jobs that are submitted `at_once` in a call, on agents with so many slots.
-pub(crate) async fn run(bench: &Bench, group: &'static str, at_once: usize, slots: u32) -> f64 {
+/// Runs jobs that are submitted `at_once` in a call, on agents of this round with so many slots.
+pub(crate) async fn run(bench: &Bench, group: &'static str, round: usize, at_once: usize, slots: u32) -> f64 {
     let done = Arc::new(Done::default());
     let mut workers = Vec::new();
     for i in 0..AGENTS {
-        let agent = bench.agent_with(&format!("{group}-{i}"), slots).await;
+        let agent = bench.agent_with(&format!("{group}-{round}-{i}"), slots).await;
         let address = bench.coordinator.address();
         let wire = Wire::connect(&address, agent.token()).await;
         workers.push(tokio::spawn(work(agent.id, wire, slots, Arc::clone(&done))));

@@ -74,7 +74,7 @@ pub(crate) async fn handler(
         most: UNUSED,
         explain: query.explain,
     };
-    // Tickets are chosen for together, and signed one by one.
+    // Agents are chosen for many tickets together; few are signed at a time.
     let _turn = state.keys.turn().await;
     // The place is kept from some moment after this one on.
     let kept_until = Timestamp::from_ms(state.clock.now_ms() + i64::try_from(HOLD_MS).unwrap_or(0));
