@@ -16,11 +16,11 @@ local function vram_of(j, a, devices)
 end
 
 -- The terms of an attempt that nobody has begun. Those of processes without devices are the same for jobs that were submitted
--- alike.
+-- alike and are bound at the same time: what jobs share may be remembered with one that this script has not had (see lib/record).
 local function terms_of(j, a, devices)
   local edge, alike = a.edge or 0, j.kind == 'process' and not devices[1] and not j.ticket and j.alike
   local known = alike and alike.bound
-  if known and known.edge == edge then
+  if known and known.edge == edge and known.since == pool.now then
     return known
   end
   local terms = agent.terms(own_model(j, a), vram_of(j, a, devices), devices, j.ram, j.cpus, pool.now, 0, j.exclusive, edge,

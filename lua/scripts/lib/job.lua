@@ -130,11 +130,8 @@ function job.new(id, as_submitted)
     free = 0, bound_until = nil, out = 0 }, shared)
 end
 
--- What a script has made of a record that others will want. What jobs of one script shared is good for no other.
+-- What a script has made of a record that others will want.
 function job.strip(j)
-  if j.alike then
-    j.alike.bound = nil
-  end
   if j.is_new or j.is_far then
     j.is_new, j.is_far = nil, nil
   end

@@ -9,10 +9,11 @@ use titan_api::{
 use titan_lua::{
     PoolSettings,
     agents::{ClaimJobs, ClaimOutcome, SetDraining},
+    jobs::{NewJob, Submit},
 };
 use titan_tests::redis::{RedisServer, patient_store};
 
-use super::world::{Box_, World, facts, process};
+use super::world::{Box_, World, facts, held, process};
 
 /// The names of the libraries that Redis keeps.
 async fn libraries(world: &World) -> Vec<String> {
@@ -178,4 +179,29 @@ async fn a_job_whose_record_is_another_than_was_written_last_is_read_anew() {
     let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
     world.report(&agent, lease, failed).await;
     assert_ne!(world.state(&once).await, JobState::Failed, "what was remembered is not what Redis holds");
+}
+
+/// Jobs that were submitted alike share what is known of them, also with one that no script has read since.
+#[tokio::test]
+async fn what_a_script_in_doubt_has_bound_says_nothing_of_jobs_submitted_alike() {
+    let world = World::new().await;
+    let spec = SubmitJob { allow_unserved: true, ..process() };
+    let ids = ["one", "two"].map(|id| JobId::new(id).unwrap());
+    let jobs = [NewJob::new(&ids[0], &spec), NewJob::new(&ids[1], &spec)];
+    Submit { jobs: &jobs, owner: "test", explain: false }.run(&world.pool()).await.unwrap();
+    let one_slot = Facts { max_jobs: 1, ..facts() };
+    let a = world.register("a", &one_slot).await;
+    tell(&world, &["ZADD", "titan:{default}:due", "1", "what can't be settled"]).await;
+    let first = world.claim(&a, 1).await.remove(0);
+    world.pass_ms(5_000);
+    let b = world.register("b", &one_slot).await;
+    let second = world.claim(&b, 1).await.remove(0);
+    assert_eq!([&first.job_id, &second.job_id], [&ids[0], &ids[1]]);
+    for _ in 0..12 {
+        world.pass_ms(10_000);
+        world.beat(&a, &[held(&first)]).await;
+        world.beat(&b, &[held(&second)]).await;
+        world.sweep().await;
+        assert_eq!(world.state(&ids[1]).await, JobState::Running);
+    }
 }
