@@ -15,7 +15,7 @@
   Returns  {"claimed", {{"job attempt lease", spec, and unless they are all "": devices, the agent's name of the model,
            prompt}…}, {cancelled job…}, watched} | {"unknown_agent"}
            | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure lib/claiming
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure lib/claiming
   Cost     O(32 · log N)
 ]]
 local refused = pool.enter(ARGV[9])

@@ -11,7 +11,7 @@
            the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded, models or "",
            {model, tokens per second or "", ms to the first or "", failures, cool-down's end or ""…}}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/agent lib/room lib/rank
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/terms lib/agent lib/room lib/rank
   Cost     O(limit)
 ]]
 local refused = pool.enter(ARGV[4])

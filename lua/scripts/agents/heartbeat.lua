@@ -16,7 +16,7 @@
 
   Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
   Cost     O(attempts + classes); O(128) more if its models changed
 ]]
 -- An agent knows of an attempt with a ticket within 10 s, or never. One of its heartbeats may take as long.

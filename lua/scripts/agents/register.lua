@@ -11,7 +11,7 @@
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"registered", epoch, {job, attempt, lease…}} | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
   Cost     O(classes + attempts)
 ]]
 local PAST_BYTES = 512
@@ -65,7 +65,7 @@ local function settle_attempts(kept)
       settle.left_over(j, a)
     elseif j then
       -- No claim of this run brought it.
-      agent.change(a, job_id, agent.attempt(entry.state, entry.number, entry.lease, agent.terms(entry.model, entry.vram,
+      agent.change(a, job_id, terms.attempt(entry.state, entry.number, entry.lease, terms.of(entry.model, entry.vram,
         entry.devices, entry.ram, entry.cpus, entry.since, 0, entry.exclusive, entry.edge, entry.ticket)))
       job:put(j, 'lease_until', pool.now + pool.lease)
     elseif count <= SETTLED_AT_ONCE then

@@ -18,7 +18,7 @@
 
   Returns  {"reported", "answer…", {lease…} as agents/claim, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}; an answer is accepted, stale, invalid, or where the output ends
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter lib/claiming
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter lib/claiming
   Cost     O((reports + 32) · log N)
 ]]
 local refused = pool.enter(ARGV[3])

@@ -12,7 +12,7 @@
 
   Returns  {"surveyed", last agent or "" after the last slice, capable, {reason, agents…}} | {"no_pool"}
            | {"newer_schema"}
-  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/agent lib/capable
+  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/terms lib/agent lib/capable
   Cost     O(256)
 ]]
 local SLICE = 256

@@ -8,7 +8,7 @@
 
   Returns  {"audited", the last agent of the slice or "" if none follow, agents looked at, {kind, id, what is wrong}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/job lib/agent lib/ledger
+  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/job lib/terms lib/agent lib/ledger
   Cost     O(400)
 ]]
 local SLICE = 32

@@ -9,7 +9,7 @@
 
   Returns  {"audited", the cursor of the next slice or "" if none follows, members looked at, {kind, id, what is wrong}…}
            | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/job lib/agent lib/ledger
+  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/job lib/terms lib/agent lib/ledger
   Cost     O(200)
 ]]
 local COUNT = 64

@@ -25,7 +25,7 @@
            | {"survey"}: the caller finds out whether any agent could ever run them | {"no_dependency", index, job}
            | {"reused", index}: the idempotency key was used for another body | {"no_pool"} | {"newer_schema"};
            only "submitted" has written jobs; an explanation is {} or {weights, candidates, reasons, examined}
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/lineup lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/lineup lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/idempotency lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/explain
   Cost     O(jobs · log N); O(128) more for the first job of a class
 ]]
 local FIELDS = 7

@@ -7,7 +7,7 @@
 
   Returns  {"waiting", place, line, since_ms, held agent or "", when it may start (ms) or "", {reason, agents}…, examined}
            | {"not_waiting"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/job lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/class lib/explain
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/job lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/class lib/explain
   Cost     O(200)
 ]]
 local SAMPLED = 200

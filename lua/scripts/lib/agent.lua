@@ -9,15 +9,10 @@ local SHARED, SHARED_BYTES = 256, 4096
 
 local agent = record.kind('agent', REMEMBERED)
 
--- What attempts have in common that are alike but for their state, number and lease, by the bytes that it is packed in.
-local terms
--- Attempts that nobody has begun, by the bytes that they are packed in.
-local unbegun
 -- What agents have in common that are alike, by the bytes that it is packed in, for the scripts that follow as well.
 local shared = { count = 0 }
 
 calls.begin_with(function()
-  terms, unbegun = {}, {}
   shared = shared.count < SHARED and shared or { count = 0 }
 end)
 
@@ -142,92 +137,6 @@ function agent.put_standing(a)
   agent:put(a, 'standing_packed', #a.standing > 0 and cmsgpack.pack(unpack(a.standing)) or nil)
 end
 
-local function keep_terms(bytes, model, vram, devices, ram, cpus, since, _, claim, exclusive, edge, ticket)
-  if type(vram) ~= 'number' or type(devices) ~= 'table' or type(claim) ~= 'number' then
-    error('no live attempt')
-  end
-  local known = { bytes = bytes, model = model, vram = vram, devices = devices, ram = ram, cpus = cpus, since = since,
-    claim = claim, exclusive = exclusive, edge = edge, ticket = ticket, is_heavy = ram > 0 or devices[1] ~= nil, begun = nil }
-  known.terms, known.__index = known, known
-  terms[bytes] = known
-  return known
-end
-
-local function unpack_terms(bytes)
-  return keep_terms(bytes, cmsgpack.unpack(bytes))
-end
-
--- What attempts take, since when, and what brought them: shared by all that say the same, so it must not change. (Where 0 is,
--- the order of the job once was.)
-function agent.terms(model, vram, devices, ram, cpus, since, claim, exclusive, edge, ticket)
-  local bytes = cmsgpack.pack(model, vram, devices, ram, cpus, since, 0, claim, exclusive, edge, ticket)
-  return terms[bytes] or keep_terms(bytes, model, vram, devices, ram, cpus, since, 0, claim, exclusive, edge, ticket)
-end
-
--- The terms of an attempt that a claim of this number has brought.
-function agent.begun(a, kept, claim)
-  local edge, begun = a.edge or 0, kept.begun
-  if not begun or begun.claim ~= claim or begun.edge ~= edge then
-    begun = agent.terms(kept.model, kept.vram, kept.devices, kept.ram, kept.cpus, pool.now, claim, kept.exclusive, edge, kept.ticket)
-    kept.begun = begun
-  end
-  return begun
-end
-
--- A live attempt: one that is changed is made anew.
-function agent.attempt(state, number, lease, those)
-  return setmetatable({ state = state, number = number, lease = lease }, those)
-end
-
-local function pack_entry(entry)
-  return cmsgpack.pack(entry.state, entry.number, entry.lease) .. entry.bytes
-end
-
--- A live attempt that nobody has begun: one for all jobs that have as many attempts behind them.
-function agent.unbegun(number, those)
-  local known = those.unbegun
-  if not known or known.number ~= number then
-    known = agent.attempt('bound', number, '', those)
-    known.packed = pack_entry(known)
-    those.unbegun, unbegun[known.packed] = known, known
-  end
-  return known
-end
-
-local function unpack_entry(packed)
-  local known = unbegun[packed]
-  if known then
-    return known
-  end
-  local at, state, number, lease = cmsgpack.unpack_limit(packed, 3)
-  local bytes = string.sub(packed, at + 1)
-  local those = terms[bytes] or unpack_terms(bytes)
-  return lease == '' and state == 'bound' and agent.unbegun(number, those) or agent.attempt(state, number, lease, those)
-end
-
-local function unpack_entries(packed)
-  local entries = {}
-  for i = 1, #packed do
-    entries[i] = packed[i] and unpack_entry(packed[i])
-  end
-  return entries
-end
-
--- The attempts that Redis has told of; false for each that is not there. What can't be read is nobody's: its job moves on at the
--- end of its lease.
-local function read_entries(packed)
-  local are_good, entries = pcall(unpack_entries, packed)
-  if are_good then
-    return entries
-  end
-  entries = {}
-  for i = 1, #packed do
-    local is_good, entry = pcall(unpack_entry, packed[i])
-    entries[i] = is_good and entry
-  end
-  return entries
-end
-
 -- What Redis answers to a command about the live attempts; nil if their key is of another type: then there are none, and it
 -- goes with the next write. Any other trouble ends the script.
 local function ask(a, command, ...)
@@ -264,7 +173,7 @@ function agent.write_beside(a)
     local job_id = moved[i]
     local entry = entries[job_id]
     if entry then
-      held[#held + 1], held[#held + 2] = job_id, entry.packed or pack_entry(entry)
+      held[#held + 1], held[#held + 2] = job_id, terms.packed(entry)
     else
       ended[#ended + 1] = job_id
     end
@@ -288,7 +197,7 @@ function agent.live(a)
         job_ids[#job_ids + 1], packed[#packed + 1] = flat[i], flat[i + 1]
       end
     end
-    for i, entry in ipairs(read_entries(packed)) do
+    for i, entry in ipairs(terms.read(packed)) do
       entries[job_ids[i]] = entry
     end
     for job_id, entry in pairs(entries) do
@@ -313,7 +222,7 @@ function agent.read_entries_ahead(a, job_ids)
   if a.all_read or #job_ids == 0 then
     return
   end
-  local entries, found = a.entries or {}, read_entries(ask(a, 'HMGET', unpack(job_ids)) or {})
+  local entries, found = a.entries or {}, terms.read(ask(a, 'HMGET', unpack(job_ids)) or {})
   for i = 1, #job_ids do
     if entries[job_ids[i]] == nil then
       entries[job_ids[i]] = found[i] or false
@@ -433,7 +342,7 @@ end
 
 -- The job of a live attempt has ended, whose processes have not.
 function agent.ends(a, job_id, entry)
-  agent.change(a, job_id, agent.attempt('ending', entry.number, entry.lease, entry.terms))
+  agent.change(a, job_id, terms.attempt('ending', entry.number, entry.lease, entry.terms))
 end
 
 -- What the breaker keeps of it: failures in a row, successes or trials that went well in a row, why it is not healthy, its

@@ -14,13 +14,13 @@ end)
 -- Hands a job to its agent under a lease, as a new attempt: one that is bound there, or one for which these terms were `reserved`
 -- just now.
 function attempt.claim(j, a, nonce, number, reserved)
-  local terms = agent.begun(a, reserved or agent.entry(a, j.id).terms, number)
+  local those = terms.begun(a, reserved or agent.entry(a, j.id).terms, number)
   if j.out > 0 then
     ending.drop_output(j)
   end
   handed = handed + 1
   j.attempt, j.lease, j.lease_until = j.attempt + 1, nonce .. '-' .. int(handed), pool.now + pool.lease
-  j.devices, j.out, j.changed = terms.devices[1] and table.concat(terms.devices, ',') or '', 0, true
+  j.devices, j.out, j.changed = those.devices[1] and table.concat(those.devices, ',') or '', 0, true
   -- To clear what a table does not have makes it grow.
   if j.bound_until or j.waits then
     j.bound_until, j.waits = nil, nil
@@ -29,7 +29,7 @@ function attempt.claim(j, a, nonce, number, reserved)
     j.started, j.exit, j.usage, j.signal, j.reason, j.message = nil, nil, nil, nil, nil, nil
   end
   local keep = reserved and agent.hold or agent.change
-  keep(a, j.id, agent.attempt('running', j.attempt, j.lease, terms))
+  keep(a, j.id, terms.attempt('running', j.attempt, j.lease, those))
   session.note(j, a)
   job.move(j, 'running')
   job.wake_at(j, j.lease_until + pool.grace)

@@ -23,12 +23,12 @@ local function terms_of(j, a, devices)
   if known and known.edge == edge and known.since == pool.now then
     return known
   end
-  local terms = agent.terms(own_model(j, a), vram_of(j, a, devices), devices, j.ram, j.cpus, pool.now, 0, j.exclusive, edge,
+  local those = terms.of(own_model(j, a), vram_of(j, a, devices), devices, j.ram, j.cpus, pool.now, 0, j.exclusive, edge,
     j.ticket and true or nil)
   if alike then
-    alike.bound = terms
+    alike.bound = those
   end
-  return terms
+  return those
 end
 
 -- Reserves what a job takes of the agent that it goes to, and gives its terms; whoever asks holds it, and ranks the agent anew.
@@ -49,7 +49,7 @@ end
 -- Puts a job into the agent's queue on these terms, `for_ms` if that is said. A claim brings no request that comes with a
 -- ticket.
 function binding.enqueue(j, a, reserved, for_ms)
-  agent.hold(a, j.id, agent.unbegun(j.attempt, reserved), j.is_new)
+  agent.hold(a, j.id, terms.unbegun(j.attempt, reserved), j.is_new)
   local patience = for_ms or (a.reach_ms - pool.now > PARKED_MS and pool.claim or math.max(pool.claim, pool.interval))
   j.bound_until = pool.now + patience
   job.move(j, 'scheduled')

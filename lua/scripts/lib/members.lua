@@ -240,7 +240,7 @@ local function settle_loading(a)
   for job_id, entry in pairs(agent.heavy(a)) do
     local model = entry.model ~= '' and agent.model(a, entry.model)
     if model and model.loaded and #entry.devices > 0 then
-      agent.change(a, job_id, agent.attempt(entry.state, entry.number, entry.lease, agent.terms(entry.model, entry.vram, {},
+      agent.change(a, job_id, terms.attempt(entry.state, entry.number, entry.lease, terms.of(entry.model, entry.vram, {},
         entry.ram, entry.cpus, entry.since, entry.claim, entry.exclusive, entry.edge, entry.ticket)))
     end
   end

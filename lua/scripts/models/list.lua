@@ -8,7 +8,7 @@
   Returns  {"models", last agent or "" after the last slice, {name, VRAM, parallel, backend, megabytes or "", agents that can be
            given work, those of them that have it loaded, since when the first was registered}…} | {"no_pool"}
            | {"newer_schema"}
-  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/agent lib/room
+  Uses     lib/calls lib/key lib/clock lib/pool lib/record lib/terms lib/agent lib/room
   Cost     O(128 + 400 models)
 ]]
 local SLICE = 128

@@ -13,7 +13,7 @@
   Returns  {"output", state, attempt, offset, bytes written in all, {segment number, segment…}, kind, owner, agent, when it
            began or "", exit code or "", reason or "", message, usage (JSON) or "", the latest attempt's lease or "",
            since (ms) or ""}: the first segment may begin with what was accepted before that | {"not_found"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/agent
+  Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/segment lib/job lib/terms lib/agent
   Cost     O(1)
 ]]
 local SEGMENTS_READ = 4

@@ -11,7 +11,7 @@
 
   Returns  {"leased", attempt, lease, the agent's name of the model} | {"busy"}: it came late, and there is no room | {"gone"}: it was used, or is not for this
            agent | {"unknown_agent"} | {"superseded"} | {"removed"} | {"no_pool"} | {"newer_schema"}
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller
   Cost     O(log N)
 ]]
 local refused = pool.enter(ARGV[5])

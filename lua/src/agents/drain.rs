@@ -10,7 +10,7 @@ use crate::{
 
 script!(Frees, "agents/drain", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
-    later "retention", later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable",
+    later "retention", later "ending", later "avoid", "terms", "agent", "room", "rank", later "fit", later "capable",
     later "held", later "session", later "place", later "binding", later "attempt", later "class", later "fair",
     later "line", "queue", later "dependencies", later "hold", later "catalog", later "members", "breaker",
     later "serving", later "settle", "due",

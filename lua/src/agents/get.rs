@@ -15,7 +15,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "agents/get", uses ["calls", "key", "int", "clock", "pool", "record", "agent", "room", "rank"]);
+script!(Reads, "agents/get", uses ["calls", "key", "int", "clock", "pool", "record", "terms", "agent", "room", "rank"]);
 
 /// Agents in one run of the script.
 const AT_ONCE: u32 = 100;

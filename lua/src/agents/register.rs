@@ -13,7 +13,7 @@ use crate::{
 
 script!(Writes, "agents/register", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
-    later "retention", later "ending", later "avoid", "agent", "room", "rank", later "fit", "capable", later "held",
+    later "retention", later "ending", later "avoid", "terms", "agent", "room", "rank", later "fit", "capable", later "held",
     later "session", later "place", later "binding", "attempt", "class", later "fair", later "line", later "queue",
     later "dependencies", later "hold", later "catalog", "members", "breaker", later "serving", later "settle",
     "due",

@@ -28,7 +28,7 @@ use crate::{
 
 script!(Frees, "agents/report", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending",
-    later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
+    later "avoid", "terms", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
     later "place", later "binding", "attempt", later "class", later "fair", later "line", "queue",
     later "dependencies", later "probe", later "hold", later "catalog", later "members", later "breaker", later "serving",
     later "settle", "due", "caller", later "output", later "meter",

@@ -11,7 +11,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "agents/survey", uses ["calls", "key", "clock", "pool", "record", "agent", "capable"]);
+script!(Reads, "agents/survey", uses ["calls", "key", "clock", "pool", "record", "terms", "agent", "capable"]);
 
 /// Looks through the registry, slice by slice, until it finds an agent that could run such a job.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/class", uses ["calls", "key", "clock", "pool", "record", "job", "agent", "ledger"]);
+script!(Reads, "audit/class", uses ["calls", "key", "clock", "pool", "record", "job", "terms", "agent", "ledger"]);
 
 /// Runs the script for one slice.
 pub(super) async fn run(pool: &Pool, class: &str, part: &str, cursor: &str) -> Result<Option<Page>, StoreError> {

@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/jobs", uses ["calls", "key", "clock", "pool", "record", "segment", "job", "agent", "ledger"]);
+script!(Reads, "audit/jobs", uses ["calls", "key", "clock", "pool", "record", "segment", "job", "terms", "agent", "ledger"]);
 
 /// Runs the script for one slice.
 pub(super) async fn run(pool: &Pool, after: &str) -> Result<Option<Page>, StoreError> {

@@ -6,7 +6,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "audit/sets", uses ["calls", "key", "clock", "pool", "record", "job", "agent", "ledger"]);
+script!(Reads, "audit/sets", uses ["calls", "key", "clock", "pool", "record", "job", "terms", "agent", "ledger"]);
 
 /// The sets by state: of jobs, then of agents.
 pub(super) const ALL: [&str; 9] =

@@ -10,7 +10,7 @@ use crate::{
 
 script!(Frees, "jobs/cancel", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job", "retention",
-    "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
+    "ending", later "avoid", "terms", "agent", "room", "rank", later "fit", later "capable", later "held", later "session",
     later "place", later "binding", later "attempt", later "class", later "fair", later "line", "queue",
     later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
     later "settle", "due",

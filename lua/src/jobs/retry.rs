@@ -10,7 +10,7 @@ use crate::{
 
 script!(Writes, "jobs/retry", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
-    later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
+    later "retention", later "ending", later "avoid", "terms", "agent", "room", "rank", "fit", later "capable", later "held",
     later "session", "place", "binding", later "attempt", "class", later "fair", later "line", "queue",
     later "dependencies", later "hold", later "catalog", later "members", later "breaker", later "serving",
     later "settle", "due",

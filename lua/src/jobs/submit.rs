@@ -33,7 +33,7 @@ use crate::{
 
 script!(Writes, "jobs/submit", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
-    later "retention", later "ending", later "avoid", "agent", "room", "rank", "fit", later "capable", later "held",
+    later "retention", later "ending", later "avoid", "terms", "agent", "room", "rank", "fit", later "capable", later "held",
     later "session", "place", "binding", later "lineup", later "attempt", "class", later "fair", later "line",
     later "queue", later "dependencies", later "idempotency", later "hold", later "catalog", later "members",
     later "breaker", later "serving", later "settle", "due", later "explain",

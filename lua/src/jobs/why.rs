@@ -10,7 +10,7 @@ use crate::{
 };
 
 script!(Reads, "jobs/why", uses [
-    "calls", "key", "int", "clock", "pool", "record", "job", "avoid", "agent", "room", "rank", "fit", "capable", "class", "explain"
+    "calls", "key", "int", "clock", "pool", "record", "job", "avoid", "terms", "agent", "room", "rank", "fit", "capable", "class", "explain"
 ]);
 
 /// Finds out why a job waits.

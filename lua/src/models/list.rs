@@ -10,7 +10,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Reads, "models/list", uses ["calls", "key", "clock", "pool", "record", "agent", "room"]);
+script!(Reads, "models/list", uses ["calls", "key", "clock", "pool", "record", "terms", "agent", "room"]);
 
 /// Lists them.
 #[derive(Debug, Clone, Copy)]

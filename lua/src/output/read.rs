@@ -14,7 +14,7 @@ use crate::{
     script::{Args, script},
 };
 
-script!(Frees, "output/read", uses ["calls", "key", "int", "clock", "pool", "record", "segment", "job", "agent"]);
+script!(Frees, "output/read", uses ["calls", "key", "int", "clock", "pool", "record", "segment", "job", "terms", "agent"]);
 
 /// Chunks in one slice. A program that writes byte by byte makes a frame of each, which is far longer as JSON.
 const MOST_CHUNKS: usize = 4_096;

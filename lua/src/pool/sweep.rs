@@ -10,7 +10,7 @@ use crate::{
 
 script!(Frees, "pool/sweep", uses [
     "calls", "key", "int", "clock", "pool", "behind", "event", "record", "sets", "segment", "job", "retention", "ending", "avoid",
-    "agent", "room", "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "class", "fair",
+    "terms", "agent", "room", "rank", "fit", "capable", "held", "session", "place", "binding", "attempt", "class", "fair",
     "line", "queue", "dependencies", "hold", "catalog", "members", "breaker", "serving", "settle", "due",
 ]);
 

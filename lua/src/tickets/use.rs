@@ -14,7 +14,7 @@ use crate::{
 
 script!(Frees, "tickets/use", uses [
     "calls", "key", "int", "later", "clock", "pool", "behind", later "event", "record", "sets", later "segment", "job",
-    later "retention", later "ending", later "avoid", "agent", "room", "rank", later "fit", later "capable",
+    later "retention", later "ending", later "avoid", "terms", "agent", "room", "rank", later "fit", later "capable",
     later "held", later "session", later "place", later "binding", "attempt", later "class", later "fair",
     later "line", later "queue", later "dependencies", later "hold", later "catalog", later "members",
     later "breaker", later "serving", later "settle", "due", "caller",
