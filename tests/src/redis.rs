@@ -1,6 +1,7 @@
 //! A private Redis (or Valkey) server: a real one, on a free port of loopback, its files in a temporary folder.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
@@ -19,6 +20,9 @@ use crate::{
 /// The locale of a server that has one, and where that lies in its folder.
 const LOCALE: &str = "en_US.UTF-8";
 
+/// What valgrind writes its counts to; with a number behind a dot while the server runs.
+const COUNTS: &str = "counts";
+
 /// Longer than any command takes, even on a busy machine, and shorter than a test's patience.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -29,13 +33,22 @@ pub fn patient_store(url: &str, settings: PoolSettings) -> Store {
     Store::with(url, settings, options).unwrap()
 }
 
+/// How a server is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Plain,
+    /// It compares text as the locale in its folder says.
+    InEnglish,
+    /// valgrind counts its instructions.
+    Counted,
+}
+
 /// A server. Dropping it kills it and removes its files.
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
     options: Vec<String>,
-    /// Whether it compares text as the locale in its folder says.
-    has_locale: bool,
+    manner: Manner,
     process: Process,
     folder: TempDir,
 }
@@ -56,7 +69,36 @@ impl RedisServer {
 
     /// Starts one with further options, written as on the command line of `redis-server`.
     pub async fn start_with(options: &[&str]) -> Self {
-        Self::start_in(TempDir::with_prefix("titan-redis-").unwrap(), options, false).await
+        Self::start_in(TempDir::with_prefix("titan-redis-").unwrap(), options, Manner::Plain).await
+    }
+
+    /// Whether there is what [`RedisServer::start_counted`] needs: valgrind.
+    #[must_use]
+    pub fn can_be_counted() -> bool {
+        Command::new("callgrind_control").arg("--version").output().is_ok_and(|found| found.status.success())
+    }
+
+    /// Starts one whose instructions are counted, fifty times slower than others. It does its own chores as seldom as it can.
+    pub async fn start_counted(options: &[&str]) -> Self {
+        let options = [&["--hz", "1", "--dynamic-hz", "no"], options].concat();
+        Self::start_in(TempDir::with_prefix("titan-redis-").unwrap(), &options, Manner::Counted).await
+    }
+
+    /// How many instructions a counted one has run since the last call, or its start. Where they were run is left in the
+    /// file that `TITAN_BENCH_COUNTS` names, for `callgrind_annotate`.
+    pub fn instructions(&self) -> u64 {
+        let dump = Command::new("callgrind_control").arg("--dump").arg(self.pid().to_string()).output().unwrap();
+        assert!(dump.status.success(), "callgrind does not answer: {dump:?}");
+        let mut files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().path());
+        let is_dump =
+            |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == COUNTS) && path.extension().is_some();
+        let file = files.find(is_dump).expect("it has written what it has counted");
+        let counts = fs::read_to_string(&file).unwrap();
+        fs::remove_file(file).unwrap();
+        if let Some(kept) = std::env::var_os("TITAN_BENCH_COUNTS") {
+            fs::write(kept, &counts).unwrap();
+        }
+        counts.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap().trim().parse().unwrap()
     }
 
     /// Starts one that compares text as English dictionaries do, `a` before `B`; none where no such locale can be made.
@@ -67,15 +109,15 @@ impl RedisServer {
         if !make.output().is_ok_and(|made| made.status.success()) {
             return None;
         }
-        Some(Self::start_in(folder, &[], true).await)
+        Some(Self::start_in(folder, &[], Manner::InEnglish).await)
     }
 
-    async fn start_in(mut folder: TempDir, options: &[&str], has_locale: bool) -> Self {
+    async fn start_in(mut folder: TempDir, options: &[&str], manner: Manner) -> Self {
         let options: Vec<_> = options.iter().map(|&o| o.to_owned()).collect();
         loop {
             let port = free_port();
-            let process = spawn(port, folder.path(), &options, has_locale);
-            let mut server = Self { port, options: options.clone(), has_locale, process, folder };
+            let process = spawn(port, folder.path(), &options, manner);
+            let mut server = Self { port, options: options.clone(), manner, process, folder };
             if server.becomes_ready().await {
                 return server;
             }
@@ -144,7 +186,7 @@ impl RedisServer {
     /// Starts it again on the same port and files, after [`RedisServer::kill`]; returns when it has loaded them.
     pub async fn restart(&mut self) {
         self.kill();
-        self.process = spawn(self.port, self.folder.path(), &self.options, self.has_locale);
+        self.process = spawn(self.port, self.folder.path(), &self.options, self.manner);
         assert!(self.becomes_ready().await, "redis-server did not start again:\n{}", self.process.log());
     }
 
@@ -179,10 +221,17 @@ async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
     Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
-fn spawn(port: u16, folder: &Path, options: &[String], has_locale: bool) -> Process {
-    let mut command = Command::new(&*SERVER);
-    if has_locale {
-        command.env("LOCPATH", folder).env("LC_ALL", LOCALE);
+fn spawn(port: u16, folder: &Path, options: &[String], manner: Manner) -> Process {
+    let mut command = Command::new(if manner == Manner::Counted { Path::new("valgrind") } else { &SERVER });
+    match manner {
+        Manner::Plain => {}
+        Manner::InEnglish => {
+            command.env("LOCPATH", folder).env("LC_ALL", LOCALE);
+        }
+        Manner::Counted => {
+            let counts = folder.join(COUNTS);
+            command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", counts.display())).arg(&*SERVER);
+        }
     }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""]);
     command.args(["--enable-debug-command", "local"]).arg("--dir").arg(folder).args(options);

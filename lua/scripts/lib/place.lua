@@ -17,16 +17,15 @@ function place.head(cid, step, index, alone)
   return found[1] and { step = step, index = index, id = found[1], value = tonumber(found[2]) }
 end
 
--- The steps of the ranks in which agents may have room.
+-- The steps of the ranks in which agents may have room, the smallest first: of the bits that are set, one after the other.
 local function steps_of(bits, need)
-  local steps, step = {}, rank.step(need.gpus > 0 and need.vram or need.ram)
-  local rest = math.floor(bits / 2 ^ step)
-  while rest > 0 and step <= rank.STEPS do
-    local odd = rest % 2
-    if odd == 1 then
-      steps[#steps + 1] = step
-    end
-    rest, step = (rest - odd) / 2, step + 1
+  local steps, least = {}, 2 ^ rank.step(need.gpus > 0 and need.vram or need.ram)
+  local rest = bits % TRIAL_BIT
+  rest = rest - rest % least
+  while rest > 0 do
+    local lowest = bit.band(rest, -rest)
+    local _, exponent = math.frexp(lowest)
+    steps[#steps + 1], rest = exponent - 1, rest - lowest
   end
   return steps
 end

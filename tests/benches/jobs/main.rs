@@ -19,7 +19,7 @@ use titan_api::{
     jobs::{JobKind, ProcessSpec, Requirements, SubmitJob, SubmittedJob},
 };
 use titan_tests::{
-    bench::cpu_seconds,
+    bench::{cpu_seconds, percentile},
     commands::CommandCounts,
     coordinator::{Coordinator, CoordinatorOptions},
     protocol_agent::ProtocolAgent,
@@ -58,21 +58,15 @@ async fn compare(bench: &Bench) {
         rates[2].push(throughput::run(bench, "batch", round, 64, 64).await);
         rates[3].extend(bullmq::run(bench, 64, 64));
     }
-    let [single, their_single, batch, their_batch] = rates.map(median);
+    let [single, their_single, batch, their_batch] = rates.map(|mut of| percentile(&mut of, 50.0));
     println!("median of {ROUNDS}: single {single:.0}, batch {batch:.0}, which is {:.2} of that", batch / single);
-    if their_single.is_nan() || their_batch.is_nan() {
+    if their_single == 0.0 || their_batch == 0.0 {
         return println!("no comparison with BullMQ: run `scripts/setup.sh --benches` where node and npm are");
     }
     for (what, ours, theirs, least) in [("single", single, their_single, 1), ("batch", batch, their_batch, 2)] {
         let what = format!("BullMQ, {what}");
         println!("{what:<28} {theirs:>10.0}   we do {:.2} of it (to be at least {least})", ours / theirs);
     }
-}
-
-/// Not a number if there are none.
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 async fn start(parking: &str) -> Bench {

@@ -1,0 +1,144 @@
+//! How many instructions and commands of Redis a job takes, through the typed wrapper: what is the same in every run and on
+//! every machine of its kind, so that a change of one per cent shows. Calls come one after the other.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a bench fails by panicking, and its figures are rounded anyway"
+)]
+
+use std::collections::BTreeMap;
+
+use titan_api::{
+    ids::{AgentId, JobId, PoolName},
+    work::{Claim, Lease},
+};
+use titan_lua::{Pool, PoolSettings, agents, jobs};
+use titan_tests::{
+    bench::{enter, facts, job},
+    protocol_agent::completed,
+    redis::{RedisServer, patient_store},
+};
+
+const REACHABLE_MS: u64 = 3_600_000;
+const LABEL: &str = "here";
+const AGENTS: usize = 4;
+/// Jobs in a round, in batches and singly.
+const BATCH: usize = 64;
+const SINGLY: usize = 8;
+/// As many jobs as a claim brings.
+const OF_A_CLAIM: usize = 32;
+/// Rounds that are not counted, since tables still grow, and rounds that are.
+const FIRST: usize = 10;
+const ROUNDS: usize = 20;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    if !RedisServer::can_be_counted() {
+        return println!("instructions of Redis: not counted, for that valgrind is needed");
+    }
+    println!("{:<44} {:>14} {:>10}", "Redis, each job", "instructions", "commands");
+    // As `cargo bench` is told it: only rows that have this in their name.
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    for (what, at_once, ended_at_once) in [
+        ("submitted and ended in batches of 64", BATCH, BATCH),
+        ("submitted singly, ended by the eight", 1, SINGLY),
+        ("submitted and ended singly", 1, 1),
+    ] {
+        if what.contains(&wanted) {
+            rounds(what, at_once, ended_at_once).await;
+        }
+    }
+    for (what, agents) in [("placed singly, 10 agents", 10), ("placed singly, 500 agents", 500)] {
+        if what.contains(&wanted) {
+            placed(what, agents).await;
+        }
+    }
+}
+
+/// A pool whose instructions are counted.
+struct Counted {
+    server: RedisServer,
+    pool: Pool,
+    epochs: BTreeMap<AgentId, i64>,
+}
+
+impl Counted {
+    /// With agents that stay.
+    async fn start(agents: usize) -> Self {
+        let server = RedisServer::start_counted(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
+        let ms = REACHABLE_MS;
+        let settings = PoolSettings { claim_timeout_ms: ms, heartbeat_timeout_ms: ms, ..PoolSettings::default() };
+        let pool = patient_store(&server.url(), settings).pool(&PoolName::default());
+        let epochs = enter(&pool, agents, &facts([LABEL.to_owned()]), ms).await;
+        Self { server, pool, epochs }
+    }
+
+    async fn submit(&self, ids: &[JobId]) {
+        let spec = job(LABEL);
+        let new: Vec<_> = ids.iter().map(|id| jobs::NewJob::new(id, &spec)).collect();
+        let outcome = jobs::Submit { jobs: &new, owner: "bench", explain: false }.run(&self.pool).await.unwrap();
+        assert!(matches!(outcome, jobs::SubmitOutcome::Submitted { .. }), "not accepted");
+    }
+}
+
+fn ids(name: &str, round: usize, count: usize) -> Vec<JobId> {
+    (0..count).map(|i| JobId::new(format!("{name}-{round:04}-{i:04}")).unwrap()).collect()
+}
+
+/// Prints what was counted since `before`.
+async fn print(what: &str, counted: &Counted, commands_before: u64, jobs: usize) {
+    let instructions = counted.server.instructions();
+    let commands = calls(&counted.server).await - commands_before;
+    println!("{what:<44} {:>14.0} {:>10.2}", instructions as f64 / jobs as f64, commands as f64 / jobs as f64);
+}
+
+async fn calls(server: &RedisServer) -> u64 {
+    server.command_counts().await.0.values().map(|count| count.calls).sum()
+}
+
+/// Jobs from submission to their end: `at_once` are submitted in a call, and agents by turns report and claim for so many.
+async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
+    let counted = Counted::start(AGENTS).await;
+    let mut held: BTreeMap<AgentId, Vec<Lease>> = BTreeMap::new();
+    let (mut before, mut done, mut claims) = (0, 0, 1);
+    for round in 0..FIRST + ROUNDS {
+        if round == FIRST {
+            counted.server.instructions();
+            (before, done) = (calls(&counted.server).await, 0);
+        }
+        for (agent, epoch) in &counted.epochs {
+            for ids in ids(agent.as_str(), round, ended_at_once).chunks(at_once) {
+                counted.submit(ids).await;
+            }
+            for _ in 0..ended_at_once.div_ceil(OF_A_CLAIM) {
+                claims += 1;
+                let reports: Vec<_> = held.remove(agent).unwrap_or_default().iter().map(completed).collect();
+                let claim = Claim { claim: claims, free_slots: 64, free_requests: 0 };
+                let batch = agents::ReportBatch { agent, epoch: *epoch, reports: &reports };
+                let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
+                let told = batch.run_and_claim(&counted.pool, next).await.unwrap();
+                let agents::ReportOutcome::Reported(told) = told else { panic!("{agent} was turned away") };
+                done += reports.len();
+                held.insert(agent.clone(), told.leases);
+            }
+        }
+    }
+    let (rounds, jobs) = (ROUNDS, AGENTS * ended_at_once);
+    assert_eq!(done, rounds * jobs, "not all have ended");
+    print(what, &counted, before, done).await;
+}
+
+/// Jobs that are submitted and bound, and stay.
+async fn placed(what: &str, agents: usize) {
+    let counted = Counted::start(agents).await;
+    let jobs = agents * 10;
+    let mut before = 0;
+    for (n, id) in ids("job", 0, 2 * jobs).iter().enumerate() {
+        if n == jobs {
+            counted.server.instructions();
+            before = calls(&counted.server).await;
+        }
+        counted.submit(std::slice::from_ref(id)).await;
+    }
+    print(what, &counted, before, jobs).await;
+}
