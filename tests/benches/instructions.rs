@@ -103,7 +103,7 @@ async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
     let (mut before, mut done, mut claims) = (0, 0, 1);
     for round in 0..FIRST + ROUNDS {
         if round == FIRST {
-            counted.server.instructions();
+            let _ = counted.server.instructions();
             (before, done) = (calls(&counted.server).await, 0);
         }
         for (agent, epoch) in &counted.epochs {
@@ -135,7 +135,7 @@ async fn placed(what: &str, agents: usize) {
     let mut before = 0;
     for (n, id) in ids("job", 0, 2 * jobs).iter().enumerate() {
         if n == jobs {
-            counted.server.instructions();
+            let _ = counted.server.instructions();
             before = calls(&counted.server).await;
         }
         counted.submit(std::slice::from_ref(id)).await;

@@ -86,6 +86,7 @@ impl RedisServer {
 
     /// How many instructions a counted one has run since the last call, or its start. Where they were run is left in the
     /// file that `TITAN_BENCH_COUNTS` names, for `callgrind_annotate`.
+    #[must_use]
     pub fn instructions(&self) -> u64 {
         let dump = Command::new("callgrind_control").arg("--dump").arg(self.pid().to_string()).output().unwrap();
         assert!(dump.status.success(), "callgrind does not answer: {dump:?}");

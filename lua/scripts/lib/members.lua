@@ -166,6 +166,17 @@ local function drop_slice(cid)
   redis.call('ZREM', key('due'), 'class:' .. cid)
 end
 
+-- Has a class made again that has lost what it says of itself, if a job waits in it; else nothing has to be seen to.
+local function restore(cid)
+  local ids, at = line.first(cid, 1)
+  local j = ids[at] and job:load(ids[at])
+  if j then
+    class.need(j)
+  else
+    redis.call('ZREM', key('due'), 'class:' .. cid)
+  end
+end
+
 -- Goes on making a class, or drops one that no job has used for 10 minutes and none waits in: for all classes together one
 -- slice a script.
 function members.settle(cid)
@@ -174,7 +185,7 @@ function members.settle(cid)
   end
   local found = record.ask('HMGET', key('class', cid), 'spec', 'cursor', 'used_ms')
   if not found[1] then
-    redis.call('ZREM', key('due'), 'class:' .. cid)
+    restore(cid)
   elseif found[2] then
     make_slice(cid, found[1], found[2])
   elseif pool.now - found[3] >= DROPPED_AFTER_MS and line.is_empty(cid) then

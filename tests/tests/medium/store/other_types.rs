@@ -190,3 +190,25 @@ async fn a_key_of_another_type_keeps_nobody_up_and_what_can_be_made_anew_is() {
         goes_on(beginning).await;
     }
 }
+
+#[tokio::test]
+async fn a_class_that_was_of_another_type_is_made_again_for_the_jobs_that_wait_in_it() {
+    let world = World::new().await;
+    world.register("away", &facts()).await;
+    let (waiting, _) = world.submit(&process()).await;
+    assert_eq!(world.state(&waiting).await, JobState::Pending);
+    assert_eq!(damage(&world, "class:", &waiting).await, 1);
+
+    let agent = world.register("here", &facts()).await;
+    let mut leases = Vec::new();
+    for _ in 0..70 {
+        world.pass_ms(10_000);
+        world.beat(&agent, &[]).await;
+        world.sweep().await;
+        leases = world.claim_both(&agent, 4, 0).await;
+        if !leases.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(leases.iter().map(|lease| &lease.job_id).collect::<Vec<_>>(), [&waiting]);
+}
