@@ -123,8 +123,7 @@ async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
             }
         }
     }
-    let (rounds, jobs) = (ROUNDS, AGENTS * ended_at_once);
-    assert_eq!(done, rounds * jobs, "not all have ended");
+    assert_eq!(done, ROUNDS * AGENTS * ended_at_once, "not all have ended");
     print(what, &counted, before, done).await;
 }
 

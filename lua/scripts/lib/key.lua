@@ -19,7 +19,7 @@
 --   prompt:<id>    string: what a model is asked, the body of the request
 --   asked          hash  bytes of prompts by the owner of their jobs; asked_anew: the same, while they are counted anew
 --   output:<id>:<attempt>:<segment>  string, see lib/output
---   agent:<id>     record of lib/terms lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job
+--   agent:<id>     record of lib/agent      facts:<id>  JSON   live:<id>      hash of attempts by job, see lib/terms
 --   models:<id>    JSON: the models of an agent as it told them last, if that was after it registered
 --   sessions, session_agents   see lib/session  usage:<owner>  see lib/meter
 --   tickets:<owner>  zset: the unused tickets of an API key, by the time until which places are kept for them

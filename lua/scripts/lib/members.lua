@@ -166,11 +166,12 @@ local function drop_slice(cid)
   redis.call('ZREM', key('due'), 'class:' .. cid)
 end
 
--- Has a class made again that has lost what it says of itself, if a job waits in it; else nothing has to be seen to.
+-- Has a class made again that has lost what it says of itself, if a job waits in it; else nothing has to be seen to. One that
+-- is of another class stands in a wrong line, and can't say what this class is.
 local function restore(cid)
   local ids, at = line.first(cid, 1)
   local j = ids[at] and job:load(ids[at])
-  if j then
+  if j and j.class == cid then
     class.need(j)
   else
     redis.call('ZREM', key('due'), 'class:' .. cid)
