@@ -31,26 +31,39 @@ const OF_A_CLAIM: usize = 32;
 const FIRST: usize = 10;
 const ROUNDS: usize = 20;
 
+/// What is counted.
+enum Row {
+    /// Jobs from submission to their end: so many are submitted in a call, and so many end before more come.
+    Ended { at_once: usize, ended_at_once: usize },
+    /// Jobs that are submitted one by one, bound, and stay.
+    Placed { agents: usize },
+}
+
+const ROWS: &[(&str, Row)] = &[
+    ("submitted and ended in batches of 64", Row::Ended { at_once: BATCH, ended_at_once: BATCH }),
+    ("submitted singly, ended by the eight", Row::Ended { at_once: 1, ended_at_once: SINGLY }),
+    ("submitted and ended singly", Row::Ended { at_once: 1, ended_at_once: 1 }),
+    ("placed singly, 10 agents", Row::Placed { agents: 10 }),
+    ("placed singly, 500 agents", Row::Placed { agents: 500 }),
+];
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     if !RedisServer::can_be_counted() {
         return println!("instructions of Redis: not counted, for that valgrind is needed");
     }
-    println!("{:<44} {:>14} {:>10}", "Redis, each job", "instructions", "commands");
     // As `cargo bench` is told it: only rows that have this in their name.
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    for (what, at_once, ended_at_once) in [
-        ("submitted and ended in batches of 64", BATCH, BATCH),
-        ("submitted singly, ended by the eight", 1, SINGLY),
-        ("submitted and ended singly", 1, 1),
-    ] {
-        if what.contains(&wanted) {
-            rounds(what, at_once, ended_at_once).await;
-        }
+    let rows: Vec<_> = ROWS.iter().filter(|(what, _)| what.contains(&wanted)).collect();
+    if rows.is_empty() {
+        let names: Vec<_> = ROWS.iter().map(|(what, _)| *what).collect();
+        return println!("no row has \"{wanted}\" in its name; there are: {}", names.join(", "));
     }
-    for (what, agents) in [("placed singly, 10 agents", 10), ("placed singly, 500 agents", 500)] {
-        if what.contains(&wanted) {
-            placed(what, agents).await;
+    println!("{:<44} {:>14} {:>10}", "Redis, each job", "instructions", "commands");
+    for (what, row) in rows {
+        match *row {
+            Row::Ended { at_once, ended_at_once } => rounds(what, at_once, ended_at_once).await,
+            Row::Placed { agents } => placed(what, agents).await,
         }
     }
 }
@@ -96,7 +109,7 @@ async fn calls(server: &RedisServer) -> u64 {
     server.command_counts().await.0.values().map(|count| count.calls).sum()
 }
 
-/// Jobs from submission to their end: `at_once` are submitted in a call, and agents by turns report and claim for so many.
+/// Agents by turns report the ends of the jobs that they hold, and claim the new ones.
 async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
     let counted = Counted::start(AGENTS).await;
     let mut held: BTreeMap<AgentId, Vec<Lease>> = BTreeMap::new();
@@ -127,7 +140,6 @@ async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
     print(what, &counted, before, done).await;
 }
 
-/// Jobs that are submitted and bound, and stay.
 async fn placed(what: &str, agents: usize) {
     let counted = Counted::start(agents).await;
     let jobs = agents * 10;

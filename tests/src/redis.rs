@@ -97,7 +97,8 @@ impl RedisServer {
         let counts = fs::read_to_string(&file).unwrap();
         fs::remove_file(file).unwrap();
         if let Some(kept) = std::env::var_os("TITAN_BENCH_COUNTS") {
-            fs::write(kept, &counts).unwrap();
+            fs::write(&kept, &counts)
+                .unwrap_or_else(|e| panic!("TITAN_BENCH_COUNTS={} can't be written: {e}", kept.display()));
         }
         counts.lines().find_map(|line| line.strip_prefix("totals: ")).unwrap().trim().parse().unwrap()
     }
