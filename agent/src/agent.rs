@@ -4,10 +4,7 @@ mod life;
 mod wish;
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +21,6 @@ pub(crate) use wish::Wish;
 use crate::{
     attempts::Attempts,
     backends::Backends,
-    clock,
     config::Config,
     executor::Executor,
     hardware::{Gpus, Meter},
@@ -32,6 +28,7 @@ use crate::{
     link::{CallError, Fatal, Link, Setback},
     outbox::Outbox,
     register::Registration,
+    relay::Uploads,
     supervise::Supervise,
     trace::Tracer,
     vitals::Vitals,
@@ -75,8 +72,8 @@ pub(crate) struct Agent {
     pub claiming: tokio::sync::Mutex<()>,
     /// Asks for a heartbeat before its time.
     pub beat_now: Notify,
-    /// Until when no uploads are tried, on the box's clock.
-    no_uploads_ms: AtomicU64,
+    /// Whether answers can be uploaded, as far as is known.
+    pub uploads: Uploads,
 }
 
 impl Agent {
@@ -107,7 +104,7 @@ impl Agent {
             fatal: watch::Sender::new(None),
             claiming: tokio::sync::Mutex::default(),
             beat_now: Notify::new(),
-            no_uploads_ms: AtomicU64::new(0),
+            uploads: Uploads::default(),
             config,
             identity,
             facts,
@@ -184,16 +181,6 @@ impl Agent {
     /// The coordinator was told this.
     pub(crate) fn models_told(&self, models: Vec<Model>, pulls: u32) {
         *lock(&self.told_models) = (models, pulls);
-    }
-
-    /// Whether answers can be uploaded, as far as is known.
-    pub(crate) fn uploads_are_served(&self) -> bool {
-        clock::now_ms() >= self.no_uploads_ms.load(Ordering::Relaxed)
-    }
-
-    /// A coordinator takes no uploads; another that is asked later may.
-    pub(crate) fn no_uploads_for(&self, pause: Duration) {
-        self.no_uploads_ms.store(clock::now_ms().saturating_add(clock::millis(pause)), Ordering::Relaxed);
     }
 
     /// How the coordinator wants the agent to behave.

@@ -10,6 +10,7 @@ mod events;
 mod patience;
 mod pull;
 mod upload;
+mod uploads;
 mod way;
 
 use std::{sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ use crate::{
 };
 use answer::Answer;
 use ending::Broken;
+pub(crate) use uploads::Uploads;
 pub(crate) use way::Piece;
 
 /// The clock that counts sleep cannot be waited for, so it is looked at this often.

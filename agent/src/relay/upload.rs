@@ -13,14 +13,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use reqwest::{Method, header::CONTENT_TYPE};
 use titan_api::{client::ClientError, headers, inference::StreamedOutput, work::HeldLease};
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tracing::debug;
 
-use crate::agent::Agent;
+use crate::{
+    agent::Agent,
+    clock::{millis, now_ms},
+};
 
 /// Chunks that may wait for the network; whoever writes more waits.
 const CHUNKS: usize = 16;
@@ -31,16 +30,15 @@ const BYTES: u64 = 256 * 1_024;
 const LASTS: Duration = Duration::from_secs(10);
 /// How long a coordinator may take to say what it has, after the last byte.
 const REPLY: Duration = Duration::from_secs(10);
-/// For how long no upload is tried after a coordinator said that it takes none.
-const NOT_SERVED: Duration = Duration::from_mins(5);
 
 /// An upload under way.
-#[derive(Debug)]
 pub(super) struct Upload {
+    agent: Arc<Agent>,
     chunks: mpsc::Sender<Bytes>,
     reply: JoinHandle<Option<u64>>,
     sent: u64,
-    begun: Instant,
+    /// On the box's clock, in milliseconds.
+    begun: u64,
 }
 
 /// The upload is over, by whoever's will: where the coordinator's output ends, if it said so.
@@ -50,12 +48,13 @@ pub(super) struct Over(pub Option<u64>);
 impl Upload {
     /// Begins one at `offset`; `None` where none is served.
     pub(super) fn begin(agent: &Arc<Agent>, lease: &HeldLease, offset: u64) -> Option<Self> {
-        if !agent.settings.borrow().parking || !agent.uploads_are_served() {
+        let begun = now_ms();
+        if !agent.settings.borrow().parking || !agent.uploads.are_served(begun) {
             return None;
         }
         let (chunks, body) = mpsc::channel(CHUNKS);
-        let sending = send(Arc::clone(agent), lease.clone(), offset, Chunks(body));
-        Some(Self { chunks, reply: tokio::spawn(sending), sent: 0, begun: Instant::now() })
+        let sending = send(Arc::clone(agent), lease.clone(), offset, Chunks(body), begun);
+        Some(Self { agent: Arc::clone(agent), chunks, reply: tokio::spawn(sending), sent: 0, begun })
     }
 
     /// Sends bytes.
@@ -69,13 +68,13 @@ impl Upload {
             biased;
             ended = &mut self.reply => Err(Over(ended.ok().flatten())),
             // The body is dropped with the call; then the reply is there.
-            sent = timeout(REPLY, self.chunks.send(chunk)) => sent.map(drop).map_err(|_| Over(None)),
+            sent = timeout(REPLY, self.chunks.send(chunk)) => sent.map(drop).map_err(|_| self.unheard()),
         }
     }
 
     /// Whether it is time to hear what the coordinator has of it.
     pub(super) fn is_due(&self) -> bool {
-        self.sent >= BYTES || self.begun.elapsed() >= LASTS
+        self.sent >= BYTES || now_ms().saturating_sub(self.begun) >= millis(LASTS)
     }
 
     /// Ends it.
@@ -83,8 +82,16 @@ impl Upload {
         // Its end is the end of the body.
         let (closed, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.chunks, closed));
-        let reply = timeout(REPLY, &mut self.reply).await;
-        Over(reply.ok().and_then(Result::ok).flatten())
+        match timeout(REPLY, &mut self.reply).await {
+            Ok(reply) => Over(reply.ok().flatten()),
+            Err(_) => self.unheard(),
+        }
+    }
+
+    /// The coordinator says nothing.
+    fn unheard(&self) -> Over {
+        self.agent.uploads.lost(self.begun, now_ms());
+        Over(None)
     }
 }
 
@@ -95,7 +102,7 @@ impl Drop for Upload {
 }
 
 /// One call. Gives where the output ends, if the coordinator says so.
-async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks) -> Option<u64> {
+async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks, begun: u64) -> Option<u64> {
     let client = agent.link.client();
     let path = format!("/api/v1/jobs/{}/attempts/{}/stream", lease.job_id, lease.attempt);
     let request = client
@@ -105,14 +112,22 @@ async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks) 
         .header(headers::OFFSET, offset)
         .body(reqwest::Body::wrap(chunks));
     match client.send(request).await {
-        Ok(reply) => Some(reply.json::<StreamedOutput>().await.ok()?.accepted_offset),
+        Ok(reply) => {
+            agent.uploads.heard();
+            Some(reply.json::<StreamedOutput>().await.ok()?.accepted_offset)
+        }
         Err(error) => {
             debug!(job.id = %lease.job_id, "the upload of an answer ended: {error}");
             match status(&error) {
-                Some(404 | 405 | 501) => agent.no_uploads_for(NOT_SERVED),
-                // It may be cancelled or another's; a heartbeat tells which.
-                Some(409) => agent.beat_now.notify_one(),
-                _ => {}
+                None => agent.uploads.lost(begun, now_ms()),
+                Some(404 | 405 | 501) => agent.uploads.refused(now_ms()),
+                Some(status) => {
+                    agent.uploads.heard();
+                    // It may be cancelled or another's; a heartbeat tells which.
+                    if status == 409 {
+                        agent.beat_now.notify_one();
+                    }
+                }
             }
             None
         }

@@ -323,16 +323,44 @@ async fn an_upload_that_is_refused_or_lost_is_made_good_by_reports() {
         let answer = text(&attempt);
         assert!(answer.ends_with("data: [DONE]\n\n") && end(&attempt)["type"] == "completed", "{how:?}: {attempt:?}");
         assert_eq!(answer.matches("\"content\"").count(), 20, "{how:?}");
+        assert_eq!(uploads_of_one(&coordinator, &backend).await, 1, "the next one goes by an upload again: {how:?}");
     }
-    coordinator.with(|s| s.uploads = false);
-    // A refusal that comes before the body was read may be lost with the connection: then the next upload learns of it.
+}
+
+#[tokio::test]
+async fn uploads_that_are_refused_are_not_tried_again_soon() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    // A refusal that comes before the body was read may be lost with the connection: thrice is enough.
     let mut uploads = Vec::new();
     for _ in 0..6 {
-        let attempt = outcome(&coordinator, &backend, true, Manner::words(20)).await;
-        assert_eq!((text(&attempt).matches("\"content\"").count(), attempt.started), (20, true));
-        uploads.push(coordinator.with(|s| s.calls_of("stream").len()));
+        uploads.push(uploads_of_one(&coordinator, &backend).await);
     }
-    assert_eq!(uploads[4], uploads[5], "it is not tried again soon: {uploads:?}");
+    assert!(uploads[0] == 1 && uploads[3..] == [0, 0, 0], "{uploads:?}");
+}
+
+#[tokio::test]
+async fn uploads_that_are_never_answered_are_not_tried_again_soon() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::start().await);
+    let _agent = agent_of(&coordinator, &backend, "openai").await;
+    coordinator.with(|s| {
+        s.uploads = true;
+        (0..9).for_each(|_| s.misbehave("stream", Misbehave::LoseReply));
+    });
+    let mut uploads = Vec::new();
+    for _ in 0..5 {
+        uploads.push(uploads_of_one(&coordinator, &backend).await);
+    }
+    assert_eq!(uploads, [1, 1, 1, 0, 0]);
+}
+
+/// How many uploads the agent begins for one answer, which comes whole in any case.
+async fn uploads_of_one(coordinator: &Coordinator, backend: &Backend) -> usize {
+    let uploads = || coordinator.with(|s| s.calls_of("stream").len());
+    let before = uploads();
+    let attempt = outcome(coordinator, backend, true, Manner::words(20)).await;
+    assert_eq!((text(&attempt).matches("\"content\"").count(), attempt.started), (20, true));
+    uploads() - before
 }
 
 #[tokio::test]
