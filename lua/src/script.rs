@@ -118,7 +118,7 @@ impl Alone {
 }
 
 /// The arguments of one call, in order. Most are short, so all of them are in one piece.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Args {
     bytes: Vec<u8>,
     /// Where each of them begins.
@@ -147,6 +147,11 @@ impl Args {
         let before = self.bytes.len();
         self.bytes.extend_from_slice(&others.bytes);
         self.begins.extend(others.begins.iter().map(|begin| before + begin));
+    }
+
+    /// How many bytes all of them have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -10,7 +10,9 @@ use redis::{Cmd, Value};
 use titan_api::{health::Check, ids::PoolName};
 
 use crate::{
-    PoolSettings, StoreError, checks,
+    PoolSettings, StoreError,
+    agents::Reports,
+    checks,
     connection::{Connection, RESPONSE_TIMEOUT, Target, Work},
     jobs::{KnownClasses, Submissions},
     keys,
@@ -36,6 +38,7 @@ struct Shared {
     classes: KnownClasses,
     submissions: Together<Submissions>,
     issuings: Together<Issuings>,
+    reports: Together<Reports>,
 }
 
 /// When an acknowledgement of what makes or ends work may be given.
@@ -93,6 +96,7 @@ impl Store {
             classes: KnownClasses::default(),
             submissions: Together::default(),
             issuings: Together::default(),
+            reports: Together::default(),
         })))
     }
 
@@ -190,6 +194,10 @@ impl Store {
 
     pub(crate) fn issuings(&self) -> &Together<Issuings> {
         &self.0.issuings
+    }
+
+    pub(crate) fn reports(&self) -> &Together<Reports> {
+        &self.0.reports
     }
 
     fn is_opened(&self, name: &PoolName) -> bool {

@@ -22,7 +22,7 @@ use crate::{Pool, Store, StoreError, script::Args};
 /// Runs under way at once for a pool: one that Redis works on, and the next, so that Redis need not wait for it. With more, each
 /// would be for fewer callers.
 const RUNS: usize = 2;
-/// Calls in one run of a script.
+/// Calls in one run of a script, each by its weight.
 pub(crate) const CHUNK: usize = 32;
 
 /// A script that can run for several callers at once.
@@ -51,19 +51,28 @@ struct Line<S: Shared> {
     waiting: VecDeque<Waiting<S>>,
 }
 
+/// What one caller brings.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// Its arguments, which stand behind those that a run has once.
+    pub(crate) args: Args,
+    /// How many calls of the lightest kind take a run as long.
+    pub(crate) weight: usize,
+}
+
 /// One caller that waits for the next run.
 #[derive(Debug)]
 struct Waiting<S: Shared> {
     common: S::Common,
-    own: Args,
+    own: Own,
     tell: oneshot::Sender<S::Told>,
 }
 
 /// What a caller does now.
 #[derive(Debug)]
 pub(crate) enum Turn<S: Shared> {
-    /// It runs the script; the next run begins when this is dropped.
-    Run(Running<S>),
+    /// It runs the script for what it brought, which it has back; the next run begins when the first is dropped.
+    Run(Running<S>, Own),
     /// It is told what came of it; an error says that it has to run the script for itself.
     Wait(oneshot::Receiver<S::Told>),
 }
@@ -85,27 +94,27 @@ impl<S: Shared> Default for Line<S> {
 }
 
 impl<S: Shared> Line<S> {
-    fn wait(&mut self, common: S::Common, own: Args) -> oneshot::Receiver<S::Told> {
+    fn wait(&mut self, common: S::Common, own: Own) -> oneshot::Receiver<S::Told> {
         let (tell, told) = oneshot::channel();
         self.waiting.push_back(Waiting { common, own, tell });
         told
     }
 
-    /// Waits as the first of those who wait, if any do.
-    fn lead(&mut self, common: S::Common, own: Args) -> Option<oneshot::Receiver<S::Told>> {
+    /// Waits as the first of those who wait; if none do, it has back what it brought.
+    fn lead(&mut self, common: S::Common, own: Own) -> Result<oneshot::Receiver<S::Told>, Own> {
         self.gathers = false;
         if self.waiting.is_empty() {
-            return None;
+            return Err(own);
         }
         let (tell, told) = oneshot::channel();
         self.waiting.push_front(Waiting { common, own, tell });
-        Some(told)
+        Ok(told)
     }
 }
 
 impl<S: Shared> Together<S> {
     /// Decides whether a call runs now or goes along with others.
-    pub(crate) async fn enter(pool: &Pool, common: S::Common, own: Args) -> Turn<S> {
+    pub(crate) async fn enter(pool: &Pool, common: S::Common, own: Own) -> Turn<S> {
         let together = S::line(pool.store());
         let running = {
             let mut lines = together.lock();
@@ -117,17 +126,20 @@ impl<S: Shared> Together<S> {
             Running::of(pool)
         };
         tokio::task::yield_now().await;
-        let told = together.lock().get_mut(pool.name()).and_then(|line| line.lead(common, own));
+        let told = match together.lock().get_mut(pool.name()) {
+            Some(line) => line.lead(common, own),
+            None => Err(own),
+        };
         match told {
             // Whoever leads others goes with them, in the run that begins when this one is over.
-            Some(told) => {
+            Ok(told) => {
                 drop(running);
                 if together.may_begin_another(pool.name()) {
                     drop(Running::<S>::of(pool));
                 }
                 Turn::Wait(told)
             }
-            None => Turn::Run(running),
+            Err(own) => Turn::Run(running, own),
         }
     }
 
@@ -155,9 +167,10 @@ impl<S: Shared> Together<S> {
             }
             return Vec::new();
         };
-        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        let (mut taken, mut left, mut weight) = (Vec::new(), VecDeque::new(), 0);
         for waiting in line.waiting.drain(..) {
-            if taken.len() < CHUNK && waiting.common == common {
+            if (taken.is_empty() || weight + waiting.own.weight <= CHUNK) && waiting.common == common {
+                weight += waiting.own.weight;
                 taken.push(waiting);
             } else {
                 left.push_back(waiting);
@@ -200,7 +213,7 @@ pub(crate) async fn within<T>(pool: &Pool, told: oneshot::Receiver<T>) -> Result
 /// Runs the script for callers that waited. They may have gone, and that changes nothing for the others.
 async fn run<S: Shared>(pool: Pool, common: S::Common, waiting: Vec<Waiting<S>>) {
     let running = Running::<S>::of(&pool);
-    let (each, tell): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.own, w.tell)).unzip();
+    let (each, tell): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.own.args, w.tell)).unzip();
     if let Some(told) = S::run(&pool, common, each).await {
         for (tell, told) in tell.into_iter().zip(told) {
             let _ = tell.send(told);

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use titan_api::{
     ids::{AgentId, JobId, PoolName},
     work::{Claim, Lease},
@@ -35,6 +36,8 @@ const ROUNDS: usize = 20;
 enum Row {
     /// Jobs from submission to their end: so many are submitted in a call, and so many end before more come.
     Ended { at_once: usize, ended_at_once: usize },
+    /// The same of jobs that are submitted one by one, where all agents report at the same time.
+    EndedTogether { ended_at_once: usize },
     /// Jobs that are submitted one by one, bound, and stay.
     Placed { agents: usize },
 }
@@ -42,6 +45,7 @@ enum Row {
 const ROWS: &[(&str, Row)] = &[
     ("submitted and ended in batches of 64", Row::Ended { at_once: BATCH, ended_at_once: BATCH }),
     ("submitted singly, ended by the eight", Row::Ended { at_once: 1, ended_at_once: SINGLY }),
+    ("submitted singly, ended by four times eight", Row::EndedTogether { ended_at_once: SINGLY }),
     ("submitted and ended singly", Row::Ended { at_once: 1, ended_at_once: 1 }),
     ("placed singly, 10 agents", Row::Placed { agents: 10 }),
     ("placed singly, 500 agents", Row::Placed { agents: 500 }),
@@ -62,7 +66,8 @@ async fn main() {
     println!("{:<44} {:>14} {:>10}", "Redis, each job", "instructions", "commands");
     for (what, row) in rows {
         match *row {
-            Row::Ended { at_once, ended_at_once } => rounds(what, at_once, ended_at_once).await,
+            Row::Ended { at_once, ended_at_once } => rounds(what, at_once, ended_at_once, 1).await,
+            Row::EndedTogether { ended_at_once } => rounds(what, 1, ended_at_once, AGENTS).await,
             Row::Placed { agents } => placed(what, agents).await,
         }
     }
@@ -92,6 +97,24 @@ impl Counted {
         let outcome = jobs::Submit { jobs: &new, owner: "bench", explain: false }.run(&self.pool).await.unwrap();
         assert!(matches!(outcome, jobs::SubmitOutcome::Submitted { .. }), "not accepted");
     }
+
+    /// Reports that these have ended, and gives what the agent's claim for so many has brought.
+    async fn report(
+        &self,
+        agent: AgentId,
+        epoch: i64,
+        ended: Vec<Lease>,
+        claim: u64,
+        free_slots: usize,
+    ) -> (AgentId, Vec<Lease>) {
+        let reports: Vec<_> = ended.iter().map(completed).collect();
+        let claim = Claim { claim, free_slots: u32::try_from(free_slots).unwrap(), free_requests: 0 };
+        let batch = agents::ReportBatch { agent: &agent, epoch, reports: &reports };
+        let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
+        let told = batch.run_and_claim(&self.pool, next).await.unwrap();
+        let agents::ReportOutcome::Reported(told) = told else { panic!("{agent} was turned away") };
+        (agent, told.leases)
+    }
 }
 
 fn ids(name: &str, round: usize, count: usize) -> Vec<JobId> {
@@ -109,9 +132,10 @@ async fn calls(server: &RedisServer) -> u64 {
     server.command_counts().await.0.values().map(|count| count.calls).sum()
 }
 
-/// Agents by turns report the ends of the jobs that they hold, and claim the new ones.
-async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
+/// Agents by turns, so many of them at a time, report the ends of the jobs that they hold, and claim the new ones.
+async fn rounds(what: &str, at_once: usize, ended_at_once: usize, together: usize) {
     let counted = Counted::start(AGENTS).await;
+    let agents: Vec<_> = counted.epochs.iter().collect();
     let mut held: BTreeMap<AgentId, Vec<Lease>> = BTreeMap::new();
     let (mut before, mut done, mut claims) = (0, 0, 1);
     for round in 0..FIRST + ROUNDS {
@@ -119,20 +143,23 @@ async fn rounds(what: &str, at_once: usize, ended_at_once: usize) {
             let _ = counted.server.instructions();
             (before, done) = (calls(&counted.server).await, 0);
         }
-        for (agent, epoch) in &counted.epochs {
-            for ids in ids(agent.as_str(), round, ended_at_once).chunks(at_once) {
-                counted.submit(ids).await;
+        for agents in agents.chunks(together) {
+            for (agent, _) in agents {
+                for ids in ids(agent.as_str(), round, ended_at_once).chunks(at_once) {
+                    counted.submit(ids).await;
+                }
             }
             for _ in 0..ended_at_once.div_ceil(OF_A_CLAIM) {
                 claims += 1;
-                let reports: Vec<_> = held.remove(agent).unwrap_or_default().iter().map(completed).collect();
-                let claim = Claim { claim: claims, free_slots: 64, free_requests: 0 };
-                let batch = agents::ReportBatch { agent, epoch: *epoch, reports: &reports };
-                let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
-                let told = batch.run_and_claim(&counted.pool, next).await.unwrap();
-                let agents::ReportOutcome::Reported(told) = told else { panic!("{agent} was turned away") };
-                done += reports.len();
-                held.insert(agent.clone(), told.leases);
+                let reports: Vec<_> = agents
+                    .iter()
+                    .map(|(agent, epoch)| {
+                        let ended = held.remove(*agent).unwrap_or_default();
+                        done += ended.len();
+                        counted.report((*agent).clone(), **epoch, ended, claims, ended_at_once)
+                    })
+                    .collect();
+                held.extend(join_all(reports).await);
             }
         }
     }

@@ -20,11 +20,12 @@
 )]
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use titan_api::{
     agents::Measures,
@@ -73,6 +74,8 @@ struct Bench {
     /// The scripts since the last line was printed.
     runs: RefCell<Vec<Run>>,
     epochs: BTreeMap<AgentId, i64>,
+    /// How often what full agents run has turned over.
+    turns: Cell<u64>,
     now_ms: i64,
 }
 
@@ -98,6 +101,7 @@ async fn main() {
         epochs: populate(&pool).await,
         now_ms: store.now_ms().await.unwrap(),
         runs: RefCell::default(),
+        turns: Cell::default(),
         connection: server.connection().await,
         pool,
         server,
@@ -115,7 +119,8 @@ async fn main() {
     bench.new_weights().await;
     bench.dependents().await;
     let busy = bench.fill().await;
-    bench.turnover(&busy).await;
+    bench.turnover(&busy, 1, 0).await;
+    bench.turnover(&busy, 2, OF_A_SCRIPT).await;
     bench.deregistration(&busy[0].0).await;
     bench.deaths().await;
     bench.passed_over().await;
@@ -218,25 +223,36 @@ impl Bench {
         busy
     }
 
-    /// Half of what these agents run has ended, and as much takes its place.
-    async fn turnover(&self, busy: &[(AgentId, Vec<Lease>)]) {
+    /// As many jobs as fit in a run have ended on so many of these agents together, which hold them at `from` and after, and as
+    /// many take their place.
+    async fn turnover(&self, busy: &[(AgentId, Vec<Lease>)], together: usize, from: usize) {
         let full: Vec<_> = busy.iter().filter(|(_, leases)| leases.len() == SLOTS).collect();
-        assert!(!full.is_empty(), "no agent is full");
-        for (n, (agent, leases)) in full.into_iter().enumerate() {
-            let ids: Vec<_> = (0..OF_A_SCRIPT).map(|i| new_id("next", n * OF_A_SCRIPT + i)).collect();
+        assert!(full.len() >= together, "{} agents are full", full.len());
+        let of_each = OF_A_SCRIPT / together;
+        self.turns.set(self.turns.get() + 1);
+        for (n, agents) in full.chunks_exact(together).enumerate() {
+            let ids: Vec<_> = (0..OF_A_SCRIPT).map(|i| new_id("next", (from + n) * SLOTS + i)).collect();
             submit(&self.here(), &ids, &job("busy")).await;
-            let completed = Happening::Completed { result: None, message: None, usage: None };
-            let reports: Vec<_> =
-                leases[..OF_A_SCRIPT].iter().map(|lease| Report::new(lease.held(), completed.clone())).collect();
-            let batch = agents::ReportBatch { agent, epoch: self.epochs[agent], reports: &reports };
-            let claim = Claim { claim: FIRST_OF_TURNOVER, free_slots: 64, free_requests: 0 };
-            let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
-            let pool = self.here();
-            let outcome = self.timed(batch.run_and_claim(&pool, next)).await.unwrap();
-            let agents::ReportOutcome::Reported(reported) = outcome else { panic!("{agent} was turned away") };
-            assert_eq!(reported.leases.len(), OF_A_SCRIPT);
+            let calls = agents.iter().map(|(agent, leases)| self.turn_over(agent, &leases[from..from + of_each]));
+            self.timed(join_all(calls)).await;
         }
-        self.print("32 reports of ends that claim 32 jobs");
+        self.print(&match together {
+            1 => "32 reports of ends that claim 32 jobs".to_owned(),
+            _ => format!("the same of {together} agents together"),
+        });
+    }
+
+    /// Reports that these have ended, and claims as many.
+    async fn turn_over(&self, agent: &AgentId, leases: &[Lease]) {
+        let completed = Happening::Completed { result: None, message: None, usage: None };
+        let reports: Vec<_> = leases.iter().map(|lease| Report::new(lease.held(), completed.clone())).collect();
+        let batch = agents::ReportBatch { agent, epoch: self.epochs[agent], reports: &reports };
+        let free_slots = u32::try_from(leases.len()).unwrap();
+        let claim = Claim { claim: FIRST_OF_TURNOVER + self.turns.get(), free_slots, free_requests: 0 };
+        let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
+        let outcome = batch.run_and_claim(&self.here(), next).await.unwrap();
+        let agents::ReportOutcome::Reported(reported) = outcome else { panic!("{agent} was turned away") };
+        assert_eq!(reported.leases.len(), leases.len());
     }
 
     async fn deregistration(&self, agent: &AgentId) {

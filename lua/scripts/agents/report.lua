@@ -1,34 +1,35 @@
---[[ agents/report: what happened to attempts: starts, output, ends; and what the agent claims then. Repeats are harmless.
+--[[ agents/report: what happened to attempts: starts, output, ends; and what their agents claim then. Repeats are harmless.
 
   KEYS[1]  pool       hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent     none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
-  ARGV[1]  agent      string
-  ARGV[2]  epoch      integer  its incarnation
-  ARGV[3]  now_ms     integer, or "" for Redis TIME (tests pass their own)
-  ARGV[4]  number     integer  the agent's own number for its claim, or "" if it claims nothing; then the next four are ""
-  ARGV[5]  processes  integer  0..64 more of them, with those whose ends are reported
-  ARGV[6]  requests   integer  0..256 more to models, likewise
-  ARGV[7]  reachable  integer  milliseconds from now in which a job reaches the agent at once
-  ARGV[8]  nonce      string   random; lease ids are made of it
-  ARGV[9…] reports    8 each, at most 64, or 32 beside a claim: job, attempt, lease, event, and for event
+  ARGV[1]  now_ms     integer, or "" for Redis TIME (tests pass their own)
+  ARGV[2…] agents     8 each, one or more: agent; epoch (its incarnation); number (its own for its claim, or "" if it claims
+                      nothing; then the next four are ""); processes (0..64 more of them, with those whose ends are reported);
+                      requests (0..256 more to models, likewise); reachable (milliseconds from now in which a job reaches the
+                      agent at once); nonce (random; lease ids are made of it); and how many reports follow, all agents
+                      together at most 64, or 32 if one claims
+           reports    8 each: job, attempt, lease, event, and for event
                       "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
                       "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, ""
                       "receipted": the same with a receipt: result, usage, the receipt, and the model that it names
                       "started", "cancelled", "released": four times ""
 
-  Returns  {"reported", "answer…", {lease…} as agents/claim, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"}
-           | {"removed"} | {"no_pool"} | {"newer_schema"}; an answer is accepted, stale, invalid, or where the output ends
+  Returns  {"reported", {told…}} | {"turned_away", {told…}}: all of them are | {"no_pool"} | {"newer_schema"}; each is told
+           {"reported", "answer…", {lease…} as agents/claim, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"}
+           | {"removed"} | {"failed"}: it is to report by itself, and hears why; an answer is accepted, stale, invalid, or where
+           the output ends
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter lib/claiming
   Cost     O((reports + 32) · log N)
 ]]
-local refused = pool.enter(ARGV[3])
+local WIDTH = 8
+
+local refused = pool.enter(ARGV[1])
 if refused then
   return refused
 end
-local a, turned_away = caller.admit(ARGV[1], tonumber(ARGV[2]))
-if not a then
-  return turned_away
-end
+
+-- The agent whose reports are looked at.
+local a
 
 local events = {}
 
@@ -168,27 +169,72 @@ local function answer(at)
   return j.done == lease and 'accepted' or 'stale'
 end
 
-local ids = {}
-for at = 9, #ARGV, 8 do
-  ids[#ids + 1] = ARGV[at]
+-- Where the arguments of each agent begin, and the jobs of its reports.
+local callers, agent_ids, jobs_of, job_ids = {}, {}, {}, {}
+local rest, own = 0, nil
+for at = 2, #ARGV, WIDTH do
+  if rest == 0 then
+    rest, own = tonumber(ARGV[at + 7]), {}
+    callers[#callers + 1], agent_ids[#agent_ids + 1], jobs_of[at] = at, ARGV[at], own
+  else
+    rest = rest - 1
+    job_ids[#job_ids + 1], own[#own + 1] = ARGV[at], ARGV[at]
+  end
 end
-job:read_ahead(ids)
-agent.read_entries_ahead(a, ids)
-local answers = {}
-for at = 9, #ARGV, 8 do
-  local told = answer(at)
-  answers[#answers + 1] = told ~= 'accepted' and type(told) == 'number' and int(told) or told
+agent:read_ahead(agent_ids)
+job:read_ahead(job_ids)
+
+-- What is said of each of these jobs, whose reports follow.
+local function answers(at, jobs)
+  local told = {}
+  for n = 1, #jobs do
+    local one = answer(at + n * WIDTH)
+    told[n] = one ~= 'accepted' and type(one) == 'number' and int(one) or one
+  end
+  return table.concat(told, ' ')
 end
 
 -- A claim has the room too that the reports have made. Where none brings anything new, that is for whatever waits.
-local number = tonumber(ARGV[4])
-local jobs = number and claiming.before(a, number)
-if number and not jobs then
-  local left = { process = tonumber(ARGV[5]), inference = tonumber(ARGV[6]) }
-  jobs = claiming.hand_out(a, number, left, ARGV[8], tonumber(ARGV[7]))
-else
+local function claimed(at)
+  local number = tonumber(ARGV[at + 2])
+  local jobs = number and claiming.before(a, number)
+  if number and not jobs then
+    local left = { process = tonumber(ARGV[at + 3]), inference = tonumber(ARGV[at + 4]) }
+    return claiming.hand_out(a, number, left, ARGV[at + 6], tonumber(ARGV[at + 5]))
+  end
   rank.update(a)
   queue.fill(a)
+  return jobs or {}
 end
-local leases = claiming.leases(a, jobs or {})
-return due.finish({ 'reported', table.concat(answers, ' '), leases, caller.cancelled(a), caller.watched(a) })
+
+local is_anyone_heard = false
+local function take_in(at)
+  local turned_away
+  a, turned_away = caller.admit(ARGV[at], tonumber(ARGV[at + 1]))
+  if not a then
+    return turned_away
+  end
+  is_anyone_heard = true
+  agent.read_entries_ahead(a, jobs_of[at])
+  local told = answers(at, jobs_of[at])
+  return { 'reported', told, claiming.leases(a, claimed(at)), caller.cancelled(a), caller.watched(a) }
+end
+
+-- The same for one of several. What can't be taken in must keep nothing from the others: that agent reports by itself.
+local function try_to_take_in(at)
+  local is_taken_in, told = pcall(take_in, at)
+  if is_taken_in then
+    return told
+  end
+  record.doubt()
+  return { 'failed' }
+end
+
+local all, take = {}, callers[2] and try_to_take_in or take_in
+for n, at in ipairs(callers) do
+  all[n] = take(at)
+end
+if not is_anyone_heard then
+  return { 'turned_away', all }
+end
+return due.finish({ 'reported', all })

@@ -5,6 +5,13 @@ local CALLS_AGAIN_WITHIN_MS = 1000
 -- So many jobs are handed out or go elsewhere in one run, so that it holds nobody up. Whoever got some claims again at once.
 local AT_ONCE = 32
 
+-- How many have gone elsewhere in this run.
+local gone
+
+calls.begin_with(function()
+  gone = 0
+end)
+
 -- The jobs that this number has got already, renewed: the agent counts from this call. A run before may have had a claim of
 -- the same number.
 local function given(a, number)
@@ -83,7 +90,10 @@ local function hand_out_bound(a, left, hand_out)
     elseif left[j.kind] > 0 and not job.is_too_late(j) then
       left[j.kind] = left[j.kind] - 1
       hand_out(j)
+    elseif gone == AT_ONCE then
+      return
     else
+      gone = gone + 1
       binding.unbind(j, a)
       stand_back(a, left)
       queue.put(j)

@@ -19,6 +19,7 @@ pub use heartbeat::{Heard, Heartbeat, HeartbeatOutcome};
 pub use join::{JoinAgent, JoinOutcome};
 pub use register::{RegisterAgent, RegisterOutcome};
 pub use remove::{RemoveAgent, RemoveOutcome};
+pub(crate) use report::Reports;
 pub use report::{NextClaim, ReportBatch, ReportOutcome, Reported};
 pub(crate) use survey::{Survey, Surveyed};
 

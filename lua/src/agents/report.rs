@@ -1,18 +1,13 @@
 //! `agents/report`: what happened to attempts: starts, output, ends.
 
-use std::collections::BTreeMap;
+mod words;
+
+use std::{collections::BTreeMap, pin::Pin, time::Instant};
 
 use titan_api::{
     ids::{AgentId, JobId, LeaseId},
-    inference::{Receipt, Usage},
-    limits::{OUTPUT_CHUNK_BYTES, RECEIPT_BYTES, RESULT_BYTES, TEXT_BYTES, USAGE},
-    output::{Encoding, Stream},
+    limits::{MAX_JOBS, REQUESTS},
     work::{Answer, Claim, Happening, Lease, Report},
-};
-
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
 use super::{
@@ -21,9 +16,10 @@ use super::{
     given::{self, Given},
 };
 use crate::{
-    Pool, StoreError,
+    Pool, Store, StoreError, latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
+    together::{Own, Shared, Together, Turn, within},
 };
 
 script!(Frees, "agents/report", uses [
@@ -39,6 +35,10 @@ script!(Frees, "agents/report", uses [
 const CHUNK: usize = 64;
 /// The same in a run that hands out jobs besides.
 const CHUNK_WITH_CLAIM: usize = 32;
+
+/// What weighs more than this half of a run, or has so many bytes, has one for itself.
+const SHARED_WEIGHT: usize = CHUNK_WITH_CLAIM / 2;
+const SHARED_BYTES: usize = 8 * 1_024;
 
 /// Reports of one agent, done in order.
 #[derive(Debug, Clone, Copy)]
@@ -149,15 +149,17 @@ impl ReportBatch<'_> {
         ends: &Ends,
         next: Option<NextClaim>,
     ) -> Result<TakenIn, StoreError> {
-        let mut args = Args::new();
-        args.push(self.agent.as_str()).push(self.epoch).push(pool.now());
-        push_claim(&mut args, next)?;
         let known: Vec<_> = reports.iter().map(|report| ends.get(&report.lease.lease_id)).collect();
+        let mut happened = Args::new();
         let sent: Vec<_> =
-            reports.iter().zip(&known).map(|(report, end)| end.is_none() && push(&mut args, report)).collect();
-        // Output and starts may be lost with a failover: the job then runs anew.
-        let words: &[&str] = if reports.iter().any(|report| report.event.is_end()) { &["reported"] } else { &[] };
-        let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, words).await?;
+            reports.iter().zip(&known).map(|(r, end)| end.is_none() && words::push(&mut happened, r)).collect();
+        let mut own = Args::new();
+        own.push(self.agent.as_str()).push(self.epoch);
+        push_claim(&mut own, next)?;
+        own.push(sent.iter().filter(|sent| **sent).count()).append(&happened);
+        // Boxed without its type, since the compiler looks only so deep into one.
+        let told: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(run_in_turn(pool, reports, next, own));
+        let (word, mut reply) = told.await?;
         if let Some(turned_away) = TurnedAway::from_word(&word) {
             return Ok(Err(turned_away));
         }
@@ -174,6 +176,96 @@ impl ReportBatch<'_> {
         let given = given::read(&mut reply, pool)?;
         let reported = Reported { answers, leases: Vec::new(), cancel: reply.jobs()?, watched: reply.flag()? };
         Ok(Ok((reported, given)))
+    }
+}
+
+/// The script's word for one agent, and the rest of what it tells it.
+type Told = (String, Reply);
+
+/// What the script tells an agent: in a run with others, if there are some and that is to be.
+async fn run_in_turn(pool: &Pool, reports: &[Report], next: Option<NextClaim>, own: Args) -> Result<Told, StoreError> {
+    // Output and starts may be lost with a failover: the job then runs anew.
+    let awaited: &[&str] = if reports.iter().any(|report| report.event.is_end()) { &["reported"] } else { &[] };
+    let weight = weight(reports, next);
+    if !may_share(pool, reports, weight, &own) {
+        return run_by_itself(pool, &own, awaited).await;
+    }
+    let begun = Instant::now();
+    // Should a run with others come to nothing.
+    let again = own.clone();
+    match Together::<Reports>::enter(pool, pool.now(), Own { args: own, weight }).await {
+        Turn::Run(_running, own) => run_by_itself(pool, &own.args, awaited).await,
+        Turn::Wait(told) => match within(pool, told).await? {
+            Ok(Some(told)) => {
+                latency::note(begun.elapsed());
+                Ok(told)
+            }
+            Ok(None) | Err(_) => run_by_itself(pool, &again, awaited).await,
+        },
+    }
+}
+
+async fn run_by_itself(pool: &Pool, own: &Args, awaited: &[&str]) -> Result<Told, StoreError> {
+    let told = run_all(pool, &pool.now(), std::slice::from_ref(own), awaited).await?.pop().flatten();
+    told.ok_or_else(|| StoreError::Corrupt("agents/report told nothing".to_owned()))
+}
+
+/// Runs the script once for these agents. None for one that has to report by itself.
+async fn run_all(pool: &Pool, now: &str, each: &[Args], awaited: &[&str]) -> Result<Vec<Option<Told>>, StoreError> {
+    let mut args = Args::new();
+    args.push(now);
+    for own in each {
+        args.append(own);
+    }
+    let (word, mut reply) = pool.call_replicated(&SCRIPT, &args, awaited).await?;
+    match word.as_str() {
+        "reported" | "turned_away" => reply.list()?.rest(|reply| told(reply.list()?)),
+        other => Err(unknown_word("agents/report", other)),
+    }
+}
+
+/// What one agent is told, its word first.
+fn told(mut reply: Reply) -> Result<Option<Told>, StoreError> {
+    let word = reply.text()?;
+    Ok((word != "failed").then_some((word, reply)))
+}
+
+/// How many reports, or jobs that are handed out, take a run as long.
+fn weight(reports: &[Report], next: Option<NextClaim>) -> usize {
+    let slots = next.map_or(0, |next| next.claim.free_slots.min(MAX_JOBS) + next.claim.free_requests.min(REQUESTS));
+    usize::try_from(slots).unwrap_or(usize::MAX).min(CHUNK_WITH_CLAIM).max(reports.len()).max(1)
+}
+
+/// Whether reports may go along with those of other agents: a run must not be long, and where one comes to nothing, what it has
+/// done for an agent is done again by itself, so that only such go along as it does no harm to do twice.
+fn may_share(pool: &Pool, reports: &[Report], weight: usize, own: &Args) -> bool {
+    let is_harmless = |report: &Report| match &report.event {
+        Happening::Started {} => true,
+        Happening::Completed { usage, .. } => usage.is_none() && report.receipt.is_none(),
+        _ => false,
+    };
+    weight <= SHARED_WEIGHT
+        && own.bytes() <= SHARED_BYTES
+        && !pool.store().connection().waits_for_replicas()
+        && reports.iter().all(is_harmless)
+}
+
+/// Reports of several agents that share runs.
+#[derive(Debug)]
+pub(crate) struct Reports;
+
+impl Shared for Reports {
+    /// As [`Pool::now`] has it.
+    type Common = String;
+    /// None if it has to report by itself.
+    type Told = Option<Told>;
+
+    fn line(store: &Store) -> &Together<Self> {
+        store.reports()
+    }
+
+    async fn run(pool: &Pool, now: String, each: Vec<Args>) -> Option<Vec<Option<Told>>> {
+        run_all(pool, &now, &each, &[]).await.ok()
     }
 }
 
@@ -204,87 +296,6 @@ fn push_claim(args: &mut Args, next: Option<NextClaim>) -> Result<(), StoreError
         }
     }
     Ok(())
-}
-
-/// Adds one report to the arguments, unless it is malformed in itself.
-fn push(args: &mut Args, report: &Report) -> bool {
-    let Some((event, values)) = event(report) else {
-        return false;
-    };
-    args.push(report.lease.job_id.as_str()).push(report.lease.attempt).push(report.lease.lease_id.as_str()).push(event);
-    for value in values {
-        args.push(value);
-    }
-    true
-}
-
-/// The script's word for what happened, with its four values.
-fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
-    let none = <[Vec<u8>; 4]>::default;
-    Some(match &report.event {
-        Happening::Started {} => ("started", none()),
-        Happening::Completed { result, message, usage } => {
-            let [result, usage] = [result_text(result.as_ref())?, usage_text(usage.as_ref())?];
-            match &report.receipt {
-                Some(receipt) => {
-                    let [receipt, model] = receipt_texts(receipt)?;
-                    ("receipted", [result, usage, receipt, model])
-                }
-                None => ("completed", [result, usage, text_of(message.as_ref()), Vec::new()]),
-            }
-        }
-        Happening::Cancelled {} => ("cancelled", none()),
-        Happening::Released {} => ("released", none()),
-        Happening::Output { offset, stream, data, encoding } => {
-            let bytes = match encoding {
-                Encoding::Utf8 => data.clone().into_bytes(),
-                Encoding::Base64 => STANDARD.decode(data).ok()?,
-            };
-            let stream = if *stream == Stream::Stdout { b"o" } else { b"e" };
-            // Lua counts exactly only up to 2^53.
-            let fits = !bytes.is_empty() && bytes.len() <= OUTPUT_CHUNK_BYTES && *offset < 1 << 52;
-            fits.then(|| ("output", [offset.to_string().into_bytes(), stream.to_vec(), bytes, Vec::new()]))?
-        }
-        Happening::Failed { reason, exit_code, signal, message } => {
-            let number = |n: &Option<i32>| n.map(|n| n.to_string()).unwrap_or_default().into_bytes();
-            let reason = reason.as_str().as_bytes().to_vec();
-            ("failed", [reason, number(exit_code), number(signal), text_of(message.as_ref())])
-        }
-    })
-}
-
-/// A result as it is kept: none if there is none, nothing at all if it is too long.
-fn result_text(result: Option<&serde_json::Value>) -> Option<Vec<u8>> {
-    let text = result.map(ToString::to_string).unwrap_or_default();
-    (text.len() <= RESULT_BYTES).then(|| text.into_bytes())
-}
-
-/// A usage as it is kept: none if there is none, nothing at all if it is beyond belief.
-fn usage_text(usage: Option<&Usage>) -> Option<Vec<u8>> {
-    let Some(usage) = usage else { return Some(Vec::new()) };
-    let Usage { prompt_tokens, completion_tokens, first_token_ms, generation_ms, load_ms } = usage;
-    let figures = [prompt_tokens, completion_tokens, first_token_ms, generation_ms, load_ms];
-    if figures.into_iter().flatten().any(|figure| *figure > USAGE) {
-        return None;
-    }
-    serde_json::to_vec(usage).ok()
-}
-
-/// A receipt as it is kept, and the model that it names; nothing if it can be none.
-fn receipt_texts(receipt: &str) -> Option<[Vec<u8>; 2]> {
-    let claims = receipt.split('.').nth(1).filter(|_| receipt.len() <= RECEIPT_BYTES)?;
-    let claims: Receipt = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    Some([receipt.as_bytes().to_vec(), claims.model.into_bytes()])
-}
-
-/// What an agent says, as much of it as is kept.
-fn text_of(message: Option<&String>) -> Vec<u8> {
-    message.map(|message| cut(message, TEXT_BYTES)).unwrap_or_default().as_bytes().to_vec()
-}
-
-/// The longest beginning of `text` that has at most `bytes` bytes.
-fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }
 
 fn answer(reply: &mut Reply) -> Result<Answer, StoreError> {

@@ -28,7 +28,7 @@ use crate::{
     pack::Packed,
     reply::{Reply, unknown_word},
     script::{Args, script},
-    together::{CHUNK, Running, Shared, Together, Turn, within},
+    together::{CHUNK, Own, Running, Shared, Together, Turn, within},
 };
 
 script!(Writes, "jobs/submit", uses [
@@ -187,8 +187,8 @@ impl Submit<'_> {
         let mut args = Args::new();
         self.push(&mut args, job, class, &BTreeMap::new())?;
         let begun = Instant::now();
-        match Together::<Submissions>::enter(pool, common, args).await {
-            Turn::Run(running) => Ok(Along::ByItself(Some(running))),
+        match Together::<Submissions>::enter(pool, common, Own { args, weight: 1 }).await {
+            Turn::Run(running, _) => Ok(Along::ByItself(Some(running))),
             Turn::Wait(told) => Ok(within(pool, told).await?.map_or(Along::ByItself(None), |submitted| {
                 latency::note(begun.elapsed());
                 Along::Told(submitted)

@@ -15,7 +15,7 @@ use crate::{
     latency,
     reply::{Reply, unknown_word},
     script::{Args, script},
-    together::{Shared, Together, Turn, within},
+    together::{Own, Shared, Together, Turn, within},
 };
 
 script!(Writes, "tickets/issue", uses [
@@ -93,30 +93,30 @@ impl Issue<'_> {
         if let Surveyed::Unserved(_) = (Survey { class: &class, need: &need }).run(pool).await? {
             return Ok(IssueOutcome::Unserved);
         }
-        let second = self.run_once(pool, true).await?;
+        let second = self.run_once(pool, true, self.own()?).await?;
         second.ok_or_else(|| unknown_word("tickets/issue", "survey"))
     }
 
     async fn run_in_turn(&self, pool: &Pool) -> Result<Option<IssueOutcome>, StoreError> {
         // An explanation looks at hundreds of agents, and a run must not be long.
         if self.explain {
-            return self.run_once(pool, false).await;
+            return self.run_once(pool, false, self.own()?).await;
         }
         let begun = Instant::now();
-        match Together::<Issuings>::enter(pool, self.common(pool, false), self.own()?).await {
-            Turn::Run(_running) => self.run_once(pool, false).await,
+        match Together::<Issuings>::enter(pool, self.common(pool, false), Own { args: self.own()?, weight: 1 }).await {
+            Turn::Run(_running, own) => self.run_once(pool, false, own.args).await,
             Turn::Wait(told) => match within(pool, told).await? {
                 Ok(outcome) => {
                     latency::note(begun.elapsed());
                     Ok(outcome)
                 }
-                Err(_) => self.run_once(pool, false).await,
+                Err(_) => self.run_once(pool, false, self.own()?).await,
             },
         }
     }
 
-    async fn run_once(&self, pool: &Pool, served: bool) -> Result<Option<IssueOutcome>, StoreError> {
-        let outcome = issue_all(pool, &self.common(pool, served), &[self.own()?]).await?.pop();
+    async fn run_once(&self, pool: &Pool, served: bool, own: Args) -> Result<Option<IssueOutcome>, StoreError> {
+        let outcome = issue_all(pool, &self.common(pool, served), &[own]).await?.pop();
         outcome.ok_or_else(|| StoreError::Corrupt("tickets/issue gave no answer".to_owned()))
     }
 

@@ -24,6 +24,7 @@ mod prompts;
 mod quotas;
 mod races;
 mod readiness;
+mod reported_together;
 mod results;
 mod retention;
 mod schema;

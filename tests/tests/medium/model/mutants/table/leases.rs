@@ -47,9 +47,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "without a claim the room that reports make stays empty",
-        find: "jobs = claiming.hand_out(a, number, left, ARGV[8], tonumber(ARGV[7]))\nelse",
+        find: "rank.update(a)\n  queue.fill(a)\n  return jobs or {}",
         times: 1,
-        replace: "jobs = claiming.hand_out(a, number, left, ARGV[8], tonumber(ARGV[7]))\nelseif false then",
+        replace: "return jobs or {}",
         told: Told::Story(|| {
             let parked = Step::Claim {
                 agent: BIG,
