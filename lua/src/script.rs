@@ -37,7 +37,7 @@ impl Mode {
 /// One script, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Script {
-    /// `agents/claim`.
+    /// `agents/work`.
     pub(crate) name: &'static str,
     pub(crate) mode: Mode,
     pub(crate) parts: &'static [Part],

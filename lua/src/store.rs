@@ -11,7 +11,7 @@ use titan_api::{health::Check, ids::PoolName};
 
 use crate::{
     PoolSettings, StoreError,
-    agents::Reports,
+    agents::Calls,
     checks,
     connection::{Connection, RESPONSE_TIMEOUT, Target, Work},
     jobs::{KnownClasses, Submissions},
@@ -38,7 +38,7 @@ struct Shared {
     classes: KnownClasses,
     submissions: Together<Submissions>,
     issuings: Together<Issuings>,
-    reports: Together<Reports>,
+    agent_calls: Together<Calls>,
 }
 
 /// When an acknowledgement of what makes or ends work may be given.
@@ -96,7 +96,7 @@ impl Store {
             classes: KnownClasses::default(),
             submissions: Together::default(),
             issuings: Together::default(),
-            reports: Together::default(),
+            agent_calls: Together::default(),
         })))
     }
 
@@ -196,8 +196,8 @@ impl Store {
         &self.0.issuings
     }
 
-    pub(crate) fn reports(&self) -> &Together<Reports> {
-        &self.0.reports
+    pub(crate) fn agent_calls(&self) -> &Together<Calls> {
+        &self.0.agent_calls
     }
 
     fn is_opened(&self, name: &PoolName) -> bool {

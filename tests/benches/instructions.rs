@@ -10,14 +10,21 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use titan_api::{
+    agents::Facts,
     ids::{AgentId, JobId, PoolName},
+    inference::{InferenceRoute, InferenceSpec},
+    jobs::{JobKind, SubmitJob},
     work::{Claim, Lease},
 };
-use titan_lua::{Pool, PoolSettings, agents, jobs};
+use titan_lua::{
+    Pool, PoolSettings, agents, jobs,
+    tickets::{Issue, IssueOutcome},
+};
 use titan_tests::{
     bench::{enter, facts, job},
     protocol_agent::completed,
     redis::{RedisServer, patient_store},
+    relaying_agent,
 };
 
 const REACHABLE_MS: u64 = 3_600_000;
@@ -32,12 +39,18 @@ const OF_A_CLAIM: usize = 32;
 const FIRST: usize = 10;
 const ROUNDS: usize = 20;
 
+/// Agents that serve a model, and how many tickets they are asked for in all, of which the first half is not counted.
+const SERVING: usize = 20;
+const TICKETS: usize = 640;
+
 /// What is counted.
 enum Row {
     /// Jobs from submission to their end: so many are submitted in a call, and so many end before more come.
     Ended { at_once: usize, ended_at_once: usize },
     /// The same of jobs that are submitted one by one, where all agents report at the same time.
     EndedTogether { ended_at_once: usize },
+    /// Tickets that are asked for at the same time, each by a key of its own, and stay.
+    Issued { at_once: usize },
     /// Jobs that are submitted one by one, bound, and stay.
     Placed { agents: usize },
 }
@@ -47,6 +60,7 @@ const ROWS: &[(&str, Row)] = &[
     ("submitted singly, ended by the eight", Row::Ended { at_once: 1, ended_at_once: SINGLY }),
     ("submitted singly, ended by four times eight", Row::EndedTogether { ended_at_once: SINGLY }),
     ("submitted and ended singly", Row::Ended { at_once: 1, ended_at_once: 1 }),
+    ("tickets, sixteen at a time", Row::Issued { at_once: 16 }),
     ("placed singly, 10 agents", Row::Placed { agents: 10 }),
     ("placed singly, 500 agents", Row::Placed { agents: 500 }),
 ];
@@ -68,6 +82,7 @@ async fn main() {
         match *row {
             Row::Ended { at_once, ended_at_once } => rounds(what, at_once, ended_at_once, 1).await,
             Row::EndedTogether { ended_at_once } => rounds(what, 1, ended_at_once, AGENTS).await,
+            Row::Issued { at_once } => issued(what, at_once).await,
             Row::Placed { agents } => placed(what, agents).await,
         }
     }
@@ -83,11 +98,15 @@ struct Counted {
 impl Counted {
     /// With agents that stay.
     async fn start(agents: usize) -> Self {
+        Self::start_with(agents, &facts([LABEL.to_owned()])).await
+    }
+
+    async fn start_with(agents: usize, facts: &Facts) -> Self {
         let server = RedisServer::start_counted(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
         let ms = REACHABLE_MS;
         let settings = PoolSettings { claim_timeout_ms: ms, heartbeat_timeout_ms: ms, ..PoolSettings::default() };
         let pool = patient_store(&server.url(), settings).pool(&PoolName::default());
-        let epochs = enter(&pool, agents, &facts([LABEL.to_owned()]), ms).await;
+        let epochs = enter(&pool, agents, facts, ms).await;
         Self { server, pool, epochs }
     }
 
@@ -165,6 +184,47 @@ async fn rounds(what: &str, at_once: usize, ended_at_once: usize, together: usiz
     }
     assert_eq!(done, ROUNDS * AGENTS * ended_at_once, "not all have ended");
     print(what, &counted, before, done).await;
+}
+
+async fn issued(what: &str, at_once: usize) {
+    let model = "small";
+    let facts = Facts { endpoint: Some("http://127.0.0.1:1".to_owned()), ..relaying_agent::facts(model) };
+    let (counted, spec) = (Counted::start_with(SERVING, &facts).await, request(model));
+    let mut before = 0;
+    for (n, ids) in ids("ticket", 0, TICKETS).chunks(at_once).enumerate() {
+        if n * at_once == TICKETS / 2 {
+            let _ = counted.server.instructions();
+            before = calls(&counted.server).await;
+        }
+        let owners: Vec<_> = (0..ids.len()).map(|i| format!("key-{i}")).collect();
+        let issuing = ids.iter().zip(&owners).map(|(id, owner)| {
+            let most = u32::try_from(TICKETS).unwrap();
+            let (pool, spec) = (&counted.pool, &spec);
+            async move {
+                let issue = Issue { id, owner, spec, session: None, hold_ms: REACHABLE_MS, most, explain: false };
+                issue.run(pool).await.unwrap()
+            }
+        });
+        for told in join_all(issuing.collect::<Vec<_>>()).await {
+            assert!(matches!(told, IssueOutcome::Issued(_)), "{told:?}");
+        }
+    }
+    print(what, &counted, before, TICKETS / 2).await;
+}
+
+/// A request as clients of gateways bring it, without its body.
+fn request(model: &str) -> SubmitJob {
+    let inference = InferenceSpec {
+        model: model.to_owned(),
+        route: InferenceRoute::ChatCompletions,
+        body: String::new(),
+        stream: false,
+        continues: false,
+        first_token_timeout_ms: 30_000,
+        token_timeout_ms: 30_000,
+        load_timeout_ms: 300_000,
+    };
+    SubmitJob { kind: JobKind::Inference, inference: Some(inference), backoff_ms: 0, ..SubmitJob::default() }
 }
 
 async fn placed(what: &str, agents: usize) {

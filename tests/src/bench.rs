@@ -74,7 +74,8 @@ async fn enter_one(pool: &Pool, id: AgentId, facts: &Facts, reachable_ms: u64) -
     let agents::RegisterOutcome::Registered { epoch, .. } = call.run(pool).await.unwrap() else {
         panic!("{id} was turned away")
     };
-    let claim = Claim { claim: 1, free_slots: 64, free_requests: 0 };
+    let claim =
+        Claim { claim: 1, free_slots: 64, free_requests: facts.models.iter().map(|model| model.parallel).sum() };
     let call = agents::ClaimJobs { agent: &id, epoch, claim, measures: None, reachable_ms };
     call.run(pool).await.unwrap();
     (id, epoch)

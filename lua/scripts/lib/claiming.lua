@@ -1,16 +1,21 @@
--- claiming: what a claim brings its agent, whether it comes alone or with reports: jobs, each under a lease.
+-- claiming: what a claim brings its agent: jobs, each under a lease.
 local claiming = {}
 
 local CALLS_AGAIN_WITHIN_MS = 1000
 -- So many jobs are handed out or go elsewhere in one run, so that it holds nobody up. Whoever got some claims again at once.
 local AT_ONCE = 32
 
--- How many have gone elsewhere in this run.
-local gone
+-- How many this run has handed out, and sent elsewhere.
+local moved
 
 calls.begin_with(function()
-  gone = 0
+  moved = 0
 end)
+
+-- Whether this run has done as much of that as one may.
+function claiming.is_enough()
+  return moved >= AT_ONCE
+end
 
 -- The jobs that this number has got already, renewed: the agent counts from this call. A run before may have had a claim of
 -- the same number.
@@ -84,16 +89,14 @@ end
 
 -- What is more than it asks for goes elsewhere.
 local function hand_out_bound(a, left, hand_out)
-  for n, j in ipairs(bound(a)) do
-    if n > AT_ONCE then
+  for _, j in ipairs(bound(a)) do
+    if claiming.is_enough() then
       return
     elseif left[j.kind] > 0 and not job.is_too_late(j) then
       left[j.kind] = left[j.kind] - 1
       hand_out(j)
-    elseif gone == AT_ONCE then
-      return
     else
-      gone = gone + 1
+      moved = moved + 1
       binding.unbind(j, a)
       stand_back(a, left)
       queue.put(j)
@@ -107,7 +110,7 @@ function claiming.hand_out(a, number, left, nonce, reach_ms)
   local handed = {}
   local function hand_out(j, reserved)
     attempt.claim(j, a, nonce, number, reserved)
-    handed[#handed + 1] = j
+    handed[#handed + 1], moved = j, moved + 1
   end
   -- Here and now it can be given work, whatever comes later.
   agent:put(a, 'reach_ms', pool.now)
@@ -116,7 +119,7 @@ function claiming.hand_out(a, number, left, nonce, reach_ms)
   if in_service then
     hand_out_bound(a, left, hand_out)
     if left.process + left.inference > 0 then
-      queue.fill(a, left, AT_ONCE - #handed, hand_out)
+      queue.fill(a, left, AT_ONCE - moved, hand_out)
     end
     local trial = a.state == 'half_open' and probe.bind(a, left)
     if trial then

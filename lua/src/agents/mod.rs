@@ -10,8 +10,8 @@ mod register;
 mod remove;
 mod report;
 mod survey;
+mod work;
 
-pub(crate) use claim::nonce;
 pub use claim::{ClaimJobs, ClaimOutcome, Claimed};
 pub use drain::{DrainOutcome, SetDraining};
 pub use get::{GetAgent, ListAgents};
@@ -19,9 +19,10 @@ pub use heartbeat::{Heard, Heartbeat, HeartbeatOutcome};
 pub use join::{JoinAgent, JoinOutcome};
 pub use register::{RegisterAgent, RegisterOutcome};
 pub use remove::{RemoveAgent, RemoveOutcome};
-pub(crate) use report::Reports;
-pub use report::{NextClaim, ReportBatch, ReportOutcome, Reported};
+pub use report::{ReportBatch, ReportOutcome, Reported};
 pub(crate) use survey::{Survey, Surveyed};
+pub use work::NextClaim;
+pub(crate) use work::{Calls, nonce};
 
 use serde_json::{Value, json};
 use titan_api::{
@@ -36,15 +37,14 @@ use crate::script::Script;
 /// The scripts of this noun.
 pub(crate) fn scripts() -> Vec<&'static Script> {
     vec![
-        &claim::SCRIPT,
         &drain::SCRIPT,
         &get::SCRIPT,
         &heartbeat::SCRIPT,
         &join::SCRIPT,
         &register::SCRIPT,
         &remove::SCRIPT,
-        &report::SCRIPT,
         &survey::SCRIPT,
+        &work::SCRIPT,
     ]
 }
 

@@ -59,15 +59,15 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
 /// Every script of a pool, by its name, each called once. `pool/open` comes with the first call of all.
 pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
     vec![
-        ("agents/claim", Box::pin(claim(scene))),
         ("agents/drain", Box::pin(drain(scene))),
         ("agents/get", Box::pin(get_agents(scene))),
         ("agents/heartbeat", Box::pin(heartbeat(scene))),
         ("agents/join", Box::pin(join(scene))),
         ("agents/register", Box::pin(register(scene))),
         ("agents/remove", Box::pin(remove(scene))),
-        ("agents/report", Box::pin(report(scene))),
         ("agents/survey", Box::pin(submit_unserved(scene))),
+        ("agents/work", Box::pin(claim(scene))),
+        ("agents/work", Box::pin(report(scene))),
         ("events/publish", Box::pin(publish(scene))),
         ("events/read", Box::pin(read_events(scene))),
         ("jobs/afford", Box::pin(submit_unserved(scene))),

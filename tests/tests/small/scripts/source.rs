@@ -11,7 +11,7 @@ use super::{code::Code, header::Header};
 
 /// One script: an atomic operation.
 pub(crate) struct Script {
-    /// `agents/claim`.
+    /// `agents/work`.
     pub(crate) name: String,
     pub(crate) header: Header,
     pub(crate) code: Code,
@@ -24,10 +24,10 @@ pub(crate) struct Part {
     pub(crate) code: Code,
 }
 
-/// A wrapper's declaration of the script that it runs: `script!(Frees, "agents/claim", uses ["key", …])`.
+/// A wrapper's declaration of the script that it runs: `script!(Frees, "agents/work", uses ["key", …])`.
 #[derive(Debug)]
 pub(crate) struct Declaration {
-    /// `agents`, for `lua/src/agents/claim.rs`.
+    /// `agents`, for `lua/src/agents/work.rs`.
     pub(crate) folder: String,
     pub(crate) script: String,
     pub(crate) uses: Vec<String>,

@@ -1,4 +1,4 @@
-//! Reports of several agents at the same time: they share runs of the script, and each agent hears of its own.
+//! Calls of several agents at the same time: they share runs of the script, and each agent hears of its own.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use titan_api::{
 };
 use titan_lua::{
     StoreError,
-    agents::{NextClaim, ReportBatch, ReportOutcome, Reported, TurnedAway},
+    agents::{ClaimOutcome, NextClaim, ReportBatch, ReportOutcome, Reported, TurnedAway},
 };
 use titan_tests::audit::findings;
 
@@ -19,22 +19,36 @@ use super::world::{Box_, World, facts, held, process};
 
 const SLOTS: u32 = 4;
 
-/// Agents whose slots are all taken, and as many jobs more that wait.
-async fn full(world: &World, count: usize) -> Vec<(Box_, Vec<Lease>)> {
+/// Agents of so many slots, of which none runs anything, and so many jobs that wait.
+async fn idle(world: &World, count: usize, max_jobs: u32, jobs: usize) -> Vec<Box_> {
     let mut agents = Vec::new();
     for i in 0..count {
-        agents.push(world.register(&format!("agent-{i}"), &Facts { max_jobs: SLOTS, ..facts() }).await);
+        agents.push(world.register(&format!("agent-{i}"), &Facts { max_jobs, ..facts() }).await);
     }
-    for _ in 0..2 * SLOTS as usize * count {
+    for _ in 0..jobs {
         world.pending(&process()).await;
     }
+    agents
+}
+
+/// Agents whose slots are all taken, and as many jobs more that wait.
+async fn full(world: &World, count: usize) -> Vec<(Box_, Vec<Lease>)> {
     let mut full = Vec::new();
-    for agent in agents {
+    for agent in idle(world, count, SLOTS, 2 * SLOTS as usize * count).await {
         let leases = world.claim(&agent, SLOTS).await;
         assert_eq!(leases.len(), SLOTS as usize);
         full.push((agent, leases));
     }
     full
+}
+
+/// What each agent gets that claims so many jobs, all at once.
+async fn claim_at_once(world: &World, agents: &[Box_], free_slots: u32) -> Vec<Vec<Lease>> {
+    let claims = agents.iter().map(async |agent| match world.claim_as(agent, agent.next_claim(), free_slots).await {
+        ClaimOutcome::Claimed(claimed) => claimed.leases,
+        ClaimOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
+    });
+    join_all(claims).await
 }
 
 /// Each agent reports its jobs as completed and claims as many, all at once.
@@ -124,4 +138,37 @@ async fn where_the_script_fails_for_one_agent_the_others_are_heard_all_the_same(
             assert_eq!(reported(outcome).leases.len(), SLOTS as usize);
         }
     }
+}
+
+#[tokio::test]
+async fn claims_at_once_take_few_runs_and_each_agent_gets_its_own_jobs() {
+    let world = World::new().await;
+    let agents = idle(&world, 16, SLOTS, 16).await;
+    let before = world.redis.command_counts().await;
+    let claimed = claim_at_once(&world, &agents, 1).await;
+    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
+    assert!(runs <= 4, "{runs} runs for 16 agents");
+    let mut handed = BTreeSet::<JobId>::new();
+    for (agent, leases) in agents.iter().zip(&claimed) {
+        assert_eq!(leases.len(), 1, "{}", agent.id);
+        assert!(handed.insert(leases[0].job_id.clone()), "{} was handed out twice", leases[0].job_id);
+        assert_eq!(world.job(&leases[0].job_id).await.agent_id.as_ref(), Some(&agent.id));
+    }
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn claims_of_much_at_once_hold_nobody_up_and_each_agent_gets_some() {
+    let world = World::new().await;
+    let agents = idle(&world, 4, 64, 200).await;
+    let before = world.redis.command_counts().await;
+    let claimed = claim_at_once(&world, &agents, 20).await;
+    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
+    // A run hands out 32 jobs: 20 to one agent and 12 to another, and those that come by themselves get all.
+    let mut counts: Vec<_> = claimed.iter().map(Vec::len).collect();
+    counts.sort_unstable();
+    assert_eq!((runs, counts), (3, vec![12, 20, 20, 20]));
+    let handed: BTreeSet<_> = claimed.iter().flatten().map(|lease| &lease.job_id).collect();
+    assert_eq!(handed.len(), 72);
+    assert_eq!(findings(&world.pool()).await, []);
 }

@@ -13,32 +13,58 @@ use titan_api::{
 
 use crate::script::Args;
 
-/// Adds one report to the arguments, unless it is malformed in itself.
-pub(super) fn push(args: &mut Args, report: &Report) -> bool {
-    let Some((event, values)) = event(report) else {
-        return false;
-    };
-    args.push(report.lease.job_id.as_str()).push(report.lease.attempt).push(report.lease.lease_id.as_str()).push(event);
-    for value in values {
-        args.push(value);
-    }
-    true
+/// A report that is well-formed in itself.
+#[derive(Debug)]
+pub(in crate::agents) struct Said<'a> {
+    report: &'a Report,
+    /// The script's word for what happened, with its five values.
+    word: &'static str,
+    values: [Vec<u8>; 5],
 }
 
-/// The script's word for what happened, with its four values.
-fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
-    let none = <[Vec<u8>; 4]>::default;
+impl<'a> Said<'a> {
+    /// None for a report that is malformed.
+    pub(in crate::agents) fn of(report: &'a Report) -> Option<Self> {
+        let (word, values) = event(report)?;
+        Some(Self { report, word, values })
+    }
+
+    /// Whether it ends its attempt.
+    pub(super) fn is_end(&self) -> bool {
+        self.report.event.is_end()
+    }
+
+    /// Whether nothing is counted or listed once more if it is taken in again by a script that knows nothing of the first time.
+    pub(super) fn may_be_done_twice(&self) -> bool {
+        match &self.report.event {
+            Happening::Started {} => true,
+            Happening::Completed { usage, .. } => usage.is_none() && self.report.receipt.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Adds it to the arguments.
+    pub(super) fn push(&self, args: &mut Args) {
+        let lease = &self.report.lease;
+        args.push(lease.job_id.as_str()).push(lease.attempt).push(lease.lease_id.as_str()).push(self.word);
+        for value in &self.values {
+            args.push(value);
+        }
+    }
+}
+
+fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 5])> {
+    let none = <[Vec<u8>; 5]>::default;
     Some(match &report.event {
         Happening::Started {} => ("started", none()),
         Happening::Completed { result, message, usage } => {
-            let [result, usage] = [result_text(result.as_ref())?, usage_text(usage.as_ref())?];
-            match &report.receipt {
-                Some(receipt) => {
-                    let [receipt, model] = receipt_texts(receipt)?;
-                    ("receipted", [result, usage, receipt, model])
-                }
-                None => ("completed", [result, usage, text_of(message.as_ref()), Vec::new()]),
-            }
+            let (result, usage) = (result_text(result.as_ref())?, usage_text(usage.as_ref())?);
+            let message = text_of(message.as_ref());
+            let (word, [receipt, model]) = match &report.receipt {
+                Some(receipt) => ("receipted", receipt_texts(receipt)?),
+                None => ("completed", <[Vec<u8>; 2]>::default()),
+            };
+            (word, [result, usage, message, receipt, model])
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),
@@ -50,12 +76,12 @@ fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 4])> {
             let stream = if *stream == Stream::Stdout { b"o" } else { b"e" };
             // Lua counts exactly only up to 2^53.
             let fits = !bytes.is_empty() && bytes.len() <= OUTPUT_CHUNK_BYTES && *offset < 1 << 52;
-            fits.then(|| ("output", [offset.to_string().into_bytes(), stream.to_vec(), bytes, Vec::new()]))?
+            fits.then(|| ("output", [offset.to_string().into_bytes(), stream.to_vec(), bytes, Vec::new(), Vec::new()]))?
         }
         Happening::Failed { reason, exit_code, signal, message } => {
             let number = |n: &Option<i32>| n.map(|n| n.to_string()).unwrap_or_default().into_bytes();
             let reason = reason.as_str().as_bytes().to_vec();
-            ("failed", [reason, number(exit_code), number(signal), text_of(message.as_ref())])
+            ("failed", [reason, number(exit_code), number(signal), text_of(message.as_ref()), Vec::new()])
         }
     })
 }

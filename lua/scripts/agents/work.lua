@@ -1,27 +1,28 @@
---[[ agents/report: what happened to attempts: starts, output, ends; and what their agents claim then. Repeats are harmless.
+--[[ agents/work: takes in what happened to attempts (starts, output, ends), and hands their agents the jobs that wait for
+     them, each under a lease. Repeats are harmless, and a repeated claim gets the same leases.
 
   KEYS[1]  pool       hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent     none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  now_ms     integer, or "" for Redis TIME (tests pass their own)
-  ARGV[2…] agents     8 each, one or more: agent; epoch (its incarnation); number (its own for its claim, or "" if it claims
+  ARGV[2…] agents     9 each, one or more: agent; epoch (its incarnation); number (its own for its claim, or "" if it claims
                       nothing; then the next four are ""); processes (0..64 more of them, with those whose ends are reported);
                       requests (0..256 more to models, likewise); reachable (milliseconds from now in which a job reaches the
-                      agent at once); nonce (random; lease ids are made of it); and how many reports follow, all agents
-                      together at most 64, or 32 if one claims
-           reports    8 each: job, attempt, lease, event, and for event
-                      "output": offset, stream (o or e), bytes, ""     "failed": reason, exit, signal, message
-                      "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, ""
-                      "receipted": the same with a receipt: result, usage, the receipt, and the model that it names
-                      "started", "cancelled", "released": four times ""
+                      agent at once); nonce (random; lease ids are made of it); measures (JSON, or "" for none); and how many
+                      reports follow, all agents together at most 64, or 32 if one claims
+           reports    9 each: job, attempt, lease, event, and for event
+                      "output": offset, stream (o or e), bytes, and ""s     "failed": reason, exit, signal, message, ""
+                      "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, and ""s
+                      "receipted": the same with the receipt and the model that it names for the ""s
+                      "started", "cancelled", "released": ""s
 
-  Returns  {"reported", {told…}} | {"turned_away", {told…}}: all of them are | {"no_pool"} | {"newer_schema"}; each is told
-           {"reported", "answer…", {lease…} as agents/claim, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"}
-           | {"removed"} | {"failed"}: it is to report by itself, and hears why; an answer is accepted, stale, invalid, or where
-           the output ends
-  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/output lib/meter lib/claiming
+  Returns  {"heard", {told…}} | {"turned_away", {told…}}: all of them are | {"no_pool"} | {"newer_schema"}; each is told
+           {"heard", "answer…", {{"job attempt lease", spec, and unless they are all "": devices, the agent's name of the
+           model, prompt}…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"} | {"alone"}: it is
+           to come by itself; an answer is accepted, stale, invalid, or where the output ends
+  Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure lib/output lib/meter lib/claiming
   Cost     O((reports + 32) · log N)
 ]]
-local WIDTH = 8
+local WIDTH = 9
 
 local refused = pool.enter(ARGV[1])
 if refused then
@@ -106,7 +107,8 @@ events.completed = closing(function(j, result, usage, message)
   complete(j, result, usage)
 end)
 
-events.receipted = closing(function(j, result, usage, receipt)
+events.receipted = closing(function(j, result, usage, message, receipt)
+  job:put(j, 'message', message ~= '' and message or nil)
   job:put(j, 'receipt', receipt)
   complete(j, result, usage)
 end)
@@ -157,7 +159,7 @@ local function answer(at)
   elseif mismatched[lease] then
     return mismatched[lease]
   elseif attempt.is_current(a, job_id, number, lease) then
-    if not may_have_ended_so(j, ARGV[at + 3], ARGV[at + 7]) then
+    if not may_have_ended_so(j, ARGV[at + 3], ARGV[at + 8]) then
       return 'invalid'
     end
     local told = events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
@@ -174,7 +176,7 @@ local callers, agent_ids, jobs_of, job_ids = {}, {}, {}, {}
 local rest, own = 0, nil
 for at = 2, #ARGV, WIDTH do
   if rest == 0 then
-    rest, own = tonumber(ARGV[at + 7]), {}
+    rest, own = tonumber(ARGV[at + 8]), {}
     callers[#callers + 1], agent_ids[#agent_ids + 1], jobs_of[at] = at, ARGV[at], own
   else
     rest = rest - 1
@@ -195,15 +197,17 @@ local function answers(at, jobs)
 end
 
 -- A claim has the room too that the reports have made. Where none brings anything new, that is for whatever waits.
-local function claimed(at)
+local function claimed(at, has_reported)
   local number = tonumber(ARGV[at + 2])
   local jobs = number and claiming.before(a, number)
   if number and not jobs then
+    measure.take(a, ARGV[at + 7])
     local left = { process = tonumber(ARGV[at + 3]), inference = tonumber(ARGV[at + 4]) }
     return claiming.hand_out(a, number, left, ARGV[at + 6], tonumber(ARGV[at + 5]))
+  elseif has_reported then
+    rank.update(a)
+    queue.fill(a)
   end
-  rank.update(a)
-  queue.fill(a)
   return jobs or {}
 end
 
@@ -215,19 +219,24 @@ local function take_in(at)
     return turned_away
   end
   is_anyone_heard = true
-  agent.read_entries_ahead(a, jobs_of[at])
-  local told = answers(at, jobs_of[at])
-  return { 'reported', told, claiming.leases(a, claimed(at)), caller.cancelled(a), caller.watched(a) }
+  local jobs = jobs_of[at]
+  agent.read_entries_ahead(a, jobs)
+  local told, leases = answers(at, jobs), claiming.leases(a, claimed(at, jobs[1] ~= nil))
+  return { 'heard', told, leases, caller.cancelled(a), caller.watched(a) }
 end
 
--- The same for one of several. What can't be taken in must keep nothing from the others: that agent reports by itself.
+-- The same for one of several. What can't be taken in must keep nothing from the others, and neither may what they are handed
+-- make this script a long one: such an agent comes by itself.
 local function try_to_take_in(at)
+  if ARGV[at + 2] ~= '' and claiming.is_enough() then
+    return { 'alone' }
+  end
   local is_taken_in, told = pcall(take_in, at)
   if is_taken_in then
     return told
   end
   record.doubt()
-  return { 'failed' }
+  return { 'alone' }
 end
 
 local all, take = {}, callers[2] and try_to_take_in or take_in
@@ -237,4 +246,4 @@ end
 if not is_anyone_heard then
   return { 'turned_away', all }
 end
-return due.finish({ 'reported', all })
+return due.finish({ 'heard', all })
