@@ -47,9 +47,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "without a claim the room that reports make stays empty",
-        find: "rank.update(a)\n  queue.fill(a)\n  return jobs or {}",
+        find: "elseif has_reported then",
         times: 1,
-        replace: "return jobs or {}",
+        replace: "elseif false then",
         told: Told::Story(|| {
             let parked = Step::Claim {
                 agent: BIG,
