@@ -2,7 +2,7 @@
 //!
 //! Each operation is one atomic Lua script under `lua/scripts/<noun>/<verb>.lua` with its wrapper beside it in
 //! `lua/src/<noun>/<verb>.rs`: a struct of arguments whose `run` gives an enum of outcomes. No other crate knows the
-//! name of a key or sees a raw reply.
+//! name of a key or sees a raw reply. What agents claim and report is one script, `agents/work`.
 
 pub mod agents;
 pub mod audit;

@@ -118,7 +118,7 @@ impl Alone {
 }
 
 /// The arguments of one call, in order. Most are short, so all of them are in one piece.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Args {
     bytes: Vec<u8>,
     /// Where each of them begins.

@@ -1,9 +1,9 @@
 //! Calls that come at the same time share runs of their script: making the parts of a script takes Redis as long as placing
 //! a job, so one run for many takes half as long as one for each.
 //!
-//! Nobody waits for others to come, but for those whose turn on this thread has come already. A few runs of a pool are under way
-//! at once; what comes meanwhile is taken along by the next. Where a shared run comes to nothing, each caller runs the script for itself: it then hears what is wrong with its
-//! own call, and only that.
+//! Nobody waits for others to come, but for those whose turn on this thread has come already. A few runs of a pool are under
+//! way at once; what comes meanwhile is taken along by the next. Where a shared run comes to nothing, each caller runs the
+//! script for itself: it then hears what is wrong with its own call, and only that.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,10 +19,10 @@ use tokio::{
 
 use crate::{Pool, Store, StoreError, script::Args};
 
-/// Runs under way at once for a pool: one that Redis works on, and the next, so that Redis need not wait for it. With more, each
-/// would be for fewer callers.
+/// Runs under way at once for a pool: one that Redis works on, and the next, so that Redis need not wait for it. With more,
+/// each would be for fewer callers.
 const RUNS: usize = 2;
-/// Calls in one run of a script, each by its weight.
+/// What a run takes along at most, by weight.
 pub(crate) const CHUNK: usize = 32;
 
 /// A script that can run for several callers at once.
@@ -56,7 +56,7 @@ struct Line<S: Shared> {
 pub(crate) struct Own {
     /// Its arguments, which stand behind those that a run has once.
     pub(crate) args: Args,
-    /// How many calls of the lightest kind take a run as long.
+    /// How much of a run it takes, of [`CHUNK`].
     pub(crate) weight: usize,
 }
 
@@ -71,7 +71,7 @@ struct Waiting<S: Shared> {
 /// What a caller does now.
 #[derive(Debug)]
 pub(crate) enum Turn<S: Shared> {
-    /// It runs the script for what it brought, which it has back; the next run begins when the first is dropped.
+    /// It runs the script for what it brought, which it has back; the next run begins when the `Running` is dropped.
     Run(Running<S>, Own),
     /// It is told what came of it; an error says that it has to run the script for itself.
     Wait(oneshot::Receiver<S::Told>),

@@ -1,5 +1,6 @@
-//! How many instructions and commands of Redis a job takes, through the typed wrapper: what is the same in every run and on
-//! every machine of its kind, so that a change of one per cent shows. Calls come one after the other.
+//! How many instructions and commands of Redis a job or a ticket takes, through the typed wrapper: what is the same in every run
+//! and on every machine of its kind, so that a change of one per cent shows. Calls come one after the other, but where a row says
+//! that they come together.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -21,8 +22,7 @@ use titan_lua::{
     tickets::{Issue, IssueOutcome},
 };
 use titan_tests::{
-    bench::{enter, facts, job},
-    protocol_agent::completed,
+    bench::{enter, facts, job, report_and_claim},
     redis::{RedisServer, patient_store},
     relaying_agent,
 };
@@ -116,24 +116,6 @@ impl Counted {
         let outcome = jobs::Submit { jobs: &new, owner: "bench", explain: false }.run(&self.pool).await.unwrap();
         assert!(matches!(outcome, jobs::SubmitOutcome::Submitted { .. }), "not accepted");
     }
-
-    /// Reports that these have ended, and gives what the agent's claim for so many has brought.
-    async fn report(
-        &self,
-        agent: AgentId,
-        epoch: i64,
-        ended: Vec<Lease>,
-        claim: u64,
-        free_slots: usize,
-    ) -> (AgentId, Vec<Lease>) {
-        let reports: Vec<_> = ended.iter().map(completed).collect();
-        let claim = Claim { claim, free_slots: u32::try_from(free_slots).unwrap(), free_requests: 0 };
-        let batch = agents::ReportBatch { agent: &agent, epoch, reports: &reports };
-        let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
-        let told = batch.run_and_claim(&self.pool, next).await.unwrap();
-        let agents::ReportOutcome::Reported(told) = told else { panic!("{agent} was turned away") };
-        (agent, told.leases)
-    }
 }
 
 fn ids(name: &str, round: usize, count: usize) -> Vec<JobId> {
@@ -155,6 +137,7 @@ async fn calls(server: &RedisServer) -> u64 {
 async fn rounds(what: &str, at_once: usize, ended_at_once: usize, together: usize) {
     let counted = Counted::start(AGENTS).await;
     let agents: Vec<_> = counted.epochs.iter().collect();
+    let free_slots = u32::try_from(ended_at_once).unwrap();
     let mut held: BTreeMap<AgentId, Vec<Lease>> = BTreeMap::new();
     let (mut before, mut done, mut claims) = (0, 0, 1);
     for round in 0..FIRST + ROUNDS {
@@ -175,7 +158,10 @@ async fn rounds(what: &str, at_once: usize, ended_at_once: usize, together: usiz
                     .map(|(agent, epoch)| {
                         let ended = held.remove(*agent).unwrap_or_default();
                         done += ended.len();
-                        counted.report((*agent).clone(), **epoch, ended, claims, ended_at_once)
+                        let claim = Claim { claim: claims, free_slots, free_requests: 0 };
+                        let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
+                        let pool = &counted.pool;
+                        async move { ((*agent).clone(), report_and_claim(pool, (*agent, **epoch), &ended, next).await) }
                     })
                     .collect();
                 held.extend(join_all(reports).await);

@@ -38,6 +38,7 @@ use titan_lua::{Pool, PoolSettings, agents, jobs, pool};
 use titan_tests::{
     bench::{
         enter, facts, goes_first, job, main_thread_faults, main_thread_us, percentile, print_reference, reference_us,
+        report_and_claim,
     },
     commands::CommandCounts,
     redis::{RedisServer, patient_store},
@@ -120,7 +121,7 @@ async fn main() {
     bench.dependents().await;
     let busy = bench.fill().await;
     bench.turnover(&busy, 1, 0).await;
-    bench.turnover(&busy, 2, OF_A_SCRIPT).await;
+    bench.turnover(&busy, 4, OF_A_SCRIPT).await;
     bench.deregistration(&busy[0].0).await;
     bench.deaths().await;
     bench.passed_over().await;
@@ -234,7 +235,9 @@ impl Bench {
             let ids: Vec<_> = (0..OF_A_SCRIPT).map(|i| new_id("next", (from + n) * SLOTS + i)).collect();
             submit(&self.here(), &ids, &job("busy")).await;
             let calls = agents.iter().map(|(agent, leases)| self.turn_over(agent, &leases[from..from + of_each]));
+            let before = self.counts().await;
             self.timed(join_all(calls)).await;
+            assert_eq!(self.counts().await.since(&before).scripts().calls, 1, "they shared no run");
         }
         self.print(&match together {
             1 => "32 reports of ends that claim 32 jobs".to_owned(),
@@ -244,15 +247,11 @@ impl Bench {
 
     /// Reports that these have ended, and claims as many.
     async fn turn_over(&self, agent: &AgentId, leases: &[Lease]) {
-        let completed = Happening::Completed { result: None, message: None, usage: None };
-        let reports: Vec<_> = leases.iter().map(|lease| Report::new(lease.held(), completed.clone())).collect();
-        let batch = agents::ReportBatch { agent, epoch: self.epochs[agent], reports: &reports };
         let free_slots = u32::try_from(leases.len()).unwrap();
         let claim = Claim { claim: FIRST_OF_TURNOVER + self.turns.get(), free_slots, free_requests: 0 };
         let next = agents::NextClaim { claim, reachable_ms: REACHABLE_MS };
-        let outcome = batch.run_and_claim(&self.here(), next).await.unwrap();
-        let agents::ReportOutcome::Reported(reported) = outcome else { panic!("{agent} was turned away") };
-        assert_eq!(reported.leases.len(), leases.len());
+        let handed = report_and_claim(&self.here(), (agent, self.epochs[agent]), leases, next).await;
+        assert_eq!(handed.len(), leases.len());
     }
 
     async fn deregistration(&self, agent: &AgentId) {

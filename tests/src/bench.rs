@@ -17,11 +17,11 @@ use titan_api::{
     agents::Facts,
     ids::AgentId,
     jobs::{JobKind, ProcessSpec, Requirements, SubmitJob},
-    work::Claim,
+    work::{Claim, Lease},
 };
 use titan_lua::{Pool, agents};
 
-use crate::redis::RedisServer;
+use crate::{protocol_agent::completed, redis::RedisServer};
 
 /// Calls under way at once.
 pub const PARALLEL: usize = 256;
@@ -79,6 +79,21 @@ async fn enter_one(pool: &Pool, id: AgentId, facts: &Facts, reachable_ms: u64) -
     let call = agents::ClaimJobs { agent: &id, epoch, claim, measures: None, reachable_ms };
     call.run(pool).await.unwrap();
     (id, epoch)
+}
+
+/// Reports that these jobs of an agent have ended well, and gives what its claim brings.
+pub async fn report_and_claim(
+    pool: &Pool,
+    (agent, epoch): (&AgentId, i64),
+    ended: &[Lease],
+    next: agents::NextClaim,
+) -> Vec<Lease> {
+    let reports: Vec<_> = ended.iter().map(completed).collect();
+    let batch = agents::ReportBatch { agent, epoch, reports: &reports };
+    let agents::ReportOutcome::Reported(told) = batch.run_and_claim(pool, next).await.unwrap() else {
+        panic!("{agent} was turned away")
+    };
+    told.leases
 }
 
 /// Microseconds of a Redis' CPU that a script of 20 bare writes takes, as many and as long as those of a placing. What

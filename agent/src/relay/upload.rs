@@ -37,8 +37,8 @@ pub(super) struct Upload {
     chunks: mpsc::Sender<Bytes>,
     reply: JoinHandle<Option<u64>>,
     sent: u64,
-    /// On the box's clock, in milliseconds.
-    begun: u64,
+    /// On the box's clock.
+    begun_ms: u64,
 }
 
 /// The upload is over, by whoever's will: where the coordinator's output ends, if it said so.
@@ -48,13 +48,13 @@ pub(super) struct Over(pub Option<u64>);
 impl Upload {
     /// Begins one at `offset`; `None` where none is served.
     pub(super) fn begin(agent: &Arc<Agent>, lease: &HeldLease, offset: u64) -> Option<Self> {
-        let begun = now_ms();
-        if !agent.settings.borrow().parking || !agent.uploads.are_served(begun) {
+        let begun_ms = now_ms();
+        if !agent.settings.borrow().parking || !agent.uploads.may_begin(begun_ms) {
             return None;
         }
         let (chunks, body) = mpsc::channel(CHUNKS);
-        let sending = send(Arc::clone(agent), lease.clone(), offset, Chunks(body), begun);
-        Some(Self { agent: Arc::clone(agent), chunks, reply: tokio::spawn(sending), sent: 0, begun })
+        let sending = send(Arc::clone(agent), lease.clone(), offset, Chunks(body), begun_ms);
+        Some(Self { agent: Arc::clone(agent), chunks, reply: tokio::spawn(sending), sent: 0, begun_ms })
     }
 
     /// Sends bytes.
@@ -74,7 +74,7 @@ impl Upload {
 
     /// Whether it is time to hear what the coordinator has of it.
     pub(super) fn is_due(&self) -> bool {
-        self.sent >= BYTES || now_ms().saturating_sub(self.begun) >= millis(LASTS)
+        self.sent >= BYTES || now_ms().saturating_sub(self.begun_ms) >= millis(LASTS)
     }
 
     /// Ends it.
@@ -90,7 +90,7 @@ impl Upload {
 
     /// The coordinator says nothing.
     fn unheard(&self) -> Over {
-        self.agent.uploads.lost(self.begun, now_ms());
+        self.agent.uploads.lost(self.begun_ms, now_ms());
         Over(None)
     }
 }
@@ -102,7 +102,7 @@ impl Drop for Upload {
 }
 
 /// One call. Gives where the output ends, if the coordinator says so.
-async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks, begun: u64) -> Option<u64> {
+async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks, begun_ms: u64) -> Option<u64> {
     let client = agent.link.client();
     let path = format!("/api/v1/jobs/{}/attempts/{}/stream", lease.job_id, lease.attempt);
     let request = client
@@ -119,12 +119,13 @@ async fn send(agent: Arc<Agent>, lease: HeldLease, offset: u64, chunks: Chunks, 
         Err(error) => {
             debug!(job.id = %lease.job_id, "the upload of an answer ended: {error}");
             match status(&error) {
-                None => agent.uploads.lost(begun, now_ms()),
                 Some(404 | 405 | 501) => agent.uploads.refused(now_ms()),
-                Some(status) => {
+                // What something else on the way says is no word of a coordinator.
+                _ if !matches!(error, ClientError::Refused { .. }) => agent.uploads.lost(begun_ms, now_ms()),
+                status => {
                     agent.uploads.heard();
                     // It may be cancelled or another's; a heartbeat tells which.
-                    if status == 409 {
+                    if status == Some(409) {
                         agent.beat_now.notify_one();
                     }
                 }

@@ -11,16 +11,15 @@
                       reports follow, all agents together at most 64, or 32 if one claims
            reports    9 each: job, attempt, lease, event, and for event
                       "output": offset, stream (o or e), bytes, and ""s     "failed": reason, exit, signal, message, ""
-                      "completed": result (JSON, or "" for none), usage (JSON, or "" for none), message, and ""s
-                      "receipted": the same with the receipt and the model that it names for the ""s
+                      "completed": result, usage (each JSON, or "" for none), message, receipt, the model that it names (or ""s)
                       "started", "cancelled", "released": ""s
 
-  Returns  {"heard", {told…}} | {"turned_away", {told…}}: all of them are | {"no_pool"} | {"newer_schema"}; each is told
+  Returns  {"heard", {told…}} | {"turned_away", {told…}}: none was heard | {"no_pool"} | {"newer_schema"}; each is told
            {"heard", "answer…", {{"job attempt lease", spec, and unless they are all "": devices, the agent's name of the
            model, prompt}…}, {cancelled job…}, watched} | {"unknown_agent"} | {"superseded"} | {"removed"} | {"alone"}: it is
            to come by itself; an answer is accepted, stale, invalid, or where the output ends
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/probe lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure lib/output lib/meter lib/claiming
-  Cost     O((reports + 32) · log N)
+  Cost     O((agents + reports + 32) · log N)
 ]]
 local WIDTH = 9
 
@@ -85,8 +84,11 @@ local function closing(handler)
   end
 end
 
--- The attempt ended well.
-local function complete(j, result, usage)
+events.completed = closing(function(j, result, usage, message, receipt)
+  job:put(j, 'message', message ~= '' and message or nil)
+  if receipt ~= '' then
+    job:put(j, 'receipt', receipt)
+  end
   if j.suspects or a.trouble_packed then
     breaker.completed(j, a)
   end
@@ -100,17 +102,6 @@ local function complete(j, result, usage)
     redis.call('SET', key('result', j.id), result)
   end
   ending.finish(j, 'completed')
-end
-
-events.completed = closing(function(j, result, usage, message)
-  job:put(j, 'message', message ~= '' and message or nil)
-  complete(j, result, usage)
-end)
-
-events.receipted = closing(function(j, result, usage, message, receipt)
-  job:put(j, 'message', message ~= '' and message or nil)
-  job:put(j, 'receipt', receipt)
-  complete(j, result, usage)
 end)
 
 events.failed = closing(function(j, reason, exit, signal, message)
@@ -146,8 +137,8 @@ local mismatched = {}
 
 -- Whether a report has no receipt, or one that such a report may have: of a request that came with a ticket, for the model
 -- that was asked for. Whoever calls has checked who signed it.
-local function may_have_ended_so(j, event, model)
-  return event ~= 'receipted' or (j.ticket ~= nil and j.model == model)
+local function may_have_ended_so(j, event, receipt, model)
+  return event ~= 'completed' or receipt == '' or (j.ticket ~= nil and j.model == model)
 end
 
 -- A report of an attempt that is over is a repeat if it is the one that ended it, or came before that.
@@ -159,7 +150,7 @@ local function answer(at)
   elseif mismatched[lease] then
     return mismatched[lease]
   elseif attempt.is_current(a, job_id, number, lease) then
-    if not may_have_ended_so(j, ARGV[at + 3], ARGV[at + 8]) then
+    if not may_have_ended_so(j, ARGV[at + 3], ARGV[at + 7], ARGV[at + 8]) then
       return 'invalid'
     end
     local told = events[ARGV[at + 3]](j, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7])
@@ -173,7 +164,7 @@ end
 
 -- Where the arguments of each agent begin, and the jobs of its reports.
 local callers, agent_ids, jobs_of, job_ids = {}, {}, {}, {}
-local rest, own = 0, nil
+local rest, own = 0
 for at = 2, #ARGV, WIDTH do
   if rest == 0 then
     rest, own = tonumber(ARGV[at + 8]), {}
@@ -186,7 +177,7 @@ end
 agent:read_ahead(agent_ids)
 job:read_ahead(job_ids)
 
--- What is said of each of these jobs, whose reports follow.
+-- The answers to the reports that stand behind an agent, of these jobs.
 local function answers(at, jobs)
   local told = {}
   for n = 1, #jobs do
@@ -225,17 +216,25 @@ local function take_in(at)
   return { 'heard', told, leases, caller.cancelled(a), caller.watched(a) }
 end
 
--- The same for one of several. What can't be taken in must keep nothing from the others, and neither may what they are handed
--- make this script a long one: such an agent comes by itself.
+-- The same for one of several: what its agent has caused is done in its own step, so that it can fail in no other.
+local function take_in_whole(at)
+  local told = take_in(at)
+  rank.settle()
+  return told
+end
+
+-- The same, should it fail. What can't be taken in keeps nothing from the others: that agent comes by itself, and so does one that
+-- claims once this run has done enough. What a step has changed that fails is written, and is there when its agent comes again.
 local function try_to_take_in(at)
-  if ARGV[at + 2] ~= '' and claiming.is_enough() then
+  if ARGV[at + 2] ~= '' and claiming.has_done_enough() then
     return { 'alone' }
   end
-  local is_taken_in, told = pcall(take_in, at)
+  local is_taken_in, told = pcall(take_in_whole, at)
   if is_taken_in then
     return told
   end
   record.doubt()
+  behind.try_to_write()
   return { 'alone' }
 end
 
@@ -245,5 +244,12 @@ for n, at in ipairs(callers) do
 end
 if not is_anyone_heard then
   return { 'turned_away', all }
+end
+-- Where what several have put off can't be written, each comes by itself, and finds what it has got.
+if callers[2] and behind.try_to_write() then
+  record.doubt()
+  for n in ipairs(all) do
+    all[n] = { 'alone' }
+  end
 end
 return due.finish({ 'heard', all })

@@ -4,6 +4,8 @@ local claiming = {}
 local CALLS_AGAIN_WITHIN_MS = 1000
 -- So many jobs are handed out or go elsewhere in one run, so that it holds nobody up. Whoever got some claims again at once.
 local AT_ONCE = 32
+-- Whoever claims after the run has looked at so many that waited comes by itself.
+local LOOKED_AT = 128
 
 -- How many this run has handed out, and sent elsewhere.
 local moved
@@ -12,9 +14,9 @@ calls.begin_with(function()
   moved = 0
 end)
 
--- Whether this run has done as much of that as one may.
-function claiming.is_enough()
-  return moved >= AT_ONCE
+-- Whether this run has done as much for claims as one may that several share.
+function claiming.has_done_enough()
+  return moved >= AT_ONCE or queue.looked_at() >= LOOKED_AT
 end
 
 -- The jobs that this number has got already, renewed: the agent counts from this call. A run before may have had a claim of
@@ -30,6 +32,7 @@ local function given(a, number)
       end
     end
   end
+  moved = moved + #jobs
   return jobs
 end
 
@@ -90,7 +93,7 @@ end
 -- What is more than it asks for goes elsewhere.
 local function hand_out_bound(a, left, hand_out)
   for _, j in ipairs(bound(a)) do
-    if claiming.is_enough() then
+    if moved >= AT_ONCE then
       return
     elseif left[j.kind] > 0 and not job.is_too_late(j) then
       left[j.kind] = left[j.kind] - 1
@@ -111,6 +114,7 @@ function claiming.hand_out(a, number, left, nonce, reach_ms)
   local function hand_out(j, reserved)
     attempt.claim(j, a, nonce, number, reserved)
     handed[#handed + 1], moved = j, moved + 1
+    agent:put(a, 'brought', true)
   end
   -- Here and now it can be given work, whatever comes later.
   agent:put(a, 'reach_ms', pool.now)
@@ -119,7 +123,7 @@ function claiming.hand_out(a, number, left, nonce, reach_ms)
   if in_service then
     hand_out_bound(a, left, hand_out)
     if left.process + left.inference > 0 then
-      queue.fill(a, left, AT_ONCE - moved, hand_out)
+      queue.fill(a, left, math.max(0, AT_ONCE - moved), hand_out)
     end
     local trial = a.state == 'half_open' and probe.bind(a, left)
     if trial then
@@ -127,8 +131,9 @@ function claiming.hand_out(a, number, left, nonce, reach_ms)
       hand_out(trial)
     end
   end
-  if #handed > 0 then
-    agent:put(a, 'brought', true)
+  if not handed[1] and moved >= AT_ONCE then
+    -- There may be more for it, of which this run has got nothing done.
+    pool.announce('agent', a.id)
   end
   local wants_more = left.process + left.inference > 0
   agent:put(a, 'asks', asks(left))

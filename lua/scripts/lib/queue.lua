@@ -6,6 +6,17 @@ local LOOKED_AT_FIRST = 16
 local LOOKED_AT_MORE = 64
 local LONGEST_BACKOFF_MS = 3600000
 
+-- How many waiting jobs this run has looked at.
+local looked_at
+
+calls.begin_with(function()
+  looked_at = 0
+end)
+
+function queue.looked_at()
+  return looked_at
+end
+
 -- Lets a job wait for an agent.
 function queue.pend(j)
   class.need(j)
@@ -152,6 +163,7 @@ end
 local function fitting(a, ids, at, most)
   for i = at, math.min(at + most - 1, #ids) do
     local j = job:load(ids[i])
+    looked_at = looked_at + 1
     if j and not (j.refused and avoid.is_refused(j, a.id)) and not job.is_too_late(j) then
       local devices = fit.for_job(a, j)
       if devices then

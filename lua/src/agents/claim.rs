@@ -1,4 +1,4 @@
-//! Jobs that wait for an agent, each under a lease.
+//! A claim by itself: jobs that wait for an agent, each under a lease. The script is `agents/work`, see [`super::work`].
 
 use titan_api::{
     agents::Measures,

@@ -1,4 +1,4 @@
-//! What happened to attempts: starts, output, ends.
+//! What happened to attempts (starts, output, ends), perhaps with a claim. The script is `agents/work`, see [`super::work`].
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::{
     reply::{Reply, unknown_word},
 };
 
-/// Reports in one run of the script.
-const CHUNK: usize = 64;
+/// Reports of one agent in a run of the script.
+const REPORTS_A_RUN: usize = 64;
 /// The same in a run that hands out jobs besides.
-const CHUNK_WITH_CLAIM: usize = 32;
+const REPORTS_BESIDE_A_CLAIM: usize = 32;
 
 /// Reports of one agent, done in order.
 #[derive(Debug, Clone, Copy)]
@@ -102,12 +102,12 @@ impl ReportBatch<'_> {
     /// The reports of each run. A claim goes with the last, which has fewer; with none where reports wait for a replica, or jobs
     /// would be handed out to an agent that is told to come again.
     fn chunks(&self, claims: bool, wait: bool) -> Vec<&[Report]> {
-        let mut chunks: Vec<_> = self.reports.chunks(CHUNK).collect();
+        let mut chunks: Vec<_> = self.reports.chunks(REPORTS_A_RUN).collect();
         if claims && wait {
             chunks.push(&[]);
         } else if claims {
             let last = chunks.pop().unwrap_or_default();
-            let (before, last) = last.split_at(last.len().saturating_sub(CHUNK_WITH_CLAIM));
+            let (before, last) = last.split_at(last.len().saturating_sub(REPORTS_BESIDE_A_CLAIM));
             chunks.extend([before, last].into_iter().skip(usize::from(before.is_empty())));
         }
         chunks

@@ -35,10 +35,10 @@ script!(Frees, "agents/work", uses [
     later "settle", "due", "caller", later "measure", later "output", later "meter", "claiming",
 ]);
 
-/// What has so many reports or more, half of what a run has at most, or so many bytes has a run for itself.
+/// What has so many reports, half of what a shared run has at most, or so many bytes, has a run for itself.
 const SHARED_REPORTS: usize = CHUNK / 2;
 const SHARED_BYTES: usize = 8 * 1_024;
-/// What a call takes, however little it has to say: as long as so many reports.
+/// What a call counts for at least, in reports.
 const LEAST_WEIGHT: usize = 2;
 
 /// What the agent claims once its reports are taken in.
@@ -74,7 +74,7 @@ pub(super) struct Told {
 }
 
 impl Call<'_> {
-    /// Has the script take it in, in a run with calls of others if there are some and that is to be.
+    /// Has the script take it in, with calls of others if it may share a run.
     pub(super) async fn run(&self, pool: &Pool) -> Result<Result<Told, TurnedAway>, StoreError> {
         // Boxed without its type, since the compiler looks only so deep into one.
         let told: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(self.run_in_turn(pool));
@@ -95,8 +95,6 @@ impl Call<'_> {
             return self.run_by_itself(pool, &args).await;
         }
         let (begun, weight) = (Instant::now(), self.said.len().max(LEAST_WEIGHT));
-        // Should a run with others come to nothing.
-        let again = args.clone();
         match Together::<Calls>::enter(pool, pool.now(), Own { args, weight }).await {
             Turn::Run(_running, own) => self.run_by_itself(pool, &own.args).await,
             Turn::Wait(told) => match within(pool, told).await? {
@@ -104,7 +102,8 @@ impl Call<'_> {
                     latency::note(begun.elapsed());
                     Ok(told)
                 }
-                Ok(None) | Err(_) => self.run_by_itself(pool, &again).await,
+                // Anew, for a nonce of its own: a run with others may have used this one.
+                Ok(None) | Err(_) => self.run_by_itself(pool, &self.args()?).await,
             },
         }
     }
@@ -139,8 +138,8 @@ impl Call<'_> {
         Ok(args)
     }
 
-    /// Whether it may go along with others: a run must not be long, and where one comes to nothing, what it has done for an agent is
-    /// done again by itself, so that only such reports go along as it does no harm to do twice.
+    /// Whether it may go along with others. A run must not be long; and where one comes to nothing, each runs again by itself,
+    /// so only what may be done twice goes along.
     fn may_share(&self, pool: &Pool, args: &Args) -> bool {
         self.said.len() < SHARED_REPORTS
             && args.bytes() < SHARED_BYTES
@@ -152,7 +151,7 @@ impl Call<'_> {
 /// The script's word for one agent, and the rest of what it tells it.
 type OfOne = (String, Reply);
 
-/// Runs the script once for these calls. None for one that has to come by itself.
+/// Runs the script once for these calls.
 async fn run_all(pool: &Pool, now: &str, calls: &[Args], awaited: &[&str]) -> Result<Vec<Option<OfOne>>, StoreError> {
     let mut args = Args::new();
     args.push(now);

@@ -36,11 +36,7 @@ impl<'a> Said<'a> {
 
     /// Whether nothing is counted or listed once more if it is taken in again by a script that knows nothing of the first time.
     pub(super) fn may_be_done_twice(&self) -> bool {
-        match &self.report.event {
-            Happening::Started {} => true,
-            Happening::Completed { usage, .. } => usage.is_none() && self.report.receipt.is_none(),
-            _ => false,
-        }
+        matches!(self.report.event, Happening::Started {} | Happening::Completed { .. })
     }
 
     /// Adds it to the arguments.
@@ -59,12 +55,8 @@ fn event(report: &Report) -> Option<(&'static str, [Vec<u8>; 5])> {
         Happening::Started {} => ("started", none()),
         Happening::Completed { result, message, usage } => {
             let (result, usage) = (result_text(result.as_ref())?, usage_text(usage.as_ref())?);
-            let message = text_of(message.as_ref());
-            let (word, [receipt, model]) = match &report.receipt {
-                Some(receipt) => ("receipted", receipt_texts(receipt)?),
-                None => ("completed", <[Vec<u8>; 2]>::default()),
-            };
-            (word, [result, usage, message, receipt, model])
+            let [receipt, model] = report.receipt.as_deref().map_or_else(|| Some(Default::default()), receipt_texts)?;
+            ("completed", [result, usage, text_of(message.as_ref()), receipt, model])
         }
         Happening::Cancelled {} => ("cancelled", none()),
         Happening::Released {} => ("released", none()),

@@ -56,7 +56,7 @@ impl Scene {
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
 
-/// Every script of a pool, by its name, each called once. `pool/open` comes with the first call of all.
+/// Every script of a pool, by its name, each called once, but for `agents/work`, which both claims and reports call. `pool/open` comes with the first call of all.
 pub(super) fn operations(scene: &Scene) -> Vec<(&'static str, Running<'_>)> {
     vec![
         ("agents/drain", Box::pin(drain(scene))),

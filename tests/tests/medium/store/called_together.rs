@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use redis::AsyncCommands;
 use titan_api::{
     agents::Facts,
     ids::JobId,
-    jobs::JobState,
+    jobs::{JobState, Reason, Requirements, SubmitJob},
+    output::{Encoding, Stream},
     work::{Answer, Claim, Happening, Lease, Report},
 };
 use titan_lua::{
@@ -18,6 +20,15 @@ use titan_tests::audit::findings;
 use super::world::{Box_, World, facts, held, process};
 
 const SLOTS: u32 = 4;
+/// The number of the claim that goes with reports, each time.
+const NEXT_CLAIM: u64 = 9;
+
+/// How many runs of scripts that takes, and what comes of it.
+async fn counted<T>(world: &World, calls: impl Future<Output = T>) -> (u64, T) {
+    let before = world.redis.command_counts().await;
+    let told = calls.await;
+    (world.redis.command_counts().await.since(&before).scripts().calls, told)
+}
 
 /// Agents of so many slots, of which none runs anything, and so many jobs that wait.
 async fn idle(world: &World, count: usize, max_jobs: u32, jobs: usize) -> Vec<Box_> {
@@ -52,10 +63,10 @@ async fn claim_at_once(world: &World, agents: &[Box_], free_slots: u32) -> Vec<V
 }
 
 /// Each agent reports its jobs as completed and claims as many, all at once.
-async fn at_once(world: &World, agents: &[(Box_, Vec<Lease>)]) -> Vec<Result<ReportOutcome, StoreError>> {
+async fn report_at_once(world: &World, agents: &[(Box_, Vec<Lease>)]) -> Vec<Result<ReportOutcome, StoreError>> {
     let calls = agents.iter().map(|(agent, leases)| {
         let (pool, id, epoch) = (world.pool(), agent.id.clone(), agent.epoch);
-        let claim = Claim { claim: agent.next_claim(), free_slots: SLOTS, free_requests: 0 };
+        let claim = Claim { claim: NEXT_CLAIM, free_slots: SLOTS, free_requests: 0 };
         let completed = Happening::Completed { result: None, message: None, usage: None };
         let reports: Vec<_> = leases.iter().map(|lease| Report::new(held(lease), completed.clone())).collect();
         tokio::spawn(async move {
@@ -81,10 +92,9 @@ fn is_accepted(reported: &Reported) -> bool {
 async fn reports_at_once_take_few_runs_and_each_agent_gets_its_own_jobs() {
     let world = World::new().await;
     let agents = full(&world, 16).await;
-    let before = world.redis.command_counts().await;
-    let outcomes = at_once(&world, &agents).await;
-    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
-    assert!(runs <= 4, "{runs} runs for 16 agents with 4 jobs each");
+    let (runs, outcomes) = counted(&world, report_at_once(&world, &agents)).await;
+    // Eight agents have 32 reports, of which a run takes no more.
+    assert_eq!(runs, 2);
     let mut handed = BTreeSet::<JobId>::new();
     for ((agent, done), outcome) in agents.iter().zip(&outcomes) {
         let reported = reported(outcome);
@@ -105,7 +115,8 @@ async fn an_agent_that_is_turned_away_is_alone_in_that() {
     let world = World::new().await;
     let agents = full(&world, 4).await;
     world.register_run("agent-1", "another run", &Facts { max_jobs: SLOTS, ..facts() }, &[]).await;
-    let outcomes = at_once(&world, &agents).await;
+    let (runs, outcomes) = counted(&world, report_at_once(&world, &agents)).await;
+    assert_eq!(runs, 1);
     for (i, outcome) in outcomes.iter().enumerate() {
         if i == 1 {
             assert!(matches!(outcome, Ok(ReportOutcome::TurnedAway(TurnedAway::Superseded))), "{outcome:?}");
@@ -116,27 +127,129 @@ async fn an_agent_that_is_turned_away_is_alone_in_that() {
     assert_eq!(findings(&world.pool()).await, []);
 }
 
+/// Puts another in the place of a value of an agent's record, and gives what was there.
+async fn put_in_its_place(world: &World, agent: &Box_, place: usize, value: Vec<u8>) -> Vec<u8> {
+    let script = redis::Script::new(
+        "local values, at = { cmsgpack.unpack(redis.call('GET', KEYS[1])) }, tonumber(ARGV[1])
+         local before = values[at]
+         values[at] = ARGV[2]
+         redis.call('SET', KEYS[1], cmsgpack.pack(unpack(values, 1, 30)))
+         return before",
+    );
+    let key = format!("titan:{{default}}:agent:{}", agent.id);
+    let mut connection = world.redis.connection().await;
+    script.key(key).arg(place).arg(value).invoke_async(&mut connection).await.unwrap()
+}
+
+/// What can't be unpacked.
+const DAMAGED: &[u8] = b"\xc1";
+/// Where a record has what its agent has registered with, the classes that it is a member of, and where it stands in the ranks.
+const CAPS: usize = 17;
+const PLACES: usize = 20;
+const STANDING: usize = 21;
+
 #[tokio::test]
 async fn where_the_script_fails_for_one_agent_the_others_are_heard_all_the_same() {
-    let world = World::new().await;
-    let agents = full(&world, 4).await;
-    // What it registered with can't be read any more.
-    let damage = redis::Script::new(
-        "local fields = { cmsgpack.unpack(redis.call('GET', KEYS[1])) }
-         fields[17] = '\\193'
-         redis.call('SET', KEYS[1], cmsgpack.pack(unpack(fields, 1, 30)))",
-    );
-    let mut connection = world.redis.connection().await;
-    let key = format!("titan:{{default}}:agent:{}", agents[2].0.id);
-    damage.key(key).invoke_async::<()>(&mut connection).await.unwrap();
-    let outcomes = at_once(&world, &agents).await;
-    for (i, outcome) in outcomes.iter().enumerate() {
-        if i == 2 {
-            assert!(outcome.is_err(), "{outcome:?}");
-        } else {
-            assert!(is_accepted(reported(outcome)), "agent-{i}: {outcome:?}");
-            assert_eq!(reported(outcome).leases.len(), SLOTS as usize);
+    for place in [CAPS, PLACES, STANDING] {
+        let world = World::new().await;
+        let agents = full(&world, 4).await;
+        let whole = put_in_its_place(&world, &agents[1].0, place, DAMAGED.into()).await;
+        let (runs, outcomes) = counted(&world, report_at_once(&world, &agents)).await;
+        // One for all of them, and one for that agent alone.
+        assert_eq!(runs, 2);
+        for (i, outcome) in outcomes.iter().enumerate() {
+            if i == 1 {
+                assert!(outcome.is_err(), "{place}: {outcome:?}");
+            } else {
+                assert!(is_accepted(reported(outcome)), "{place}: agent-{i}: {outcome:?}");
+                assert_eq!(reported(outcome).leases.len(), SLOTS as usize, "{place}: agent-{i}");
+            }
         }
+        // What it says is believed once it can be read again, and no job was lost meanwhile.
+        put_in_its_place(&world, &agents[1].0, place, whole).await;
+        let outcome = report_at_once(&world, &agents[1..2]).await;
+        assert!(is_accepted(reported(&outcome[0])), "{place}: {outcome:?}");
+        assert_eq!(reported(&outcome[0]).leases.len(), SLOTS as usize, "{place}");
+        for lease in &agents[1].1 {
+            assert_eq!(world.state(&lease.job_id).await, JobState::Completed);
+        }
+        assert_eq!(findings(&world.pool()).await, [], "{place}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_agent_has_caused_fails_in_no_step_of_another() {
+    let world = World::new().await;
+    let damaged = world.register("damaged", &facts()).await;
+    world.pending(&process()).await;
+    let lease = world.claim(&damaged, 1).await.remove(0);
+    let other = world.parked("other", &facts()).await;
+    let (first, _) = world.bound(&process()).await;
+    let (second, _) = world.bound(&process()).await;
+    let whole = put_in_its_place(&world, &damaged, STANDING, DAMAGED.into()).await;
+    // The second goes elsewhere, for which the ranks of all agents have to be looked at.
+    let (runs, (_, leases)) = counted(
+        &world,
+        join(
+            async {
+                let reports = [Report::new(held(&lease), Happening::Started {})];
+                let batch = ReportBatch { agent: &damaged.id, epoch: damaged.epoch, reports: &reports };
+                batch.run(&world.pool()).await.unwrap_err()
+            },
+            world.claim(&other, 1),
+        ),
+    )
+    .await;
+    assert_eq!(runs, 2);
+    assert_eq!(leases.iter().map(|lease| &lease.job_id).collect::<Vec<_>>(), [&first]);
+    put_in_its_place(&world, &damaged, STANDING, whole).await;
+    assert_eq!(world.claim(&other, 1).await.iter().map(|lease| &lease.job_id).collect::<Vec<_>>(), [&second]);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn where_what_several_have_put_off_cannot_be_written_no_job_is_lost() {
+    let world = World::new().await;
+    let agents = idle(&world, 4, SLOTS, 16).await;
+    let mut connection = world.redis.connection().await;
+    let key = "titan:{default}:running";
+    let () = connection.set(key, "something else").await.unwrap();
+    let (runs, claimed) = counted(&world, claim_at_once(&world, &agents, SLOTS)).await;
+    assert_eq!(runs, 5, "one for all, and one for each");
+    let handed: BTreeSet<_> = claimed.iter().flatten().map(|lease| &lease.job_id).collect();
+    assert_eq!(handed.len(), 16);
+}
+
+#[tokio::test]
+async fn what_must_not_be_done_twice_or_takes_long_goes_by_itself() {
+    let output = |bytes: usize| Happening::Output {
+        offset: 0,
+        stream: Stream::Stdout,
+        data: "x".repeat(bytes),
+        encoding: Encoding::Utf8,
+    };
+    let completed = |result: usize| Happening::Completed {
+        result: Some(serde_json::Value::String("x".repeat(result))),
+        message: None,
+        usage: None,
+    };
+    let failed = Happening::Failed { reason: Reason::ExitCode, exit_code: Some(1), signal: None, message: None };
+    for (what, event, runs_of_two) in [
+        ("a start", Happening::Started {}, 1),
+        ("a good end", completed(10), 1),
+        ("a good end with much beside", completed(8_192), 2),
+        ("output", output(10), 2),
+        ("a failure", failed, 2),
+        ("a release", Happening::Released {}, 2),
+    ] {
+        let world = World::new().await;
+        let agents = full(&world, 2).await;
+        let (runs, answers) = counted(
+            &world,
+            join_all(agents.iter().map(async |(agent, leases)| world.report(agent, &leases[0], event.clone()).await)),
+        )
+        .await;
+        assert_eq!((runs, answers), (runs_of_two, vec![Answer::Accepted {}; 2]), "{what}");
     }
 }
 
@@ -144,10 +257,8 @@ async fn where_the_script_fails_for_one_agent_the_others_are_heard_all_the_same(
 async fn claims_at_once_take_few_runs_and_each_agent_gets_its_own_jobs() {
     let world = World::new().await;
     let agents = idle(&world, 16, SLOTS, 16).await;
-    let before = world.redis.command_counts().await;
-    let claimed = claim_at_once(&world, &agents, 1).await;
-    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
-    assert!(runs <= 4, "{runs} runs for 16 agents");
+    let (runs, claimed) = counted(&world, claim_at_once(&world, &agents, 1)).await;
+    assert_eq!(runs, 1);
     let mut handed = BTreeSet::<JobId>::new();
     for (agent, leases) in agents.iter().zip(&claimed) {
         assert_eq!(leases.len(), 1, "{}", agent.id);
@@ -161,9 +272,7 @@ async fn claims_at_once_take_few_runs_and_each_agent_gets_its_own_jobs() {
 async fn claims_of_much_at_once_hold_nobody_up_and_each_agent_gets_some() {
     let world = World::new().await;
     let agents = idle(&world, 4, 64, 200).await;
-    let before = world.redis.command_counts().await;
-    let claimed = claim_at_once(&world, &agents, 20).await;
-    let runs = world.redis.command_counts().await.since(&before).scripts().calls;
+    let (runs, claimed) = counted(&world, claim_at_once(&world, &agents, 20)).await;
     // A run hands out 32 jobs: 20 to one agent and 12 to another, and those that come by themselves get all.
     let mut counts: Vec<_> = claimed.iter().map(Vec::len).collect();
     counts.sort_unstable();
@@ -171,4 +280,38 @@ async fn claims_of_much_at_once_hold_nobody_up_and_each_agent_gets_some() {
     let handed: BTreeSet<_> = claimed.iter().flatten().map(|lease| &lease.job_id).collect();
     assert_eq!(handed.len(), 72);
     assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn repeats_and_looks_in_vain_count_as_what_a_run_has_done() {
+    let world = World::new().await;
+    let agents = idle(&world, 8, 8, 64).await;
+    let claim_again = |number: u64| {
+        let (world, agents) = (&world, &agents);
+        async move {
+            join_all(agents.iter().map(async |agent| match world.claim_as(agent, number, 8).await {
+                ClaimOutcome::Claimed(claimed) => claimed.leases.len(),
+                ClaimOutcome::TurnedAway(why) => panic!("{}: {why:?}", agent.id),
+            }))
+            .await
+        }
+    };
+    // Four agents get 32 jobs in one run; each of the other four has one for itself.
+    assert_eq!(counted(&world, claim_again(1)).await, (5, vec![8; 8]));
+    assert_eq!(counted(&world, claim_again(1)).await, (5, vec![8; 8]), "the same leases once more");
+
+    let world = World::new().await;
+    let agents = idle(&world, 8, 8, 0).await;
+    let large = SubmitJob {
+        requirements: Requirements { cpus: 1e3, ..process().requirements },
+        allow_unserved: true,
+        ..process()
+    };
+    for _ in 0..100 {
+        world.pending(&large).await;
+    }
+    let (runs, claimed) = counted(&world, claim_at_once(&world, &agents, 8)).await;
+    assert!(claimed.iter().all(Vec::is_empty));
+    // Each looks at 80, so two of them do in a run.
+    assert_eq!(runs, 7);
 }
