@@ -32,6 +32,7 @@ const LASTS: Duration = Duration::from_secs(10);
 const REPLY: Duration = Duration::from_secs(10);
 
 /// An upload under way.
+#[derive(Debug)]
 pub(super) struct Upload {
     agent: Arc<Agent>,
     chunks: mpsc::Sender<Bytes>,

@@ -1,6 +1,9 @@
 //! A key of which many keep something, and which something else has made one of another type: whoever comes across it goes on,
 //! and what can be made anew is.
 
+use std::time::Duration;
+
+use redis::AsyncCommands;
 use titan_api::{
     agents::{AgentState, Facts},
     ids::JobId,
@@ -211,4 +214,18 @@ async fn a_class_that_was_of_another_type_is_made_again_for_the_jobs_that_wait_i
         }
     }
     assert_eq!(leases.iter().map(|lease| &lease.job_id).collect::<Vec<_>>(), [&waiting]);
+}
+
+#[tokio::test]
+async fn a_class_that_says_nothing_of_itself_is_let_go_of_though_a_job_of_another_stands_in_its_line() {
+    let world = World::new().await;
+    let (waiting, _) = world.submit(&SubmitJob { allow_unserved: true, ..process() }).await;
+    let mut redis = world.redis.connection().await;
+    let () = redis.zadd("titan:{default}:pending:lost", waiting.as_str(), 1).await.unwrap();
+    let () = redis.zadd("titan:{default}:due", "class:lost", 0).await.unwrap();
+    let sweeping = tokio::time::timeout(Duration::from_secs(20), world.sweep());
+    sweeping.await.expect("it falls due in every script for ever");
+    let due: Option<f64> = redis.zscore("titan:{default}:due", "class:lost").await.unwrap();
+    assert_eq!(due, None);
+    assert_eq!(world.state(&waiting).await, JobState::Pending);
 }
