@@ -51,8 +51,8 @@ enum Row {
     EndedTogether { ended_at_once: usize },
     /// Tickets that are asked for at the same time, each by a key of its own, and stay.
     Issued { at_once: usize },
-    /// Jobs that are submitted one by one, bound, and stay.
-    Placed { agents: usize },
+    /// Jobs that are submitted one to a call, so many calls at the same time, bound, and stay.
+    Placed { agents: usize, together: usize },
 }
 
 const ROWS: &[(&str, Row)] = &[
@@ -61,8 +61,10 @@ const ROWS: &[(&str, Row)] = &[
     ("submitted singly, ended by four times eight", Row::EndedTogether { ended_at_once: SINGLY }),
     ("submitted and ended singly", Row::Ended { at_once: 1, ended_at_once: 1 }),
     ("tickets, sixteen at a time", Row::Issued { at_once: 16 }),
-    ("placed singly, 10 agents", Row::Placed { agents: 10 }),
-    ("placed singly, 500 agents", Row::Placed { agents: 500 }),
+    ("placed singly, 10 agents", Row::Placed { agents: 10, together: 1 }),
+    ("placed singly, 500 agents", Row::Placed { agents: 500, together: 1 }),
+    ("placed 32 together, 10 agents", Row::Placed { agents: 10, together: 32 }),
+    ("placed 32 together, 500 agents", Row::Placed { agents: 500, together: 32 }),
 ];
 
 #[tokio::main(flavor = "current_thread")]
@@ -83,7 +85,7 @@ async fn main() {
             Row::Ended { at_once, ended_at_once } => rounds(what, at_once, ended_at_once, 1).await,
             Row::EndedTogether { ended_at_once } => rounds(what, 1, ended_at_once, AGENTS).await,
             Row::Issued { at_once } => issued(what, at_once).await,
-            Row::Placed { agents } => placed(what, agents).await,
+            Row::Placed { agents, together } => placed(what, agents, together).await,
         }
     }
 }
@@ -213,16 +215,16 @@ fn request(model: &str) -> SubmitJob {
     SubmitJob { kind: JobKind::Inference, inference: Some(inference), backoff_ms: 0, ..SubmitJob::default() }
 }
 
-async fn placed(what: &str, agents: usize) {
+async fn placed(what: &str, agents: usize, together: usize) {
     let counted = Counted::start(agents).await;
-    let jobs = agents * 10;
+    let jobs = (agents * 10).next_multiple_of(together);
     let mut before = 0;
-    for (n, id) in ids("job", 0, 2 * jobs).iter().enumerate() {
-        if n == jobs {
+    for (n, ids) in ids("job", 0, 2 * jobs).chunks(together).enumerate() {
+        if n * together == jobs {
             let _ = counted.server.instructions();
             before = calls(&counted.server).await;
         }
-        counted.submit(std::slice::from_ref(id)).await;
+        join_all(ids.iter().map(|id| counted.submit(std::slice::from_ref(id)))).await;
     }
     print(what, &counted, before, jobs).await;
 }

@@ -147,13 +147,16 @@ local function may_line_up(j)
   return rank.steps(j.class) < 2 ^ rank.TRIAL
 end
 
+-- Jobs that nobody was found for yet.
+local unplaced = #jobs
+
 local function look_for(j)
   if not (lined and need_the_same(j, lined)) then
     end_lineup()
     lined = may_line_up(j) and j
   end
   if lined then
-    return lineup.find(j)
+    return lineup.find(j, unplaced)
   end
   return place.find(j)
 end
@@ -269,6 +272,7 @@ for n = 1, #jobs do
   if not are_there[n] then
     accept(n)
   end
+  unplaced = unplaced - 1
   local score = j.score or 0
   replies[n] = j.id .. ' ' .. j.state .. ' ' .. (j.agent or '') .. ' ' .. (spelled[score] or spell(score))
 end

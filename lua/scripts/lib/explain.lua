@@ -32,10 +32,11 @@ local function six_digits(part)
 end
 
 local function candidate(a, c)
-  local score = rank.score(a, c)
-  local vram, load, rtt, perf, cost, warm = rank.parts(a, c)
-  return { a.id, six_digits(score), six_digits(vram), six_digits(load), six_digits(rtt), six_digits(perf), six_digits(cost),
-    a.state == 'degraded' and '1' or '0', c.kind ~= 'process' and int(warm) or '', score = score, used = a.used_seq or 0 }
+  local parts, load = rank.parts(a, c), rank.load_part(a, c)
+  local score = rank.weigh(a, c.kind, parts, load)
+  return { a.id, six_digits(score), six_digits(parts.vram), six_digits(load), six_digits(rank.rtt_part(a)),
+    six_digits(parts.perf), six_digits(parts.cost), a.state == 'degraded' and '1' or '0',
+    c.kind ~= 'process' and int(parts.warm) or '', score = score, used = a.used_seq or 0 }
 end
 
 -- The agents that could take the job now, and of the others how many each reason rules out, the most first. `could`: how

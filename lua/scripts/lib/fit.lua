@@ -26,15 +26,17 @@ local function may_be_trial(a, need)
 end
 
 -- The devices for a job that has room now in what is left of the agent (none for a job without GPUs); nil and why not
--- otherwise.
-function fit.now(a, need, left)
+-- otherwise. The caller may know how many slots the agent has, and how many of them are taken.
+function fit.now(a, need, left, slots, taken)
   if a.state == 'half_open' and not may_be_trial(a, need) then
     return nil, 'half_open'
   end
   if not agent.asks_for(a, need.kind) then
     return nil, 'not_waiting'
   end
-  local slots, taken = room.slots(a, need.kind, need.model, left)
+  if not slots then
+    slots, taken = room.slots(a, need.kind, need.model, left)
+  end
   if slots == 0 and need.kind ~= 'process' then
     return nil, 'cooling'
   elseif taken >= slots then

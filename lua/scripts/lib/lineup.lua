@@ -1,5 +1,5 @@
 -- lineup: who gets the next of several jobs of one class that a script binds. Each gets the agent that lib/place would find for
--- it; but the ranks are read once, an agent at a time, and each agent that got something is ranked anew once, at the end.
+-- it; but the ranks are read once, a few agents at a time, and each agent that got something is ranked anew once, at the end.
 --
 -- It is for jobs that are alike: new ones with the same needs, which no agent has refused and none is to be kept from. Half-open
 -- agents are passed by: what may be tried again is theirs first, and lib/place sees to that.
@@ -8,34 +8,34 @@ local lineup = {}
 local PASSED_OVER = 32
 -- All agents may be late at once, and a script must not be long: after so many of them it looks no further.
 local LATE = 128
+-- Agents that are read with one command, if there are as many jobs.
+local AHEAD = 8
 
--- The line of one class: the first agent of each rank that was not looked at; the seats of those that were looked at and may
--- have room, the best first; and how many had none.
-local cid, heads, seats, passed_over
--- The seats of the agents that got something, by id; the kind and the model; and the agents that the ranks need not bring up, by
--- id.
-local changed, kind, model, known
+-- What the jobs have in common, of one class; the first agent of each rank that was not looked at, with those behind it that are read
+-- already; the seats of those that were looked at and may have room, the best first; and how many had none.
+local class, heads, seats, passed_over
+-- The seats of the agents that got something, and the agents that the ranks need not bring up, both by id.
+local changed, known
 -- How many agents of any line were late, and so have left the ranks.
 local late
 
 calls.begin_with(function()
-  cid, heads, seats, passed_over, changed, kind, model, known = nil, nil, nil, nil, nil, nil, nil, nil
+  class, heads, seats, passed_over, changed, known = nil, nil, nil, nil, nil, nil
   late = 0
 end)
 
--- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning. Processes of other classes
--- may have another value.
+-- Ranks the agents anew that got something. Whoever asks next looks at the ranks from the beginning.
 function lineup.close()
-  for _, seat in pairs(cid and changed or {}) do
-    rank.update(seat.agent, model, kind ~= 'process' and not seat.is_heavier and seat.value)
+  for _, seat in pairs(class and changed or {}) do
+    rank.update(seat.agent, class, not seat.is_heavier and seat.value)
   end
-  cid = nil
+  class = nil
 end
 
 local function open(j)
   lineup.close()
   rank.settle()
-  cid, kind, model, seats, passed_over, changed, known = j.class, j.kind, j.model, {}, 0, {}, {}
+  class, seats, passed_over, changed, known = j, {}, 0, {}, {}
   heads = place.heads_of(j.class, j, rank.steps(j.class), true)
 end
 
@@ -43,16 +43,14 @@ end
 local function look_around(seat, j)
   local a = seat.agent
   local left = room.beside(a)
-  local vram, _, rtt, perf, cost, warm = rank.parts(a, j)
   seat.slots, seat.taken = room.slots(a, j.kind, j.model, left)
   -- A slot that is kept for another job is no load yet.
-  seat.kept = kind == 'process' and left.kept or 0
-  seat.devices, seat.vram, seat.rtt, seat.perf, seat.cost, seat.warm = fit.now(a, j, left), vram, rtt, perf, cost, warm
+  seat.kept = j.kind == 'process' and left.kept or 0
+  seat.devices, seat.parts = fit.now(a, j, left, seat.slots, seat.taken), rank.parts(a, j)
 end
 
 local function score_of(seat)
-  local load = (seat.taken - seat.kept) / seat.slots
-  return rank.weigh(seat.agent, kind, seat.vram, 1 - load, seat.rtt, seat.perf, seat.cost, seat.warm)
+  return rank.weigh(seat.agent, class.kind, seat.parts, 1 - (seat.taken - seat.kept) / seat.slots)
 end
 
 -- Gives an agent the seat that it should have.
@@ -74,40 +72,68 @@ local function stand_up(a)
   return { agent = a, is_heavier = true }
 end
 
--- Seats the first agent of a rank, which goes before all that are seated, and brings up the one behind it.
-local function look_at(n)
+-- Reads the agents of a rank that come next: twice as many as the time before, but no more than there are jobs. Returns whether there
+-- are any.
+local function read_more(h, jobs)
+  local count = math.min(2 * (h.count or 1), jobs, AHEAD)
+  h.count, h.at, h.ahead = count, 1, place.members(class.class, h.step, h.index, count)
+  if count > 1 then
+    local ids = {}
+    for at = 1, #h.ahead, 2 do
+      ids[#ids + 1] = h.ahead[at]
+    end
+    agent:read_ahead(ids)
+  end
+  return h.ahead[1] ~= nil
+end
+
+-- Brings up the agent behind the first one of a rank, which stands at its index now. Returns whether there is one.
+local function bring_up(h, jobs)
+  if h.ahead then
+    h.at = h.at + 2
+  end
+  if not (h.ahead and h.ahead[h.at]) and not read_more(h, jobs) then
+    return false
+  end
+  h.id, h.value = h.ahead[h.at], tonumber(h.ahead[h.at + 1])
+  return true
+end
+
+-- Seats the first agent of a rank, which goes before all that are seated, and brings up the one behind it, of at most as many as there
+-- are jobs.
+local function look_at(n, jobs)
   local h = heads[n]
-  local index, a = h.index + 1, not known[h.id] and agent:load(h.id)
+  local a = not known[h.id] and agent:load(h.id)
   if a == nil then
-    redis.call('ZREM', key('rank:' .. cid, h.step), h.id)
-    index, late = h.index, late + 1
+    redis.call('ZREM', key('rank:' .. class.class, h.step), h.id)
+    late = late + 1
   elseif a and not agent.takes_work(a) then
     rank.update(a)
     rank.settle()
     -- Should it stand where it does not know of, too.
-    rank.leave(a, cid, h.step)
-    index, late = h.index, late + 1
-  elseif a then
-    known[h.id] = true
-    table.insert(seats, 1, { agent = a, value = h.value })
-  end
-  local following = passed_over < PASSED_OVER and late < LATE and place.head(cid, h.step, index)
-  if following then
-    heads[n] = following
+    rank.leave(a, class.class, h.step)
+    late = late + 1
   else
+    h.index = h.index + 1
+    if a then
+      known[h.id] = true
+      table.insert(seats, 1, { agent = a, value = h.value })
+    end
+  end
+  if passed_over >= PASSED_OVER or late >= LATE or not bring_up(h, jobs) then
     table.remove(heads, n)
   end
 end
 
--- The best agent with room for a job, with its devices; nil if there is none.
-function lineup.find(j)
-  if cid ~= j.class then
+-- The best agent with room for a job, with its devices; nil if there is none. `jobs`: how many there are to find one for, with this.
+function lineup.find(j, jobs)
+  if not class or class.class ~= j.class then
     open(j)
   end
   while true do
     local n, seat = place.best_of(heads), seats[1]
     if n and not (seat and seat.value >= heads[n].value) then
-      look_at(n)
+      look_at(n, jobs)
     elseif seat then
       if not seat.slots then
         look_around(seat, j)
@@ -143,7 +169,7 @@ end
 function lineup.bind(j, a, devices, for_ms)
   local seat = stand_up(a)
   binding.enqueue(j, a, binding.reserve(j, a, devices, seat.score or seat.slots and score_of(seat)), for_ms)
-  seat.is_heavier = seat.is_heavier or #devices > 0
+  seat.is_heavier = seat.is_heavier or #devices > 0 or j.ram > 0
   changed[a.id], known[a.id] = seat, true
   count_one(seat, j, devices)
 end

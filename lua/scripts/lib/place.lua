@@ -5,15 +5,19 @@ local EXAMINED = 32
 local OF_ONE_STEP = 8
 local TRIAL_BIT = 2 ^ rank.TRIAL
 
+-- Agents of a rank from an index on, best first, each id with its value behind it.
+function place.members(cid, step, index, count)
+  return rank.ask(cid, 'ZREVRANGE', key('rank:' .. cid, step), int(index), int(index + count - 1), 'WITHSCORES')
+end
+
 -- The agent at an index of a rank, best first: {step, index, id, value}; nil past its end. The value is not asked for where
 -- there is no other rank to compare with: Redis takes longer to spell it than to find the agent.
 function place.head(cid, step, index, alone)
-  local ranked, at = key('rank:' .. cid, step), int(index)
   if alone then
-    local id = rank.ask(cid, 'ZREVRANGE', ranked, at, at)[1]
+    local id = rank.ask(cid, 'ZREVRANGE', key('rank:' .. cid, step), int(index), int(index))[1]
     return id and { step = step, index = index, id = id, value = 0 }
   end
-  local found = rank.ask(cid, 'ZREVRANGE', ranked, at, at, 'WITHSCORES')
+  local found = place.members(cid, step, index, 1)
   return found[1] and { step = step, index = index, id = found[1], value = tonumber(found[2]) }
 end
 

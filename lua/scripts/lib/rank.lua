@@ -73,55 +73,54 @@ local function memory_part(a, class)
 end
 
 -- How fast the agent was with a model; halfway before there is any history.
-local function performance_part(a, class)
-  local served = class.kind ~= 'process' and agent.served(a)[agent.own_name(a, class.model)]
-  local speed = served and served.speed
+local function performance_part(a, model, served)
+  local history = served and agent.served(a)[served.of or model]
+  local speed = history and history.speed
   return speed and speed / (speed + 100) or 0.5
 end
 
-local function rtt_part(a)
+function rank.rtt_part(a)
   return a.rtt and 1 / (1 + a.rtt / 50) or 0.5
 end
 
-local function load_part(a, class, left)
-  local slots, taken = room.slots(a, class.kind, class.model, left)
+function rank.load_part(a, class)
+  local slots, taken = room.slots(a, class.kind, class.model, room.left(a))
   return slots > taken and 1 - taken / slots or 0
 end
 
--- The parts of the score, each in [0, 1]: VRAM, load, RTT, performance and cost; and, for a model, 1 if it is loaded.
+-- The other parts of the score, each in [0, 1], which stay what they are as long as what the agent has left does: {vram, perf,
+-- cost, and, for a model, warm: 1 if it is loaded}.
 function rank.parts(a, class)
-  local load = load_part(a, class, room.left(a))
-  local served = class.kind ~= 'process' and agent.model(a, class.model)
-  return memory_part(a, class), load, rtt_part(a), performance_part(a, class),
-    1 / (1 + (agent.caps(a).price or 0)), served and served.loaded and 1 or 0
+  local left, of = room.left(a), class.alike or class
+  local parts = left.parts
+  if not parts or parts.of ~= of then
+    local served = class.kind ~= 'process' and agent.model(a, class.model)
+    parts = { of = of, vram = memory_part(a, class), perf = performance_part(a, class.model, served),
+      cost = 1 / (1 + (agent.caps(a).price or 0)), warm = served and served.loaded and 1 or 0 }
+    left.parts = parts
+  end
+  return parts
 end
 
 -- The score of an agent for a kind of work, by its parts. With `round_robin` all score the same, so that only the use sequence
 -- decides.
-function rank.weigh(a, kind, vram, load, rtt, perf, cost, warm)
+function rank.weigh(a, kind, parts, load)
   if not weight_vram then
     weight_vram, weight_load, weight_rtt, weight_perf, weight_cost, strategy = pool.weights()
   end
   local score = 1
   if strategy ~= 'round_robin' then
-    score = vram * weight_vram + load * weight_load + rtt * weight_rtt + perf * weight_perf + cost * (weight_cost or 0)
+    score = parts.vram * weight_vram + load * weight_load + rank.rtt_part(a) * weight_rtt + parts.perf * weight_perf
+      + parts.cost * (weight_cost or 0)
     if kind ~= 'process' then
-      score = score * (1 - rank.WARM) + warm * rank.WARM
+      score = score * (1 - rank.WARM) + parts.warm * rank.WARM
     end
   end
   return a.state == 'degraded' and score * 0.5 or score
 end
 
--- The parts but for load and RTT stay what they are as long as what the agent has left does.
 function rank.score(a, class)
-  local left, of = room.left(a), class.alike or class
-  local parts = left.parts
-  if not parts or parts.of ~= of then
-    local vram, _, _, perf, cost, warm = rank.parts(a, class)
-    parts = { of = of, vram = vram, perf = perf, cost = cost, warm = warm }
-    left.parts = parts
-  end
-  return rank.weigh(a, class.kind, parts.vram, load_part(a, class, left), rtt_part(a), parts.perf, parts.cost, parts.warm)
+  return rank.weigh(a, class.kind, rank.parts(a, class), rank.load_part(a, class))
 end
 
 -- The score in the steps in which scores are compared.
@@ -213,14 +212,20 @@ local function move(a, classes, old, step, value)
   end
 end
 
--- Puts an agent where it belongs now, in every class that it is a member of; writes only what moved. `known` is its value for
--- requests to a model, with as much memory left as before, where that is known.
+-- Whether jobs of this class need what those of this place do.
+local function is_of(class, place)
+  return class.kind == place.kind and class.model == place.model and class.gpus == place.gpus
+    and (class.exclusive or false) == (place.exclusive or false)
+end
+
+-- Puts an agent where it belongs now, in every class that it is a member of; writes only what moved. `known` is its `value` for
+-- jobs of a `class`, with as much memory left as before, where that is known.
 local function place_anew(a, known)
   local standing, moved = agent.standing(a), false
   for i, place in ipairs(agent.places(a)) do
     local old = standing[2 * i - 1]
     local step, value = old, known and known.value
-    if not known or place.model ~= known.model or old < 0 then
+    if not known or old < 0 or not is_of(known.class, place) then
       step, value = target(a, place)
     end
     if step ~= old or value ~= standing[2 * i] then
@@ -246,11 +251,10 @@ function rank.settle()
 end
 
 -- Has the agent put where it belongs, in every class that it is a member of: once, however often it changes before that is
--- looked at. Where that is all that has changed, the caller may say what its value is for requests to a model, with as much memory
--- left as before.
-function rank.update(a, model, value)
+-- looked at. The caller may say what its value is for jobs of a class, if it has as much memory left as before.
+function rank.update(a, class, value)
   if noted[a] == nil then
-    changed[#changed + 1], noted[a] = a, value and { model = model, value = value } or false
+    changed[#changed + 1], noted[a] = a, value and { class = class, value = value } or false
     behind.put(rank.settle)
   else
     noted[a] = false

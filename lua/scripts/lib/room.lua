@@ -2,6 +2,8 @@
 local room = {}
 
 local SEEN_AFTER_MS = 60000
+-- For all agents that have none of something: nobody changes it.
+local NOTHING = {}
 
 -- What is left of a device: what was measured as free, and what our attempts were seen to use of what they declared,
 -- less all that they declared; nothing if one has it to itself. How many attempts are on it, whether one has it to itself,
@@ -36,6 +38,15 @@ local function device_left(device, measured, heavy)
   return is_closed and 0 or math.max(0, math.min(left, total - declared)), attempts, is_closed, most
 end
 
+local function devices_left(devices, measured, heavy)
+  local those = {}
+  for i, device in ipairs(devices) do
+    local free, attempts, closed, most = device_left(device, measured, heavy)
+    those[i] = { uuid = device.uuid, total = device.total, left = free, attempts = attempts, closed = closed, most = most }
+  end
+  return those
+end
+
 -- What is left: {loading = {name = true: an attempt has memory for it}, ram, cpus (milli),
 -- devices = {{uuid, total, left, attempts, closed: an attempt has it to itself, most: what it could have left}…},
 -- kept: slots that are kept, where that was taken off}.
@@ -43,25 +54,26 @@ function room.left(a)
   if a.left then
     return a.left
   end
-  local caps, heavy = agent.caps(a), agent.heavy(a)
-  local measured = agent.measured(a)
-  local left = { loading = {}, ram = caps.ram, cpus = math.max(0, caps.cpus - agent.tally(a).cpus), devices = {},
-    parts = nil }
+  local caps, tally, measured = agent.caps(a), agent.tally(a), agent.measured(a)
+  local heavy = next(tally.heavy) and agent.heavy(a) or NOTHING
+  local left = { loading = NOTHING, ram = caps.ram, cpus = math.max(0, caps.cpus - tally.cpus), devices = NOTHING, parts = nil }
   local unseen_ram = 0
-  for _, entry in pairs(heavy) do
-    left.loading[entry.model] = left.loading[entry.model] or #entry.devices > 0
-    left.ram = left.ram - entry.ram
-    if not measured or measured.at - entry.since < SEEN_AFTER_MS then
-      unseen_ram = unseen_ram + entry.ram
+  if heavy ~= NOTHING then
+    left.loading = {}
+    for _, entry in pairs(heavy) do
+      left.loading[entry.model] = left.loading[entry.model] or #entry.devices > 0
+      left.ram = left.ram - entry.ram
+      if not measured or measured.at - entry.since < SEEN_AFTER_MS then
+        unseen_ram = unseen_ram + entry.ram
+      end
     end
   end
   if measured and measured.ram then
     left.ram = math.min(left.ram, measured.ram - unseen_ram)
   end
   left.ram = math.max(0, left.ram)
-  for i, device in ipairs(caps.gpus) do
-    local free, attempts, closed, most = device_left(device, measured, heavy)
-    left.devices[i] = { uuid = device.uuid, total = device.total, left = free, attempts = attempts, closed = closed, most = most }
+  if caps.gpus[1] then
+    left.devices = devices_left(caps.gpus, measured, heavy)
   end
   a.left = left
   return left
@@ -103,15 +115,17 @@ function room.slots(a, kind, model, left)
   if kind == 'process' then
     return caps.max_jobs, tally.processes + (left.kept or 0)
   end
-  local own = agent.own_name(a, model)
-  return room.parallel(a, model, own), tally.models[own] or 0
+  local served = caps.models[model]
+  local own = served and served.of or model
+  return served and room.parallel(a, served, own) or 0, tally.models[own] or 0
 end
 
--- How many requests to a model its backend gets at once: none while it cools down after failures, one as a trial after that.
-function room.parallel(a, model, own)
-  local served = agent.model(a, model)
-  local until_ms = agent.served(a)[own] and agent.served(a)[own].until_ms
-  if not served or (until_ms and pool.now < until_ms) then
+-- How many requests its backend gets at once to a model that it serves, `own` by its own name: none while it cools down after
+-- failures, one as a trial after that.
+function room.parallel(a, served, own)
+  local history = agent.served(a)[own]
+  local until_ms = history and history.until_ms
+  if until_ms and pool.now < until_ms then
     return 0
   end
   return until_ms and 1 or served.parallel

@@ -30,7 +30,7 @@ local function add(a, name, model)
     row.model = model
   end
   row.since = math.min(row.since, a.registered_ms)
-  if room.parallel(a, name, agent.own_name(a, name)) > 0 then
+  if room.parallel(a, model, model.of or name) > 0 then
     row.agents = row.agents + 1
     row.loaded = row.loaded + (model.loaded and 1 or 0)
   end

@@ -103,11 +103,12 @@ local function use(j, spec)
   return is_to_be_made
 end
 
-local function find(j)
+-- The agent for a request, with its devices; nil if there is none. `count`: requests to this model that it is to be found for still.
+local function find(j, count)
   if is_alone then
     return place.find(j)
   end
-  local a, devices = lineup.find(j)
+  local a, devices = lineup.find(j, count)
   if a and j.session then
     return session.prefer(j, a, devices)
   end
@@ -130,7 +131,7 @@ end
 
 local explanation = {}
 
-local function issue(at)
+local function issue(at, count)
   local repeated = told_before(ARGV[at + 1])
   if repeated then
     return repeated
@@ -140,12 +141,12 @@ local function issue(at)
   if wait then
     return 'too_many ' .. wait
   end
-  local a, devices = find(j)
+  local a, devices = find(j, count)
   if not a and ARGV[4] ~= '1' and not is_served(j) then
     return 'survey'
   end
   if use(j, spec) then
-    a, devices = find(j)
+    a, devices = find(j, count)
   end
   explanation = ARGV[5] == '1' and explain.survey(j, spec) or {}
   if not a then
@@ -159,7 +160,7 @@ local function issue(at)
 end
 
 if is_alone then
-  local answer = issue(6)
+  local answer = issue(6, 1)
   return due.finish({ 'answered', { answer }, explanation })
 end
 
@@ -176,8 +177,8 @@ if not job:expect_none(ids) then
   job:read_ahead(ids)
 end
 for _, spec in ipairs(classes) do
-  for _, at in ipairs(by_class[spec]) do
-    answers[(at - 6) / FIELDS + 1] = issue(at)
+  for n, at in ipairs(by_class[spec]) do
+    answers[(at - 6) / FIELDS + 1] = issue(at, #by_class[spec] - n + 1)
   end
 end
 lineup.close()

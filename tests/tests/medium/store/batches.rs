@@ -1,5 +1,8 @@
 //! Jobs of one call go where they would go one after the other, whatever the agents are like.
 
+use std::collections::BTreeMap;
+
+use redis::AsyncCommands;
 use titan_api::{
     agents::{AgentState, Facts, Model},
     ids::{AgentId, JobId},
@@ -28,6 +31,18 @@ async fn submit(world: &World, specs: &[SubmitJob], at_once: usize) -> Went {
         went.extend(jobs.into_iter().map(|job| (job.agent, job.score)));
     }
     went
+}
+
+/// Who stands where in each rank, by its key.
+async fn ranks(world: &World) -> BTreeMap<String, Vec<(String, f64)>> {
+    let mut redis = world.redis.connection().await;
+    let names: Vec<String> = redis.keys("titan:{default}:rank:*").await.unwrap();
+    let mut ranks = BTreeMap::new();
+    for name in names {
+        let standing = redis.zrange_withscores(&name, 0, -1).await.unwrap();
+        ranks.insert(name, standing);
+    }
+    ranks
 }
 
 fn need(ram_mb: u64, cpus: f64) -> SubmitJob {
@@ -121,19 +136,36 @@ fn jobs(kind: usize) -> Vec<SubmitJob> {
 #[tokio::test]
 async fn jobs_of_all_sorts_go_to_agents_of_all_sorts_as_they_would_alone() {
     for kind in 0..8 {
-        let mut went = Vec::new();
+        let (mut went, mut stand) = (Vec::new(), Vec::new());
         for at_once in [1, 32] {
             let world = World::new().await;
             fleet(&world, kind).await;
             let specs = jobs(kind);
             // All classes are made.
             went.push([submit(&world, &specs[..8], 1).await, submit(&world, &specs[8..], at_once).await].concat());
+            stand.push(ranks(&world).await);
             assert_eq!(findings(&world.pool()).await, []);
         }
         let bound = went[0].iter().filter(|(agent, _)| agent.is_some()).count();
         assert!(bound > 12 && bound < 32, "{bound} have an agent");
         assert_eq!(went[0], went[1], "of kind {kind}");
+        assert_eq!(stand[0], stand[1], "of kind {kind}");
     }
+}
+
+#[tokio::test]
+async fn an_agent_stands_for_jobs_with_gpus_where_it_would_whoever_got_its_slots() {
+    let mut stand = Vec::new();
+    for at_once in [1, 4] {
+        let world = World::new().await;
+        world.parked("agent", &Facts { max_jobs: 8, ..with_gpus(&[24_576]) }).await;
+        world.bound(&on_gpus(1, 8_000)).await;
+        world.bound(&process()).await;
+        submit(&world, &vec![process(); 4], at_once).await;
+        stand.push(ranks(&world).await);
+    }
+    assert_eq!(stand[0].len(), 2);
+    assert_eq!(stand[0], stand[1]);
 }
 
 #[tokio::test]

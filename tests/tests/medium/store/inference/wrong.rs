@@ -77,7 +77,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::a_model_rests_and_is_tried_once;
     "a second rest is no longer": "math.min(2 * served.cool_ms" => "math.min(served.cool_ms",
         scenes::a_model_rests_and_is_tried_once;
-    "a model that rests gets requests": "(until_ms and pool.now < until_ms)" => "false",
+    "a model that rests gets requests": "if until_ms and pool.now < until_ms then" => "if false then",
         scenes::a_model_rests_and_is_tried_once;
     "after its rest a model gets all at once": "return until_ms and 1 or served.parallel" => "return served.parallel",
         scenes::a_model_rests_and_is_tried_once;
@@ -123,7 +123,7 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::memory_for_a_model_is_kept_once;
     "memory is kept for each request that loads a model": " or left.loading[served.of or model]" => "",
         scenes::memory_for_a_model_is_kept_once;
-    "an alias has places of its own": "return model and model.of or name" => "return name",
+    "an alias has places of its own": "local own = served and served.of or model" => "local own = model",
         scenes::an_alias_has_no_places_of_its_own;
     "prompts and answers are kept": "  ending.forget_output(j)\n  ending.forget_prompt(j)" => "",
         scenes::what_was_asked_is_forgotten;
