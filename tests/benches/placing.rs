@@ -1,5 +1,9 @@
 //! How fast jobs are placed, through the typed wrapper and with the job written: at 10 and at 10,000 agents, with agents
-//! that stand in 1, 10 and 32 classes, one by one and in batches, and how fast heartbeats are taken beside it.
+//! that stand in 1, 10 and 32 classes; with one call at a time, with many for a job each, which share runs of the script, and in
+//! batches; and how fast heartbeats are taken beside it.
+//!
+//! A run that several calls share writes each agent once, however many jobs it gets: with 10 agents that is a third of what it
+//! is with 10,000, where each job has another. One call at a time writes one agent with either.
 //!
 //! Redis does the work on one core while this program asks from the other; the figures are what both reach together. What
 //! Redis' CPU takes is also told as a multiple of the reference (a script of 20 bare writes, on the same Redis), which
@@ -33,9 +37,11 @@ const BATCH: usize = 32;
 async fn main() {
     println!("placing, jobs a second (Redis and this program on the cores of one machine)");
     println!(
-        "{:>8} {:>8} {:>12} {:>14} {:>10} {:>14} {:>14} {:>10} {:>14}",
+        "{:>8} {:>8} {:>10} {:>14} {:>12} {:>14} {:>10} {:>14} {:>14} {:>10} {:>14}",
         "agents",
         "classes",
+        "one call",
+        "Redis CPU us",
         "one by one",
         "Redis CPU us",
         "references",
@@ -44,12 +50,17 @@ async fn main() {
         "references",
         "heartbeats/s"
     );
-    let (few, _) = run(10, 1).await;
-    let (many, reference_us) = run(10_000, 1).await;
+    let few = run(10, 1).await;
+    let many = run(10_000, 1).await;
     run(10_000, 10).await;
     run(10_000, 32).await;
-    print_reference(reference_us);
-    println!("10,000 agents to 10 agents: {:.2} (to be at least 0.7)", many / few);
+    print_reference(many.reference_us);
+    println!(
+        "10,000 agents to 10 agents: one by one {:.2} (to be at least 0.7); with one call at a time {:.2}, of Redis' CPU {:.2}",
+        many.rate / few.rate,
+        many.alone / few.alone,
+        few.alone_us / many.alone_us,
+    );
 }
 
 /// Nobody claims here or beats while jobs are placed, so nothing may be taken back and nobody given up.
@@ -57,41 +68,51 @@ fn settings() -> PoolSettings {
     PoolSettings { claim_timeout_ms: REACHABLE_MS, heartbeat_timeout_ms: REACHABLE_MS, ..PoolSettings::default() }
 }
 
-/// Jobs a second, one by one, and what the reference took.
-async fn run(agents: usize, classes: usize) -> (f64, f64) {
+/// Jobs a second, one by one; the same with one call at a time, and microseconds of Redis for each; and what the reference took.
+struct Placed {
+    rate: f64,
+    alone: f64,
+    alone_us: f64,
+    reference_us: f64,
+}
+
+async fn run(agents: usize, classes: usize) -> Placed {
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
     let pool = patient_store(&redis.url(), settings()).pool(&PoolName::default());
     make_classes(&pool, classes).await;
     let epochs = enter(&pool, agents, &facts((0..classes).map(label)), REACHABLE_MS).await;
     let ids: Vec<_> = epochs.keys().cloned().collect();
     let reference_us = reference_us(&redis).await;
-    let (rate, each_us) = placings(&redis, &pool, agents, 1).await;
-    let (batch_rate, batch_each_us) = placings(&redis, &pool, agents, BATCH).await;
+    let (alone, alone_us) = placings(&redis, &pool, agents, 1, 1).await;
+    let (rate, each_us) = placings(&redis, &pool, agents, 1, PARALLEL).await;
+    let (batch_rate, batch_each_us) = placings(&redis, &pool, agents, BATCH, PARALLEL.div_ceil(BATCH)).await;
     let begun = Instant::now();
     let beats = 10_000;
     let all = stream::iter(0..beats).map(|i| beat(&pool, &ids[i % ids.len()], &epochs, (i / ids.len() + 1) as u64));
     all.buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
     let heartbeats = beats as f64 / begun.elapsed().as_secs_f64();
     println!(
-        "{agents:>8} {classes:>8} {rate:>12.0} {each_us:>14.1} {:>10.1} {batch_rate:>14.0} {batch_each_us:>14.1} {:>10.1} {heartbeats:>14.0}",
+        "{agents:>8} {classes:>8} {alone:>10.0} {alone_us:>14.1} {rate:>12.0} {each_us:>14.1} {:>10.1} {batch_rate:>14.0} {batch_each_us:>14.1} {:>10.1} {heartbeats:>14.0}",
         each_us / reference_us,
         batch_each_us / reference_us,
     );
-    (rate, reference_us)
+    Placed { rate, alone, alone_us, reference_us }
 }
 
-/// Places jobs, `at_once` in a call, and takes them back: jobs a second, and microseconds of Redis for each.
-async fn placings(redis: &RedisServer, pool: &Pool, agents: usize, at_once: usize) -> (f64, f64) {
+/// Places jobs, `at_once` in a call and with so many calls under way, and takes them back: jobs a second, and microseconds of Redis
+/// for each.
+async fn placings(redis: &RedisServer, pool: &Pool, agents: usize, at_once: usize, calls_at_once: usize) -> (f64, f64) {
     let rounds = if agents < 100 { 10 } else { 1 };
     let in_round = if agents < 100 { agents * 60 } else { 10_000 };
     let (mut spent, mut placed, mut redis_us) = (0.0, 0, 0.0);
     for round in 0..rounds {
         let (before, cpu_before) = (redis.command_counts().await, redis.cpu_seconds().await);
-        let names: Vec<_> =
-            (0..in_round).map(|i| JobId::new(format!("job-{at_once}-{round}-{i}")).expect("an id")).collect();
+        let names: Vec<_> = (0..in_round)
+            .map(|i| JobId::new(format!("job-{at_once}-{calls_at_once}-{round}-{i}")).expect("an id"))
+            .collect();
         let calls: Vec<_> = names.chunks(at_once).map(<[_]>::to_vec).collect();
         let begun = Instant::now();
-        let calls = stream::iter(calls).map(|ids| place(pool, ids)).buffer_unordered(PARALLEL.div_ceil(at_once));
+        let calls = stream::iter(calls).map(|ids| place(pool, ids)).buffer_unordered(calls_at_once);
         let bound = calls.collect::<Vec<_>>().await.concat();
         spent += begun.elapsed().as_secs_f64();
         redis_us += (redis.cpu_seconds().await - cpu_before) * 1e6;

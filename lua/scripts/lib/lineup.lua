@@ -72,40 +72,37 @@ local function stand_up(a)
   return { agent = a, is_heavier = true }
 end
 
--- Reads the agents of a rank that come next: twice as many as the time before, but no more than there are jobs. Returns whether there
--- are any.
-local function read_more(h, jobs)
-  local count = math.min(2 * (h.count or 1), jobs, AHEAD)
+-- Reads the agents of a rank that come next: twice as many as the time before, but no more than there are jobs.
+local function read_ahead(h, jobs)
+  local count, ids = math.min(2 * (h.count or 1), jobs, AHEAD), {}
   h.count, h.at, h.ahead = count, 1, place.members(class.class, h.step, h.index, count)
-  if count > 1 then
-    local ids = {}
-    for at = 1, #h.ahead, 2 do
-      ids[#ids + 1] = h.ahead[at]
-    end
-    agent:read_ahead(ids)
+  for at = 1, #h.ahead, 2 do
+    ids[#ids + 1] = h.ahead[at]
   end
-  return h.ahead[1] ~= nil
+  agent:read_ahead(ids)
 end
 
--- Brings up the agent behind the first one of a rank, which stands at its index now. Returns whether there is one.
-local function bring_up(h, jobs)
-  if h.ahead then
-    h.at = h.at + 2
-  end
-  if not (h.ahead and h.ahead[h.at]) and not read_more(h, jobs) then
-    return false
-  end
-  h.id, h.value = h.ahead[h.at], tonumber(h.ahead[h.at + 1])
-  return true
-end
-
--- Seats the first agent of a rank, which goes before all that are seated, and brings up the one behind it, of at most as many as there
--- are jobs.
-local function look_at(n, jobs)
+-- Brings up the agent that is the first of a rank now; a rank that has none, or that is looked at no further, is done with.
+local function bring_up(n, jobs)
   local h = heads[n]
-  local a = not known[h.id] and agent:load(h.id)
+  local is_enough = passed_over >= PASSED_OVER or late >= LATE
+  if not is_enough and not (h.ahead and h.ahead[h.at]) then
+    read_ahead(h, jobs)
+  end
+  if is_enough or not h.ahead[1] then
+    table.remove(heads, n)
+    return
+  end
+  h.id, h.value, h.at = h.ahead[h.at], tonumber(h.ahead[h.at + 1]), h.at + 2
+end
+
+-- Seats the first agent of a rank, which goes before all that are seated. No agent behind it has a larger value.
+local function seat_first(h)
+  local id = h.id
+  local a = not known[id] and agent:load(id)
+  h.id = nil
   if a == nil then
-    redis.call('ZREM', key('rank:' .. class.class, h.step), h.id)
+    redis.call('ZREM', key('rank:' .. class.class, h.step), id)
     late = late + 1
   elseif a and not agent.takes_work(a) then
     rank.update(a)
@@ -116,12 +113,9 @@ local function look_at(n, jobs)
   else
     h.index = h.index + 1
     if a then
-      known[h.id] = true
+      known[id] = true
       table.insert(seats, 1, { agent = a, value = h.value })
     end
-  end
-  if passed_over >= PASSED_OVER or late >= LATE or not bring_up(h, jobs) then
-    table.remove(heads, n)
   end
 end
 
@@ -133,7 +127,11 @@ function lineup.find(j, jobs)
   while true do
     local n, seat = place.best_of(heads), seats[1]
     if n and not (seat and seat.value >= heads[n].value) then
-      look_at(n, jobs)
+      if heads[n].id then
+        seat_first(heads[n])
+      else
+        bring_up(n, jobs)
+      end
     elseif seat then
       if not seat.slots then
         look_around(seat, j)
