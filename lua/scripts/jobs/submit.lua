@@ -147,7 +147,7 @@ local function may_line_up(j)
   return rank.steps(j.class) < 2 ^ rank.TRIAL
 end
 
--- Jobs that nobody was found for yet.
+-- At most so many jobs have yet to be placed.
 local unplaced = #jobs
 
 local function look_for(j)

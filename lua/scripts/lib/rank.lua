@@ -251,7 +251,8 @@ function rank.settle()
 end
 
 -- Has the agent put where it belongs, in every class that it is a member of: once, however often it changes before that is
--- looked at. The caller may say what its value is for jobs of a class, if it has as much memory left as before.
+-- looked at. The caller may say what its value is for jobs of a class, if it can take another of them and has as much memory left
+-- as before.
 function rank.update(a, class, value)
   if noted[a] == nil then
     changed[#changed + 1], noted[a] = a, value and { class = class, value = value } or false
