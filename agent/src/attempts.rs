@@ -60,8 +60,15 @@ impl Drop for Brought<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenClaim {
     pub number: u64,
-    /// When it is sent, on the box's clock. Its leases count from then: the answer to a repeat grants or renews them.
-    pub sent_ms: u64,
+    /// From when its leases count, on the box's clock: from when it is sent, since the answer to a repeat grants or renews them.
+    pub from_ms: u64,
+}
+
+impl OpenClaim {
+    /// The same, of which a coordinator says how long it had waited when its leases were handed out; not later than now.
+    pub(crate) fn handed_out_after(self, waited_ms: u64, now_ms: u64) -> Self {
+        Self { from_ms: self.from_ms.saturating_add(waited_ms).min(now_ms.max(self.from_ms)), ..self }
+    }
 }
 
 #[derive(Debug)]
@@ -129,7 +136,7 @@ impl Attempts {
     pub(crate) fn open_claim(&self, now_ms: u64) -> OpenClaim {
         let mut inner = self.lock();
         let next = inner.last_claim + 1;
-        OpenClaim { number: *inner.open_claim.get_or_insert(next), sent_ms: now_ms }
+        OpenClaim { number: *inner.open_claim.get_or_insert(next), from_ms: now_ms }
     }
 
     /// Whether a claim was made whose answer is not known.
@@ -149,10 +156,10 @@ impl Attempts {
         let mut slots = self.slots.saturating_sub(inner.count(false));
         let mut requests = inner.requests.saturating_sub(inner.count(true));
         let mut new = Vec::new();
-        for lease in leases.into_iter().filter(|lease| claim.sent_ms.saturating_add(lease.lease_ttl_ms) > now_ms) {
+        for lease in leases.into_iter().filter(|lease| claim.from_ms.saturating_add(lease.lease_ttl_ms) > now_ms) {
             let room = if lease.inference.is_some() { &mut requests } else { &mut slots };
             let Some(left) = room.checked_sub(1) else { continue };
-            if let Some(begun) = inner.begin(lease, claim.sent_ms) {
+            if let Some(begun) = inner.begin(lease, claim.from_ms) {
                 *room = left;
                 new.push(begun);
             }
@@ -309,12 +316,12 @@ impl Attempts {
 }
 
 impl Inner {
-    fn begin(&mut self, lease: Lease, sent_ms: u64) -> Option<Begun> {
+    fn begin(&mut self, lease: Lease, from_ms: u64) -> Option<Begun> {
         if self.held.contains_key(&lease.lease_id) {
             return None;
         }
         let grace_ms = lease.disconnect_grace_ms;
-        let deadline_ms = sent_ms.saturating_add(lease.lease_ttl_ms).saturating_add(grace_ms);
+        let deadline_ms = from_ms.saturating_add(lease.lease_ttl_ms).saturating_add(grace_ms);
         let orders = self.hold(lease.held(), grace_ms, Some(deadline_ms), lease.inference.is_some());
         Some((lease, orders))
     }

@@ -134,12 +134,13 @@ async fn claim(agent: &Arc<Agent>) -> Result<Option<Answer>, Setback> {
     agent.settings.send_if_modified(|s| std::mem::replace(&mut s.parking, reply.parking) != reply.parking);
     let answer = Answer { found: !reply.leases.is_empty(), poll_after_ms: reply.poll_after_ms };
     // The leases first: a cancellation in the same reply may be about one of them.
-    agent.begin(open, reply.leases);
+    agent.begin(open.handed_out_after(reply.waited_ms, clock::now_ms()), reply.leases);
     agent.heed(&reply.cancel, reply.flush_ms);
     Ok(Some(answer))
 }
 
-/// A lease counts from when its claim was sent, so a claim may not wait for most of a lease.
+/// Where a coordinator does not say how long a claim has waited, a lease counts from when that was sent, so it may not wait for most of
+/// a lease.
 fn wait_ms(agent: &Agent) -> u64 {
     let settings = agent.settings.borrow();
     settings.max_wait_ms.min(limits::CLAIM_WAIT_MS).min(settings.lease_ttl_ms / 2)

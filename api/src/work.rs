@@ -179,6 +179,10 @@ pub struct ClaimRequest {
 pub struct ClaimReply {
     /// The attempts that the agent now holds.
     pub leases: Vec<Lease>,
+    /// How long the claim had waited when these were handed out, milliseconds. They last from then on; the agent counts from when it
+    /// sent the claim, so it adds this.
+    #[serde(default)]
+    pub waited_ms: u64,
     /// Jobs to cancel: end their processes, then report `cancelled`.
     #[serde(default)]
     pub cancel: Vec<JobId>,

@@ -78,6 +78,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether another thing may fare better: this one is not there, or its state does not allow what was asked.
+    #[must_use]
+    pub fn is_about_one(&self) -> bool {
+        matches!(self.code(), 5 | 6)
+    }
+
     /// The exit code, as in [`EXIT_CODES`].
     #[must_use]
     pub fn code(&self) -> u8 {

@@ -81,6 +81,26 @@ impl Trouble {
     }
 }
 
+/// Asks a coordinator that has answered before until it does again, for as long as one is patient.
+///
+/// # Errors
+/// What it answers at last, or why it can't be reached.
+pub(crate) async fn answer<T>(
+    session: &Session,
+    ask: impl AsyncFn() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let mut trouble = Trouble::new(Patience::default());
+    loop {
+        match ask().await {
+            Err(error) if trouble.may_pass(&error) => trouble.rest(session, Some(&error)).await,
+            told => {
+                trouble.is_over(session);
+                return told;
+            }
+        }
+    }
+}
+
 fn retry_after(error: &ClientError) -> Option<Duration> {
     match error {
         ClientError::Refused { retry_after, .. } => *retry_after,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use titan_api::{
     client::{Client, ClientError, advice_for},
     loopback,
-    problem::ProblemType,
+    problem::{Problem, ProblemType},
 };
 
 use crate::{
@@ -145,8 +145,17 @@ impl Session {
                      for one"
                         .to_owned(),
                 ),
+                ProblemType::Forbidden if says(problem, "another pool than") => Some(
+                    "leave out --pool (or TITAN_POOL): a key is for one pool, or ask an administrator for one of that pool"
+                        .to_owned(),
+                ),
+                ProblemType::Forbidden
+                    if says(problem, "for the administrator") && !matches!(self.origin, Origin::Dev { .. }) =>
+                {
+                    Some("the admin token may: add --key-file with the file that holds it".to_owned())
+                }
                 // No key may publish under the pool's own topics, so another one is no advice.
-                ProblemType::Forbidden if problem.detail.as_ref().is_some_and(|detail| detail.contains("topic")) => {
+                ProblemType::Forbidden if says(problem, "topic") => {
                     Some("choose another topic: those that begin so are the pool's own".to_owned())
                 }
                 problem => self.hint_refused(problem),
@@ -226,6 +235,10 @@ impl Session {
         };
         Some(hint.to_owned())
     }
+}
+
+fn says(problem: &Problem, words: &str) -> bool {
+    problem.detail.as_ref().is_some_and(|detail| detail.contains(words))
 }
 
 /// Where to look for the thing that was meant.

@@ -33,8 +33,11 @@ pub async fn run(session: Session, _: Options) -> Result<(), Failure> {
         if swept.more {
             continue;
         }
-        let next =
-            swept.next_at.map(|at| format!("; the next thing falls due in {}", left(at, now()))).unwrap_or_default();
+        let next = match swept.next_at {
+            Some(at) if at <= now() => "; the next thing is due now".to_owned(),
+            Some(at) => format!("; the next thing falls due in {}", left(at, now())),
+            None => String::new(),
+        };
         return match session.format {
             Format::Json | Format::Jsonl => Ok(()),
             Format::Name => session.print(&format!("{settled}\n")),

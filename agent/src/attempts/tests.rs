@@ -4,7 +4,7 @@ use super::*;
 use crate::samples::lease;
 
 fn claim(number: u64) -> OpenClaim {
-    OpenClaim { number, sent_ms: 500 }
+    OpenClaim { number, from_ms: 500 }
 }
 
 fn id(text: &str) -> LeaseId {
@@ -14,14 +14,24 @@ fn id(text: &str) -> LeaseId {
 #[test]
 fn a_claim_without_an_answer_is_made_again_and_its_leases_count_from_the_sending_that_was_answered() {
     let attempts = Attempts::new(2);
-    assert_eq!(attempts.open_claim(100), OpenClaim { number: 1, sent_ms: 100 });
+    assert_eq!(attempts.open_claim(100), OpenClaim { number: 1, from_ms: 100 });
     let again = attempts.open_claim(700);
-    assert_eq!(again, OpenClaim { number: 1, sent_ms: 700 });
+    assert_eq!(again, OpenClaim { number: 1, from_ms: 700 });
     assert_eq!(attempts.snapshot().0, 0, "it does not count as read");
     let begun = attempts.accept(again, vec![lease("j", "l")], 1_200);
     assert_eq!(begun[0].1.borrow().deadline_ms, Some(1_700));
     assert_eq!(attempts.snapshot(), (1, vec![lease("j", "l").held()]));
     assert_eq!((attempts.open_claim(900).number, attempts.free_slots(&[])), (2, 1));
+}
+
+#[test]
+fn a_lease_counts_from_when_its_claim_had_waited_and_never_from_a_time_to_come() {
+    let open = Attempts::new(2).open_claim(1_000);
+    assert_eq!(open.handed_out_after(0, 9_000).from_ms, 1_000);
+    assert_eq!(open.handed_out_after(7_500, 9_000).from_ms, 8_500);
+    for absurd in [8_001, u64::MAX] {
+        assert_eq!(open.handed_out_after(absurd, 9_000).from_ms, 9_000);
+    }
 }
 
 #[test]

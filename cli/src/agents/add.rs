@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     interrupt,
     join_tokens::create::{Limits, about},
+    patience,
     session::Session,
     settings::Format,
     target::checked_url,
@@ -126,7 +127,8 @@ async fn wait(session: &Session, token: &JoinToken) -> Result<(), Failure> {
 async fn used_by(session: &Session, id: &CredentialId) -> Result<Option<Vec<AgentId>>, Failure> {
     let mut cursor: Option<String> = None;
     loop {
-        let list = session.client.join_tokens(Some(PAGE), cursor.as_deref()).await;
+        let ask = async || session.client.join_tokens(Some(PAGE), cursor.as_deref()).await;
+        let list = patience::answer(session, ask).await;
         let list = list.map_err(session.failed("see who has joined"))?.into_value();
         if let Some(token) = list.join_tokens.into_iter().find(|token| token.id == *id) {
             return Ok(Some(token.used_by));

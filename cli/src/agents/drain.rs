@@ -6,7 +6,7 @@ use clap::Args;
 use titan_api::{agents::Agent, client::Reply, ids::AgentId};
 use tokio::time::Instant;
 
-use crate::{failure::Failure, interrupt, session::Session, settings::Format};
+use crate::{failure::Failure, interrupt, patience, session::Session, settings::Format};
 
 /// Between two looks at what an agent still has.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -57,7 +57,8 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
 
 async fn wait(session: &Session, id: &AgentId, deadline: Option<Instant>) -> Result<(), Failure> {
     loop {
-        let agent = session.client.agent(id).await.map_err(session.failed(format!("wait for agent {id}")))?;
+        let agent = patience::answer(session, async || session.client.agent(id).await).await;
+        let agent = agent.map_err(session.failed(format!("wait for agent {id}")))?;
         if agent.live_attempts == 0 {
             return Ok(());
         }

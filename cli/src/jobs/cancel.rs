@@ -3,7 +3,7 @@
 use clap::Args;
 use titan_api::{client::Reply, ids::JobId, jobs::CancelledJob};
 
-use crate::{failure::Failure, session::Session, settings::Format};
+use crate::{failure::Failure, jobs::one_by_one, session::Session, settings::Format};
 
 /// Arguments of `titan jobs cancel`.
 #[derive(Debug, Clone, Args)]
@@ -13,17 +13,16 @@ pub struct Options {
     pub jobs: Vec<JobId>,
 }
 
-/// Cancels jobs, one after the other; it stops at the first that cannot be cancelled.
+/// Cancels jobs, one after the other. Of those that cannot be cancelled it tells, and goes on.
 ///
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
-    for job in &options.jobs {
-        let doing = format!("cancel job {job}");
-        let cancelled = session.client.cancel_job(job).await.map_err(session.failed(doing))?;
-        print(session, &cancelled)?;
-    }
-    Ok(())
+    one_by_one(session, &options.jobs, async |job| {
+        let cancelled = session.client.cancel_job(job).await.map_err(session.failed(format!("cancel job {job}")))?;
+        print(session, &cancelled)
+    })
+    .await
 }
 
 fn print(session: &Session, job: &Reply<CancelledJob>) -> Result<(), Failure> {

@@ -33,7 +33,7 @@ pub async fn job(session: &Session, id: &JobId) -> Result<Reply<Job>, Failure> {
 }
 
 /// Waits until a job has ended, but not past a deadline, if there is one. A coordinator that has answered once may be
-/// away for a while.
+/// away for a while, so it is first asked for an answer at once.
 ///
 /// # Errors
 /// [`Failure::TimedOut`] at the deadline; else as for every command.
@@ -42,14 +42,15 @@ pub async fn job_by(session: &Session, id: &JobId, deadline: Option<Instant>) ->
     loop {
         let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
         let began = Instant::now();
-        match ask(session, id, left.min(LONGEST_WAIT)).await {
+        let wait = if has_answered { left.min(LONGEST_WAIT) } else { Duration::ZERO };
+        match ask(session, id, wait).await {
             Ok(job) if job.state.is_ended() => return Ok(job),
-            Ok(_) => {
-                has_answered = true;
+            Ok(_) if has_answered => {
                 trouble.is_over(session);
                 // Whatever the coordinator makes of `wait_ms`, it is not asked again at once.
                 tokio::time::sleep(PAUSE.saturating_sub(began.elapsed()).min(left)).await;
             }
+            Ok(_) => has_answered = true,
             Err(error) if has_answered && trouble.may_pass(&error) => trouble.rest(session, Some(&error)).await,
             Err(error) => return Err(session.failed(format!("wait for job {id}"))(error)),
         }

@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(short, long)]
     pub follow: bool,
     /// Begin with the last so many lines of the latest attempt; 0 with `-f` shows what is written from now on.
-    #[arg(short = 'n', long, value_name = "LINES")]
+    #[arg(short = 'n', long, value_name = "LINES", allow_negative_numbers = true)]
     pub tail: Option<usize>,
     /// Only what was written from then on: for so long (10m, 2h30m), or since a time (2026-11-21T06:18:45Z). It is as exact as
     /// the times that are kept: up to 15 seconds or 64 bytes more are shown, never less.

@@ -11,6 +11,7 @@ mod tail;
 pub mod wait;
 
 use clap::Subcommand;
+use titan_api::ids::JobId;
 
 use crate::{failure::Failure, session::Session};
 
@@ -44,4 +45,27 @@ pub async fn run(session: Session, command: Command) -> Result<(), Failure> {
         Command::Cancel(options) => cancel::run(&session, &options).await,
         Command::Retry(options) => retry::run(&session, &options).await,
     }
+}
+
+/// Does something with one job after the other. Where one is refused it goes on: of the first the command tells at its end, of the
+/// others at once. If the coordinator does not answer, it stops.
+async fn one_by_one(
+    session: &Session,
+    jobs: &[JobId],
+    each: impl AsyncFn(&JobId) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut verdict = Ok(());
+    for job in jobs {
+        let done = each(job).await;
+        if let Err(failure) = &done
+            && !failure.is_about_one()
+        {
+            return done;
+        }
+        if let (Err(_), Err(failure)) = (&verdict, &done) {
+            session.remark(&format!("error: {failure}"));
+        }
+        verdict = verdict.and(done);
+    }
+    verdict
 }

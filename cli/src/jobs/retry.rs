@@ -7,7 +7,7 @@ use titan_api::{
     jobs::{JobState, RetriedJob},
 };
 
-use crate::{failure::Failure, session::Session, settings::Format};
+use crate::{failure::Failure, jobs::one_by_one, session::Session, settings::Format};
 
 /// Arguments of `titan jobs retry`.
 #[derive(Debug, Clone, Args)]
@@ -17,17 +17,23 @@ pub struct Options {
     pub jobs: Vec<JobId>,
 }
 
-/// Retries jobs, one after the other; it stops at the first that cannot be retried.
+/// Retries jobs, one after the other. Of those that cannot be retried it tells, and goes on.
 ///
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
-    for job in &options.jobs {
-        let doing = format!("retry job {job}");
-        let retried = session.client.retry_job(job).await.map_err(session.failed(doing))?;
+    one_by_one(session, &options.jobs, async |job| {
+        let retried = session.client.retry_job(job).await.map_err(session.failed(format!("retry job {job}")))?;
         print(session, &retried)?;
-    }
-    Ok(())
+        if retried.state == JobState::Cancelled {
+            let message = format!(
+                "job {job} is cancelled again at once, since one that it waits for did not end well: retry that one first"
+            );
+            return Err(Failure::Broken { message, code: 6 });
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// A job that has not ended is left as it was; one that was retried does not run yet.

@@ -65,7 +65,7 @@ fn table(keys: &[ApiKey], now: Timestamp, style: Style) -> String {
     for key in keys {
         table.row(vec![
             key.id.as_str().into(),
-            key.name.as_str().into(),
+            if key.name.is_empty() { "-" } else { &key.name }.into(),
             scopes(&key.scopes).into(),
             age(key.created_at, now).into(),
             key.expires_at.map_or("never".to_owned(), |at| left(at, now)).into(),

@@ -67,7 +67,9 @@ fn spelled(arg: &Arg) -> String {
     let names = arg.get_value_names().unwrap_or_default().iter().filter(|_| takes_value);
     let names: Vec<&str> = names.map(clap::builder::Str::as_str).collect();
     let short = arg.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+    let is_optional = arg.get_num_args().is_some_and(|range| takes_value && range.min_values() == 0);
     match arg.get_long() {
+        Some(long) if is_optional => format!("{short}`--{long}[={}]`", names.join(" ")),
         Some(long) => format!("{short}`{}`", [&[format!("--{long}").as_str()], names.as_slice()].concat().join(" ")),
         None => format!("`{}`", names.join(" ")),
     }

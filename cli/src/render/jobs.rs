@@ -73,7 +73,7 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
         ("state", Cell::toned(&format!("{}{cancelling}", job.state), tone)),
         ("agent", job.agent_id.as_ref().map_or("", |id| id.as_str()).into()),
         ("attempt", format!("{} of at most {}", job.attempt, job.max_attempts).into()),
-        ("ended with", ended_with(job).into()),
+        (if job.state.is_ended() { "ended with" } else { "last ended with" }, ended_with(job).into()),
         ("message", job.message.as_deref().unwrap_or_default().into()),
         ("waits for", waits_for(job, now).into()),
         ("command", command_line(&job.process.command).into()),
@@ -174,7 +174,11 @@ pub fn waits_for(job: &Job, now: Timestamp) -> String {
             let count = job.waits_for.unwrap_or_default();
             format!("{count} job{} to end", plural(count))
         }
-        JobState::Delayed => job.not_before.map_or("its time".to_owned(), |at| format!("{at} (in {})", left(at, now))),
+        JobState::Delayed => match job.not_before {
+            Some(at) if at > now => format!("{at} (in {})", left(at, now)),
+            Some(at) => format!("{at} (now)"),
+            None => "its time".to_owned(),
+        },
         JobState::Pending => job.waiting.as_ref().map_or("an agent that can take it".to_owned(), |w| in_line(w, now)),
         _ => String::new(),
     }

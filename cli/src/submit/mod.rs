@@ -73,7 +73,7 @@ pub struct Options {
     /// Say on standard error how the agent was chosen.
     #[arg(long)]
     pub explain: bool,
-    /// Print the job as it would be submitted, as JSON, and submit nothing.
+    /// Print the job as it would be submitted, as JSON and with the values of its secrets, and submit nothing.
     #[arg(long, conflicts_with_all = ["detach", "explain"])]
     pub dry_run: bool,
     /// Submit the jobs of this file, all or none, at most 1,000, and do not wait for them; `-` reads standard input.

@@ -38,7 +38,7 @@ pub struct JobOptions {
     #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
     pub ram: u64,
     /// CPUs, in fractions if need be.
-    #[arg(long, default_value_t, value_name = "N", value_parser = parse_cpus, help_heading = "Requirements")]
+    #[arg(long, default_value_t, value_name = "N", value_parser = parse_cpus, allow_negative_numbers = true, help_heading = "Requirements")]
     pub cpus: f64,
     /// A label that the agent must carry. May be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair, help_heading = "Requirements")]

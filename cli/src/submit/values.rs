@@ -56,16 +56,22 @@ pub(crate) fn parse_variable(text: &str) -> Result<(String, String), String> {
     if text.contains('=') {
         return parse_pair(text);
     }
-    let value = std::env::var(text).map_err(|_| format!("{text} is not set here; say {text}=VALUE"))?;
-    Ok((text.to_owned(), value))
+    from_here(text, &format!("say {text}=VALUE"))
+}
+
+/// A variable of this process. `advice`: what to do if there is none, or it is no text.
+fn from_here(name: &str, advice: &str) -> Result<(String, String), String> {
+    let value = std::env::var(name).map_err(|_| format!("{name} is not set here; {advice}"))?;
+    Ok((name.to_owned(), value))
 }
 
 /// `NAME` for the value that it has in this process: a secret is no part of a command line, which others can see.
 pub(crate) fn parse_secret(name: &str) -> Result<(String, String), String> {
-    if let Some((name, _)) = name.split_once('=') {
-        return Err(format!("takes a name alone: say `export {name}=…` first, in a way that your shell does not keep"));
+    let advice = |name| format!("say `export {name}=…` first, in a way that your shell does not keep");
+    match name.split_once('=') {
+        Some((name, _)) => Err(format!("takes a name alone: {}", advice(name))),
+        None => from_here(name, &advice(name)),
     }
-    parse_variable(name)
 }
 
 /// A time, or none, which the interface takes.
@@ -108,7 +114,7 @@ pub(crate) fn parse_cpus(text: &str) -> Result<f64, String> {
 
 /// Megabytes: a number, or one with a unit of 1,024 (`M`, `G`, `T`, each also as `GB` or `GiB`).
 pub(crate) fn parse_mb(text: &str) -> Result<u64, String> {
-    let wrong = || "must be megabytes, or a number with M, G or T, for example 16G".to_owned();
+    let wrong = || "must be megabytes, or a whole number with M, G or T, for example 16G or 1536M".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" | "M" | "MB" | "MIB" => 1,

@@ -1,6 +1,7 @@
 //! `titan jobs`: filters, retries, and why attempts failed or a job waits.
 
 use titan_api::{
+    agents::Agent,
     jobs::{JobList, JobState, Waiting},
     scheduler::RuledOut,
 };
@@ -56,17 +57,60 @@ fn the_attempts_of_all_jobs_of_a_page_stand_in_one_table() {
 }
 
 #[test]
-fn jobs_are_retried_up_to_the_first_that_cannot_be() {
-    let server = Server::start(|_, request| match request.line.as_str() {
-        "POST /api/v1/jobs/job-b/retry" => {
-            problem(titan_api::problem::ProblemType::Conflict, "job job-b ended well; submit it again to run it again")
+fn of_several_jobs_each_is_tried_and_those_are_told_of_that_cannot_be() {
+    for verb in ["retry", "cancel"] {
+        let server = Server::start(move |_, request| match request.line.rsplit('/').nth(1).unwrap() {
+            "gone" => problem(titan_api::problem::ProblemType::NotFound, "there is no job gone"),
+            "well" => problem(titan_api::problem::ProblemType::Conflict, "job well ended well"),
+            id => json(200, format!(r#"{{"id":"{id}","state":"pending","cancelling":false}}"#)),
+        });
+        let (code, out, err) =
+            ran(Titan::new().at(&server, &["jobs", verb, "gone", "job-a", "well", "job-b"]).output().unwrap());
+        assert_eq!((code, out.as_str()), (5, "job-a pending\njob-b pending\n"), "{err}");
+        let told: Vec<_> = ["job well ended well", "there is no job gone"].map(|text| err.find(text)).into();
+        assert!(told[0].is_some() && told[0] < told[1], "{err}");
+        assert_eq!(server.requests().len(), 4);
+    }
+}
+
+#[test]
+fn of_several_jobs_none_is_tried_after_the_coordinator_went_away() {
+    let server = Server::start(|_, _| problem(titan_api::problem::ProblemType::StoreUnavailable, "Redis is away"));
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "retry", "job-a", "job-b"]).output().unwrap());
+    assert_eq!((code, server.requests().len()), (7, 1), "{err}");
+}
+
+#[test]
+fn a_job_that_is_cancelled_again_at_once_is_told_of() {
+    let server = Server::start(|_, _| json(200, r#"{"id":"job-b","state":"cancelled"}"#));
+    let (code, out, err) = ran(Titan::new().at(&server, &["jobs", "retry", "job-b"]).output().unwrap());
+    assert_eq!((code, out.as_str(), err.contains("retry that one first")), (6, "job-b cancelled\n", true), "{err}");
+}
+
+#[test]
+fn whoever_waits_stays_while_the_coordinator_is_away() {
+    let server = Server::start(|number, request| match number {
+        0 => {
+            assert!(request.line.contains("wait_ms=0"), "{}", request.line);
+            json(200, serde_json::to_string(&samples::job("job-a", JobState::Running)).unwrap())
         }
-        _ => json(200, r#"{"id":"job-a","state":"scheduled"}"#),
+        1 | 2 => crate::support::Answer::Hangup,
+        _ => json(200, serde_json::to_string(&samples::job("job-a", JobState::Completed)).unwrap()),
     });
-    let (code, out, err) =
-        ran(Titan::new().at(&server, &["jobs", "retry", "job-a", "job-b", "job-c"]).output().unwrap());
-    assert_eq!((code, out.as_str(), err.contains("submit it again")), (6, "job-a scheduled\n", true), "{err}");
-    assert_eq!(server.requests().len(), 2);
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
+    assert_eq!((code, err.contains("trying again")), (0, true), "{err}");
+
+    let busy = |live_attempts| {
+        json(200, serde_json::to_string(&Agent { live_attempts, draining: true, ..samples::agent("box-1") }).unwrap())
+    };
+    let server = Server::start(move |number, _| match number {
+        0 => busy(1),
+        1 => crate::support::Answer::Hangup,
+        2 => problem(titan_api::problem::ProblemType::StoreUnavailable, "Redis is away"),
+        _ => busy(0),
+    });
+    let (code, _, err) = ran(Titan::new().at(&server, &["agents", "drain", "box-1", "--wait"]).output().unwrap());
+    assert_eq!((code, err.contains("box-1 has no jobs any more")), (0, true), "{err}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{error::Error, marker::PhantomData};
 
 use axum::{
     RequestExt,
+    body::HttpBody as _,
     extract::{FromRequest, Request},
 };
 use bytes::BytesMut;
@@ -92,7 +93,12 @@ struct Held {
 async fn read(mut request: Request, state: &AppState) -> Result<Held, ApiError> {
     let unweighed = request.extensions_mut().remove::<Unweighed>();
     let sender = request.extensions_mut().remove::<Sender>().unwrap_or_default();
+    let said = request.body().size_hint().lower();
     let mut body = request.into_limited_body();
+    // Whoever says that it sends more than the limit lets through need not begin.
+    if body.size_hint().upper().is_some_and(|most| most < said) {
+        return Err(ApiError::TooLarge);
+    }
     let mut held = Held { bytes: BytesMut::new(), memory: None };
     while let Some(frame) = load::resting(body.frame()).await {
         let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
@@ -132,6 +138,11 @@ fn is_caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// To know the place of each value costs as much as reading it, so that is done where one is wrong.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde takes an array for an object whose fields stand there in their order, and that would change with every new field.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let json = serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| no_json(&error));
+        return json.and_then(|_| Err(ApiError::field(String::new(), "expected an object")));
+    }
     serde_json::from_slice(bytes).or_else(|_| parse_with_places(bytes))
 }
 

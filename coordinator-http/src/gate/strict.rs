@@ -17,6 +17,9 @@ use crate::{auth::bearer::unauthorized, error::ApiError, gate::Gate, openapi, se
 /// Parameters that people put credentials in; URLs end up in logs.
 const CREDENTIALS: [&str; 7] = ["access_token", "token", "api_key", "apikey", "key", "authorization", "bearer"];
 
+/// So much of the name of an unknown one is told.
+const NAMED_CHARS: usize = 64;
+
 /// The parameters that each route takes, by method and path, as `openapi.json` has them.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownParameters(Arc<HashMap<(Method, String), BTreeSet<String>>>);
@@ -48,10 +51,18 @@ impl KnownParameters {
             if CREDENTIALS.contains(&parameter.to_ascii_lowercase().as_str()) {
                 return Err(unauthorized("a credential goes into the Authorization header, never into the URL"));
             }
-            return Err(ApiError::BadRequest("the query holds a parameter that this route does not have".to_owned()));
+            return Err(ApiError::BadRequest(no_such(parameter, known)));
         }
         Ok(())
     }
+}
+
+/// What is wrong with a query that holds another parameter than these.
+fn no_such(parameter: &str, known: Option<&BTreeSet<String>>) -> String {
+    let known: Vec<_> = known.into_iter().flatten().map(|name| format!("`{name}`")).collect();
+    let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    let parameter: String = parameter.chars().take(NAMED_CHARS).collect();
+    format!("this route has no query parameter `{parameter}`; {known}")
 }
 
 fn operations(item: &utoipa::openapi::PathItem) -> impl Iterator<Item = (Method, &utoipa::openapi::path::Operation)> {

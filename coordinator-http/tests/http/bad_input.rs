@@ -1,7 +1,14 @@
 //! Wrong bodies, ids, headers, cursors and limits: each gets its problem, and nothing changes in Redis.
 
-use axum::body::Body;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::body::{Body, Bytes, HttpBody};
 use http::{Request, header};
+use http_body::{Frame, SizeHint};
 use serde_json::{Value, json};
 use titan_api::{limits, problem::ProblemType};
 
@@ -18,6 +25,8 @@ async fn wrong_bodies_of_clients_are_refused_field_by_field() {
     let cases = [
         ("POST", "/api/v1/jobs", json!({}), ""),
         ("POST", "/api/v1/jobs", json!([]), ""),
+        ("POST", "/api/v1/jobs", json!(["process", {"command": ["true"]}]), ""),
+        ("POST", "/api/v1/jobs/batch", json!([[job(&["true"])]]), ""),
         ("POST", "/api/v1/jobs", changed(&["state"], json!("running")), "/state"),
         ("POST", "/api/v1/jobs", changed(&["kind"], json!("magic")), "/kind"),
         ("POST", "/api/v1/jobs", changed(&["process", "command"], json!([])), "/process/command"),
@@ -251,6 +260,22 @@ async fn a_wrong_method_is_told_the_right_ones() {
     }
 }
 
+/// A body that says how long it is, and never comes.
+struct Declared(u64);
+
+impl HttpBody for Declared {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
 #[tokio::test]
 async fn a_body_of_the_wrong_kind_or_length_is_refused() {
     let world = World::start().await;
@@ -276,6 +301,11 @@ async fn a_body_of_the_wrong_kind_or_length_is_refused() {
     }
     let long = changed(&["process", "stdin"], json!("x".repeat(limits::LONG_BODY_BYTES))).to_string();
     send("application/json", long).await.problem(ProblemType::TooLarge);
+    // One that says so is not waited for.
+    let said = Request::post("/api/v1/jobs").header(header::AUTHORIZATION, format!("Bearer {ADMIN}"));
+    let said = said.header(header::CONTENT_TYPE, "application/json").header(header::CONTENT_LENGTH, 99_999_999_999_u64);
+    let endless = Body::new(Declared(99_999_999_999));
+    world.send(said.body(endless).unwrap()).await.problem(ProblemType::TooLarge);
     let mut twice = request("POST", ADMIN, "/api/v1/jobs", Some(job(&["true"])));
     twice.headers_mut().append(header::CONTENT_TYPE, "application/json".parse().unwrap());
     world.send(twice).await.problem(ProblemType::UnsupportedMediaType);

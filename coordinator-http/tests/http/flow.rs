@@ -35,6 +35,25 @@ async fn a_job_runs_from_its_submission_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_claim_is_told_how_long_it_had_waited_for_its_leases() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let began = Instant::now();
+    let (parked, ()) = tokio::join!(agent.claim(&world, 10_000), async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        world.post(ADMIN, "/api/v1/jobs", job(&["true"])).await.ok(202);
+    });
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap();
+    let parked = parked.ok(200);
+    assert_eq!(parked["leases"].as_array().unwrap().len(), 1);
+    let waited_ms = parked["waited_ms"].as_u64().unwrap();
+    assert!((500..=took_ms).contains(&waited_ms), "{waited_ms} of {took_ms} ms");
+    world.post(ADMIN, "/api/v1/jobs", job(&["true"])).await.ok(202);
+    let at_once = agent.claim(&world, 10_000).await.ok(200);
+    assert!(at_once["waited_ms"].as_u64().unwrap() < 500, "{at_once}");
+}
+
+#[tokio::test]
 async fn a_reader_of_a_job_is_answered_the_moment_it_ends() {
     let world = World::start().await;
     let mut agent = TestAgent::register(&world, "box-1").await;

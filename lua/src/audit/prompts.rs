@@ -12,5 +12,7 @@ script!(Reads, "audit/prompts", uses ["calls", "key", "int", "clock", "pool", "l
 pub(super) async fn run(pool: &Pool) -> Result<Option<Page>, StoreError> {
     let mut args = Args::new();
     args.push(pool.now());
-    Page::of(pool, &SCRIPT, "audit/prompts", &args).await
+    let page = Page::of(pool, &SCRIPT, "audit/prompts", &args).await?;
+    // What was looked at is one number, and none of the jobs that this part counts.
+    Ok(page.map(|page| Page { checked: 0, ..page }))
 }

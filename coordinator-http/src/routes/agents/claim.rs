@@ -1,6 +1,9 @@
 //! `POST /api/v1/agents/{id}/claim`: an agent takes the jobs that wait for it, or waits for one.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use axum::extract::State;
 use titan_api::{
@@ -47,7 +50,9 @@ pub(crate) async fn handler(
     let poll_after_ms = state.pace.poll_after_ms(agent.pool_name());
     let wait = Duration::from_millis(if parking { request.wait_ms } else { 0 });
     let topic = Topic::Agent(agent.id().clone());
+    let (began, waited_ms) = (Instant::now(), AtomicU64::new(0));
     let look = |visit: Visit| {
+        waited_ms.store(milliseconds(began.elapsed()), Ordering::Relaxed);
         let reachable_ms = if parking { parked_ms(visit) } else { Pace::reachable_ms(poll_after_ms) };
         // A measurement is new once; while the claim is parked, heartbeats bring newer ones.
         let measures = request.measures.as_ref().filter(|_| visit.first);
@@ -57,6 +62,7 @@ pub(crate) async fn handler(
     let claimed = state.waiters.until_found(&agent.pool, holder, topic, wait, look).await?;
     Ok(Json(ClaimReply {
         leases: claimed.leases,
+        waited_ms: waited_ms.into_inner(),
         cancel: claimed.cancel,
         poll_after_ms,
         flush_ms: state.pace.flush_ms(claimed.watched),
@@ -98,5 +104,9 @@ fn parked_ms(visit: Visit) -> u64 {
     if visit.left.is_zero() {
         return 0;
     }
-    u64::try_from(visit.left.as_millis()).unwrap_or(u64::MAX).saturating_add(SLACK_MS)
+    milliseconds(visit.left).saturating_add(SLACK_MS)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
