@@ -33,7 +33,11 @@ const BAD_GATEWAY: u16 = 502;
 
 /// An answer of a model while it is written.
 #[derive(Debug)]
-pub struct Answer(Stream);
+pub struct Answer {
+    stream: Stream,
+    /// The id of the request, which its job has as well.
+    request_id: Option<String>,
+}
 
 impl Client {
     /// `GET /api/v1/models`: what the fleet can answer.
@@ -72,7 +76,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`], as for every call.
     pub async fn stream_chat(&self, body: &Value, wish: &ChatWish) -> Result<Answer, ClientError> {
-        Stream::of(self.send_chat(body, wish).await?).map(Answer)
+        let response = self.send_chat(body, wish).await?;
+        let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Answer { stream: Stream::of(response)?, request_id })
     }
 
     /// Sends the body of a conversation, as `wish` wants it.
@@ -94,17 +100,18 @@ impl Answer {
     /// # Errors
     /// [`ClientError`] if the answer breaks off: what came before it is all there will be.
     pub async fn next(&mut self) -> Result<Option<AnswerPart>, ClientError> {
-        match self.0.next().await? {
+        match self.stream.next().await? {
             Some(event) if event.data == "[DONE]" => Ok(None),
             Some(event) => self.part(&event.data).map(Some),
-            None => Err(self.0.unexpected("with an answer that breaks off")),
+            None => Err(self.stream.unexpected("with an answer that breaks off")),
         }
     }
 
     fn part(&self, data: &str) -> Result<AnswerPart, ClientError> {
         let value: Value = serde_json::from_str(data)
-            .map_err(|e| self.0.unexpected(&format!("with an event that is no JSON ({e})")))?;
+            .map_err(|e| self.stream.unexpected(&format!("with an event that is no JSON ({e})")))?;
         if let Some(problem) = Problem::of_openai(BAD_GATEWAY, &value) {
+            let problem = Problem { request_id: self.request_id.clone(), ..problem };
             return Err(ClientError::Refused { problem: Box::new(problem), retry_after: None });
         }
         match value.pointer("/choices/0/delta/content").and_then(Value::as_str) {

@@ -29,7 +29,7 @@ pub struct JobOptions {
     #[arg(long, default_value_t, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Requirements")]
     pub gpus: u32,
     /// Memory on each of those GPUs: megabytes, or with a unit, for example `16G`.
-    #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, help_heading = "Requirements")]
+    #[arg(long, default_value = "0", value_name = "SIZE", value_parser = parse_mb, requires = "gpus", help_heading = "Requirements")]
     pub vram: u64,
     /// Have those GPUs to itself: nothing else is placed on them.
     #[arg(long, requires = "gpus", help_heading = "Requirements")]

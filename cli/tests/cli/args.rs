@@ -113,7 +113,7 @@ fn what_the_interface_would_refuse_is_refused_here_in_the_words_of_the_command_l
 #[test]
 fn sizes_may_carry_a_unit() {
     for (text, mb) in [("0", 0), ("8000", 8_000), ("8G", 8_192), ("8gb", 8_192), ("8GiB", 8_192), ("1T", 1_048_576)] {
-        assert_eq!(job(&["--vram", text, "--", "x"]).requirements.vram_mb, mb, "{text}");
+        assert_eq!(job(&["--gpus", "1", "--vram", text, "--", "x"]).requirements.vram_mb, mb, "{text}");
     }
     for text in ["", "G", "-1", "1.5G", "8K", "16B", "99999999999999999T"] {
         assert!(refusal(&["submit", &format!("--vram={text}"), "--", "x"]).contains("--vram"), "{text}");

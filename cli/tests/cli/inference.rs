@@ -96,7 +96,7 @@ fn an_answer_that_breaks_off_is_an_error_after_what_came_of_it() {
     let error = format!("data: {said}\n\n").into_bytes();
     let (code, out, err) = titan_with(Answer::Stream(vec![event("Hel"), error], true), &["infer", "tiny", "hi"]);
     assert_eq!((code != 0, out.as_str()), (true, "Hel\n"), "{err}");
-    assert!(err.contains("the agent was lost"), "{err}");
+    assert!(err.contains("the agent was lost") && err.contains("request id: asked-1"), "{err}");
     let (code, out, err) = titan_with(Answer::Stream(vec![event("Hel")], true), &["infer", "tiny", "hi"]);
     assert_eq!((code, out.as_str()), (1, "Hel\n"), "{err}");
     assert!(err.contains("breaks off"), "{err}");

@@ -447,9 +447,13 @@ fn pulled(spec: &SubmitJob) -> Option<String> {
 
 /// The command in one line, or the model, cut to what lists of jobs show.
 fn title(spec: &SubmitJob) -> String {
+    const CUT: char = '…';
     let command = spec.process.command.join(" ");
     let asked = || pulled(spec).map_or_else(|| model_of(spec).to_owned(), |model| format!("pull {model}"));
     let mut line = if command.is_empty() { asked() } else { command };
-    line.truncate(line.floor_char_boundary(TITLE_BYTES));
+    if line.len() > TITLE_BYTES {
+        line.truncate(line.floor_char_boundary(TITLE_BYTES - CUT.len_utf8()));
+        line.push(CUT);
+    }
     line
 }

@@ -121,7 +121,8 @@ fn read_request(connection: &TcpStream) -> Option<Request> {
 }
 
 fn answer(mut connection: TcpStream, answer: Answer) -> std::io::Result<()> {
-    const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: asked-1\r\n\
+                          transfer-encoding: chunked\r\n\r\n";
     let chunk = |part: &Vec<u8>| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
     match answer {
         Answer::Hangup => Ok(()),
