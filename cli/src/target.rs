@@ -164,7 +164,7 @@ pub fn unknown_context(name: &Name, contexts: &Contexts) -> Failure {
         [] => "there are none yet: `titan login URL` makes one".to_owned(),
         names => format!("there are: {}", names.join(", ")),
     };
-    Failure::Usage(format!("there is no context {name}; {known}"))
+    Failure::Missing(format!("there is no context {name}; {known}"))
 }
 
 fn saved_target(name: &Name, saved: &Saved) -> Target {

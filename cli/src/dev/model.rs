@@ -14,7 +14,7 @@ use super::{child::Child, find_redis, folder::DataFolder};
 pub(super) const NAME: &str = "smollm2:135m";
 
 /// How long its server may take to load it, on a machine that has much else to do.
-const LOAD_LIMIT: Duration = Duration::from_mins(1);
+const LOAD_LIMIT: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(50);
 /// Where it is, with the clients that the tests use or alone.
 const FOLDERS: [&str; 2] = [".tools/python", ".tools/model"];

@@ -61,7 +61,8 @@ async fn all(session: &Session, mut filter: EventFilter, printer: &mut Printer<'
         let page = match session.client.events(&filter, None).await {
             Ok(page) => page,
             Err(error) => {
-                filter.after = Some(lost(session, &error).ok_or_else(|| session.failed("read events")(error))?);
+                filter.after =
+                    Some(lost(session, &error, filter.after).ok_or_else(|| session.failed("read events")(error))?);
                 continue;
             }
         };
@@ -93,7 +94,8 @@ async fn follow(session: &Session, mut filter: EventFilter, printer: &mut Printe
         trouble.held(connected_at);
         match wrong {
             Some(error) if !trouble.may_pass(&error) => {
-                filter.after = Some(lost(session, &error).ok_or_else(|| session.failed("follow events")(error))?);
+                filter.after =
+                    Some(lost(session, &error, filter.after).ok_or_else(|| session.failed("follow events")(error))?);
             }
             wrong => trouble.rest(session, wrong.as_ref()).await,
         }
@@ -121,9 +123,13 @@ async fn read(
 }
 
 /// Where to go on if the place is lost: with the oldest event that is kept.
-fn lost(session: &Session, error: &ClientError) -> Option<u64> {
+fn lost(session: &Session, error: &ClientError, after: Option<u64>) -> Option<u64> {
     let problem = error.problem().filter(|p| p.problem_type() == Some(ProblemType::EventsLost))?;
-    say_gap(session);
+    if after > problem.next_after {
+        session.remark("[titan: this pool has no event of that number; those that are kept follow]");
+    } else {
+        say_gap(session);
+    }
     problem.next_after
 }
 

@@ -14,7 +14,7 @@ use crate::{
     render::{
         lines,
         style::Style,
-        table::{Column, Table},
+        table::{Cell, Column, Table},
         units::{self, age, left},
     },
     session::Session,
@@ -52,27 +52,38 @@ fn print(session: &Session, list: &Reply<JoinTokenList>) -> Result<(), Failure> 
             session.remark("no join tokens; `titan agents add` makes one and says what to do with it");
             Ok(())
         }
-        Format::Table | Format::Wide => session.print(&table(tokens, units::now(), session.style)),
+        Format::Table | Format::Wide => {
+            session.print(&table(tokens, units::now(), session.style, session.format == Format::Wide))
+        }
     }
 }
 
-fn table(tokens: &[JoinToken], now: Timestamp, style: Style) -> String {
-    let mut table = Table::new(&[
+/// The tokens; `wide` shows more of each.
+fn table(tokens: &[JoinToken], now: Timestamp, style: Style, wide: bool) -> String {
+    let mut columns = vec![
         Column::new("ID"),
         Column::new("USED").right(),
         Column::new("AGE").right().yields(0),
         Column::new("EXPIRES IN").right().yields(2),
-        Column::new("USED BY").shrinks().yields(1),
-    ]);
+    ];
+    if wide {
+        columns.extend(["CREATED", "EXPIRES"].map(Column::new));
+    }
+    columns.push(Column::new("USED BY").shrinks().yields(1));
+    let mut table = Table::new(&columns);
     for token in tokens {
         let used_by = token.used_by.iter().map(AgentId::as_str).collect::<Vec<_>>().join(" ");
-        table.row(vec![
+        let mut row: Vec<Cell> = vec![
             token.id.as_str().into(),
             format!("{}/{}", token.used_by.len(), token.uses).into(),
             age(token.created_at, now).into(),
             left(token.expires_at, now).into(),
-            if used_by.is_empty() { "-".to_owned() } else { used_by }.into(),
-        ]);
+        ];
+        if wide {
+            row.extend([token.created_at, token.expires_at].map(|at| at.to_string().into()));
+        }
+        row.push(if used_by.is_empty() { "-".to_owned() } else { used_by }.into());
+        table.row(row);
     }
     table.render(style)
 }

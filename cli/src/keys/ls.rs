@@ -1,9 +1,11 @@
 //! `titan keys ls`: the pool's API keys, by id.
 
+use std::time::Duration;
+
 use clap::Args;
 use titan_api::{
     client::Reply,
-    credentials::{ApiKey, KeyList},
+    credentials::{ApiKey, KeyList, Quota},
     time::Timestamp,
 };
 
@@ -14,7 +16,7 @@ use crate::{
     render::{
         lines,
         style::Style,
-        table::{Column, Table},
+        table::{Cell, Column, Table},
         units::{self, age, left},
     },
     session::Session,
@@ -50,26 +52,46 @@ fn print(session: &Session, list: &Reply<KeyList>) -> Result<(), Failure> {
             session.remark("no API keys; `titan keys create NAME --scope jobs:write,jobs:read` makes one");
             Ok(())
         }
-        Format::Table | Format::Wide => session.print(&table(&list.keys, units::now(), session.style)),
+        Format::Table | Format::Wide => {
+            session.print(&table(&list.keys, units::now(), session.style, session.format == Format::Wide))
+        }
     }
 }
 
-fn table(keys: &[ApiKey], now: Timestamp, style: Style) -> String {
-    let mut table = Table::new(&[
+/// The keys; `wide` shows more of each.
+fn table(keys: &[ApiKey], now: Timestamp, style: Style, wide: bool) -> String {
+    let mut columns = vec![
         Column::new("ID"),
         Column::new("NAME").shrinks(),
         Column::new("SCOPES").shrinks(),
         Column::new("AGE").right().yields(0),
         Column::new("EXPIRES IN").right().yields(2),
-    ]);
+    ];
+    if wide {
+        columns.extend(["CREATED", "EXPIRES", "REQUESTS", "BODY BYTES"].map(Column::new));
+    }
+    let mut table = Table::new(&columns);
     for key in keys {
-        table.row(vec![
+        let mut row = vec![
             key.id.as_str().into(),
             if key.name.is_empty() { "-" } else { &key.name }.into(),
             scopes(&key.scopes).into(),
             age(key.created_at, now).into(),
             key.expires_at.map_or("never".to_owned(), |at| left(at, now)).into(),
-        ]);
+        ];
+        if wide {
+            let expires = key.expires_at.map_or("never".to_owned(), |at| at.to_string());
+            let limits = [key.limits.requests, key.limits.body_bytes].map(quota);
+            row.extend([key.created_at.to_string(), expires].into_iter().chain(limits).map(Cell::from));
+        }
+        table.row(row);
     }
     table.render(style)
+}
+
+/// How much in what time, as `titan keys create` takes it: `60/1m`.
+fn quota(quota: Option<Quota>) -> String {
+    quota.map_or("-".to_owned(), |Quota { quota, window_ms }| {
+        format!("{quota}/{}", humantime::format_duration(Duration::from_millis(window_ms)))
+    })
 }

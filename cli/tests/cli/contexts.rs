@@ -150,7 +150,7 @@ fn contexts_are_listed_without_their_keys_and_forgotten_on_request() {
     let listed: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&listed[0]["has_key"], &listed[0]["current"]), (&true.into(), &true.into()));
     assert!(!json.contains("good"), "{json}");
-    assert_eq!(run(&titan, &["context", "rm", "work", "none"], &[]).0, 2, "all or none");
+    assert_eq!(run(&titan, &["context", "rm", "work", "none"], &[]).0, 5, "all or none");
     let (code, _, err) = run(&titan, &["context", "rm", "dev"], &[]);
     assert_eq!((code, err.contains("as long as a `titan dev` runs")), (2, true), "{err}");
     assert_eq!(run(&titan, &["context", "rm", "work"], &[]).0, 0);
@@ -162,13 +162,13 @@ fn contexts_are_listed_without_their_keys_and_forgotten_on_request() {
 fn a_context_that_there_is_not_is_refused_with_those_that_there_are() {
     let (titan, server) = (Titan::new(), coordinator());
     let (code, _, err) = run(&titan, &["context", "use", "work"], &[]);
-    assert_eq!((code, err.contains("`titan login URL` makes one")), (2, true), "{err}");
+    assert_eq!((code, err.contains("`titan login URL` makes one")), (5, true), "{err}");
     assert_eq!(typed(&titan, &["login", &server.url, "--name", "work"], "good\n").0, 0);
     for (arguments, variables) in
         [(vec!["--context", "wrok", "status"], vec![]), (vec!["status"], vec![("TITAN_CONTEXT", "wrok")])]
     {
         let (code, _, err) = run(&titan, &arguments, &variables);
-        assert_eq!((code, err.contains("there is no context wrok; there are: work")), (2, true), "{err}");
+        assert_eq!((code, err.contains("there is no context wrok; there are: work")), (5, true), "{err}");
     }
     assert_eq!(run(&titan, &["--context", "dev", "status"], &[]).0, 2, "no `titan dev` runs");
     let (code, _, err) = run(&titan, &["context", "use", "dev"], &[]);

@@ -103,6 +103,9 @@ fn keys_are_listed_and_revoked() {
     assert!(out.ends_with("never\n"), "{out}");
     assert!(err.contains("--cursor more"), "{err}");
     assert_eq!(at(&server, &["keys", "ls", "-o", "name", "--no-headers"]).1, "0123\n");
+    let wide = at(&server, &["keys", "ls", "-o", "wide"]).1;
+    assert!(wide.contains("CREATED") && wide.lines().next().unwrap().ends_with("REQUESTS  BODY BYTES"), "{wide}");
+    assert!(wide.trim_end().ends_with('-'), "{wide}");
     assert_eq!(at(&server, &["keys", "rm", "--yes", "0123", "0456"]).1, "0123 is revoked\n0456 is revoked\n");
     let lines: Vec<_> = server.requests().iter().rev().take(2).map(|r| r.line.clone()).collect();
     assert_eq!(lines, ["DELETE /api/v1/keys/0456", "DELETE /api/v1/keys/0123"]);

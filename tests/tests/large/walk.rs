@@ -27,11 +27,14 @@ use titan_tests::{
     ports::free_port,
     process::{Process, clean},
     skip::skipped,
-    wait::eventually,
+    wait::{eventually, within},
 };
 
 use self::blocks::{Block, Language, blocks, is_as_said};
 use crate::clients::NO_PYTHON;
+
+/// Longer than `titan dev` waits for a small model, which it loads while other tests ask theirs.
+const UP: Duration = Duration::from_mins(4);
 
 /// A running `titan dev`, with a home and a working folder of its own.
 struct Dev {
@@ -48,7 +51,7 @@ impl Dev {
         clean(&mut command).env("HOME", home.path()).args(["dev", "--port", &port.to_string()]).args(arguments);
         let log = home.path().join("dev.log");
         let process = Process::spawn("titan dev", &mut command, &log);
-        eventually("titan dev to be up", async || process.log().contains("agents ls").then_some(())).await;
+        within(UP, "titan dev to be up", async || process.log().contains("agents ls").then_some(())).await;
         Self { process, url: format!("http://127.0.0.1:{port}"), home }
     }
 
