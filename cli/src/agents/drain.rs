@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use titan_api::{agents::Agent, client::Reply, ids::AgentId};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{failure::Failure, interrupt, patience, session::Session, settings::Format};
 
@@ -57,7 +57,15 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
 
 async fn wait(session: &Session, id: &AgentId, deadline: Option<Instant>) -> Result<(), Failure> {
     loop {
-        let agent = patience::answer(session, async || session.client.agent(id).await).await;
+        let answer = patience::answer(session, async || session.client.agent(id).await);
+        let agent = match deadline {
+            Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| {
+                Failure::TimedOut(format!(
+                    "the coordinator did not say within that time whether agent {id} has jobs; it stays drained"
+                ))
+            })?,
+            None => answer.await,
+        };
         let agent = agent.map_err(session.failed(format!("wait for agent {id}")))?;
         if agent.live_attempts == 0 {
             return Ok(());

@@ -57,15 +57,14 @@ async fn one_by_one(
     let mut verdict = Ok(());
     for job in jobs {
         let done = each(job).await;
-        if let Err(failure) = &done
-            && !failure.is_about_one()
-        {
-            return done;
-        }
+        let is_over = done.as_ref().is_err_and(|failure| !failure.is_about_one());
         if let (Err(_), Err(failure)) = (&verdict, &done) {
             session.remark(&format!("error: {failure}"));
         }
         verdict = verdict.and(done);
+        if is_over {
+            break;
+        }
     }
     verdict
 }

@@ -78,6 +78,28 @@ fn of_several_jobs_none_is_tried_after_the_coordinator_went_away() {
     let server = Server::start(|_, _| problem(titan_api::problem::ProblemType::StoreUnavailable, "Redis is away"));
     let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "retry", "job-a", "job-b"]).output().unwrap());
     assert_eq!((code, server.requests().len()), (7, 1), "{err}");
+
+    let server = Server::start(|number, _| match number {
+        0 => problem(titan_api::problem::ProblemType::NotFound, "there is no job gone"),
+        _ => problem(titan_api::problem::ProblemType::StoreUnavailable, "Redis is away"),
+    });
+    let (_, _, err) = ran(Titan::new().at(&server, &["jobs", "retry", "gone", "job-a", "job-b"]).output().unwrap());
+    assert!(err.contains("there is no job gone") && err.contains("Redis is away"), "{err}");
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn whoever_waits_for_a_drain_waits_no_longer_than_was_said() {
+    let agent = serde_json::to_string(&Agent { live_attempts: 1, draining: true, ..samples::agent("box-1") }).unwrap();
+    let server = Server::start(move |number, _| match number {
+        0 => json(200, agent.clone()),
+        _ => problem(titan_api::problem::ProblemType::StoreUnavailable, "Redis is away"),
+    });
+    let began = std::time::Instant::now();
+    let arguments = ["agents", "drain", "box-1", "--wait", "--timeout", "1s"];
+    let (code, _, err) = ran(Titan::new().at(&server, &arguments).output().unwrap());
+    assert_eq!((code, err.contains("stays drained")), (8, true), "{err}");
+    assert!(began.elapsed().as_secs() < 30, "{err}");
 }
 
 #[test]
