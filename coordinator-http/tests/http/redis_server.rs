@@ -52,15 +52,15 @@ impl RedisServer {
         assert!(self.comes_up().await, "redis-server does not come back on port {}", self.port);
     }
 
-    /// All that it holds: the serialised value of every key.
+    /// All that it holds: the serialised value of every key, but of those that expire just now.
     pub(crate) async fn dump(&self) -> BTreeMap<String, Vec<u8>> {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let keys: Vec<String> = connection.keys("*").await.unwrap();
         let mut dump = BTreeMap::new();
         for key in keys {
-            let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
-            dump.insert(key, value);
+            let value: Option<Vec<u8>> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
+            dump.extend(value.map(|value| (key, value)));
         }
         dump
     }
