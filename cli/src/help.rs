@@ -119,7 +119,7 @@ fn groups(command: &clap::Command) -> String {
 fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {}
-        ErrorKind::UnknownArgument => return with_the_dashes(error, arguments),
+        ErrorKind::UnknownArgument => return with_its_place(error, arguments),
         ErrorKind::ArgumentConflict => return without_a_long_list(error),
         ErrorKind::ValueValidation => return with_what_can_be_read(error),
         _ => return error,
@@ -154,11 +154,16 @@ fn of_many(noun: &clap::Command, word: &str) -> Option<String> {
 }
 
 /// `titan submit echo hi` means a program, which stands after `--`; a flag that there is not is none, and would hardly be meant
-/// for its name.
-fn with_the_dashes(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+/// for its name. `--watch 1s` means how often.
+fn with_its_place(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let all = command();
     let first = arguments.iter().skip(1).find(|argument| all.find_subcommand(argument).is_some());
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return error };
+    if arguments.windows(2).any(|two| ["--watch", "-w"].iter().any(|flag| two[0] == *flag) && two[1] == **word) {
+        let tip = format!("`--watch={word}` says how often");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(&tip))]));
+        return error;
+    }
     if first.is_none_or(|first| first != "submit") {
         return error;
     }

@@ -22,6 +22,8 @@ use crate::{
 /// Without a byte for this long a connection counts as broken; the coordinator sends something every 15 s.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The end of a hint at what may be wrong in many ways.
+pub(crate) const LOOKS_CLOSER: &str = "; `titan doctor` looks closer";
 
 /// What every command that calls a coordinator needs.
 #[derive(Debug, Clone)]
@@ -169,15 +171,11 @@ impl Session {
 
     fn hint_unreachable(&self) -> String {
         match &self.origin {
-            Origin::Flag => "check --url, and that the coordinator runs; `titan doctor` looks closer".to_owned(),
+            Origin::Flag => format!("check --url, and that the coordinator runs{LOOKS_CLOSER}"),
             Origin::Argument => "check the URL, and that the coordinator runs; --no-check keeps it unseen".to_owned(),
-            Origin::Variable => {
-                "check TITAN_URL, and that the coordinator runs; `titan doctor` looks closer".to_owned()
-            }
+            Origin::Variable => format!("check TITAN_URL, and that the coordinator runs{LOOKS_CLOSER}"),
             Origin::Context(name) => {
-                format!(
-                    "the URL is that of context {name}; `titan doctor` looks closer, `titan context use` changes over"
-                )
+                format!("the URL is that of context {name}, and `titan context use` changes over{LOOKS_CLOSER}")
             }
             Origin::Default => {
                 "`titan dev` starts a coordinator here; `titan login URL` or TITAN_URL names another".to_owned()
@@ -224,7 +222,7 @@ impl Session {
             ProblemType::DeadlinePassed => "`titan agents ls` shows who is busy or away; or try again later",
             ProblemType::StoreFull => "submit again when jobs have ended or the store has more memory",
             ProblemType::StoreUnavailable => {
-                "Redis is away or busy; all goes on by itself when it is back, and `titan doctor` says what is wrong with it"
+                return Some(format!("Redis is away or busy; all goes on by itself when it is back{LOOKS_CLOSER}"));
             }
             ProblemType::Overloaded | ProblemType::TooManyRequests => "try again later",
             ProblemType::NotReplicated => {
@@ -244,7 +242,7 @@ fn says(problem: &Problem, words: &str) -> bool {
 /// Where to look for the thing that was meant.
 fn hint_not_found(detail: &str) -> Option<String> {
     if detail.starts_with("there is no such route") {
-        return Some("check that the URL is without a path, and the versions: `titan doctor` compares them".to_owned());
+        return Some(format!("check that the URL is without a path, and that the versions are the same{LOOKS_CLOSER}"));
     }
     let lists = [("job", "jobs ls"), ("agent", "agents ls"), ("API key", "keys ls"), ("join token", "join-tokens ls")];
     let list = lists.iter().find(|(noun, _)| detail.contains(&format!("no {noun} ")))?.1;

@@ -12,6 +12,7 @@ use titan_lua::{StoreError, agents::TurnedAway};
 
 use crate::{jitter, quotas::Exhausted};
 
+const MIB: u64 = 1 << 20;
 const NOT_REPLICATED: &str = "it is done, but a failover of Redis may undo it yet: repeat the call to wait again";
 const JOBS_NOT_REPLICATED: &str = "the jobs in `job_ids` are accepted, but a failover of Redis may undo it yet: repeat the \
     call with the same Idempotency-Key to wait again, or, if it had none, look for the jobs";
@@ -39,7 +40,7 @@ pub(crate) enum ApiError {
     #[error("the agent was turned away: {0:?}")]
     TurnedAway(TurnedAway),
     #[error("the body is too large")]
-    TooLarge,
+    TooLarge { most: Option<u64> },
     #[error("{0}")]
     MediaType(String),
     #[error("{} fields are wrong", .0.len())]
@@ -125,7 +126,7 @@ impl ApiError {
             Self::TurnedAway(TurnedAway::Unknown) => ProblemType::UnknownAgent,
             Self::TurnedAway(TurnedAway::Superseded) => ProblemType::Superseded,
             Self::TurnedAway(TurnedAway::Removed) => ProblemType::AgentRemoved,
-            Self::TooLarge => ProblemType::TooLarge,
+            Self::TooLarge { .. } => ProblemType::TooLarge,
             Self::MediaType(_) => ProblemType::UnsupportedMediaType,
             Self::Invalid(_) => ProblemType::Invalid,
             Self::Unserved { .. } => ProblemType::Unserved,
@@ -186,7 +187,10 @@ impl ApiError {
             Self::TurnedAway(TurnedAway::Removed) => {
                 "an operator removed this agent; to bring the box back, delete the agent's state folder and join anew"
             }
-            Self::TooLarge => "send less in one request",
+            Self::TooLarge { most: None } => "send less in one request",
+            Self::TooLarge { most: Some(most) } => {
+                return Some(format!("the body of this call may have {}; send less in one request", in_units(*most)));
+            }
             Self::Unserved { place: None, .. } => UNSERVED,
             Self::Unserved { place: Some(place), .. } => return Some(format!("the job at {place}: {UNSERVED}")),
             Self::KeyReused => "send a new key for a new body; the same key is for repeating a call unchanged",
@@ -273,4 +277,9 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(Failure { problem, cause });
         response
     }
+}
+
+/// Bytes of a limit, which are whole KiB.
+fn in_units(bytes: u64) -> String {
+    if bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{} KiB", bytes >> 10) }
 }

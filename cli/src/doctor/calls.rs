@@ -13,10 +13,9 @@ use titan_api::{
 
 use super::{
     config::key_source,
-    finding::{failed, of_failure},
+    finding::{self, failed, of_failure},
 };
 use crate::{
-    failure::Failure,
     session::Session,
     target::{Origin, Target},
 };
@@ -77,10 +76,9 @@ fn broken_connection(session: &Session, target: &Target, error: ClientError) -> 
     };
     let failure = session.failed("reach the coordinator")(error);
     let code = failure.code();
-    match (advice, failure) {
-        (Some(advice), _) => failed("connection", detail, advice, code),
-        (None, Failure::Call { hint: Some(hint), .. }) => failed("connection", detail, hint, code),
-        (None, failure) => of_failure("connection", &failure),
+    match advice.map(str::to_owned).or_else(|| finding::advice(&failure)) {
+        Some(advice) => failed("connection", detail, advice, code),
+        None => of_failure("connection", &failure),
     }
 }
 

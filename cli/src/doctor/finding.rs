@@ -8,15 +8,18 @@ use crate::{
         clean,
         style::{Style, Tone},
     },
+    session::LOOKS_CLOSER,
 };
 
 /// What a command would have failed with.
 pub(super) fn of_failure(check: &'static str, failure: &Failure) -> Finding {
-    let advice = match failure {
-        Failure::Call { hint, .. } => hint.clone(),
-        _ => None,
-    };
-    Finding::failed(check, failure.to_string(), advice, failure.code())
+    Finding::failed(check, failure.to_string(), advice(failure), failure.code())
+}
+
+/// What to do about a failure, beside looking closer, which is done here.
+pub(super) fn advice(failure: &Failure) -> Option<String> {
+    let Failure::Call { hint: Some(hint), .. } = failure else { return None };
+    Some(hint.replace(LOOKS_CLOSER, ""))
 }
 
 /// Something is broken, which an exit code says.

@@ -95,13 +95,14 @@ async fn read(mut request: Request, state: &AppState) -> Result<Held, ApiError> 
     let sender = request.extensions_mut().remove::<Sender>().unwrap_or_default();
     let said = request.body().size_hint().lower();
     let mut body = request.into_limited_body();
+    let most = body.size_hint().upper();
     // Whoever says that it sends more than the limit lets through need not begin.
-    if body.size_hint().upper().is_some_and(|most| most < said) {
-        return Err(ApiError::TooLarge);
+    if most.is_some_and(|most| most < said) {
+        return Err(ApiError::TooLarge { most });
     }
     let mut held = Held { bytes: BytesMut::new(), memory: None };
     while let Some(frame) = load::resting(body.frame()).await {
-        let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| broken(&error, most))?.into_data() else { continue };
         let memory = state.bodies.take(&sender.0, data.len())?;
         match &mut held.memory {
             Some(taken) => taken.merge(memory),
@@ -115,9 +116,9 @@ async fn read(mut request: Request, state: &AppState) -> Result<Held, ApiError> 
     Ok(held)
 }
 
-fn broken(error: &axum::Error) -> ApiError {
+fn broken(error: &axum::Error, most: Option<u64>) -> ApiError {
     if is_caused_by::<LengthLimitError>(error) {
-        return ApiError::TooLarge;
+        return ApiError::TooLarge { most };
     }
     if is_caused_by::<BodyTimeout>(error) {
         return ApiError::BodyTimeout;

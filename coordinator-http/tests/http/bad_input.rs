@@ -223,6 +223,8 @@ async fn wrong_ids_queries_cursors_and_limits_are_bad_requests() {
     ] {
         world.get(ADMIN, path).await.problem(ProblemType::BadRequest);
     }
+    let wrong = world.get(ADMIN, "/api/v1/jobs?limit=x").await;
+    assert!(wrong.body.contains("limit: write a whole number, in digits alone"), "{}", wrong.body);
     assert_eq!(world.redis.dump().await, before, "a refused read changed something");
 }
 
@@ -300,12 +302,16 @@ async fn a_body_of_the_wrong_kind_or_length_is_refused() {
         send("application/json", wrong.to_owned()).await.problem(ProblemType::Invalid);
     }
     let long = changed(&["process", "stdin"], json!("x".repeat(limits::LONG_BODY_BYTES))).to_string();
-    send("application/json", long).await.problem(ProblemType::TooLarge);
+    let long = send("application/json", long).await;
+    long.problem(ProblemType::TooLarge);
+    assert!(long.body.contains("may have 256 KiB"), "{}", long.body);
     // One that says so is not waited for.
     let said = Request::post("/api/v1/jobs").header(header::AUTHORIZATION, format!("Bearer {ADMIN}"));
     let said = said.header(header::CONTENT_TYPE, "application/json").header(header::CONTENT_LENGTH, 99_999_999_999_u64);
     let endless = Body::new(Declared(99_999_999_999));
-    world.send(said.body(endless).unwrap()).await.problem(ProblemType::TooLarge);
+    let endless = world.send(said.body(endless).unwrap()).await;
+    endless.problem(ProblemType::TooLarge);
+    assert!(endless.body.contains("may have 256 KiB"), "{}", endless.body);
     let mut twice = request("POST", ADMIN, "/api/v1/jobs", Some(job(&["true"])));
     twice.headers_mut().append(header::CONTENT_TYPE, "application/json".parse().unwrap());
     world.send(twice).await.problem(ProblemType::UnsupportedMediaType);

@@ -28,7 +28,7 @@ end
 -- What was taken comes back evenly, so all that has to be kept is when it is whole again.
 local most, window = tonumber(ARGV[2]), tonumber(ARGV[3])
 local whole_at = math.max(tonumber(record.ask('ZSCORE', key('makers'), ARGV[1]) or '0'), pool.now)
-whole_at = math.min(whole_at, pool.now + window) + math.ceil(math.min(count, most) * window / most)
+whole_at = math.min(whole_at, pool.now + window) + math.floor(math.min(count, most) * window / most)
 if whole_at > pool.now + window then
   return { 'too_many', whole_at - pool.now - window }
 end

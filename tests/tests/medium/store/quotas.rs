@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use titan_api::{credentials::Quota, ids::CredentialId};
+use titan_api::{
+    credentials::Quota,
+    ids::{CredentialId, JobId, PoolName},
+    limits,
+};
 use titan_lua::{
     PoolSettings, Store,
     credentials::spend::{Draw, Policy, Purse, Spend, SpendOutcome},
+    jobs::{NewJob, Submit, SubmitOutcome},
 };
 use titan_tests::{
+    bench,
     redis::{RedisServer, patient_store},
     rewriter::{Change, Rewriter},
 };
@@ -124,6 +130,26 @@ async fn what_is_taken_in_advance_is_no_more_than_there_is() {
     let second = requests(draw(0, 100).await);
     assert_eq!((second.ahead, second.left, second.whole_in), (4, 0, Duration::from_secs(1)));
     assert_eq!(wait_ms(draw(0, 100).await), (Policy::Requests, 100));
+}
+
+#[tokio::test]
+async fn all_new_kinds_of_jobs_that_a_key_may_have_made_may_come_one_by_one_at_once() {
+    let redis = RedisServer::start().await;
+    let store = patient_store(&redis.url(), PoolSettings::default());
+    let submit = async |number: u32, at_ms: i64| {
+        let spec = bench::job(&format!("kind-{number}"));
+        let id = JobId::new(format!("job-{number}")).unwrap();
+        let submit = Submit { jobs: &[NewJob::new(&id, &spec)], owner: "k1", explain: false };
+        submit.run(&store.pool(&PoolName::default()).at(START_MS + at_ms)).await.unwrap()
+    };
+    for number in 0..limits::NEW_CLASSES {
+        assert!(matches!(submit(number, 0).await, SubmitOutcome::Submitted { .. }), "{number}");
+    }
+    let SubmitOutcome::TooManyClasses { wait } = submit(limits::NEW_CLASSES, 0).await else { panic!("no limit") };
+    let each_ms = limits::NEW_CLASSES_WINDOW_MS.div_ceil(u64::from(limits::NEW_CLASSES));
+    assert!(wait <= Duration::from_millis(each_ms), "{wait:?}");
+    let again = submit(limits::NEW_CLASSES, i64::try_from(wait.as_millis()).unwrap()).await;
+    assert!(matches!(again, SubmitOutcome::Submitted { .. }));
 }
 
 #[tokio::test]
