@@ -71,7 +71,7 @@ local function look_at_due(j)
   local at = latest and redis.call('ZSCORE', key('due'), 'job:' .. j.id)
   if latest and not at then
     wrong(j, 'is ' .. j.state .. ' and will never be looked at again')
-  elseif type(latest) == 'number' and tonumber(at) > latest then
+  elseif type(latest) == 'number' and tonumber(at) > math.max(latest, pool.amnesty) then
     wrong(j, 'is ' .. j.state .. ' and would be looked at too late')
   end
 end

@@ -32,10 +32,16 @@ local function settle_it(kind, id)
   end
 end
 
+-- Whether somebody was to be heard of by now, and may not have been able to make himself heard: an agent, or whoever has a job or
+-- waits for it.
+local function is_owed_a_word(kind, id)
+  local j = kind == 'job' and job:load(id)
+  return kind == 'agent' or j and (j.state == 'running' or j.state == 'scheduled' or j.state == 'pending' or j.cancelling)
+end
+
 -- Settles one thing, all of which is written then. What can't be settled must not keep the rest from it: it is set aside,
 -- with the reason.
-local function settle_one(member)
-  local kind, id = string.match(member, '^(%a+):(.+)$')
+local function settle_one(member, kind, id)
   local is_settled, problem = pcall(settle_it, kind, id)
   local trouble = behind.try_to_write()
   if not is_settled or trouble then
@@ -46,28 +52,32 @@ local function settle_one(member)
 end
 
 -- Settles things worth up to 8 units, all that this script does for others together, and returns how many. A unit is a
--- thing, or a job that was bound because of one. During an amnesty nothing is settled.
+-- thing, or a job that was bound because of one. During an amnesty the deadlines of all who were not heard move to its end.
 function due.settle()
-  if pool.now < pool.amnesty then
-    return 0
-  end
+  local settled, is_amnesty = 0, pool.now < pool.amnesty
   local overdue = redis.call('ZRANGEBYSCORE', key('due'), '-inf', int(pool.now), 'LIMIT', '0', int(UNITS))
   if #overdue == UNITS then
     pool.spare()
   end
   for n, member in ipairs(overdue) do
     if n - 1 + pool.spent >= UNITS then
-      return n - 1
+      break
     end
-    settle_one(member)
+    local kind, id = string.match(member, '^(%a+):(.+)$')
+    if is_amnesty and is_owed_a_word(kind, id) then
+      redis.call('ZADD', key('due'), int(pool.amnesty), member)
+    else
+      settle_one(member, kind, id)
+      settled = settled + 1
+    end
   end
-  return #overdue
+  return settled
 end
 
 -- Whether anything is overdue still.
 function due.is_left()
   sets.write('due')
-  return pool.now >= pool.amnesty and redis.call('ZCOUNT', key('due'), '-inf', int(pool.now)) > 0
+  return redis.call('ZCOUNT', key('due'), '-inf', int(pool.now)) > 0
 end
 
 -- Writes what was put off and every changed record.

@@ -74,7 +74,7 @@ impl History {
             }
         }
         self.no_room_is_missed(model, &mut broken);
-        if is_swept && model.now() >= model.clock.amnesty_ms {
+        if is_swept {
             nothing_is_overdue(model, &mut broken);
         }
         broken
@@ -181,6 +181,7 @@ fn overcommitted(agent: &Agent) -> Option<&'static str> {
 fn nothing_is_overdue(model: &Model, broken: &mut Vec<String>) {
     let (now, s) = (model.now(), &model.settings);
     let grace = Model::ms(s.kill_grace_ms);
+    let is_amnesty = now < model.clock.amnesty_ms;
     for (id, job) in &model.jobs {
         let is_overdue = match job.state {
             JobState::Pending => false,
@@ -189,9 +190,9 @@ fn nothing_is_overdue(model: &Model, broken: &mut Vec<String>) {
                 job.spec.depends_on.iter().all(has_ended)
             }
             JobState::Delayed => job.not_before_ms.is_none_or(|at| now >= at),
-            JobState::Scheduled => now >= job.bound_until_ms,
-            JobState::Running => now >= job.lease_until_ms + grace,
-            _ if job.cancelling => now >= job.lease_until_ms + grace,
+            JobState::Scheduled => !is_amnesty && now >= job.bound_until_ms,
+            JobState::Running => !is_amnesty && now >= job.lease_until_ms + grace,
+            _ if job.cancelling => !is_amnesty && now >= job.lease_until_ms + grace,
             // One whose dependents were just told is looked at a second later.
             _ => now >= job.ended_ms.unwrap_or(0) + Model::ms(s.job_retention_ms) + 1_000,
         };
@@ -202,7 +203,7 @@ fn nothing_is_overdue(model: &Model, broken: &mut Vec<String>) {
     for (name, agent) in &model.agents {
         let late = now - agent.next_ms;
         let is_offline = agent.state == titan_api::agents::AgentState::Offline;
-        if late >= Model::ms(s.heartbeat_timeout_ms) && !is_offline {
+        if !is_amnesty && late >= Model::ms(s.heartbeat_timeout_ms) && !is_offline {
             broken.push(format!("agent {name} is {} though {late} ms late", agent.state));
         }
     }

@@ -169,7 +169,10 @@ impl Model {
         if !self.ended().is_empty() {
             self.due.entry(Thing::Ended).or_insert(now);
         }
-        while self.finish() > 0 {}
+        self.finish();
+        while self.due.values().any(|at| *at <= now) {
+            self.finish();
+        }
     }
 
     /// Ended jobs in the order in which they are forgotten.

@@ -65,34 +65,34 @@ impl Model {
         }
     }
 
-    /// Ends a call: settles some of what is overdue, then fills what is not held any more. How many things it settled.
-    pub(super) fn finish(&mut self) -> usize {
-        let settled = self.settle();
+    /// Ends a call: settles some of what is overdue, then fills what is not held any more.
+    pub(super) fn finish(&mut self) {
+        self.settle();
         while let Some(name) = self.freed.pop() {
             if self.agents.contains_key(&name) {
                 self.fill(&name, None);
             }
         }
         (self.filled, self.has_told) = (0, false);
-        settled
     }
 
-    /// Settles what is overdue, the oldest first; returns how many things it settled.
-    fn settle(&mut self) -> usize {
-        let now = self.now();
-        if now < self.clock.amnesty_ms {
-            return 0;
-        }
+    /// Settles some of what is overdue, the oldest first.
+    fn settle(&mut self) {
+        let (now, amnesty_ms) = (self.now(), self.clock.amnesty_ms);
         let mut overdue: Vec<_> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(t, at)| (*at, t.clone())).collect();
         overdue.sort();
-        let all = overdue.len();
-        for settled in 0..all {
-            if settled + self.filled >= UNITS {
-                return settled;
+        for looked_at in 0..overdue.len() {
+            if looked_at + self.filled >= UNITS {
+                break;
             }
             let next = self.next_of(&overdue);
-            match &overdue.remove(next).1 {
+            let thing = overdue.remove(next).1;
+            if now < amnesty_ms && self.is_owed_a_word(&thing) {
+                self.wake(thing, amnesty_ms);
+                continue;
+            }
+            match &thing {
                 Thing::After(id) => self.settle_dependents(id),
                 Thing::Agent(name) => self.settle_agent(name),
                 Thing::Class(class) => self.settle_class(class),
@@ -102,7 +102,18 @@ impl Model {
                 Thing::Room(name) => self.settle_room(name),
             }
         }
-        all
+    }
+
+    /// Whether somebody may not have been able to make himself heard: then this waits for the end of an amnesty.
+    fn is_owed_a_word(&self, thing: &Thing) -> bool {
+        match thing {
+            Thing::Agent(_) => true,
+            Thing::Job(id) => self
+                .jobs
+                .get(id)
+                .is_some_and(|job| matches!(job.state, JobState::Scheduled | JobState::Running) || job.cancelling),
+            _ => false,
+        }
     }
 
     /// Which of these is settled next: the first, or any class that falls due together with it.

@@ -8,6 +8,7 @@ use titan_api::{
     },
     events::Event,
     jobs::{JobState, Reason, SubmitJob},
+    time::Timestamp,
     work::{Answer, Happening, Lease},
 };
 use titan_lua::{
@@ -69,7 +70,9 @@ async fn an_outage_of_everybody_takes_no_agent_offline_and_loses_no_lease() {
     let (id, _) = world.bound(&process()).await;
     let lease = world.claim(&agent, 4).await.remove(0);
     world.pass_ms(3_600_000);
-    assert_eq!(world.sweep().await, 0, "nothing is settled during the amnesty");
+    world.sweep().await;
+    assert_eq!(world.agent(&agent).await.state, AgentState::Healthy);
+    assert_eq!(world.state(&id).await, JobState::Running);
     world.pass_ms(5_000);
     assert!(world.beat(&agent, &[held(&lease)]).await.stop.is_empty());
     world.pass_ms(10_000);
@@ -77,6 +80,22 @@ async fn an_outage_of_everybody_takes_no_agent_offline_and_loses_no_lease() {
     world.sweep().await;
     assert_eq!(world.agent(&agent).await.state, AgentState::Healthy);
     assert_eq!(world.state(&id).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn an_outage_of_everybody_holds_up_no_job_that_waits_for_its_time() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let ten_seconds = Timestamp::from_ms(world.now_ms.get() + 10_000);
+    let (id, _) = world.submit(&SubmitJob { not_before: Some(ten_seconds), ..process() }).await;
+    let (held_up, _) = world.bound(&process()).await;
+    world.pass_ms(60_000);
+    world.beat(&agent, &[]).await;
+    world.sweep().await;
+    assert_eq!(world.state(&held_up).await, JobState::Scheduled, "its agent may come for it still");
+    assert_ne!(world.state(&id).await, JobState::Delayed);
+    let leases = world.claim(&agent, 4).await;
+    assert_eq!(leases.len(), 2, "{leases:?}");
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use super::*;
 
-/// Of two jobs that one waits for the first has ended well, and nobody was told yet, since all were silent.
+/// Of two jobs that one waits for the first has ended well, and it was not told yet, since twenty others are told before it.
 fn one_of_two_has_ended() -> Vec<Step> {
-    let begun = [submit(TWO_GPUS, 0), submit(NOBODY, 0), wish(after_jobs(&[0, 1])), ROUND];
-    after(begun.to_vec(), [Step::Wait { ms: 100_000 }, done(Event::Completed)])
+    let fan = Step::Fan { of: 0, leaves: 20, need: NOBODY, runs_anyway: true };
+    let begun = [submit(TWO_GPUS, 0), submit(NOBODY, 0), fan, wish(after_jobs(&[0, 1])), ROUND];
+    after(begun.to_vec(), [done(Event::Completed)])
 }
 
 /// Of a chain of three that came at once the last two were cancelled and are forgotten, and it comes again.
@@ -97,7 +98,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         times: 1,
         replace: "",
         told: Told::Story(|| {
-            let again = [Step::Cancel { job: 2 }, Step::Retry { job: 2 }, rounds(5, 0)];
+            let again = [Step::Cancel { job: 22 }, Step::Retry { job: 22 }, rounds(5, 0)];
             after(one_of_two_has_ended(), again)
         }),
     },

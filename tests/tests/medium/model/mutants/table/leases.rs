@@ -96,10 +96,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a silence of everybody is held against them",
-        find: "if pool.now < pool.amnesty then",
+        find: "settled, is_amnesty = 0, pool.now < pool.amnesty",
         times: 1,
-        replace: "if false then",
+        replace: "settled, is_amnesty = 0, false",
         told: Told::Story(|| after(running(), [Step::Pass { ms: 100_000 }])),
+    },
+    Mutant {
+        name: "a silence of everybody holds up what waits for its time",
+        find: "if is_amnesty and is_owed_a_word(kind, id) then",
+        times: 1,
+        replace: "if is_amnesty then",
+        told: Told::Story(|| {
+            vec![Step::Order { key: 0, body: 1, need: 0, delay_ms: 40_000 }, Step::Pass { ms: 61_000 }]
+        }),
     },
     Mutant {
         name: "a run that was superseded is heard",
