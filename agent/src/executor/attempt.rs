@@ -31,7 +31,7 @@ use crate::{attempts::Orders, clock, trace::Note};
 
 /// A shim gets this much longer than its job's grace before the agent does its work for it.
 const SHIM_SPARE_MS: u64 = 3_000;
-/// The clock that counts sleep cannot be waited for, so it is looked at this often.
+/// The clock that counts sleep cannot be waited for, so it is looked at this often; and so is whether the shim is there.
 const LOOK_MS: u64 = 5_000;
 
 /// What is seen while an attempt runs.
@@ -201,6 +201,11 @@ struct Watch<'a> {
 impl Watch<'_> {
     async fn until_closed(&mut self, shim: &mut Shim, orders: &mut watch::Receiver<Orders>, see: impl Fn(Sign)) {
         let mut told = true;
+        // Its signs may have ended before anybody listened: then there will be none, not even of its end. Orders may come more often
+        // than looks.
+        let every = Duration::from_millis(LOOK_MS);
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let current = *orders.borrow_and_update();
             self.act(shim, current);
@@ -210,8 +215,8 @@ impl Watch<'_> {
                     None => return,
                 },
                 changed = orders.changed(), if told => told = changed.is_ok(),
-                // Its signs may have ended before anybody listened.
-                () = tokio::time::sleep(self.pause(current)) => if shim.is_gone() { return },
+                () = tokio::time::sleep(self.pause(current)) => {}
+                _ = looks.tick() => if shim.is_gone() { return },
             }
         }
     }

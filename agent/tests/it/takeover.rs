@@ -135,6 +135,24 @@ async fn an_end_that_came_while_no_agent_ran_is_told_with_the_output_before_it()
     .await;
 }
 
+/// The agent has found it running, and learns of its end by a look alone. Each heartbeat brings it an order.
+#[tokio::test]
+async fn an_end_that_comes_while_the_agent_registers_is_told() {
+    let coordinator = Coordinator::start().await;
+    let agent = Agent::start(&coordinator);
+    let id = coordinator.give(sh("echo first; until [ -e go ]; do sleep 0.02; done; exit 3"));
+    coordinator.wrote(&id, "first").await;
+    let home = agent.crash().await;
+    coordinator.with(|s| (0..1_000).for_each(|_| s.misbehave("register", Misbehave::HangUp)));
+    let _agent = Start::in_home(&coordinator, Arc::clone(&home)).spawn();
+    coordinator.next("register").await;
+    std::fs::write(work(&home, &id).join("go"), "").unwrap();
+    let exit = home.path().join(format!("state/attempts/job-of-{id}.1.{id}/exit.json"));
+    until("its end is written down", || exit.exists()).await;
+    coordinator.with(|s| s.misbehave.clear());
+    assert_eq!(&coordinator.ended(&id).await.end.unwrap()["exit_code"], &json!(3));
+}
+
 #[tokio::test]
 async fn an_end_whose_answer_never_came_is_told_again() {
     let coordinator = Coordinator::start().await;

@@ -55,7 +55,7 @@ local function latest_look(j)
   if j.state == 'scheduled' then
     return j.bound_until
   elseif j.state == 'running' then
-    return j.lease_until + pool.grace + (j.grace or 0)
+    return job.gone_at(j)
   elseif j.state == 'delayed' then
     return j.not_before
   elseif j.state == 'pending' then

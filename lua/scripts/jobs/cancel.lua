@@ -44,7 +44,7 @@ function cancel.scheduled()
   end
 end
 
--- The reservation stays until the agent says that the processes are gone, or the lease and the grace are over.
+-- The reservation stays until the agent says that the processes are gone, or they must be.
 function cancel.running()
   local a = agent:load(j.agent)
   local entry = a and agent.entry(a, j.id)
@@ -52,7 +52,7 @@ function cancel.running()
   if entry then
     agent.ends(a, j.id, entry)
     job:put(j, 'cancelling', '1')
-    job.wake_at(j, j.lease_until + pool.grace)
+    job.wake_at(j, job.gone_at(j))
     pool.announce('agent', a.id)
   end
 end

@@ -32,7 +32,7 @@ function attempt.claim(j, a, nonce, number, reserved)
   keep(a, j.id, terms.attempt('running', j.attempt, j.lease, those))
   session.note(j, a)
   job.move(j, 'running')
-  job.wake_at(j, j.lease_until + pool.grace)
+  job.wake_at(j, job.gone_at(j))
 end
 
 -- Whether this lease is the agent's current attempt of the job.
@@ -54,7 +54,7 @@ function attempt.stop(j, a, message)
   ending.finish(j, 'failed')
   agent.ends(a, j.id, entry)
   job:put(j, 'cancelling', '1')
-  job.wake_at(j, j.lease_until + pool.grace)
+  job.wake_at(j, job.gone_at(j))
   pool.announce('agent', a.id)
 end
 

@@ -222,6 +222,11 @@ function job.wake_at(j, ms)
   sets.enter('due', 'job:' .. j.id, ms)
 end
 
+-- When the processes of its attempt must be gone, whatever has become of the box. A job that is kept may go on for its own time.
+function job.gone_at(j)
+  return j.lease_until + pool.grace + (j.grace or 0)
+end
+
 -- Whether it may not begin any more: nobody waits for the answer, or it is a ticket, which is good for one agent.
 function job.is_too_late(j)
   return j.ticket ~= nil or (j.not_after ~= nil and pool.now >= j.not_after)

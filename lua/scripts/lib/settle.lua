@@ -55,7 +55,7 @@ end
 
 -- A lease that was not renewed in time is lost, once its processes must be gone.
 local function running(j)
-  local at = j.lease_until + pool.grace + (j.grace or 0)
+  local at = job.gone_at(j)
   if pool.now < at then
     return job.wake_at(j, at)
   end
@@ -84,7 +84,7 @@ local function ended(j)
     behind.put(retention.trim)
   end
   if j.cancelling then
-    local at = j.lease_until + pool.grace
+    local at = job.gone_at(j)
     if pool.now < at then
       return job.wake_at(j, at)
     end

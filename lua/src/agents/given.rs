@@ -67,7 +67,7 @@ fn work(held: HeldLease, mut reply: Reply, lease_ttl_ms: u64) -> Result<Lease, S
         timeout_ms: spec.job.timeout_ms,
         ram_mb: spec.job.requirements.ram_mb,
         cpus: spec.job.requirements.cpus,
-        disconnect_grace_ms: 0,
+        disconnect_grace_ms: spec.job.disconnect_grace_ms,
         traceparent,
         tracestate: tracestate.flatten(),
     })

@@ -326,11 +326,27 @@ async fn an_attempt_that_is_kept_outlives_its_lease_by_its_grace() {
     let kept = SubmitJob { on_disconnect: OnDisconnect::Keep, disconnect_grace_ms: 300_000, ..process() };
     let (id, _) = world.bound(&kept).await;
     let lease = world.claim(&agent, 1).await.remove(0);
+    assert_eq!(lease.disconnect_grace_ms, 300_000, "the agent knows of it");
     let other = world.parked("other", &facts()).await;
     world.pass_with_beats_ms(200_000, &[&other]).await;
     assert_eq!(world.state(&id).await, JobState::Running);
     world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     assert_eq!(world.state(&id).await, JobState::Completed);
+}
+
+#[tokio::test]
+async fn a_kept_attempt_that_is_cancelled_has_its_room_for_as_long_as_it_may_go_on() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let kept = SubmitJob { on_disconnect: OnDisconnect::Keep, disconnect_grace_ms: 300_000, ..process() };
+    let (id, _) = world.bound(&kept).await;
+    world.claim(&agent, 1).await.remove(0);
+    CancelJob { job: &id }.run(&world.pool()).await.unwrap();
+    let other = world.parked("other", &facts()).await;
+    for (ms, attempts) in [(200_000, 1), (200_000, 0)] {
+        world.pass_with_beats_ms(ms, &[&other]).await;
+        assert_eq!(world.agent(&agent).await.live_attempts, attempts);
+    }
 }
 
 #[tokio::test]
