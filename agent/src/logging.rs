@@ -8,9 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
-use titan_telemetry::LogFile;
+use titan_telemetry::{LogFile, log_filter};
 use tracing_subscriber::{
-    EnvFilter,
     fmt::{self, writer::BoxMakeWriter},
     prelude::*,
 };
@@ -30,7 +29,7 @@ pub enum LogFormat {
 /// # Errors
 /// The level is none that is known, or the file cannot be written.
 pub(crate) fn start(format: Option<LogFormat>, level: &str, file: Option<&Path>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level).with_context(|| {
+    let filter = log_filter(level).with_context(|| {
         format!("--log-level {level} is not understood: use error, warn, info, debug or trace, or a list such as titan_agent=debug,info")
     })?;
     let terminal = file.is_none() && stderr().is_terminal();

@@ -58,7 +58,7 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     let reads_stdin = options.reads_stdin();
     let Options { wish, model, prompt } = options;
     let mut conversation = Conversation::new(wish.system.as_deref());
-    conversation.ask(&prompt.filter(|_| !reads_stdin).map_or_else(piped, Ok)?);
+    conversation.ask(&prompt.filter(|_| !reads_stdin).map_or_else(piped, said)?);
     if !session.format.is_table() {
         let body = wish.body(&model, conversation.messages(), false);
         let doing = format!("get an answer of {model}");
@@ -72,6 +72,10 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     let Answered { stopped, .. } =
         answer::stream(&session, &model, conversation.messages(), &wish, &mut interrupt).await?;
     if stopped { Err(Failure::Interrupted) } else { Ok(()) }
+}
+
+fn said(question: String) -> Result<String, Failure> {
+    if question.trim().is_empty() { Err(Failure::Usage("the question is empty".to_owned())) } else { Ok(question) }
 }
 
 fn piped() -> Result<String, Failure> {

@@ -156,6 +156,9 @@ impl Session {
                 {
                     Some("the admin token may: add --key-file with the file that holds it".to_owned())
                 }
+                ProblemType::StoreUnavailable if says(problem, "lost all API keys") => Some(
+                    "bring back what Redis held; or, with the admin token, `titan keys create` makes new keys".to_owned(),
+                ),
                 // No key may publish under the pool's own topics, so another one is no advice.
                 ProblemType::Forbidden if says(problem, "topic") => {
                     Some("choose another topic: those that begin so are the pool's own".to_owned())

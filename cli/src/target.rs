@@ -145,8 +145,9 @@ fn at_url(url: String, origin: Origin, contexts: &Contexts) -> Result<Target, Fa
 fn of_context(name: &Name, contexts: &Contexts) -> Result<Target, Failure> {
     match contexts.contexts.get(name) {
         Some(saved) => Ok(saved_target(name, saved)),
-        None if name.is_dev() => of_dev()?
-            .ok_or_else(|| Failure::Usage("no `titan dev` runs here; start one, or choose another context".to_owned())),
+        None if name.is_dev() => of_dev()?.ok_or_else(|| {
+            Failure::Unavailable("no `titan dev` runs here; start one, or choose another context".to_owned())
+        }),
         None => Err(unknown_context(name, contexts)),
     }
 }

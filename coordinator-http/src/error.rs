@@ -16,6 +16,8 @@ const MIB: u64 = 1 << 20;
 const NOT_REPLICATED: &str = "it is done, but a failover of Redis may undo it yet: repeat the call to wait again";
 const JOBS_NOT_REPLICATED: &str = "the jobs in `job_ids` are accepted, but a failover of Redis may undo it yet: repeat the \
     call with the same Idempotency-Key to wait again, or, if it had none, look for the jobs";
+const KEYS_LOST: &str =
+    "Redis has lost all API keys; if they do not come back with its data, an administrator must make new ones";
 const UNSERVED: &str = "change `requirements`, or set `allow_unserved` if a fitting agent will come";
 
 /// A refused request. Texts go to the caller; the inside of `Store` and `Internal` goes to the log only.
@@ -86,6 +88,9 @@ pub(crate) enum ApiError {
     Unsure { advice: String, cause: StoreError },
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A Redis that has lost its data knows no key, good or not.
+    #[error("Redis has lost all API keys")]
+    KeysLost,
     #[error("{0}")]
     Internal(String),
 }
@@ -145,6 +150,7 @@ impl ApiError {
             Self::Unsure { cause: StoreError::NotReplicated { .. }, .. }
             | Self::Store(StoreError::NotReplicated { .. }) => ProblemType::NotReplicated,
             Self::Unsure { .. }
+            | Self::KeysLost
             | Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late { .. }) => {
                 ProblemType::StoreUnavailable
             }
@@ -200,6 +206,7 @@ impl ApiError {
             Self::Store(StoreError::Unavailable(_) | StoreError::Moving(_) | StoreError::Late { .. }) => {
                 "nothing was changed, or a repeat of the request is harmless; try again"
             }
+            Self::KeysLost => KEYS_LOST,
             Self::Store(StoreError::NotReplicated { jobs }) if jobs.is_empty() => NOT_REPLICATED,
             Self::Store(StoreError::NotReplicated { .. }) => JOBS_NOT_REPLICATED,
             Self::Store(StoreError::Full(_)) => "nothing was changed; what runs goes on, new work must wait for memory",

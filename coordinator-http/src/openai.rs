@@ -59,7 +59,8 @@ fn of_model(problem: &Problem) -> bool {
 }
 
 fn message(problem: &Problem) -> String {
-    let details: Vec<String> = problem.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail)).collect();
+    let details: Vec<String> =
+        problem.errors.iter().map(|e| format!("{} {}", e.pointer, e.detail).trim_start().to_owned()).collect();
     match (&problem.detail, details.is_empty()) {
         // Its code is that of every failure of the coordinator's own.
         (Some(detail), _) if problem.problem_type() == Some(ProblemType::StoreUnavailable) => {

@@ -5,6 +5,7 @@
 //! that spans are about: where the queue is full or the collector away, spans are lost and counted.
 
 mod log_file;
+mod log_filter;
 mod otlp;
 pub mod page;
 mod settings;
@@ -26,6 +27,7 @@ use tokio::{
 
 pub use self::{
     log_file::LogFile,
+    log_filter::log_filter,
     settings::{Settings, WrongSetting},
     span::{Kind, Moment, Span, Value, random_span_id},
 };

@@ -92,7 +92,8 @@ fn credential(config: &Config, findings: &mut Findings) {
     match (fs::read(&path), &config.join_token) {
         (Ok(bytes), _) => {
             if let Ok(joined) = serde_json::from_slice::<JoinReply>(&bytes) {
-                findings.ok("credential", format!("joined as {} in pool {}", joined.agent_id, joined.pool));
+                findings
+                    .ok("credential", format!("joined as {} in pool {}, by its file", joined.agent_id, joined.pool));
             } else {
                 let advice = "remove it and join again with a new join token";
                 findings.failed("credential", format!("{} is damaged", path.display()), advice);

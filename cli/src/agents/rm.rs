@@ -25,9 +25,15 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
         confirm(&options.agents)?;
     }
     for id in &options.agents {
+        let had = session.client.agent(id).await.map_or(0, |agent| agent.live_attempts);
         session.client.remove_agent(id).await.map_err(session.failed(format!("remove agent {id}")))?;
         if session.format.is_table() {
-            session.print(&format!("{id} is removed\n"))?;
+            let rest = if had > 0 {
+                format!("; what it had goes elsewhere once its {had} leases are over")
+            } else {
+                String::new()
+            };
+            session.print(&format!("{id} is removed{rest}\n"))?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use titan_api::{
     ids::JobId,
     jobs::{Job, JobState, Reason},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::Failure,
@@ -21,6 +21,8 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// The exit code if the job's program had none.
 const WITHOUT_CODE: u8 = 3;
+/// By how much an answer may come behind the deadline that it was asked for.
+const ANSWER_SPARE: Duration = Duration::from_secs(1);
 /// Between two calls of a coordinator that does not wait.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -32,12 +34,21 @@ pub async fn job(session: &Session, id: &JobId) -> Result<Reply<Job>, Failure> {
     job_by(session, id, None).await
 }
 
-/// Waits until a job has ended, but not past a deadline, if there is one. A coordinator that has answered once may be
-/// away for a while, so it is first asked for an answer at once.
+/// Waits until a job has ended, but not past a deadline, if there is one.
 ///
 /// # Errors
 /// [`Failure::TimedOut`] at the deadline; else as for every command.
 pub async fn job_by(session: &Session, id: &JobId, deadline: Option<Instant>) -> Result<Reply<Job>, Failure> {
+    let ended = until_ended(session, id, deadline);
+    let Some(deadline) = deadline else { return ended.await };
+    timeout_at(deadline + ANSWER_SPARE, ended).await.unwrap_or_else(|_| {
+        let what = format!("the coordinator did not say within that time whether job {id} has ended");
+        Err(Failure::TimedOut(what))
+    })
+}
+
+/// A coordinator that has answered once may be away for a while, so it is first asked for an answer at once.
+async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -> Result<Reply<Job>, Failure> {
     let (mut trouble, mut has_answered) = (Trouble::new(Patience::default()), false);
     loop {
         let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));

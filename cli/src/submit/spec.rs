@@ -167,8 +167,8 @@ fn variables(files: &[PathBuf], named: Vec<(String, String)>) -> Result<BTreeMap
                 continue;
             }
             // The line itself is not repeated: it may hold a secret.
-            let pair =
-                parse_pair(line).map_err(|why| Failure::Usage(format!("--env-file {name}, line {number}: {why}")))?;
+            let pair = parse_pair(line.strip_prefix("export ").unwrap_or(line))
+                .map_err(|why| Failure::Usage(format!("--env-file {name}, line {number}: {why}")))?;
             all.extend([pair]);
         }
     }

@@ -170,7 +170,7 @@ fn a_context_that_there_is_not_is_refused_with_those_that_there_are() {
         let (code, _, err) = run(&titan, &arguments, &variables);
         assert_eq!((code, err.contains("there is no context wrok; there are: work")), (5, true), "{err}");
     }
-    assert_eq!(run(&titan, &["--context", "dev", "status"], &[]).0, 2, "no `titan dev` runs");
+    assert_eq!(run(&titan, &["--context", "dev", "status"], &[]).0, 7, "no `titan dev` runs");
     let (code, _, err) = run(&titan, &["context", "use", "dev"], &[]);
     assert_eq!((code, err.contains("note: no `titan dev` runs here now")), (0, true), "{err}");
     let dev = format!(r#"{{"url": "{}", "api_key": "good", "pid": 1, "data_dir": "/nowhere"}}"#, server.url);

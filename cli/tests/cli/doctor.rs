@@ -105,7 +105,7 @@ fn a_clock_that_is_far_off_is_noticed() {
         request.line.contains("/health").then(|| Answer::Whole("200".into(), vec![date], body.into()))
     });
     let (code, out, _) = doctor(&server);
-    assert_eq!((code, out.contains("ahead of the coordinator's") && out.contains("NTP")), (1, true), "{out}");
+    assert_eq!((code, out.contains("ahead of the coordinator's") && out.contains("NTP")), (0, true), "{out}");
 }
 
 #[test]

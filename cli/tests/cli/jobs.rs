@@ -103,6 +103,22 @@ fn whoever_waits_for_a_drain_waits_no_longer_than_was_said() {
 }
 
 #[test]
+fn whoever_waits_for_a_job_waits_no_longer_than_was_said_for_a_silent_coordinator() {
+    for answers in [0, 1] {
+        let running = serde_json::to_string(&samples::job("job-a", JobState::Running)).unwrap();
+        let server = Server::start(move |number, _| match number {
+            n if n < answers => json(200, running.clone()),
+            _ => crate::support::Answer::Silence(Vec::new()),
+        });
+        let began = std::time::Instant::now();
+        let (code, _, err) =
+            ran(Titan::new().at(&server, &["jobs", "wait", "job-a", "--timeout", "1s"]).output().unwrap());
+        assert_eq!((code, err.contains("did not say within that time")), (8, true), "{err}");
+        assert!(began.elapsed().as_secs() < 20, "{err}");
+    }
+}
+
+#[test]
 fn a_job_that_is_cancelled_again_at_once_is_told_of() {
     let server = Server::start(|_, _| json(200, r#"{"id":"job-b","state":"cancelled"}"#));
     let (code, out, err) = ran(Titan::new().at(&server, &["jobs", "retry", "job-b"]).output().unwrap());

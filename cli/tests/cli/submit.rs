@@ -111,7 +111,7 @@ fn variables_come_from_files_too_and_a_wrong_line_is_not_repeated() {
         let all = [&["submit", "--dry-run", "--env-file", name], arguments, &["--", "x"]].concat();
         ran(titan.bare(&all).output().unwrap())
     };
-    std::fs::write(&file, "# comment\n\nA=1\nB=x=y \n").unwrap();
+    std::fs::write(&file, "# comment\n\nA=1\nexport B=x=y \n").unwrap();
     let (_, out, err) = dry(&["--env", "A=2"]);
     let job: SubmitJob = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
     assert_eq!(job.process.env, [("A", "2"), ("B", "x=y ")].map(|(n, v)| (n.to_owned(), v.to_owned())).into());

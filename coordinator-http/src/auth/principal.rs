@@ -14,10 +14,7 @@ use titan_api::{
     headers as names,
     ids::{CredentialId, PoolName},
 };
-use titan_lua::{
-    StoreError,
-    credentials::api_keys::{self, StoredKey},
-};
+use titan_lua::credentials::api_keys::{self, StoredKey};
 
 use super::{
     bearer::{self, unauthorized},
@@ -138,7 +135,7 @@ async fn stored_key(state: &AppState, id: &CredentialId) -> Result<StoredKey, Ap
         return Err(not_good());
     }
     known.noted_keys.store(false, Ordering::Relaxed);
-    Err(StoreError::Unavailable("it has lost all API keys; if they do not come back, make new ones".to_owned()).into())
+    Err(ApiError::KeysLost)
 }
 
 fn agent(state: &AppState, token: &str, hash: TokenHash) -> Option<Arc<AgentClaims>> {

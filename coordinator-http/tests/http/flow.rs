@@ -327,7 +327,9 @@ async fn keys_are_not_called_wrong_by_a_redis_that_has_lost_them_for_a_while() {
     of(&unused).await.problem(ProblemType::StoreUnavailable);
     // Agents come back by themselves, and with them the pool.
     TestAgent::register(&world, "box-1").await;
-    of(&unused).await.problem(ProblemType::StoreUnavailable);
+    let lost = of(&unused).await;
+    lost.problem(ProblemType::StoreUnavailable);
+    assert!(lost.body.contains("Redis has lost all API keys"), "{}", lost.body);
     let fresh = crate::world::send(&world.another_copy(), request("GET", &unused, "/api/v1/jobs", None)).await;
     fresh.problem(ProblemType::Unauthorized);
     world.redis.restore(&held).await;
