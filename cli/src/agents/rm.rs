@@ -28,10 +28,10 @@ pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
         let had = session.client.agent(id).await.map_or(0, |agent| agent.live_attempts);
         session.client.remove_agent(id).await.map_err(session.failed(format!("remove agent {id}")))?;
         if session.format.is_table() {
-            let rest = if had > 0 {
-                format!("; what it had goes elsewhere once its {had} leases are over")
-            } else {
-                String::new()
+            let rest = match had {
+                0 => String::new(),
+                1 => "; what it had goes elsewhere once its lease is over".to_owned(),
+                _ => format!("; what it had goes elsewhere once its {had} leases are over"),
             };
             session.print(&format!("{id} is removed{rest}\n"))?;
         }

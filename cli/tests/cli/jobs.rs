@@ -103,6 +103,18 @@ fn whoever_waits_for_a_drain_waits_no_longer_than_was_said() {
 }
 
 #[test]
+fn whoever_removes_an_agent_is_told_when_what_it_had_goes_elsewhere() {
+    for (live_attempts, says) in
+        [(0, "box-1 is removed\n"), (1, "once its lease is over\n"), (2, "its 2 leases are over\n")]
+    {
+        let agent = serde_json::to_string(&Agent { live_attempts, ..samples::agent("box-1") }).unwrap();
+        let server = Server::start(move |number, _| json(if number == 0 { 200 } else { 204 }, agent.clone()));
+        let (code, out, err) = ran(Titan::new().at(&server, &["agents", "rm", "--yes", "box-1"]).output().unwrap());
+        assert_eq!((code, out.ends_with(says)), (0, true), "{out}{err}");
+    }
+}
+
+#[test]
 fn whoever_waits_for_a_job_waits_no_longer_than_was_said_for_a_silent_coordinator() {
     for answers in [0, 1] {
         let running = serde_json::to_string(&samples::job("job-a", JobState::Running)).unwrap();
