@@ -116,10 +116,10 @@ fn groups(command: &clap::Command) -> String {
 }
 
 /// The error, with a hint if the word that is no command means one elsewhere.
-fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+fn with_what_was_meant(error: clap::Error, arguments: &[OsString]) -> clap::Error {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {}
-        ErrorKind::UnknownArgument => return with_its_place(error, arguments),
+        ErrorKind::UnknownArgument => return with_the_sign(error, arguments),
         ErrorKind::ArgumentConflict => return without_a_long_list(error),
         ErrorKind::ValueValidation => return with_what_can_be_read(error),
         _ => return error,
@@ -133,11 +133,10 @@ fn with_what_was_meant(mut error: clap::Error, arguments: &[OsString]) -> clap::
             .or_else(|| of_many(&noun, word)),
         None => meant(&MEANT, word).map(|meant| format!("`titan {meant}` does that")),
     };
-    if let Some(tip) = tip {
-        let styled = StyledStr::from(painted(&tip));
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![styled]));
+    match tip {
+        Some(tip) => with_tip(error, &tip),
+        None => error,
     }
-    error
 }
 
 /// What a word means that is done to a thing, if that can be done.
@@ -153,17 +152,23 @@ fn of_many(noun: &clap::Command, word: &str) -> Option<String> {
     Some(format!("`titan {} {verb}` does that", many.get_name()))
 }
 
+/// `--watch 1s` means how often, which is said with a sign, since `--watch` may go alone.
+fn with_the_sign(error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return error };
+    let is_watched = |two: &[OsString]| ["--watch", "-w"].iter().any(|flag| two[0] == *flag) && two[1] == **word;
+    if word.starts_with('-') || !arguments.windows(2).any(is_watched) {
+        return with_the_dashes(error, arguments);
+    }
+    let tip = format!("`--watch={word}` says how often");
+    with_tip(error, &tip)
+}
+
 /// `titan submit echo hi` means a program, which stands after `--`; a flag that there is not is none, and would hardly be meant
-/// for its name. `--watch 1s` means how often.
-fn with_its_place(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+/// for its name.
+fn with_the_dashes(error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let all = command();
     let first = arguments.iter().skip(1).find(|argument| all.find_subcommand(argument).is_some());
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return error };
-    if arguments.windows(2).any(|two| ["--watch", "-w"].iter().any(|flag| two[0] == *flag) && two[1] == **word) {
-        let tip = format!("`--watch={word}` says how often");
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(&tip))]));
-        return error;
-    }
     if first.is_none_or(|first| first != "submit") {
         return error;
     }
@@ -174,8 +179,7 @@ fn with_its_place(mut error: clap::Error, arguments: &[OsString]) -> clap::Error
         None if word.starts_with('-') => "`titan submit --help` shows what can be said of a job".to_owned(),
         None => format!("the program stands after two dashes: `titan submit -- {word} …`"),
     };
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(&tip))]));
-    error
+    with_tip(error, &tip)
 }
 
 /// `--batch` is in the way of everything that describes one job; a list of all that says less than a sentence.
@@ -194,21 +198,22 @@ fn without_a_long_list(error: clap::Error) -> clap::Error {
 }
 
 /// What is no number is called an invalid digit otherwise, and likewise for addresses.
-fn with_what_can_be_read(mut error: clap::Error) -> clap::Error {
+fn with_what_can_be_read(error: clap::Error) -> clap::Error {
     let form = match error.source() {
         Some(source) if source.is::<ParseIntError>() => "write a whole number, in digits alone",
         Some(source) if source.is::<AddrParseError>() => "write numbers, not names: 0.0.0.0:7071, or [::1]:7071",
         _ => return error,
     };
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted(form))]));
-    error
+    with_tip(error, form)
 }
 
 fn meant(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
     table.iter().find(|(words, _)| words.contains(&word)).map(|(_, meant)| *meant)
 }
 
-fn painted(tip: &str) -> String {
+fn with_tip(mut error: clap::Error, tip: &str) -> clap::Error {
     let styles = Styles::styled();
-    format!("{}{tip}{}", styles.get_valid().render(), styles.get_valid().render_reset())
+    let painted = format!("{}{tip}{}", styles.get_valid().render(), styles.get_valid().render_reset());
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(painted)]));
+    error
 }

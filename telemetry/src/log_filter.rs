@@ -18,11 +18,13 @@ mod tests {
 
     #[test]
     fn what_is_no_level_is_none() {
-        for good in ["info", "WARN", "off", "info,titan_lua=debug", "titan_agent=trace, error", "[request]=debug"] {
+        for good in
+            ["info", "WARN", "off", "info,", "info,titan_lua=debug", "titan_agent=trace, error", "[request]=debug"]
+        {
             assert!(log_filter(good).is_some(), "{good}");
         }
-        for wrong in ["loud", "inf", "info,titan_lua", "titan_lua=loud", "info,"] {
-            assert_eq!(log_filter(wrong).is_some(), wrong == "info,", "{wrong}");
+        for wrong in ["loud", "inf", "info,titan_lua", "titan_lua=loud"] {
+            assert!(log_filter(wrong).is_none(), "{wrong}");
         }
     }
 }

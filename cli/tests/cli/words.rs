@@ -34,7 +34,7 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["agent", "ls"], "`titan agents ls` does that"),
         (&["agent", "describe", "box-1"], "`titan agents show` does that"),
         (&["ps"], "`titan jobs ls` does that"),
@@ -56,6 +56,7 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
         (&["jobs", "list"], "`titan jobs ls` does that"),
         (&["keys", "revoke", "x"], "`titan keys rm` does that"),
         (&["jobs", "ls", "--watch", "1s"], "tip: `--watch=1s` says how often"),
+        (&["jobs", "ls", "--watch", "--frob"], "'--frob' found\n\nUsage"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),
     ];
     for (arguments, says) in cases {
