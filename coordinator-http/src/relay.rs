@@ -4,6 +4,7 @@
 pub(crate) mod asked;
 mod following;
 pub(crate) mod live;
+mod presence;
 mod reply;
 mod request;
 mod sse;

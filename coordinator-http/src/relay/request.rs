@@ -15,7 +15,10 @@ use titan_lua::{
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::following::{Ending, Following, Step, Times};
+use super::{
+    following::{Ending, Following, Step, Times},
+    presence::Presence,
+};
 use crate::{error::ApiError, ids, load, notes, state::AppState, submission};
 
 /// Who answered, in which attempt, and where in line the request was, until when about.
@@ -49,6 +52,8 @@ const LAST_CANCEL: Duration = Duration::from_secs(1);
 pub(crate) struct Relayed {
     pub(crate) following: Following,
     guard: Guard,
+    /// What the store knows by that it is waited for; none if it goes on for whoever comes again.
+    _presence: Option<Presence>,
     /// How long it waits for an agent, and until when that is.
     within: Duration,
     deadline: Instant,
@@ -72,6 +77,11 @@ pub(crate) struct Submission<'a> {
 }
 
 impl Submission<'_> {
+    /// Whether it goes on only as long as its client waits: nobody can come again for it.
+    fn is_awaited(&self) -> bool {
+        self.idempotency.is_none()
+    }
+
     /// Submits it. Who is still here to be told that it came late has another clock than Redis, or than this node of it: the
     /// second time it goes by that one.
     async fn send(&self, now_ms: i64, pool: &Pool, id: &JobId) -> Result<SubmitOutcome, StoreError> {
@@ -88,6 +98,7 @@ impl Submission<'_> {
             keep_ms: KEEP_MS,
             session: self.session.clone(),
             avoid: self.avoid.clone(),
+            is_awaited: self.is_awaited(),
         };
         let jobs = [NewJob {
             id: id.clone(),
@@ -115,12 +126,11 @@ impl Relayed {
     pub(crate) async fn submit(state: &AppState, pool: &Pool, what: Submission<'_>) -> Result<Self, ApiError> {
         let id = ids::new_job_id(state.clock.now_ms())?;
         let asked = Instant::now();
-        let is_kept = what.idempotency.is_some();
         // From here on it may be there, whether or not anybody hears of it.
         let mut guard = Guard {
             pool: pool.clone(),
             job: id.clone(),
-            is_armed: !is_kept,
+            is_armed: what.is_awaited(),
             is_submitted: false,
             patience: Duration::ZERO,
         };
@@ -145,9 +155,12 @@ impl Relayed {
             let _ = tell_place(state, pool, &job.id).await;
         }
         let within = Duration::from_millis(what.deadline_ms);
+        let lease_ttl_ms = state.agent_settings().lease_ttl_ms;
+        let presence = what.is_awaited().then(|| Presence::begin(pool.clone(), job.id.clone(), lease_ttl_ms));
         Ok(Self {
             following,
             guard,
+            _presence: presence,
             within,
             deadline: asked + within,
             had_begun: false,

@@ -38,7 +38,7 @@ local function is_current(lease)
   return attempt.is_current(a, lease[1], tonumber(lease[2]), lease[3])
 end
 
--- Renews what is listed and current; the rest of the list is to be stopped.
+-- Renews what is listed and current; the rest of the list is to be stopped, and so are answers that nobody waits for.
 local function renew(leases)
   local listed, current = {}, {}
   for _, lease in ipairs(leases) do
@@ -51,6 +51,11 @@ local function renew(leases)
     if j then
       listed[job_id] = true
       job:put(j, 'lease_until', pool.now + pool.lease)
+      if j.state == 'running' and job.is_forsaken(j) then
+        job:put(j, 'reason', 'cancelled')
+        job:put(j, 'message', 'nobody waited for the answer any more')
+        attempt.cancel(j, a)
+      end
     else
       stop[#stop + 1], stop[#stop + 2], stop[#stop + 3] = job_id, lease[2], lease[3]
     end

@@ -44,17 +44,8 @@ function cancel.scheduled()
   end
 end
 
--- The reservation stays until the agent says that the processes are gone, or they must be.
 function cancel.running()
-  local a = agent:load(j.agent)
-  local entry = a and agent.entry(a, j.id)
-  ending.finish(j, 'cancelled')
-  if entry then
-    agent.ends(a, j.id, entry)
-    job:put(j, 'cancelling', '1')
-    job.wake_at(j, job.gone_at(j))
-    pool.announce('agent', a.id)
-  end
+  attempt.cancel(j, agent:load(j.agent))
 end
 
 if cancel[j.state] then

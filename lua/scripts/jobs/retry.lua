@@ -38,7 +38,7 @@ local depends_on = dependencies.of(j)
 sets.leave('ended', j.id)
 sets.leave('outputs', j.id)
 for _, field in ipairs({ 'ended', 'exit', 'signal', 'reason', 'message', 'avoid', 'refused', 'needs', 'order', 'waits', 'suspects',
-  'probe', 'not_after', 'within' }) do
+  'probe', 'not_after', 'within', 'awaited' }) do
   job:put(j, field, nil)
 end
 if j.attempt > 0 then

@@ -15,8 +15,8 @@
                      lib/job), spec (JSON, as it was submitted), options: "" or JSON
                      {not_before, idem: {key, body}, depends_on: [job…], within
                      (ms until it has begun, or fails), come_by (when it is accepted at the latest, by the clock of
-                     Redis), keeps (ms that a prompt and its answer are kept after the end), avoid: an agent}, and the
-                     prompt or ""
+                     Redis), keeps (ms that a prompt and its answer are kept after the end), avoid: an agent, awaited:
+                     true if it goes on only as long as somebody follows it}, and the prompt or ""
 
   Returns  {"submitted", {"job state agent score"…}, explanation} | {"full"}: the pool holds as many jobs as it may
            | {"full_of_prompts"}: it holds as many bytes of what models are asked as it may, or
@@ -55,6 +55,7 @@ local function read(at)
   job:put(j, 'keeps', options.keeps)
   job:put(j, 'avoid', options.avoid)
   job:put(j, 'not_after', options.within and pool.now + options.within)
+  job:put(j, 'awaited', options.awaited and pool.now + pool.lease)
   return j, options
 end
 

@@ -47,15 +47,28 @@ function attempt.is_left_over(a, job_id)
   return entry ~= nil and entry.since < a.registered_ms and (entry.state == 'bound' or entry.claim ~= 0)
 end
 
--- Ends a running job as failed; its agent is told to end the attempt, which has its reservation until then.
-function attempt.stop(j, a, message)
-  local entry = agent.entry(a, j.id)
-  ending.note_failure(j, a.id, j.attempt, { reason = 'backend_failed', message = message })
-  ending.finish(j, 'failed')
-  agent.ends(a, j.id, entry)
+-- Has its agent end the attempt of a job that is over. It has its reservation until the agent says that the processes are gone, or
+-- they must be.
+local function end_it(j, a)
+  agent.ends(a, j.id, agent.entry(a, j.id))
   job:put(j, 'cancelling', '1')
   job.wake_at(j, job.gone_at(j))
   pool.announce('agent', a.id)
+end
+
+-- Ends a running job as failed.
+function attempt.stop(j, a, message)
+  ending.note_failure(j, a.id, j.attempt, { reason = 'backend_failed', message = message })
+  ending.finish(j, 'failed')
+  end_it(j, a)
+end
+
+-- Ends a running job as cancelled; `a` is nil if its agent has gone.
+function attempt.cancel(j, a)
+  ending.finish(j, 'cancelled')
+  if a and agent.entry(a, j.id) then
+    end_it(j, a)
+  end
 end
 
 -- The processes of an attempt are gone whose job was cancelled before.

@@ -26,7 +26,8 @@ end
 
 -- What few jobs have.
 local SELDOM = { 'signal', 'reason', 'message', 'frame', 'cancelling', 'avoid', 'refused', 'holds', 'not_before', 'needs',
-  'dependents', 'suspects', 'probe', 'not_after', 'within', 'keeps', 'usage', 'ticket', 'receipt', 'wrote', 'marked', 'marked_at' }
+  'dependents', 'suspects', 'probe', 'not_after', 'within', 'keeps', 'usage', 'ticket', 'receipt', 'wrote', 'marked', 'marked_at',
+  'awaited' }
 local IS_SELDOM = {}
 for _, field in ipairs(SELDOM) do
   IS_SELDOM[field] = true
@@ -227,9 +228,22 @@ function job.gone_at(j)
   return j.lease_until + pool.grace + (j.grace or 0)
 end
 
+-- Notes that somebody waits for the answer of a job that goes on only as long as somebody does: he is taken to wait for as long as
+-- a lease lasts. Written five times in that, however often it is said.
+function job.await(j)
+  if j.awaited and not j.ended and j.awaited <= pool.now + pool.lease * 0.8 then
+    job:put(j, 'awaited', pool.now + pool.lease)
+  end
+end
+
+-- Whether nobody has said for so long that he waits, and nothing has kept him from that.
+function job.is_forsaken(j)
+  return j.awaited ~= nil and pool.now >= j.awaited and pool.now >= pool.amnesty
+end
+
 -- Whether it may not begin any more: nobody waits for the answer, or it is a ticket, which is good for one agent.
 function job.is_too_late(j)
-  return j.ticket ~= nil or (j.not_after ~= nil and pool.now >= j.not_after)
+  return j.ticket ~= nil or (j.not_after ~= nil and pool.now >= j.not_after) or job.is_forsaken(j)
 end
 
 -- An agent had begun it in time: the next one has as long for that as the first had.

@@ -1,4 +1,5 @@
---[[ output/read: a piece of the output of a job's latest attempt, and a note to its agent if somebody follows it.
+--[[ output/read: a piece of the output of a job's latest attempt; and if somebody follows it, a note of that to its agent and,
+     if it goes on only as long as somebody does, to the job.
 
   KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -48,10 +49,14 @@ while offset < j.out and number <= last and #pieces < 2 * SEGMENTS_READ do
   pieces[#pieces + 1] = redis.call('GET', segment.key(j, number)) or ''
   number = number + 1
 end
-local a = ARGV[4] == '1' and j.state == 'running' and agent:load(j.agent)
+local is_followed = ARGV[4] == '1'
+local a = is_followed and j.state == 'running' and agent:load(j.agent)
 if a and (a.read_ms or 0) < pool.now + FOLLOWED_FOR_MS - NOTED_EVERY_MS then
   agent:put(a, 'read_ms', pool.now + FOLLOWED_FOR_MS)
-  record.flush(agent)
+end
+if is_followed then
+  job.await(j)
+  record.flush(agent, job)
 end
 return { 'output', j.state, j.attempt, offset, j.out, pieces, j.kind, j.owner or '', j.agent or '', j.started or '',
   j.exit or '', j.reason or '', j.message or '', j.usage or '', j.lease or '', since and int(since) or '' }

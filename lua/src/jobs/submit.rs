@@ -77,6 +77,9 @@ pub struct Terms {
     pub session: Option<String>,
     /// An agent that gets it only if no other can.
     pub avoid: Option<AgentId>,
+    /// Whether it goes on only as long as somebody follows its output: once nobody has for as long as a lease lasts, it does not
+    /// begin any more, and its agent is told to end it.
+    pub is_awaited: bool,
 }
 
 impl<'a> NewJob<'a> {
@@ -415,6 +418,7 @@ fn options(job: &NewJob<'_>, meant: &BTreeMap<&str, &str>) -> String {
         options.insert("within".to_owned(), json!(terms.begin_within_ms));
         options.insert("come_by".to_owned(), json!(terms.come_by_ms));
         options.insert("avoid".to_owned(), json!(terms.avoid));
+        options.insert("awaited".to_owned(), json!(terms.is_awaited.then_some(true)));
         options.retain(|_, value| !value.is_null());
     }
     if spec.inference.is_some() {

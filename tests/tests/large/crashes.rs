@@ -19,6 +19,7 @@ everywhere! {
     an_agent_killed_in_the_middle_ends_the_stream_with_an_error
     where_that_is_asked_for_another_agent_goes_on_for_one_that_was_killed
     a_coordinator_killed_in_the_middle_breaks_its_streams_and_the_agent_goes_on_with_the_other
+    an_answer_ends_when_nobody_has_waited_for_it_for_as_long_as_a_lease_lasts
     a_client_with_a_key_gets_the_whole_answer_from_the_other_coordinator
     a_stream_outlives_the_coordinator_that_its_answer_is_uploaded_to
 }
@@ -113,6 +114,24 @@ async fn a_coordinator_killed_in_the_middle_breaks_its_streams_and_the_agent_goe
     let job = completed(&models.clients[1], &id).await;
     assert_eq!((job.attempt, job.failures.len(), job.usage.unwrap().completion_tokens), (1, 0, Some(250)));
     assert_eq!((models.backend.asked().len(), models.backend.hung_up()), (1, 0));
+    models.all_places_come_back().await;
+}
+
+async fn an_answer_ends_when_nobody_has_waited_for_it_for_as_long_as_a_lease_lasts(place: Place) {
+    let mut models = Models::start(place, quick().coordinators(2).coordinator_setting("LEASE_TTL", "6s")).await;
+    models.backend.always(Manner::slow_words(600, 20));
+    let [mut kept, mut left] = [chat(&models.clients[0], true, &[]).await, chat(&models.clients[1], true, &[]).await];
+    let early = read_until(&mut kept, "w3 ").await;
+    read_until(&mut left, "w3 ").await;
+    models.fleet.coordinators[1].kill();
+    let killed = Instant::now();
+    models.backend.until_hung_up(1).await;
+    assert!(killed.elapsed() < LEASE + SLACK, "it took {:?}", killed.elapsed());
+    // Whoever waits has all of his answer. Here it comes through memory alone, and takes twice as long as a lease lasts.
+    let (rest, is_proper) = rest_of(&mut kept).await;
+    assert!(is_proper && rest.ends_with("data: [DONE]\n\n"), "{rest}");
+    assert_eq!((words_of(&(early + &rest)), models.backend.hung_up()), (600, 1));
+    models.fleet.coordinators[1].restart().await;
     models.all_places_come_back().await;
 }
 

@@ -69,6 +69,7 @@ pub(crate) async fn handler(
             keep_ms: KEEP_MS,
             session: None,
             avoid: None,
+            is_awaited: false,
         }),
         trace: notes::trace(),
     };

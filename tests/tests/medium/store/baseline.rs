@@ -89,6 +89,7 @@ async fn use_everything(world: &World) -> Box_ {
         keep_ms: 60_000,
         session: Some("talk".to_owned()),
         avoid: None,
+        is_awaited: false,
     };
     submit(&[NewJob { terms: Some(terms), ..NewJob::new(&id("chat"), &asked) }]).await;
     submit(&[NewJob::new(&id("later"), &asked)]).await;

@@ -65,6 +65,7 @@ fn terms(begin_within_ms: u64, session: Option<&str>) -> j::Terms {
         keep_ms: 60_000,
         session: session.map(str::to_owned),
         avoid: None,
+        is_awaited: false,
     }
 }
 

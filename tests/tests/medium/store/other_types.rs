@@ -71,6 +71,7 @@ async fn talk(world: &World, name: &str) {
         keep_ms: 60_000,
         session: Some("talk".to_owned()),
         avoid: None,
+        is_awaited: false,
     };
     let new = j::NewJob { terms: Some(terms), ..j::NewJob::new(&id, &spec) };
     let outcome = j::Submit { jobs: &[new], owner: "key", explain: false }.run(&world.pool()).await.unwrap();

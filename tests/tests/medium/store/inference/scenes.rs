@@ -63,6 +63,78 @@ pub(super) async fn nobody_begins_what_nobody_waits_for(world: World) {
     assert_eq!(world.job(&id).await.reason, Some(Reason::DeadlinePassed));
 }
 
+/// A request that goes on only as long as somebody waits for it.
+async fn ask_and_wait(world: &World, name: &str, begin_within_ms: u64) -> JobId {
+    let terms = j::Terms { is_awaited: true, ..terms(begin_within_ms, None) };
+    only(&ask(world, name, &request("llama"), terms).await).id.clone()
+}
+
+async fn follow(world: &World, id: &JobId) {
+    let read = o::ReadOutput { job: id, attempt: None, offset: 0, since: None, follow: true };
+    assert!(read.run(&world.pool()).await.unwrap().is_some());
+}
+
+pub(super) async fn an_answer_goes_on_as_long_as_somebody_waits(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let id = ask_and_wait(&world, "awaited", 5_000).await;
+    world.bound(&request("llama")).await;
+    let leases = world.claim_both(&agent, 0, 8).await;
+    let leases: Vec<_> = leases.iter().collect();
+    for _ in 0..12 {
+        world.pass_with_leases_ms(10_000, &agent, &leases).await;
+        follow(&world, &id).await;
+    }
+    world.pass_with_leases_ms(50_000, &agent, &leases).await;
+    assert_eq!(world.state(&id).await, JobState::Running);
+    world.pass_ms(10_000);
+    let held: Vec<_> = leases.iter().map(|lease| held(lease)).collect();
+    assert_eq!(world.beat(&agent, &held).await.cancel, std::slice::from_ref(&id));
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.reason), (JobState::Cancelled, Some(Reason::Cancelled)));
+    assert_eq!(job.message.as_deref(), Some("nobody waited for the answer any more"));
+    // The other one goes on, whoever reads it.
+    let (ended, other) = if leases[0].job_id == id { (0, 1) } else { (1, 0) };
+    assert_eq!(world.state(&leases[other].job_id).await, JobState::Running);
+    world.report(&agent, leases[ended], failed(Reason::Cancelled)).await;
+    assert_eq!(world.agent(&agent).await.live_attempts, 1);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+pub(super) async fn an_outage_of_everybody_takes_no_answer_from_who_waits(world: World) {
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let id = ask_and_wait(&world, "awaited", 5_000).await;
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    world.pass_ms(100_000);
+    assert_eq!(world.beat(&agent, &[held(&lease)]).await.cancel, []);
+    follow(&world, &id).await;
+    world.pass_with_leases_ms(50_000, &agent, &[&lease]).await;
+    assert_eq!(world.state(&id).await, JobState::Running);
+    world.pass_with_leases_ms(10_000, &agent, &[&lease]).await;
+    assert_eq!(world.state(&id).await, JobState::Cancelled);
+}
+
+pub(super) async fn nobody_begins_what_nobody_waits_for_any_more(world: World) {
+    let agent = world.serving("a", &[model("llama", 1)]).await;
+    world.bound(&request("llama")).await;
+    let lease = world.claim_both(&agent, 0, 8).await.remove(0);
+    let [left, waited_for] =
+        [ask_and_wait(&world, "left", 600_000).await, ask_and_wait(&world, "waits", 600_000).await];
+    for _ in 0..7 {
+        world.pass_with_leases_ms(10_000, &agent, &[&lease]).await;
+        follow(&world, &waited_for).await;
+    }
+    world.report(&agent, &lease, answered(1, 1)).await;
+    assert_eq!(world.claim_both(&agent, 0, 8).await[0].job_id, waited_for);
+    assert_eq!(world.state(&left).await, JobState::Pending);
+}
+
+#[tokio::test]
+async fn an_answer_for_which_nobody_waits_any_more_ends_within_the_time_of_a_lease() {
+    an_answer_goes_on_as_long_as_somebody_waits(World::new().await).await;
+    an_outage_of_everybody_takes_no_answer_from_who_waits(World::new().await).await;
+    nobody_begins_what_nobody_waits_for_any_more(World::new().await).await;
+}
+
 pub(super) async fn a_request_comes_in_time_or_is_not_accepted(world: World) {
     world.serving("a", &[model("llama", 4)]).await;
     let (now_ms, spec) = (world.now_ms.get(), request("llama"));

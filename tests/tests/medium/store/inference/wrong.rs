@@ -71,6 +71,14 @@ const MUTANTS: &[Mutant] = mutants! {
         scenes::some_ends_are_final_and_nobodys_fault;
     "loading for too long counts against the model": "load_timeout = 'final'" => "load_timeout = 'failure'",
         scenes::some_ends_are_final_and_nobodys_fault;
+    "an answer goes on for nobody": "return j.awaited ~= nil and pool.now >= j.awaited" => "return false",
+        scenes::an_answer_goes_on_as_long_as_somebody_waits;
+    "who waits for an answer is not heard": "job:put(j, 'awaited', pool.now + pool.lease)\n  end" => "end",
+        scenes::an_answer_goes_on_as_long_as_somebody_waits;
+    "an outage takes answers from who waits": "pool.now >= j.awaited and pool.now >= pool.amnesty" => "pool.now >= j.awaited",
+        scenes::an_outage_of_everybody_takes_no_answer_from_who_waits;
+    "what nobody waits for any more is begun": "pool.now >= j.not_after) or job.is_forsaken(j)" => "pool.now >= j.not_after)",
+        scenes::nobody_begins_what_nobody_waits_for_any_more;
     "two failures rest a model": "local FAILURES_TO_COOL = 3" => "local FAILURES_TO_COOL = 2",
         scenes::a_model_rests_and_is_tried_once;
     "four failures rest a model": "local FAILURES_TO_COOL = 3" => "local FAILURES_TO_COOL = 4",
