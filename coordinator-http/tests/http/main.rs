@@ -26,6 +26,7 @@ mod program;
 mod pulls;
 mod quotas;
 mod redis_server;
+mod refusing;
 mod relay;
 mod settings;
 mod slow_peers;

@@ -22,7 +22,7 @@ impl RedisServer {
         for _ in 0..10 {
             let dir = tempfile::tempdir().unwrap();
             let port = free_port();
-            let mut server = Self { child: spawn(port, &dir), port, dir };
+            let mut server = Self { child: spawn(port, &dir, &[]), port, dir };
             if server.comes_up().await {
                 return server;
             }
@@ -48,8 +48,46 @@ impl RedisServer {
 
     /// Starts it again on the same port and data.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.dir);
+        self.child = spawn(self.port, &self.dir, &[]);
         assert!(self.comes_up().await, "redis-server does not come back on port {}", self.port);
+    }
+
+    /// Starts it again so that it takes its time to load what it holds, and returns while it does.
+    pub(crate) async fn restart_slowly(&mut self) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        // It looks at its connections with every 1,024th command that it loads.
+        let mut many = redis::pipe();
+        for number in 0..32 * 1_024 {
+            many.cmd("SET").arg("filling").arg(number).ignore();
+        }
+        many.query_async::<()>(&mut connection).await.unwrap();
+        self.kill();
+        self.child = spawn(self.port, &self.dir, &["--key-load-delay", "300"]);
+    }
+
+    /// Has its attempts to save fail, after which it takes no writes, or succeed again.
+    pub(crate) async fn cannot_save(&self, cannot: bool) {
+        let in_the_way = self.dir.path().join("dump.rdb");
+        if cannot {
+            std::fs::create_dir(&in_the_way).unwrap();
+            self.command(&["CONFIG", "SET", "save", "3600 1000000"]).await;
+        } else {
+            std::fs::remove_dir(&in_the_way).unwrap();
+        }
+        self.command(&["BGSAVE"]).await;
+        let status = if cannot { "rdb_last_bgsave_status:err" } else { "rdb_last_bgsave_status:ok" };
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            let info: String = redis::cmd("INFO").arg("persistence").query_async(&mut connection).await.unwrap();
+            if info.contains(status) && info.contains("rdb_bgsave_in_progress:0") {
+                return;
+            }
+            assert!(Instant::now() < give_up, "{info}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// All that it holds: the serialised value of every key, but of those that expire just now.
@@ -122,11 +160,12 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, dir: &tempfile::TempDir) -> Child {
+fn spawn(port: u16, dir: &tempfile::TempDir, more: &[&str]) -> Child {
     Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "yes", "--appendfsync", "always"])
         .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
         .arg(dir.path())
+        .args(more)
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
