@@ -65,6 +65,9 @@ impl From<RedisError> for StoreError {
             (ErrorKind::Server(ServerErrorKind::ResponseError), _) | (_, Some("WRONGTYPE")) => {
                 if text.contains("OOM ") { Self::Full(text) } else { Self::Corrupt(text) }
             }
+            _ if text.contains("UnknownIssuer") => {
+                Self::Unavailable(format!("{text}; name the certificate of its authority in SSL_CERT_FILE"))
+            }
             _ => Self::Unavailable(text),
         }
     }

@@ -72,6 +72,17 @@ impl RedisServer {
         Self::start_in(TempDir::with_prefix("titan-redis-").unwrap(), options, Manner::Plain).await
     }
 
+    /// Whether the server was built with TLS.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn speaks_tls() -> bool {
+        // It complains about the first setting that it doesn't know.
+        let told = Command::new(&*SERVER).args(["--tls-port", "0", "--no-such-setting", "1"]).output().unwrap();
+        !String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).contains("'tls-port")
+    }
+
     /// Whether there is what [`RedisServer::start_counted`] needs: valgrind.
     #[must_use]
     pub fn can_be_counted() -> bool {

@@ -6,6 +6,7 @@ mod clients;
 mod crashes;
 mod direct;
 mod docs_page;
+mod encrypted;
 mod helpers;
 mod inference;
 mod models;
