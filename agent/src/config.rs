@@ -133,6 +133,11 @@ pub struct RunArgs {
     #[arg(long, env = "TITAN_PRICE_PER_HOUR", value_name = "PRICE")]
     pub price_per_hour: Option<f64>,
 
+    /// This box is there for a while only: the pool forgets its agent an hour after it was heard last, not after days. Off by
+    /// default.
+    #[arg(long, env = "TITAN_EPHEMERAL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub ephemeral: Option<bool>,
+
     /// Take process jobs: run the programs that the pool's clients submit. Off by default; with --policy on.
     #[arg(long, env = "TITAN_ALLOW_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub allow_jobs: Option<bool>,

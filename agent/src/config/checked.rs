@@ -43,6 +43,7 @@ pub(crate) struct Config {
     /// Where clients reach that.
     pub endpoint: Option<String>,
     pub price_per_hour: Option<f64>,
+    pub ephemeral: bool,
     /// Whether process jobs are taken at all.
     pub allow_jobs: bool,
     /// What they may be; `None`: anything.
@@ -89,6 +90,7 @@ impl Config {
             gateway_listen: args.gateway_listen,
             endpoint: endpoint(args)?,
             price_per_hour: price_per_hour(args.price_per_hour)?,
+            ephemeral: args.ephemeral == Some(true),
             allow_jobs: allows_jobs(args, policy.as_deref()),
             policy,
             job_user: job_user(args, accounts)?,

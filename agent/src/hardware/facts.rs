@@ -68,6 +68,7 @@ impl Detected {
             versions: self.versions.clone(),
             enforces: Vec::new(),
             price_per_hour: config.price_per_hour,
+            ephemeral: config.ephemeral,
         }
     }
 }

@@ -18,7 +18,8 @@ fn claims(proof: &Value) -> Value {
 #[tokio::test]
 async fn a_new_box_joins_once_and_later_needs_no_token() {
     let coordinator = Coordinator::start().await;
-    let agent = Start::of(&coordinator).args(&["--node-id", "box-1", "--labels", "gpu=a100,zone=attic"]).spawn();
+    let agent =
+        Start::of(&coordinator).args(&["--node-id", "box-1", "--labels", "gpu=a100,zone=attic", "--ephemeral"]).spawn();
     let register = coordinator.next("register").await;
     let join = coordinator.with(|s| s.last("join").cloned()).unwrap();
     assert_eq!((join.bearer.as_deref(), &join.body["agent_id"]), (Some("join-secret"), &json!("box-1")));
@@ -29,6 +30,7 @@ async fn a_new_box_joins_once_and_later_needs_no_token() {
         (&register.body["facts"]["accepts_processes"], &register.body["facts"]["max_jobs"]),
         (&json!(true), &json!(4))
     );
+    assert_eq!(register.body["facts"]["ephemeral"], json!(true));
     assert!(register.body["facts"]["ram_mb"].as_u64().unwrap() > 64);
     let proof = claims(&register.body["proof"]);
     assert_eq!((&proof["sub"], &proof["jti"]), (&json!("box-1"), &register.body["instance_id"]));

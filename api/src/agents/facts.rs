@@ -52,6 +52,10 @@ pub struct Facts {
     /// What an hour of the box costs, in any currency that is the same for the whole pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_hour: Option<f64>,
+    /// Whether the box is there for a while only: the agent is forgotten an hour after it was heard last, not after
+    /// `AGENT_RETENTION`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
 }
 
 /// One GPU.

@@ -100,6 +100,10 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
             ("round trip", agent.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into()),
             ("version", facts.version.as_str().into()),
             ("versions", versions(facts).into()),
+            (
+                "kept",
+                if facts.ephemeral { "until an hour after it was seen last (--ephemeral)".into() } else { "".into() },
+            ),
             ("registered", since(agent.registered_at).into()),
             ("last seen", since(agent.last_seen_at).into()),
         ],

@@ -5,7 +5,7 @@
   ARGV[1]  agent       string
   ARGV[2]  public_key  string   base64url
   ARGV[3]  instance    string   the run's random name; the same one again changes nothing
-  ARGV[4]  caps        JSON     {max_jobs, ram, cpus, processes, labels, gpus: [{uuid, total}], endpoint, models: {name: {vram, parallel, loaded}}}
+  ARGV[4]  caps        JSON     {max_jobs, ram, cpus, processes, labels, gpus: [{uuid, total}], endpoint, ephemeral, models: {name: {vram, parallel, loaded}}}
   ARGV[5]  facts       JSON     as clients see them
   ARGV[6]  running     JSON     list of [job, attempt, lease] that this run has taken over
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)

@@ -85,7 +85,7 @@ function agent.pack(a)
   )
 end
 
--- {max_jobs, ram, cpus (milli), processes, endpoint, gpus = {{uuid, total}…}, models = {name = {vram, parallel, loaded,
+-- {max_jobs, ram, cpus (milli), processes, endpoint, ephemeral, gpus = {{uuid, total}…}, models = {name = {vram, parallel, loaded,
 -- of}}}. A model that is there under an alias, too, stands under both names; `of` then is its own.
 function agent.caps(a)
   if not a.caps then

@@ -22,6 +22,7 @@ local LONGEST_COOL_DOWN_MS = 300000
 local TRIAL_LASTS_MS = 30000
 local SUSPECTS = 8
 local UNITS_A_BOUND_JOB = 0.125
+local EPHEMERAL_MS = 3600000
 
 local function keep_member(set, id, belongs)
   redis.call(belongs and 'SADD' or 'SREM', key('agents', set), id)
@@ -33,11 +34,17 @@ local function tell(a, topic, from)
     epoch = a.edge, failures = t.fails, cool_down_ms = a.state == 'offline' and t.until_ms and t.until_ms - pool.now or nil }))
 end
 
+-- When an agent that is offline is forgotten; that of a box which is there for a while only, sooner than others.
+local function forgotten_at(a)
+  local keep = agent.caps(a).ephemeral and math.min(EPHEMERAL_MS, pool.agent_keep) or pool.agent_keep
+  return math.max(a.offline_ms, a.seen_ms) + keep
+end
+
 -- When an agent has to be looked at next.
 function breaker.watch(a)
   local at
   if a.state == 'offline' then
-    at = math.max(a.offline_ms, a.seen_ms) + pool.agent_keep
+    at = forgotten_at(a)
   elseif a.state == 'healthy' then
     at = a.next_ms + pool.timeout / 2
   else
@@ -257,7 +264,7 @@ end
 -- Looks at an agent's silence. Returns whether the agent is to be forgotten.
 function breaker.look(a)
   if a.state == 'offline' then
-    if pool.now >= math.max(a.offline_ms, a.seen_ms) + pool.agent_keep then
+    if pool.now >= forgotten_at(a) then
       return true
     end
   elseif pool.now >= a.next_ms + pool.timeout then

@@ -80,7 +80,7 @@ impl RegisterAgent<'_> {
 /// What scheduling needs of the facts.
 fn capabilities(facts: &Facts) -> Value {
     let gpus: Vec<Value> = facts.gpus.iter().map(|g| json!({ "uuid": g.uuid, "total": g.vram_mb })).collect();
-    json!({
+    let mut capabilities = json!({
         "max_jobs": facts.max_jobs,
         "ram": facts.ram_mb,
         "cpus": u64::from(facts.cpus) * 1_000,
@@ -90,5 +90,9 @@ fn capabilities(facts: &Facts) -> Value {
         "models": model_capabilities(&facts.models),
         "endpoint": facts.endpoint,
         "price": facts.price_per_hour.unwrap_or(0.0),
-    })
+    });
+    if facts.ephemeral {
+        capabilities["ephemeral"] = json!(true);
+    }
+    capabilities
 }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use titan_api::{
     agents::{
         AgentState::{self, Degraded, HalfOpen, Healthy, Offline},
-        Trouble,
+        Facts, Trouble,
     },
     events::Event,
     jobs::{JobState, Reason, SubmitJob},
@@ -124,6 +124,26 @@ async fn an_agent_that_was_away_for_long_is_forgotten_and_may_come_back() {
     let found = titan_lua::agents::GetAgent { agent: &gone.id }.run(&world.pool()).await.unwrap();
     assert!(found.is_none());
     world.parked("gone", &facts()).await;
+}
+
+#[tokio::test]
+async fn a_box_that_is_there_for_a_while_only_is_forgotten_within_the_hour() {
+    let world = World::new().await;
+    let rented = world.parked("rented", &Facts { ephemeral: true, ..facts() }).await;
+    let (own, other) = (world.parked("own", &facts()).await, world.register("other", &facts()).await);
+    let there = async || {
+        let mut there = Vec::new();
+        for agent in [&rented, &own] {
+            there.push(titan_lua::agents::GetAgent { agent: &agent.id }.run(&world.pool()).await.unwrap().is_some());
+        }
+        there
+    };
+    world.pass_with_beats_ms(3_620_000, &[&other]).await;
+    assert_eq!(there().await, [true, true]);
+    // Its silence was noticed a while after it was heard last.
+    world.pass_with_beats_ms(60_000, &[&other]).await;
+    assert_eq!(there().await, [false, true]);
+    world.parked("rented", &Facts { ephemeral: true, ..facts() }).await;
 }
 
 #[tokio::test]
