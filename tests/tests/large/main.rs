@@ -13,6 +13,7 @@ mod models;
 mod ollama;
 mod outages;
 mod output;
+mod parted;
 mod replicas;
 mod sharing;
 mod traces;
