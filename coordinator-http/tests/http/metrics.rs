@@ -207,3 +207,19 @@ async fn the_listener_for_figures_serves_nothing_else() {
     send(&router, request("POST", ADMIN, "/metrics", None)).await.problem(ProblemType::MethodNotAllowed);
     send(&router, request("GET", "", "/metrics?pool=x", None)).await.problem(ProblemType::BadRequest);
 }
+
+#[tokio::test]
+async fn every_figure_that_the_page_on_operations_names_is_there() {
+    let page = include_str!("../../../docs/operations.md");
+    let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
+    let named: BTreeSet<_> = page
+        .split(word)
+        .filter(|name| name.starts_with("titan_") && *name != "titan_")
+        .map(|name| name.trim_end_matches("_bucket"))
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    let world = World::with(&["--otel-exporter-otlp-endpoint", "http://127.0.0.1:1"]).await;
+    let text = world.get(ADMIN, "/metrics").await.body;
+    let told: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(named.difference(&told).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
