@@ -116,6 +116,7 @@ impl Seen {
         let Self { state, began, id, line, trace, .. } = self;
         let id = notes.request_id.clone().unwrap_or(id);
         let (mut response, failure) = finish(response, &id, line.speaks_openai);
+        let line = line.of_answer(response.status());
         let took = began.elapsed();
         state.metrics.requests.add(metrics::Request {
             method: &line.method,
@@ -228,6 +229,11 @@ impl Line {
             speaks_openai: openai::speaks(request.uri().path()),
             template,
         }
+    }
+
+    /// What is left of it once it is answered: what whoever was not let in calls an id may be anything, a secret too.
+    fn of_answer(self, status: StatusCode) -> Self {
+        if status == StatusCode::UNAUTHORIZED { Self { agent: None, job: None, ..self } } else { self }
     }
 
     fn route(&self) -> &str {

@@ -96,6 +96,12 @@ impl Coordinator {
         self.anyone().with_bearer(self.options.admin_token.clone())
     }
 
+    /// The administrator's token.
+    #[must_use]
+    pub fn admin_token(&self) -> &str {
+        &self.options.admin_token
+    }
+
     /// A client with a new API key of the default pool that may do what clients may.
     pub async fn client(&self) -> Client {
         self.anyone().with_bearer(self.api_key().await)

@@ -15,6 +15,7 @@ mod outages;
 mod output;
 mod parted;
 mod replicas;
+mod secrets;
 mod sharing;
 mod traces;
 mod walk;
