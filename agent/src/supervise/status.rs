@@ -55,6 +55,25 @@ pub(crate) struct Status {
     pub reason: Option<String>,
     /// What it is busy with.
     pub doing: Option<String>,
+    /// The same as `reason` without what the backend itself has said, which may be for nobody beyond the box.
+    #[serde(skip)]
+    pub cause: Option<String>,
+}
+
+impl Status {
+    /// What of it keeps the agent from asking for requests, in words that may leave the box.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        let since = |words: &str| self.cause.as_ref().map_or(words.to_owned(), |cause| format!("{words}: {cause}"));
+        let words = match self.state {
+            Phase::Starting if self.cause.is_none() => "is starting".to_owned(),
+            Phase::Starting | Phase::Restarting => since("is not up and is started again"),
+            Phase::GivenUp => since("is not up and is tried only now and then"),
+            Phase::Unhealthy => since("does not answer"),
+            Phase::Healthy => self.doing.clone()?,
+            Phase::Stopped => return None,
+        };
+        Some(format!("{} of this agent {words}", self.kind))
+    }
 }
 
 /// A status that changes.
