@@ -97,3 +97,28 @@ impl Told {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_does_not_serve_says_why_without_the_backends_own_words() {
+        let hindrance = |state, cause: Option<&str>, doing: Option<&str>| {
+            let (cause, doing) = (cause.map(str::to_owned), doing.map(str::to_owned));
+            let reason = Some("its last words: a secret".to_owned());
+            Status { kind: "vllm".to_owned(), state, cause, doing, reason, ..Status::default() }.hindrance()
+        };
+        let says = |words: &str| Some(format!("vllm of this agent {words}"));
+        assert_eq!(hindrance(Phase::Starting, None, None), says("is starting"));
+        for state in [Phase::Starting, Phase::Restarting] {
+            assert_eq!(hindrance(state, Some("it died"), None), says("is not up and is started again: it died"));
+        }
+        assert_eq!(hindrance(Phase::GivenUp, Some("no"), None), says("is not up and is tried only now and then: no"));
+        assert_eq!(hindrance(Phase::Unhealthy, Some("no"), None), says("does not answer: no"));
+        assert_eq!(hindrance(Phase::Healthy, None, Some("fetches tiny, 4 %")), says("fetches tiny, 4 %"));
+        for state in [Phase::Healthy, Phase::Stopped] {
+            assert_eq!(hindrance(state, None, None), None);
+        }
+    }
+}
