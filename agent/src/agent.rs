@@ -1,5 +1,6 @@
 //! What the loops share.
 
+mod hindrances;
 mod life;
 mod wish;
 
@@ -58,8 +59,8 @@ pub(crate) struct Agent {
     pub settings: watch::Sender<AgentSettings>,
     /// Whether an operator of the pool drains this agent.
     pub draining: watch::Sender<bool>,
-    /// Whether the disk has room for jobs.
-    pub has_room: watch::Sender<bool>,
+    /// Why the disk has no room for jobs, in words; none while it has.
+    pub disk_is_short: watch::Sender<Option<String>>,
     /// Whether the agent is on its way out.
     pub leaving: watch::Sender<bool>,
     /// Why the agent cannot go on.
@@ -98,7 +99,7 @@ impl Agent {
             meter: Mutex::new(Meter::new()),
             settings: watch::Sender::new(until_told()),
             draining: watch::Sender::new(false),
-            has_room: watch::Sender::new(true),
+            disk_is_short: watch::Sender::new(None),
             leaving: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
@@ -153,10 +154,11 @@ impl Agent {
         if error.is_transient() { Setback::Later(error.retry_after()) } else { Setback::Refused }
     }
 
-    /// What the box has left.
+    /// What the box has left, and what hinders the agent.
     pub(crate) async fn measure(&self) -> Measures {
         let gpus = self.gpus.measure().await;
-        let measures = self.meter().measure(gpus, self.link.rtt_ms());
+        let hindered_by = self.hindrances(&gpus.silent);
+        let measures = Measures { hindered_by, ..self.meter().measure(gpus, self.link.rtt_ms()) };
         self.vitals.measured(&measures);
         measures
     }

@@ -255,6 +255,11 @@ impl Attempts {
         self.lock().held.values().filter(|held| held.is_request).for_each(|held| held.order(stop));
     }
 
+    /// How many jobs are not this agent's any more, as the coordinator has said, and may still have processes.
+    pub(crate) fn disowned_jobs(&self) -> usize {
+        self.lock().held.values().filter(|held| held.disowned && held.running && !held.is_request).count()
+    }
+
     /// How many requests to models are being answered.
     pub(crate) fn running_requests(&self) -> usize {
         self.lock().held.values().filter(|held| held.is_request && held.running).count()

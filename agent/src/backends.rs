@@ -85,6 +85,11 @@ impl Backends {
         lock(&self.models).clone()
     }
 
+    /// What of them keeps the agent from asking for requests, in words.
+    pub(crate) fn hindrances(&self) -> Vec<String> {
+        self.list().iter().filter_map(|backend| backend.hindrance()).collect()
+    }
+
     /// Who is to answer a request to `model`: where it is loaded, then where there is most room.
     pub(crate) fn target(&self, model: &str) -> Option<Target> {
         let mut best: Option<(bool, f64, Target)> = None;

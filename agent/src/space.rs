@@ -24,25 +24,33 @@ pub(crate) async fn look(agent: &Arc<Agent>) {
     let looking = Arc::clone(agent);
     let Ok(free) = tokio::task::spawn_blocking(move || free_after_making_room(&looking)).await else { return };
     let floor_mb = agent.config.min_free_disk_mb;
-    let (has_room, folder) = match &free {
-        Ok((free_mb, folder)) => (*free_mb >= u128::from(floor_mb), folder.as_path()),
-        // Better a job that fails than a box that idles because its disk cannot be asked.
-        Err(_) => (true, Path::new("")),
-    };
-    let changed = agent.has_room.send_if_modified(|had| std::mem::replace(had, has_room) != has_room);
-    match free {
-        Ok((free_mb, _)) if changed && !has_room => warn!(
+    // Better a job that fails than a box that idles because its disk cannot be asked.
+    let short = free.as_ref().ok().filter(|(free_mb, _)| *free_mb < u128::from(floor_mb));
+    let why = short.map(|(_, folder)| {
+        let folder = folder.display();
+        format!(
+            "the disk of {folder} has less than {floor_mb} MiB left (--min-free-disk-mb), so no process jobs are taken"
+        )
+    });
+    let changed = agent.disk_is_short.send_if_modified(|was| {
+        let changed = was.is_some() != why.is_some();
+        *was = why;
+        changed
+    });
+    if !changed {
+        return;
+    }
+    if let Some((free_mb, folder)) = short {
+        warn!(
             "the disk of {} has {free_mb} MiB left: no jobs are taken below {floor_mb} MiB (--min-free-disk-mb). What \
              runs goes on",
             folder.display()
-        ),
-        Ok(_) if changed => {
-            info!("there is room on the disk again: jobs are taken");
-            // Where nobody parks only a heartbeat can claim.
-            agent.beat_now.notify_one();
-        }
-        _ => {}
+        );
+    } else {
+        info!("there is room on the disk again: jobs are taken");
     }
+    // The pool is told why; and where nobody parks only a heartbeat can claim.
+    agent.beat_now.notify_one();
 }
 
 /// The same as [`least_free_mb`], after old logs have made room where that helps.

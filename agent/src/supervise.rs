@@ -91,6 +91,11 @@ impl Supervise {
         self.units.iter().map(|unit| unit.told.now()).collect()
     }
 
+    /// What of them keeps the agent from asking for requests, in words.
+    pub(crate) fn hindrances(&self) -> Vec<String> {
+        self.units.iter().filter_map(|unit| unit.told.now().hindrance()).collect()
+    }
+
     /// Ends all of them, or leaves them running if that is what the operator wants.
     pub(crate) async fn stop(&self) {
         self.ending.send_replace(true);

@@ -10,6 +10,6 @@ pub use self::{
     agent::{Agent, AgentGpu, AgentList},
     facts::{Facts, Gpu, Model},
     joining::{AgentSettings, AgentToken, JoinReply, JoinRequest, RegisterReply, RegisterRequest},
-    measures::{GpuMeasure, Measures},
+    measures::{GpuMeasure, Hindrance, Measures},
     state::{AgentState, Breaker, Trouble},
 };

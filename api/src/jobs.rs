@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::{
-    job::{AttemptFailure, Job, JobList, JobSummary, Waiting},
+    job::{AttemptFailure, HinderedAgent, Job, JobList, JobSummary, Waiting},
     process::{ProcessSpec, Requirements},
     state::{JobState, Reason},
     submission::{OnDependencyFailure, OnDisconnect, SubmitBatch, SubmitJob, SubmittedBatch, SubmittedJob},

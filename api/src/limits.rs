@@ -87,6 +87,10 @@ pub const REPORTS: usize = 256;
 pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1_024;
 /// Bytes of an event's payload, as JSON without spaces.
 pub const EVENT_BYTES: usize = 4 * 1_024;
+/// Hindrances that an agent may tell of at once.
+pub const HINDRANCES: usize = 8;
+/// Bytes of what one of them says.
+pub const HINDRANCE_BYTES: usize = 256;
 /// Leases that a heartbeat may list.
 pub const LEASES: usize = 256;
 /// How much of something an API key may be allowed in a window.

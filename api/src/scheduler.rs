@@ -164,7 +164,7 @@ pub struct RuledOut {
     /// Why: `kind`, `labels`, `gpus`, `vram`, `ram`, `cpus`, `model` (never), `refused` (by that box's policy), or
     /// `offline`, `half_open`, `draining`, `slots`, `vram_free`, `gpus_free` (it wants GPUs to itself), `ram_free`,
     /// `cpus_free`, `cooling` (the model's backend there failed of late), `held` (for a job that was passed over),
-    /// `not_waiting` (not now).
+    /// `hindered` (something on the box keeps it from asking for such work), `not_waiting` (not now).
     pub reason: String,
     /// How many agents.
     pub agents: u64,

@@ -30,6 +30,11 @@ impl Agent {
         !*self.draining.borrow() && !*self.leaving.borrow()
     }
 
+    /// Whether the disk has room for jobs.
+    pub(crate) fn has_room(&self) -> bool {
+        self.disk_is_short.borrow().is_none()
+    }
+
     /// How much work the agent should ask for.
     pub(crate) fn wish(&self) -> Wish {
         self.wish_without(&[])
@@ -40,7 +45,7 @@ impl Agent {
         if !self.is_open() {
             return Wish::default();
         }
-        let jobs = self.config.allow_jobs && *self.has_room.borrow();
+        let jobs = self.config.allow_jobs && self.has_room();
         let slots = if jobs { self.attempts.free_slots(ended) } else { 0 };
         Wish { slots, requests: self.attempts.free_requests(ended) }
     }

@@ -88,7 +88,9 @@ fn a_deadline_never_moves_back_and_a_lost_lease_is_not_renewed() {
     attempts.renew([&held], 3_000);
     attempts.renew([&held], 2_000);
     assert_eq!(orders.borrow().deadline_ms, Some(3_000));
+    assert_eq!(attempts.disowned_jobs(), 0);
     assert_eq!(attempts.revoke(&held.lease_id), Revoked::Ending);
+    assert_eq!(attempts.disowned_jobs(), 1, "they may hinder the agent");
     attempts.renew([&held], 9_000);
     assert_eq!(*orders.borrow(), Orders { deadline_ms: Some(3_000), stop: Some(Stop::Revoke), at_once: false });
     assert_eq!(attempts.revoke(&held.lease_id), Revoked::Known);

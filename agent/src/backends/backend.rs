@@ -47,6 +47,8 @@ struct State {
     is_up: bool,
     /// How often in a row it did not say what it serves.
     spared: u32,
+    /// Why it serves nothing; none while it answers.
+    silence: Option<String>,
     /// What was last said of it in the log.
     told: Option<String>,
 }
@@ -97,6 +99,11 @@ impl Backend {
         self.state().served.clone()
     }
 
+    /// What of it keeps the agent from asking for requests.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        self.state().silence.as_ref().map(|why| format!("{} serves nothing now: {why}", self.name))
+    }
+
     /// Whether it could pull a model now.
     pub(super) fn can_pull(&self) -> bool {
         self.dialect.pulls() && self.state().is_up
@@ -108,7 +115,7 @@ impl Backend {
         let mut state = self.state();
         match answer {
             Ok(found) => {
-                (state.spared, state.is_up) = (0, true);
+                (state.spared, state.is_up, state.silence) = (0, true, None);
                 state.served = self.serve(found);
                 let names: Vec<_> = state.served.iter().map(|served| served.public.as_str()).collect();
                 let words = if names.is_empty() { "no model".to_owned() } else { names.join(", ") };
@@ -124,6 +131,7 @@ impl Backend {
                 if state.tells(&words) {
                     warn!("the backend {} serves nothing now: {words}", self.name);
                 }
+                state.silence = Some(words);
             }
         }
     }

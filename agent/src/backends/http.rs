@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use reqwest::{
-    RequestBuilder, Response,
+    RequestBuilder, Response, StatusCode,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect,
 };
@@ -84,7 +84,7 @@ impl Http {
         let call = async {
             let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| away(&e))?;
             let status = response.status();
-            if status.is_success() { Ok(()) } else { Err(NoAnswer::Wrong(format!("{path} answers {status}"))) }
+            if status.is_success() { Ok(()) } else { Err(unwell(path, status)) }
         };
         tokio::time::timeout(LIST_TIMEOUT, call).await.unwrap_or(Err(NoAnswer::Slow))
     }
@@ -98,7 +98,7 @@ impl Http {
             let response = self.client.get(format!("{}{path}", self.base)).send().await.map_err(|e| away(&e))?;
             let status = response.status();
             if !status.is_success() {
-                return Err(NoAnswer::Wrong(format!("{path} answers {status}")));
+                return Err(unwell(path, status));
             }
             let body = body(response, LIST_BYTES).await?;
             serde_json::from_slice(&body).map_err(|e| NoAnswer::Wrong(format!("the answer of {path} is not JSON: {e}")))
@@ -117,6 +117,11 @@ async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, NoAnswer> 
         body.extend_from_slice(&part);
     }
     Ok(body)
+}
+
+fn unwell(path: &str, status: StatusCode) -> NoAnswer {
+    let as_one = if status == StatusCode::SERVICE_UNAVAILABLE { ", as one does that is still loading" } else { "" };
+    NoAnswer::Wrong(format!("{path} answers {status}{as_one}"))
 }
 
 fn away(error: &reqwest::Error) -> NoAnswer {

@@ -140,8 +140,7 @@ impl Executor {
         orders: &mut watch::Receiver<Orders>,
         see: impl Fn(Sign),
     ) -> Option<Happening> {
-        let mut watch =
-            Watch { spec, told_ms: None, lost: false, stopping: false, killing: false, force_at_ms: u64::MAX };
+        let mut watch = Watch::of(spec);
         let watched = caught(watch.until_closed(&mut shim, orders, see)).await;
         if watched.is_err() {
             shim.kill_tree();
@@ -154,6 +153,7 @@ impl Executor {
         match watched {
             Err(Fault) => outcome::of_fault(true, stop),
             Ok(()) if watch.lost => outcome::lease_lost(stop),
+            Ok(()) if watch.overdue => outcome::overdue(exit, stop),
             Ok(()) => outcome::of(exit, stop),
         }
     }
@@ -186,6 +186,7 @@ impl Executor {
 }
 
 /// What a shim has been told, and what is next.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 struct Watch<'a> {
     spec: &'a Spec,
     /// The deadline that it was told.
@@ -194,11 +195,28 @@ struct Watch<'a> {
     lost: bool,
     stopping: bool,
     killing: bool,
+    /// When its time is over, until that was noticed.
+    timeout_at_ms: Option<u64>,
+    /// Whether the agent has done the shim's work after that.
+    overdue: bool,
     /// When the agent does the shim's work.
     force_at_ms: u64,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    fn of(spec: &'a Spec) -> Self {
+        Self {
+            spec,
+            told_ms: None,
+            lost: false,
+            stopping: false,
+            killing: false,
+            timeout_at_ms: spec.timeout_at_ms(),
+            overdue: false,
+            force_at_ms: u64::MAX,
+        }
+    }
+
     async fn until_closed(&mut self, shim: &mut Shim, orders: &mut watch::Receiver<Orders>, see: impl Fn(Sign)) {
         let mut told = true;
         // Its signs may have ended before anybody listened: then there will be none, not even of its end. Orders may come more often
@@ -233,10 +251,16 @@ impl Watch<'_> {
             let lease = &self.spec.lease;
             warn!(job.id = %lease.job_id, attempt = lease.attempt, "the lease was not renewed in time; the attempt is ended");
         }
+        let forced_at_ms = now_ms.saturating_add(self.spec.kill_grace_ms).saturating_add(SHIM_SPARE_MS);
+        // The shim sees to that, unless its job has stopped it. It may have noticed no earlier, as after the box has slept.
+        if self.timeout_at_ms.is_some_and(|at_ms| now_ms >= at_ms) {
+            self.timeout_at_ms = None;
+            self.force_at_ms = self.force_at_ms.min(forced_at_ms);
+        }
         if (orders.stop.is_some() || self.lost) && !self.stopping {
             self.stopping = true;
             shim.say(Command::Stop(self.spec.kill_grace_ms));
-            self.force_at_ms = now_ms.saturating_add(self.spec.kill_grace_ms).saturating_add(SHIM_SPARE_MS);
+            self.force_at_ms = self.force_at_ms.min(forced_at_ms);
         }
         if orders.at_once && !self.killing {
             (self.stopping, self.killing) = (true, true);
@@ -244,6 +268,7 @@ impl Watch<'_> {
             self.force_at_ms = now_ms + SHIM_SPARE_MS;
         }
         if now_ms >= self.force_at_ms {
+            self.overdue |= !self.stopping;
             shim.kill_tree();
             self.force_at_ms = now_ms + SHIM_SPARE_MS;
         }
@@ -251,7 +276,7 @@ impl Watch<'_> {
 
     fn pause(&self, orders: Orders) -> Duration {
         let deadline_ms = orders.deadline_ms.filter(|_| !self.stopping);
-        let next_ms = deadline_ms.unwrap_or(u64::MAX).min(self.force_at_ms);
+        let next_ms = [deadline_ms, self.timeout_at_ms].into_iter().flatten().fold(self.force_at_ms, u64::min);
         Duration::from_millis(next_ms.saturating_sub(clock::now_ms()).clamp(1, LOOK_MS))
     }
 }

@@ -75,6 +75,20 @@ pub(super) fn of(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happe
     }
 }
 
+/// The end of an attempt whose shim the agent has ended, long after its time was over.
+pub(super) fn overdue(exit: Result<Exit, String>, stop: Option<Stop>) -> Option<Happening> {
+    match (stop, exit) {
+        // It was about to be gone by itself.
+        (stop, Ok(exit)) if exit.start_error.is_none() => of(Ok(exit), stop),
+        (Some(Stop::Revoke), _) => None,
+        (Some(Stop::Cancel), _) => Some(Happening::Cancelled {}),
+        (Some(Stop::Release) | None, _) => Some(failed(
+            Reason::Timeout,
+            "the process that watched over the job did not end it in time, so the agent did",
+        )),
+    }
+}
+
 fn ended(exit: Exit, stop: Option<Stop>) -> Option<Happening> {
     if let Some(why) = exit.start_error {
         return Some(failed(Reason::StartFailed, why));
@@ -149,6 +163,22 @@ mod tests {
         assert_eq!(of(Ok(exit(EndedBy::Lease, None, Some(15))), Some(Stop::Revoke)), None);
         assert_eq!(lease_lost(Some(Stop::Cancel)), Some(Happening::Cancelled {}));
         assert_eq!(lease_lost(Some(Stop::Revoke)), None);
+    }
+
+    #[test]
+    fn a_job_whose_shim_did_not_end_it_in_time_has_run_too_long_unless_something_else_was_written_or_ordered() {
+        let nothing = || Err("its last words".to_owned());
+        let told = |exit, stop| match overdue(exit, stop) {
+            Some(Happening::Failed { reason, .. }) => Some(reason),
+            _ => None,
+        };
+        for stop in [None, Some(Stop::Release)] {
+            assert_eq!(told(nothing(), stop), Some(Reason::Timeout));
+            assert_eq!(told(Ok(Exit::not_started("it did not begin".to_owned())), stop), Some(Reason::Timeout));
+        }
+        assert_eq!(told(Ok(exit(EndedBy::Itself, Some(3), None)), None), Some(Reason::ExitCode));
+        assert_eq!(overdue(nothing(), Some(Stop::Cancel)), Some(Happening::Cancelled {}));
+        assert_eq!(overdue(nothing(), Some(Stop::Revoke)), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     cgroups::{Bounds, Group, Limits},
+    clock,
     config::JobUser,
     files,
     policy::{Grant, Policy},
@@ -143,6 +144,7 @@ impl Preparation {
             has_stdin: self.lease.process.stdin.is_some_and(|text| !text.is_empty()),
             user: self.user,
             timeout_ms: self.lease.timeout_ms.into_iter().chain((max_ms < u64::MAX).then_some(max_ms)).min(),
+            made_at_ms: Some(clock::now_ms()),
             timeout_by_policy: self.lease.timeout_ms.is_none_or(|timeout_ms| max_ms < timeout_ms),
             program: grant.map(|grant| grant.program),
             limits,

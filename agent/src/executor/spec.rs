@@ -37,6 +37,9 @@ pub(super) struct Spec {
     pub user: Option<JobUser>,
     /// How long it may run, milliseconds.
     pub timeout_ms: Option<u64>,
+    /// When this was made, on the box's clock: its program begins right after that. Absent in what earlier versions wrote.
+    #[serde(default)]
+    pub made_at_ms: Option<u64>,
     /// Whether that is the box's time-out and not the job's.
     #[serde(default)]
     pub timeout_by_policy: bool,
@@ -51,6 +54,11 @@ pub(super) struct Spec {
 }
 
 impl Spec {
+    /// When the agent counts its time as over, a moment before its shim does.
+    pub(super) fn timeout_at_ms(&self) -> Option<u64> {
+        Some(self.made_at_ms?.saturating_add(self.timeout_ms?))
+    }
+
     pub(super) fn write(&self, folder: &Folder) -> io::Result<()> {
         files::write_scratch(&folder.spec(), &serde_json::to_vec(self)?)
     }

@@ -55,6 +55,8 @@ pub(crate) struct GpuMeasures {
     pub gpus: Vec<GpuMeasure>,
     /// The jobs whose use of memory is part of it.
     pub seen: Vec<JobId>,
+    /// The GPUs that do not answer, by UUID.
+    pub silent: Vec<String>,
 }
 
 impl Gpus {
@@ -79,11 +81,11 @@ impl Gpus {
     pub(crate) async fn measure(&self) -> GpuMeasures {
         let Some(watcher) = &self.watcher else { return GpuMeasures::default() };
         let look = watcher.look().await.unwrap_or_default();
-        let gpus = self.found.gpus.iter().map(|gpu| {
-            let seen = look.devices.iter().find(|device| device.uuid == gpu.uuid);
-            seen.map_or_else(|| lost(gpu), measure)
-        });
-        GpuMeasures { gpus: gpus.collect(), seen: look.seen }
+        let seen = |gpu: &Gpu| look.devices.iter().find(|device| device.uuid == gpu.uuid);
+        let gpus = self.found.gpus.iter().map(|gpu| seen(gpu).map_or_else(|| lost(gpu), measure)).collect();
+        let silent = self.found.gpus.iter().filter(|gpu| seen(gpu).is_none_or(|device| device.state.is_none()));
+        let silent = silent.map(|gpu| gpu.uuid.clone()).collect();
+        GpuMeasures { gpus, silent, seen: look.seen }
     }
 }
 

@@ -51,7 +51,7 @@ impl Health {
             last_heartbeat_age_ms: age_ms,
             draining: *agent.draining.borrow(),
             leaving: *agent.leaving.borrow(),
-            has_room: *agent.has_room.borrow(),
+            has_room: agent.has_room(),
             running: agent.attempts.running(),
             enforces: agent.facts.enforces.clone(),
             backends: agent.supervise.statuses(),

@@ -93,7 +93,7 @@ async fn disk(page: &mut Page, agent: &Arc<Agent>) {
         page.sample(&[("folder", folder)], free_bytes);
     }
     page.family("titan_agent_has_room", Gauge, "Whether the disk has room for jobs.")
-        .sample(&[], u8::from(*agent.has_room.borrow()));
+        .sample(&[], u8::from(agent.has_room()));
 }
 
 fn the_box(page: &mut Page, seen: &Seen) {

@@ -32,8 +32,8 @@ enum Outcome {
     Stopped,
     /// There was nothing to be started.
     NotBegun { why: String },
-    /// It ended, after having been well for so long, if it ever was.
-    Ended { why: String, well_for: Option<Duration> },
+    /// It ended, after having been well for so long, if it ever was. `cause` is without its own words.
+    Ended { why: String, cause: String, well_for: Option<Duration> },
 }
 
 /// Looks after it until the agent stops.
@@ -42,15 +42,15 @@ pub(super) async fn live(agent: &Arc<Agent>, unit: &Unit) {
     let mut ending = agent.supervise.ending.subscribe();
     loop {
         unit.told.change(|status| status.state = Phase::Starting);
-        let (next, why) = match one_start(agent, unit, &mut ending).await {
+        let (next, why, cause) = match one_start(agent, unit, &mut ending).await {
             Outcome::Stopped => break,
-            Outcome::NotBegun { why } => (tries.after_nothing(), why),
-            Outcome::Ended { why, well_for } => (tries.after_end(well_for), why),
+            Outcome::NotBegun { why } => (tries.after_nothing(), why.clone(), why),
+            Outcome::Ended { why, cause, well_for } => (tries.after_end(well_for), why, cause),
         };
         let (state, hope) =
             if next.is_hopeless { (Phase::GivenUp, ", without much hope") } else { (Phase::Restarting, "") };
         warn!("{kind} is started again in {:.1} s{hope}: {why}", next.wait.as_secs_f64());
-        unit.told.change(|status| (status.state, status.reason) = (state, Some(why)));
+        unit.told.change(|status| (status.state, status.reason, status.cause) = (state, Some(why), Some(cause)));
         tokio::select! {
             () = sleep(next.wait) => {}
             () = stopped(&mut ending) => break,
@@ -87,7 +87,7 @@ async fn one_start(agent: &Arc<Agent>, unit: &Unit, ending: &mut watch::Receiver
     };
     agent.backends.detach(&url);
     unit.told.change(|status| status.doing = None);
-    let Some(why) = why else {
+    let Some(cause) = why else {
         leave(supervise, unit, &mut runner).await;
         return Outcome::Stopped;
     };
@@ -95,15 +95,15 @@ async fn one_start(agent: &Arc<Agent>, unit: &Unit, ending: &mut watch::Receiver
     let said = if well_for.is_none() { runner.last_words() } else { String::new() };
     let why = match (well_for, said.is_empty()) {
         // By then requests may stand in it, and the whole box is told of this.
-        (Some(_), _) => format!("{why}; {} has what it said", unit.home.log().display()),
-        (None, true) => why,
-        (None, false) => format!("{why}; its last words: {said}"),
+        (Some(_), _) => format!("{cause}; {} has what it said", unit.home.log().display()),
+        (None, true) => cause.clone(),
+        (None, false) => format!("{cause}; its last words: {said}"),
     };
     runner.stop().await;
     if runner.may_leave_orphans() {
         end_orphans(agent).await;
     }
-    Outcome::Ended { why, well_for }
+    Outcome::Ended { why, cause, well_for }
 }
 
 /// Ends what has lost its keeper. While something dies, what is below it falls to this process, so one look is not enough.
@@ -184,7 +184,10 @@ impl Watch<'_> {
                     self.agent.backends.detach(self.url);
                     let why = answer.err().map(|e| e.to_string()).unwrap_or_default();
                     warn!("{} does not answer any more, and is not served: {why}", arg.kind);
-                    self.unit.told.change(|status| (status.state, status.reason) = (Phase::Unhealthy, Some(why)));
+                    let cause = why.clone();
+                    self.unit.told.change(|status| {
+                        (status.state, status.reason, status.cause) = (Phase::Unhealthy, Some(why), Some(cause));
+                    });
                 }
                 Finding::Hopeless => {
                     return answer.map_or_else(|e| format!("it answered no more: {e}"), |()| String::new());
@@ -198,7 +201,7 @@ impl Watch<'_> {
     /// It is one of the box's backends from now on.
     fn serve(&self, arg: &BackendArg) -> bool {
         info!("{} is well, at {}", arg.kind, self.url);
-        self.unit.told.change(|status| (status.state, status.reason) = (Phase::Healthy, None));
+        self.unit.told.change(|status| (status.state, status.reason, status.cause) = (Phase::Healthy, None, None));
         self.agent.backends.attach(arg).is_ok()
     }
 

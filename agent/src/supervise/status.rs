@@ -55,6 +55,25 @@ pub(crate) struct Status {
     pub reason: Option<String>,
     /// What it is busy with.
     pub doing: Option<String>,
+    /// The same as `reason` without what the backend itself has said, which may be for nobody beyond the box.
+    #[serde(skip)]
+    pub cause: Option<String>,
+}
+
+impl Status {
+    /// What of it keeps the agent from asking for requests, in words that may leave the box.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        let since = |words: &str| self.cause.as_ref().map_or(words.to_owned(), |cause| format!("{words}: {cause}"));
+        let words = match self.state {
+            Phase::Starting if self.cause.is_none() => "is starting".to_owned(),
+            Phase::Starting | Phase::Restarting => since("is not up and is started again"),
+            Phase::GivenUp => since("is not up and is tried only now and then"),
+            Phase::Unhealthy => since("does not answer"),
+            Phase::Healthy => self.doing.clone()?,
+            Phase::Stopped => return None,
+        };
+        Some(format!("{} of this agent {words}", self.kind))
+    }
 }
 
 /// A status that changes.
@@ -76,5 +95,30 @@ impl Told {
 
     fn lock(&self) -> MutexGuard<'_, Status> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_does_not_serve_says_why_without_the_backends_own_words() {
+        let hindrance = |state, cause: Option<&str>, doing: Option<&str>| {
+            let (cause, doing) = (cause.map(str::to_owned), doing.map(str::to_owned));
+            let reason = Some("its last words: a secret".to_owned());
+            Status { kind: "vllm".to_owned(), state, cause, doing, reason, ..Status::default() }.hindrance()
+        };
+        let says = |words: &str| Some(format!("vllm of this agent {words}"));
+        assert_eq!(hindrance(Phase::Starting, None, None), says("is starting"));
+        for state in [Phase::Starting, Phase::Restarting] {
+            assert_eq!(hindrance(state, Some("it died"), None), says("is not up and is started again: it died"));
+        }
+        assert_eq!(hindrance(Phase::GivenUp, Some("no"), None), says("is not up and is tried only now and then: no"));
+        assert_eq!(hindrance(Phase::Unhealthy, Some("no"), None), says("does not answer: no"));
+        assert_eq!(hindrance(Phase::Healthy, None, Some("fetches tiny, 4 %")), says("fetches tiny, 4 %"));
+        for state in [Phase::Healthy, Phase::Stopped] {
+            assert_eq!(hindrance(state, None, None), None);
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     agent::{Agent, Start, until},
     backend::{Backend, Shape},
     coordinator::Coordinator,
+    loops::hindrances,
 };
 
 fn agent(coordinator: &Coordinator, backends: &[(&str, &str)]) -> Agent {
@@ -75,6 +76,24 @@ async fn a_model_that_comes_or_goes_is_told_within_a_heartbeat() {
     drop(backend);
     told(&coordinator, "none is told", |models| names(models).is_empty()).await;
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_backend_that_serves_nothing_hinders_the_agent_until_it_does() {
+    let (coordinator, backend) = (Coordinator::start().await, Backend::like(Shape::LlamaCpp).await);
+    coordinator.with(|s| s.next_heartbeat_ms = 20_000);
+    let _agent = agent(&coordinator, &[("llamacpp", backend.url())]);
+    told(&coordinator, "one is told", |models| names(models) == ["small"]).await;
+    hindrances(&coordinator, "nothing hinders it", <[String]>::is_empty).await;
+    backend.starts(true);
+    let begins = format!("inference: llamacpp at {} serves nothing now: ", backend.url());
+    let by = hindrances(&coordinator, "it is told that it loads", |by| !by.is_empty()).await;
+    assert_eq!(by, [format!("{begins}/v1/models answers 503 Service Unavailable, as one does that is still loading")]);
+    backend.starts(false);
+    hindrances(&coordinator, "it serves again", <[String]>::is_empty).await;
+    drop(backend);
+    let by = hindrances(&coordinator, "it is told that nobody answers", |by| !by.is_empty()).await;
+    assert!(by.len() == 1 && by[0].starts_with(&format!("{begins}nobody answers: ")), "{by:?}");
 }
 
 #[tokio::test]

@@ -128,6 +128,8 @@ async fn a_lost_gpu_has_nothing_free_until_it_is_back() {
         let measures = measured(&coordinator, code, |m| m["gpus"][0]["free_mb"] == 0).await;
         assert_eq!(measures["gpus"][0], json!({ "uuid": "GPU-a", "free_mb": 0 }));
         assert_eq!(measures["gpus"][1]["free_mb"], 12_000, "the other one is fine");
+        let why = "the GPU GPU-a does not answer, so nothing is placed on it";
+        assert_eq!(measures["hindered_by"], json!([{ "kind": "process", "why": why }]));
         library.says(TWO);
         measured(&coordinator, "it is back", |m| m["gpus"][0]["free_mb"] == 23_000).await;
     }

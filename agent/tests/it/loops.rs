@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     agent::{Agent, Start, sh, until},
@@ -259,6 +259,28 @@ async fn the_next_coordinator_is_called_when_one_says_that_it_cannot() {
     assert_eq!(second.ended(&id).await.output, b"moved\n");
 }
 
+/// Waits until the last heartbeat tells of such hindrances, each as `kind: why`.
+pub(crate) async fn hindrances(coordinator: &Coordinator, name: &str, like: impl Fn(&[String]) -> bool) -> Vec<String> {
+    coordinator
+        .until(name, |s| {
+            let told = s.last("heartbeat")?.body["measures"]["hindered_by"].clone();
+            let words = |one: &Value| format!("{}: {}", one["kind"].as_str().unwrap(), one["why"].as_str().unwrap());
+            let told: Vec<_> = told.as_array().into_iter().flatten().map(words).collect();
+            like(&told).then_some(told)
+        })
+        .await
+}
+
+#[tokio::test]
+async fn an_agent_that_nothing_hinders_says_nothing_of_it() {
+    let coordinator = Coordinator::start().await;
+    let _agent = Agent::start(&coordinator);
+    for _ in 0..3 {
+        let beat = coordinator.next("heartbeat").await;
+        assert_eq!(beat.body["measures"].get("hindered_by"), None);
+    }
+}
+
 #[tokio::test]
 async fn measures_hold_memory_load_and_the_round_trip_time() {
     let coordinator = Coordinator::start().await;
@@ -286,6 +308,10 @@ async fn no_job_is_claimed_while_the_disk_has_too_little_room() {
         }
         assert_eq!(coordinator.with(|s| s.calls_of("claim").len()), 0);
         assert!(agent.log().contains("no jobs are taken below"), "{}", agent.log());
+        let told = hindrances(&coordinator, "it is told why", |told| !told.is_empty()).await;
+        let full = "has less than 18446744073709551615 MiB left (--min-free-disk-mb), so no process jobs are taken";
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("process: the disk of /") && told[0].ends_with(full), "{told:?}");
     }
 }
 

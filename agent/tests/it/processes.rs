@@ -1,6 +1,9 @@
 //! What surrounds a job's program: arguments, environment, folder, account.
 
-use std::os::unix::fs::MetadataExt;
+use std::{
+    os::unix::fs::MetadataExt,
+    time::{Duration, Instant},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -142,6 +145,51 @@ async fn a_job_that_kills_its_own_watcher_dies_with_it_and_is_told() {
     let end = coordinator.ended(&id).await.end.unwrap();
     assert_eq!((&end["reason"], &end["signal"]), (&json!("signal"), &json!(9)));
     assert!(!lives(left), "the agent ends what its shim cannot");
+}
+
+/// A job that stops what watches over it, and notes a child and then itself.
+fn stopping(wait: &str, timeout_ms: u32) -> serde_json::Value {
+    let mut lease = sh(&format!(
+        "{wait}; kill -STOP $PPID; setsid sleep 600 & echo $! > child; trap '' TERM; echo $$ > main; wait; sleep 600"
+    ));
+    lease["timeout_ms"] = json!(timeout_ms);
+    lease
+}
+
+#[tokio::test]
+async fn a_job_that_stops_its_own_watcher_is_ended_at_its_time_out_by_the_agent() {
+    let coordinator = Coordinator::start().await;
+    coordinator.set("kill_grace_ms", 200);
+    let agent = Agent::start(&coordinator);
+    // The first one may do it before its watcher has written down that it runs.
+    for wait in ["true", "sleep 0.2"] {
+        let id = coordinator.give(stopping(wait, 700));
+        let work = agent.work().join(format!("job-of-{id}/1"));
+        let pids = [number_in(&work.join("child")).await, number_in(&work.join("main")).await];
+        let end = coordinator.ended(&id).await.end.unwrap();
+        assert_eq!(end["reason"], "timeout", "{end}");
+        assert!(end["message"].as_str().unwrap().contains("did not end it in time, so the agent did"), "{end}");
+        assert!(!pids.into_iter().any(lives), "the report says that all processes are gone");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_was_taken_over_and_stops_its_watcher_is_ended_at_the_time_out_that_it_began_with() {
+    let coordinator = Coordinator::start().await;
+    coordinator.set("kill_grace_ms", 200);
+    let agent = Agent::start(&coordinator);
+    let id = coordinator.give(stopping("touch begun; until [ -e go ]; do sleep 0.02; done", 6_000));
+    let work = agent.work().join(format!("job-of-{id}/1"));
+    until("it has begun", || work.join("begun").exists()).await;
+    let begun = Instant::now();
+    let _agent = Start::in_home(&coordinator, agent.crash().await).spawn();
+    coordinator.next("heartbeat").await;
+    std::fs::write(work.join("go"), "").unwrap();
+    let main = number_in(&work.join("main")).await;
+    let end = coordinator.ended(&id).await.end.unwrap();
+    assert_eq!(end["reason"], "timeout", "{end}");
+    assert!(end["message"].as_str().unwrap().contains("so the agent did"), "{end}");
+    assert!(!lives(main) && begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

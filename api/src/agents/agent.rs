@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AgentState, Breaker, Facts};
+use super::{AgentState, Breaker, Facts, Hindrance};
 use crate::{
     ids::{AgentId, JobId},
     inference::ModelSpeed,
@@ -43,6 +43,9 @@ pub struct Agent {
     /// The job that it keeps room for, since that was passed over for long: nothing else gets that but what is more urgent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<JobId>,
+    /// What keeps it from asking for work, as it said last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hindered_by: Vec<Hindrance>,
     /// How its models have served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speeds: Vec<ModelSpeed>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ids::JobId;
+use crate::{ids::JobId, jobs::JobKind};
 
 /// What a box has left, by its own measurement.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,18 @@ pub struct Measures {
     /// Jobs whose memory use this measurement includes.
     #[serde(default)]
     pub seen: Vec<JobId>,
+    /// What keeps the agent from asking for work; at most 8, none where all is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hindered_by: Vec<Hindrance>,
+}
+
+/// Something on a box that keeps its agent from asking for work of a kind, or from all of it that the box is there for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hindrance {
+    /// What kind of work it keeps away.
+    pub kind: JobKind,
+    /// What it is, in words for people: at most 256 bytes.
+    pub why: String,
 }
 
 /// What one GPU has left.

@@ -136,6 +136,18 @@ pub struct Waiting {
     pub ruled_out: Vec<RuledOut>,
     /// How many agents were looked at for `ruled_out`, at most 200.
     pub examined: u64,
+    /// What hinders agents that could run it, in their own words; of at most 8 agents. Shown to keys with `agents:read` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hindered: Vec<HinderedAgent>,
+}
+
+/// An agent that asks for no such work, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HinderedAgent {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// What hinders it.
+    pub hindered_by: Vec<String>,
 }
 
 /// One attempt that ended other than well.

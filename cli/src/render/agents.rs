@@ -87,6 +87,7 @@ pub fn whole(agent: &Agent, now: Timestamp, style: Style) -> String {
             ("id", agent.id.as_str().into()),
             ("state", state(agent)),
             ("because", because(agent, now).into()),
+            ("hindered by", hindered_by(agent).into()),
             ("score", format!("{:.3}", agent.score).into()),
             ("jobs", work(agent).replace('/', " of at most ").into()),
             ("takes processes", processes.into()),
@@ -162,6 +163,11 @@ fn because(agent: &Agent, now: Timestamp) -> String {
     parts.join(", ")
 }
 
+/// What keeps it from asking for work, in its own words; nothing if nothing does.
+fn hindered_by(agent: &Agent) -> String {
+    agent.hindered_by.iter().map(|hindrance| hindrance.why.as_str()).collect::<Vec<_>>().join("; ")
+}
+
 fn gpus(agent: &Agent, style: Style) -> String {
     let mut table = Table::new(&[
         Column::new("GPU"),
@@ -231,11 +237,12 @@ fn or_unknown(name: &str) -> &str {
 
 fn state(agent: &Agent) -> Cell {
     let tone = match agent.state {
-        AgentState::Healthy if agent.draining => Tone::Warning,
+        AgentState::Healthy if agent.draining || !agent.hindered_by.is_empty() => Tone::Warning,
         AgentState::Healthy => Tone::Good,
         AgentState::Degraded | AgentState::HalfOpen => Tone::Warning,
         AgentState::Offline => Tone::Bad,
     };
     let draining = if agent.draining { ", draining" } else { "" };
-    Cell::toned(&format!("{}{draining}", agent.state), tone)
+    let hindered = if agent.hindered_by.is_empty() { "" } else { ", hindered" };
+    Cell::toned(&format!("{}{draining}{hindered}", agent.state), tone)
 }

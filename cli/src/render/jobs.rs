@@ -190,7 +190,10 @@ fn in_line(waiting: &Waiting, now: Timestamp) -> String {
     let until = waiting.may_start_at.map(|at| format!(", perhaps {} more", left(at, now))).unwrap_or_default();
     let why_not: Vec<_> = waiting.ruled_out.iter().map(ruled_out).collect();
     let why = if why_not.is_empty() { String::new() } else { format!("; {}", why_not.join(", ")) };
-    place + &holds + &until + &why
+    let hindered = waiting.hindered.iter().map(|agent| format!("{}: {}", agent.agent_id, agent.hindered_by.join(", ")));
+    let hindered: Vec<_> = hindered.collect();
+    let hindered = if hindered.is_empty() { String::new() } else { format!(" ({})", hindered.join("; ")) };
+    place + &holds + &until + &why + &hindered
 }
 
 /// How a job ended, for a sentence: `exit code 3`, `signal 9`, `timeout`.

@@ -31,6 +31,7 @@ fn why(reason: &str) -> String {
         "cpus_free" => "has too few CPUs free",
         "cooling" => "failed at the model of late",
         "held" => "is kept free for a job that was passed over",
+        "hindered" => "is hindered on its box",
         "not_waiting" => "asks for no such work now",
         other => return format!("ruled out by {}", clean(other)),
     };

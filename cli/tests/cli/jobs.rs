@@ -2,7 +2,7 @@
 
 use titan_api::{
     agents::Agent,
-    jobs::{JobList, JobState, Waiting},
+    jobs::{HinderedAgent, JobList, JobState, Waiting},
     scheduler::RuledOut,
 };
 use titan_cli::render::{jobs::whole, style::Style};
@@ -215,8 +215,16 @@ fn a_job_that_waits_says_for_what() {
         may_start_at: Some(ago(-30)),
         ruled_out: vec![RuledOut { reason: "slots".into(), agents: 2 }],
         examined: 2,
+        hindered: Vec::new(),
     });
     let expected = "an agent, as number 3 of 10 in line, for which room is kept on box-1, perhaps 30s more; has no slot free: 2 agents";
+    assert_eq!(says(job.clone()).unwrap(), expected);
+    let waiting = job.waiting.as_mut().unwrap();
+    (waiting.holds, waiting.may_start_at) = (None, None);
+    waiting.ruled_out = vec![RuledOut { reason: "hindered".into(), agents: 1 }];
+    let by = vec!["its disk is full".into(), "a GPU does not answer".into()];
+    waiting.hindered = vec![HinderedAgent { agent_id: "box-2".parse().unwrap(), hindered_by: by }];
+    let expected = "an agent, as number 3 of 10 in line; is hindered on its box: 1 agent (box-2: its disk is full, a GPU does not answer)";
     assert_eq!(says(job.clone()).unwrap(), expected);
     job.state = JobState::Running;
     assert_eq!(says(job), None);

@@ -1,7 +1,10 @@
 //! Tables, ages and sizes as people see them.
 
 use crate::support::samples::{agent, ago, job, now, summary};
-use titan_api::jobs::{JobState, Reason};
+use titan_api::{
+    agents::Hindrance,
+    jobs::{JobKind, JobState, Reason},
+};
 use titan_cli::render::{
     agents, clean, jobs,
     style::{Style, Tone},
@@ -100,12 +103,28 @@ fn wide_characters_count_as_two_columns() {
 fn the_list_of_agents_shows_scores_and_free_memory() {
     let mut drained = agent("box-2");
     (drained.draining, drained.gpus, drained.rtt_ms) = (true, Vec::new(), None);
+    let mut full = agent("box-3");
+    full.hindered_by = vec![Hindrance { kind: JobKind::Process, why: "its disk is full".to_owned() }];
     let expected = "\
 ID     STATE              SCORE  JOBS  CPUS  RAM FREE  GPUS                       RTT  SEEN  HOST
 box-1  healthy            0.812   1/4     8   15.5 GB  1 × A100, 40.0 GB free  1.2 ms    3s  attic
 box-2  healthy, draining  0.812   1/4     8   15.5 GB  -                            -    3s  attic
+box-3  healthy, hindered  0.812   1/4     8   15.5 GB  1 × A100, 40.0 GB free  1.2 ms    3s  attic
 ";
-    assert_eq!(agents::list(&[agent("box-1"), drained], now(), Style::PLAIN, false), expected);
+    assert_eq!(agents::list(&[agent("box-1"), drained, full], now(), Style::PLAIN, false), expected);
+}
+
+#[test]
+fn an_agent_that_is_hindered_says_what_by() {
+    let mut full = agent("box-1");
+    let hindrance = |kind, why: &str| Hindrance { kind, why: why.to_owned() };
+    let by =
+        [hindrance(JobKind::Process, "its disk is full"), hindrance(JobKind::Inference, "vllm\u{1b}[2J is starting")];
+    full.hindered_by = by.to_vec();
+    let shown = agents::whole(&full, now(), Style::PLAIN);
+    assert!(shown.contains("state:            healthy, hindered\n"), "{shown}");
+    assert!(shown.contains("hindered by:      its disk is full; vllm is starting\n"), "{shown}");
+    assert!(!agents::whole(&agent("box-1"), now(), Style::PLAIN).contains("hindered"), "{shown}");
 }
 
 #[test]

@@ -101,6 +101,10 @@ impl Validate for Measures {
         f.within("cpu_load", self.cpu_load.unwrap_or(0.0), 0.0..=CPU_LOAD);
         f.within("rtt_ms", self.rtt_ms.unwrap_or(0.0), 0.0..=RTT_MS);
         f.at_most("seen", self.seen.len(), limits::LEASES);
+        f.at_most("hindered_by", self.hindered_by.len(), limits::HINDRANCES);
+        f.each("hindered_by", &self.hindered_by, |f, hindrance| {
+            f.name("why", &hindrance.why, limits::HINDRANCE_BYTES);
+        });
     }
 }
 

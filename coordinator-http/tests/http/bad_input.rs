@@ -107,6 +107,7 @@ async fn what_agents_cannot_mean_is_refused_field_by_field() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         ("heartbeat", body)
     };
+    let hindered = |by: Vec<Value>| beat(json!({"measures": {"hindered_by": by}}));
     let with_reports = |claim: Value| ("report", json!({"protocol": 1, "reports": [], "claim": claim}));
     let lease = held(&json!({"job_id": "j", "attempt": 1, "lease_id": "l"}));
     let report = json!({"job_id": "j", "attempt": 1, "lease_id": "l", "type": "started"});
@@ -120,6 +121,11 @@ async fn what_agents_cannot_mean_is_refused_field_by_field() {
         (beat(json!({"measures": {"ram_free_mb": u64::MAX}})), "/measures/ram_free_mb"),
         (beat(json!({"measures": {"gpus": [{"uuid": "a b", "free_mb": 1}]}})), "/measures/gpus/0/uuid"),
         (beat(json!({"measures": {"gpus": vec![json!({"uuid": "a", "free_mb": 1}); 65]}})), "/measures/gpus"),
+        (hindered(vec![json!({"kind": "process", "why": "full"}); 9]), "/measures/hindered_by"),
+        (hindered(vec![json!({"kind": "process", "why": "x".repeat(257)})]), "/measures/hindered_by/0/why"),
+        (hindered(vec![json!({"kind": "process", "why": "\u{1b}[31mfull"})]), "/measures/hindered_by/0/why"),
+        (hindered(vec![json!({"kind": "process", "why": " "})]), "/measures/hindered_by/0/why"),
+        (hindered(vec![json!({"kind": "sleep", "why": "tired"})]), "/measures/hindered_by/0/kind"),
         (beat(json!({"leases": vec![lease; limits::LEASES + 1]})), "/leases"),
         (beat(json!({"reports": vec![report.clone(); limits::REPORTS + 1]})), "/reports"),
         (beat(json!({"claim": {"claim": 0, "free_slots": 1}})), "/claim/claim"),

@@ -172,6 +172,27 @@ async fn agents_are_listed_drained_resumed_and_removed() {
 }
 
 #[tokio::test]
+async fn what_hinders_an_agent_is_told_to_whoever_may_see_agents() {
+    let world = World::start().await;
+    let mut agent = TestAgent::register(&world, "box-1").await;
+    let full = json!({"kind": "process", "why": "its disk is full"});
+    agent.heartbeat(&world, json!({"measures": {"hindered_by": [full]}})).await.ok(200);
+    for path in ["/api/v1/agents/box-1", "/api/v1/agents", "/api/v1/status?include_agents=true"] {
+        let told = world.get(ADMIN, path).await.ok(200);
+        let agent = told.get("agents").map_or(&told, |agents| &agents[0]);
+        assert_eq!(agent["hindered_by"], json!([full]), "{path}: {told}");
+    }
+    let path = format!("/api/v1/jobs/{}", world.submit(ADMIN).await);
+    let sees = world.key("default", &["jobs:read", "agents:read"]).await;
+    let waiting = world.get(&sees, &path).await.ok(200)["waiting"].clone();
+    assert_eq!(waiting["hindered"], json!([{"agent_id": "box-1", "hindered_by": ["its disk is full"]}]), "{waiting}");
+    let blind = world.key("default", &["jobs:read"]).await;
+    let waiting = world.get(&blind, &path).await.ok(200)["waiting"].clone();
+    assert_eq!(waiting["ruled_out"], json!([{"reason": "hindered", "agents": 1}]), "{waiting}");
+    assert_eq!(waiting.get("hindered"), None, "{waiting}");
+}
+
+#[tokio::test]
 async fn a_newer_run_of_an_agent_supersedes_the_older_one() {
     let world = World::start().await;
     let mut agent = TestAgent::register(&world, "box-1").await;

@@ -9,7 +9,8 @@
 
   Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts,
            the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded, models or "",
-           {model, tokens per second or "", ms to the first or "", failures, cool-down's end or ""…}}…}
+           {model, tokens per second or "", ms to the first or "", failures, cool-down's end or ""…},
+           {kind of work, what hinders it in that…}}…}
            | {"no_pool"} | {"newer_schema"}
   Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/terms lib/agent lib/room lib/rank
   Cost     O(limit)
@@ -34,6 +35,14 @@ local function served_by(a)
   return list
 end
 
+local function hindrances_of(a)
+  local measured, list = agent.measured(a), {}
+  for _, hindrance in ipairs(measured and measured.hindered or {}) do
+    list[#list + 1], list[#list + 2] = hindrance[1], hindrance[2]
+  end
+  return list
+end
+
 -- What is no text is as if it were not there: it must keep no other agent from being shown.
 local function text(name)
   local told = redis.pcall('GET', name)
@@ -49,7 +58,8 @@ local function view(a)
     string.format('%.4f', rank.score(a, ANY_PROCESS)), agent.attempts(a), a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     text(key('facts', a.id)), a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',
-    t.trial or '', t.guarded and '1' or '0', text(key('models', a.id)), served_by(a) }
+    t.trial or '', t.guarded and '1' or '0', text(key('models', a.id)), served_by(a),
+    hindrances_of(a) }
 end
 
 local reply = { 'agents' }

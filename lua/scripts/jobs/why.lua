@@ -5,7 +5,8 @@
   ARGV[1]  job      string
   ARGV[2]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"waiting", place, line, since_ms, held agent or "", when it may start (ms) or "", {reason, agents}…, examined}
+  Returns  {"waiting", place, line, since_ms, held agent or "", when it may start (ms) or "", {reason, agents}…, examined,
+           {hindered agent, {what by…}}…}
            | {"not_waiting"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/calls lib/key lib/int lib/clock lib/pool lib/record lib/job lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/class lib/explain
   Cost     O(200)
@@ -39,8 +40,8 @@ local function interval()
 end
 
 local place = before + 1
-local counts, examined, could = explain.obstacles(j, spec)
+local counts, examined, could, hindered = explain.obstacles(j, spec)
 local every = could > 0 and interval()
 local starts = every and int(pool.now + math.floor(every * place)) or ''
 return { 'waiting', place, redis.call('ZCARD', key('pending', j.class)), int(j.waits or pool.now), j.holds or '', starts,
-  counts, examined }
+  counts, examined, hindered }

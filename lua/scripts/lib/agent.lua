@@ -94,13 +94,25 @@ function agent.caps(a)
   return a.caps
 end
 
--- What it has measured last, {gpus = {uuid = {free, used}}, seen = {job = true}, at, ram}; nil if nothing.
+-- What it has measured last, {gpus = {uuid = {free, used}}, seen = {job = true}, at, ram, hindered = {{kind, why}…} or nil};
+-- nil if nothing.
 function agent.measured(a)
   local packed = a.measured_packed
   if packed and a.measured_of ~= packed then
     a.measured, a.measured_of = cmsgpack.unpack(packed), packed
   end
   return packed and a.measured
+end
+
+-- What keeps it from asking for this kind of work, in its own words.
+function agent.hindered_by(a, kind)
+  local measured, words = agent.measured(a), {}
+  for _, hindrance in ipairs(measured and measured.hindered or {}) do
+    if hindrance[1] == kind then
+      words[#words + 1] = hindrance[2]
+    end
+  end
+  return words
 end
 
 -- The classes that it is a member of, those with the same score together:

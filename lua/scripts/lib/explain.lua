@@ -6,6 +6,9 @@ local CANDIDATES = 5
 -- What passes by itself.
 local PASSING = { held = true, slots = true, cooling = true, vram_free = true, gpus_free = true, ram_free = true, cpus_free = true,
   not_waiting = true }
+-- What may come of something that hinders the agent.
+local OF_HINDRANCES = { hindered = true, model = true, vram_free = true, gpus_free = true }
+local NAMED = 8
 
 local function verdict(a, c, j)
   local never = capable.lacks(a, c, j)
@@ -20,11 +23,19 @@ local function verdict(a, c, j)
   end
   local devices, lacking = fit.for_job(a, j)
   if not devices then
-    return a.held and fit.now(a, j, room.left(a)) and 'held' or lacking
+    lacking = a.held and fit.now(a, j, room.left(a)) and 'held' or lacking
   elseif not agent.takes_work(a) then
-    return 'not_waiting'
+    lacking = 'not_waiting'
   end
-  return nil
+  return lacking == 'not_waiting' and agent.hindered_by(a, c.kind)[1] and 'hindered' or lacking
+end
+
+-- Notes an agent with what hinders it, if that may be why it does not take the job.
+local function note_hindered(hindered, a, c, why)
+  local words = #hindered < NAMED and OF_HINDRANCES[why] and agent.hindered_by(a, c.kind)
+  if words and words[1] then
+    hindered[#hindered + 1] = { a.id, words }
+  end
 end
 
 local function six_digits(part)
@@ -40,9 +51,9 @@ local function candidate(a, c)
 end
 
 -- The agents that could take the job now, and of the others how many each reason rules out, the most first. `could`: how
--- many could take it at all, now or later.
+-- many could take it at all, now or later. `hindered`: the first few that something on their boxes hinders, with their words.
 local function examine(j, c)
-  local candidates, counts, reasons, could = {}, {}, {}, 0
+  local candidates, counts, reasons, could, hindered = {}, {}, {}, 0, {}
   local ids = redis.call('ZRANGEBYLEX', key('agents'), '-', '+', 'LIMIT', 0, EXAMINED)
   for _, id in ipairs(ids) do
     local a = agent:load(id)
@@ -50,6 +61,7 @@ local function examine(j, c)
     if why then
       counts[why] = (counts[why] or 0) + 1
       could = could + (PASSING[why] and 1 or 0)
+      note_hindered(hindered, a, c, why)
     elseif a then
       candidates[#candidates + 1] = candidate(a, c)
       could = could + 1
@@ -59,14 +71,14 @@ local function examine(j, c)
     reasons[#reasons + 1] = { why, n }
   end
   table.sort(reasons, function(x, y) return x[2] > y[2] or (x[2] == y[2] and x[1] < y[1]) end)
-  return candidates, reasons, could, #ids
+  return candidates, reasons, could, #ids, hindered
 end
 
--- What keeps a waiting job from each agent: counts by reason, how many agents were examined, and how many of them could
--- run it.
+-- What keeps a waiting job from each agent: counts by reason, how many agents were examined, how many of them could
+-- run it, and {agent, words} of those that are hindered.
 function explain.obstacles(j, spec)
-  local _, reasons, could, examined = examine(j, class.decode(j.class, spec))
-  return reasons, examined, could
+  local _, reasons, could, examined, hindered = examine(j, class.decode(j.class, spec))
+  return reasons, examined, could, hindered
 end
 
 -- The state before the choice, as a list for the reply: weights, candidates (best first), counts by reason, examined.

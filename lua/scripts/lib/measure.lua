@@ -1,5 +1,5 @@
 -- measure: takes in what an agent says that it has left: clamped to what it registered, in coarse steps, written only
--- if a step was crossed or a live attempt may now be seen in the measurement.
+-- if a step was crossed, something else hinders it, or a live attempt may now be seen in the measurement.
 local measure = {}
 
 local STEPS_OF_TOTAL = 128
@@ -32,8 +32,28 @@ local function gpus_of(a, reported)
   return gpus
 end
 
+local function hindrances_of(reported)
+  local hindrances = {}
+  for i, hindrance in ipairs(reported or {}) do
+    hindrances[i] = { hindrance.kind, hindrance.why }
+  end
+  return hindrances[1] and hindrances
+end
+
+local function are_alike(old, new)
+  if not old or not new or #old ~= #new then
+    return old == new
+  end
+  for i, hindrance in ipairs(new) do
+    if old[i][1] ~= hindrance[1] or old[i][2] ~= hindrance[2] then
+      return false
+    end
+  end
+  return true
+end
+
 local function is_same(old, new)
-  if old.ram ~= new.ram then
+  if old.ram ~= new.ram or not are_alike(old.hindered, new.hindered) then
     return false
   end
   for uuid, m in pairs(new.gpus) do
@@ -56,7 +76,7 @@ function measure.take(a, json)
     seen[job_id] = true
   end
   local new = { gpus = gpus_of(a, m.gpus), seen = seen, at = pool.now,
-    ram = m.ram_free_mb and coarse(m.ram_free_mb, agent.caps(a).ram) or nil }
+    ram = m.ram_free_mb and coarse(m.ram_free_mb, agent.caps(a).ram) or nil, hindered = hindrances_of(m.hindered_by) }
   local old = agent.measured(a) or {}
   if next(agent.tally(a).heavy) or not is_same(old, new) then
     agent:put(a, 'measured_packed', cmsgpack.pack(new))

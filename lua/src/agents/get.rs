@@ -2,9 +2,10 @@
 //! [`ListAgents`] a page of the registry.
 
 use titan_api::{
-    agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Trouble},
+    agents::{Agent, AgentGpu, AgentState, Breaker, Facts, Hindrance, Trouble},
     ids::AgentId,
     inference::ModelSpeed,
+    jobs::JobKind,
     pull,
     time::Timestamp,
 };
@@ -98,6 +99,7 @@ fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
         facts.models.retain(|model| !pull::is_puller(&model.name));
     }
     let speeds = speeds(reply.list()?)?;
+    let hindered_by = reply.list()?.rest(hindrance)?;
     let mut gpus = Vec::new();
     while !left.is_empty() {
         let (uuid, vram_free_mb) = (left.text()?, left.parse()?);
@@ -119,6 +121,7 @@ fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
         ram_free_mb,
         gpus,
         held_for,
+        hindered_by,
         speeds,
         facts,
     })
@@ -141,6 +144,12 @@ fn speeds(reply: Reply) -> Result<Vec<ModelSpeed>, StoreError> {
     speeds.retain(|speed: &ModelSpeed| !pull::is_puller(&speed.model));
     speeds.sort_by(|a, b| a.model.cmp(&b.model));
     Ok(speeds)
+}
+
+fn hindrance(reply: &mut Reply) -> Result<Hindrance, StoreError> {
+    let kind = reply.text()?;
+    let kind = JobKind::from_word(&kind).ok_or_else(|| unknown_word("agents/get", &kind))?;
+    Ok(Hindrance { kind, why: reply.text()? })
 }
 
 fn breaker(reply: &mut Reply) -> Result<Breaker, StoreError> {

@@ -1,11 +1,15 @@
 //! `jobs/why`: why a job waits for an agent.
 
-use titan_api::{ids::JobId, jobs::Waiting, time::Timestamp};
+use titan_api::{
+    ids::JobId,
+    jobs::{HinderedAgent, Waiting},
+    time::Timestamp,
+};
 
 use super::explanation::ruled_out;
 use crate::{
     Pool, StoreError,
-    reply::unknown_word,
+    reply::{Reply, unknown_word},
     script::{Args, script},
 };
 
@@ -38,9 +42,15 @@ impl WhyWaiting<'_> {
                 may_start_at: r.some()?.map(Timestamp::from_ms),
                 ruled_out: ruled_out(r.list()?)?,
                 examined: r.parse()?,
+                hindered: r.list()?.rest(hindered)?,
             })),
             "not_waiting" => Ok(None),
             other => Err(unknown_word("jobs/why", other)),
         }
     }
+}
+
+fn hindered(reply: &mut Reply) -> Result<HinderedAgent, StoreError> {
+    let mut r = reply.list()?;
+    Ok(HinderedAgent { agent_id: r.parse()?, hindered_by: r.list()?.rest(Reply::text)? })
 }

@@ -69,6 +69,9 @@ fn note(shared: &Shared, asked: &Asked) -> Manner {
 fn list(shared: &Shared, method: &str, asked: &Asked) -> (u16, Value) {
     let state = shared.state();
     let tag = |model: &String| json!({ "name": model, "model": model, "size": 2_000_000_000_u64, "size_vram": 2_200_000_000_u64 });
+    if state.starting {
+        return (503, json!({ "error": { "message": "Loading model", "type": "unavailable_error", "code": 503 } }));
+    }
     let body = match (shared.shape, asked.path.as_str()) {
         (_, "/v1/models") => {
             let owner = if shared.shape == Shape::Vllm { "vllm" } else { "harness" };

@@ -86,6 +86,8 @@ struct State {
     once: bool,
     /// Connections that ended so.
     broken: usize,
+    /// Whether it still loads, and so serves nothing yet.
+    starting: bool,
 }
 
 impl Backend {
@@ -108,6 +110,7 @@ impl Backend {
             hung_up: 0,
             once: false,
             broken: 0,
+            starting: false,
         };
         let shared = Arc::new(Shared { shape, now: Changing::new(state) });
         let server = Server::start({
@@ -132,6 +135,11 @@ impl Backend {
     /// From now on no model is loaded, and loading one takes that long.
     pub fn unload(&self, load: Duration) {
         self.change(|state| (state.loaded, state.load) = (Vec::new(), load));
+    }
+
+    /// Whether it says, from now on, that it is still loading its model, as llama.cpp does.
+    pub fn starts(&self, starting: bool) {
+        self.change(|state| state.starting = starting);
     }
 
     /// Tells that it serves so many requests at once.

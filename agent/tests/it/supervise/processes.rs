@@ -10,6 +10,7 @@ use crate::{
     backends::{names, told},
     coordinator::Coordinator,
     local,
+    loops::hindrances,
     nvml::StandIn,
 };
 
@@ -145,6 +146,8 @@ async fn one_that_is_never_well_says_why_and_is_well_once_that_is_mended() {
     let words = "it ended with code 3; its last words: there is no such model";
     backend(&address, "it says what it died of", reason(words)).await;
     assert!(agent.log().contains("vllm is started again in"), "{}", agent.log());
+    let by = hindrances(&coordinator, "the pool is told", |by| by.iter().any(|by| by.contains("code 3"))).await;
+    assert_eq!(by, ["inference: vllm of this agent is not up and is started again: it ended with code 3"]);
     program.begin("deaf");
     program.mend("dying");
     let words = "it was not ready within 2s (--backend-start-timeout): nobody answers";
@@ -152,6 +155,7 @@ async fn one_that_is_never_well_says_why_and_is_well_once_that_is_mended() {
     assert!(reason("its last words: loading for ever")(&status), "{status}");
     program.mend("deaf");
     state(&address, "healthy").await;
+    hindrances(&coordinator, "nothing hinders the agent", <[String]>::is_empty).await;
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ pub(crate) fn agent(id: &str) -> Agent {
         ram_free_mb: 15_974,
         gpus: vec![AgentGpu { uuid: "GPU-1".into(), name: "A100".into(), vram_mb: 81_920, vram_free_mb: 40_960 }],
         held_for: None,
+        hindered_by: Vec::new(),
         facts: Facts {
             hostname: "attic".into(),
             os: "linux 6.1".into(),

@@ -61,6 +61,7 @@ pub(crate) async fn handler(
     }
     if let Some(waiting) = job.waiting.as_mut().filter(|_| !caller.sees_agents) {
         waiting.holds = None;
+        waiting.hindered.clear();
     }
     if caller.owner != job.submitted_by && job.kind == JobKind::Inference {
         forget_words(&mut job);

@@ -65,5 +65,6 @@ pub(super) fn measures(facts: &Facts, m: &Measuring, seen: Vec<JobId>) -> Measur
         cpu_load: None,
         rtt_ms: m.rtt_ms,
         seen: if m.has_seen { seen } else { Vec::new() },
+        hindered_by: Vec::new(),
     }
 }

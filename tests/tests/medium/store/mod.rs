@@ -14,6 +14,7 @@ mod conditions;
 mod corrupt;
 mod credentials;
 mod events;
+mod hindrances;
 mod holds;
 pub(crate) mod inference;
 mod library;
