@@ -1,7 +1,10 @@
 //! Tables, ages and sizes as people see them.
 
 use crate::support::samples::{agent, ago, job, now, summary};
-use titan_api::jobs::{JobState, Reason};
+use titan_api::{
+    agents::{Agent, AgentState},
+    jobs::{JobState, Reason},
+};
 use titan_cli::render::{
     agents, clean, jobs,
     style::{Style, Tone},
@@ -106,6 +109,27 @@ box-1  healthy            0.812   1/4     8   15.5 GB  1 × A100, 40.0 GB free  
 box-2  healthy, draining  0.812   1/4     8   15.5 GB  -                            -    3s  attic
 ";
     assert_eq!(agents::list(&[agent("box-1"), drained], now(), Style::PLAIN, false), expected);
+}
+
+#[test]
+fn an_agent_that_has_left_is_told_from_one_that_is_well_or_drained() {
+    let left = |state, live_attempts| Agent { state, live_attempts, draining: true, leaving: true, ..agent("box-1") };
+    let shown = |agent: &Agent| {
+        let list = agents::list(std::slice::from_ref(agent), now(), Style::PLAIN, false);
+        let state = list.lines().nth(1).unwrap().split("  ").nth(1).unwrap().to_owned();
+        let whole = agents::whole(agent, now(), Style::PLAIN);
+        let because = whole.lines().find_map(|line| line.strip_prefix("because:")).unwrap_or_default();
+        (state, because.trim().to_owned())
+    };
+    let of = |state, live_attempts| shown(&left(state, live_attempts));
+    assert_eq!(of(AgentState::Healthy, 2), ("stopping".into(), "it was told to stop, and takes no new work".into()));
+    for state in [AgentState::Healthy, AgentState::Degraded, AgentState::Offline] {
+        assert_eq!(of(state, 0), ("stopped".into(), "it was told to stop".into()), "{state}");
+    }
+    let kept = "it was told to stop, and may have left jobs running";
+    assert_eq!(of(AgentState::Offline, 2), ("stopped".into(), kept.into()));
+    let silent = Agent { leaving: false, ..left(AgentState::Offline, 0) };
+    assert_eq!(shown(&silent).0, "offline, draining", "nobody knows whether it comes back");
 }
 
 #[test]
