@@ -138,7 +138,7 @@ fn code_of_call(error: &ClientError) -> u8 {
             408 | 429 | 502..=504 => 7,
             _ => 1,
         },
-        ClientError::Unexpected { status, .. } => u8::from(status.starts_with('5')) * 6 + 1,
+        ClientError::Unexpected { .. } => u8::from(error.is_transient()) * 6 + 1,
         ClientError::Unreachable { .. } => 7,
     }
 }
