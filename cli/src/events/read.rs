@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     failure::Failure,
-    patience::{Patience, Trouble},
+    patience::{self, Patience, Trouble},
     render::{self, events::Rows},
     session::Session,
     settings::Format,
@@ -82,7 +82,6 @@ async fn all(session: &Session, mut filter: EventFilter, printer: &mut Printer<'
 async fn follow(session: &Session, mut filter: EventFilter, printer: &mut Printer<'_>) -> Result<(), Failure> {
     let mut trouble = Trouble::new(Patience::default());
     loop {
-        let connected_at = Instant::now();
         let wrong = match session.client.event_stream(&filter).await {
             Ok(mut stream) => {
                 let ended = read(session, &mut stream, printer, &mut trouble).await?;
@@ -91,7 +90,6 @@ async fn follow(session: &Session, mut filter: EventFilter, printer: &mut Printe
             }
             Err(error) => Some(error),
         };
-        trouble.held(connected_at);
         match wrong {
             Some(error) if !trouble.may_pass(&error) => {
                 filter.after =
@@ -109,8 +107,9 @@ async fn read(
     printer: &mut Printer<'_>,
     trouble: &mut Trouble,
 ) -> Result<Result<(), ClientError>, Failure> {
+    let connected_at = Instant::now();
     loop {
-        match stream.next().await {
+        match patience::next(stream.next(), connected_at, trouble, session).await {
             Ok(Some(EventNews::Event { event, json })) => {
                 trouble.is_over(session);
                 printer.event(&event, Some(&json))?;

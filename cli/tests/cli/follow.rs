@@ -1,6 +1,9 @@
 //! Following output: over broken connections, across gaps and attempts, byte for byte.
 
-use std::io::Read;
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+};
 
 use crate::support::{
     Answer, Request, Server, Titan, event, json, problem, ran,
@@ -82,6 +85,21 @@ fn a_broken_connection_is_resumed_after_the_last_event_and_nothing_comes_twice()
     assert_eq!((code, out.as_str()), (0, "onetwo"), "{err}");
     assert_eq!(err.matches("trying again").count(), 1, "said once: {err}");
     assert!(err.ends_with("[titan: connected again]\n"), "{err}");
+}
+
+#[test]
+fn who_follows_a_silent_job_through_an_outage_hears_that_it_is_over() {
+    let server = serve(|number, _| match number {
+        0 => Answer::Stream(vec![event("1-3", &output(1, &[(Stdout, 0, "one")], false))], false),
+        // The job says nothing, and the coordinator that the reader came back to says only that it is there.
+        _ => Answer::Silence(vec![b": still here\n\n".to_vec()]),
+    });
+    let mut child = Titan::new().at(&server, &LOGS).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let said: Vec<_> = lines.take(2).collect();
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    assert!(said[0].contains("the connection broke") && said[1] == "[titan: connected again]", "{said:?}");
 }
 
 #[test]

@@ -149,6 +149,7 @@ fn whoever_waits_stays_while_the_coordinator_is_away() {
     });
     let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
     assert_eq!((code, err.contains("trying again")), (0, true), "{err}");
+    assert_eq!(err.matches("[titan: connected again]\n").count(), 1, "{err}");
 
     let busy = |live_attempts| {
         json(200, serde_json::to_string(&Agent { live_attempts, draining: true, ..samples::agent("box-1") }).unwrap())
@@ -161,6 +162,22 @@ fn whoever_waits_stays_while_the_coordinator_is_away() {
     });
     let (code, _, err) = ran(Titan::new().at(&server, &["agents", "drain", "box-1", "--wait"]).output().unwrap());
     assert_eq!((code, err.contains("box-1 has no jobs any more")), (0, true), "{err}");
+}
+
+#[test]
+fn whoever_waits_through_an_outage_hears_at_once_that_it_is_over() {
+    let server = Server::start(|number, request| {
+        let state = if number < 4 { JobState::Running } else { JobState::Completed };
+        if number == 3 {
+            assert!(request.line.contains("wait_ms=0"), "the job may go on for long: {}", request.line);
+        }
+        match number {
+            1 | 2 => crate::support::Answer::Hangup,
+            _ => json(200, serde_json::to_string(&samples::job("job-a", state)).unwrap()),
+        }
+    });
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
+    assert_eq!((code, err.matches("[titan: connected again]\n").count()), (0, 1), "{err}");
 }
 
 #[test]
