@@ -75,6 +75,11 @@ impl Fleet {
         self.is_up = true;
     }
 
+    /// Whether there is anything to stop.
+    pub(super) fn runs(&self) -> bool {
+        self.redis.is_some()
+    }
+
     /// Redis, once it runs.
     pub(super) fn redis(&self) -> Option<&Redis> {
         self.redis.as_ref()
