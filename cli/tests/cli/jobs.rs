@@ -27,6 +27,20 @@ fn the_list_asks_for_what_the_filters_say() {
 }
 
 #[test]
+fn where_a_filter_leaves_open_whether_more_follow_that_is_said() {
+    let jobs = vec![samples::summary("job-a", JobState::Failed, "false")];
+    let page = serde_json::to_string(&JobList { jobs, next_cursor: Some("c".into()) }).unwrap();
+    let server = Server::start(move |_, _| json(200, page.clone()));
+    let says = |filter: &[&str]| {
+        let arguments = [&["jobs", "ls", "--limit", "1"], filter].concat();
+        ran(Titan::new().at(&server, &arguments).output().unwrap()).2
+    };
+    assert_eq!(says(&[]), "more follow; go on with --cursor c\n");
+    assert_eq!(says(&["--state", "failed"]), "more may follow; go on with --cursor c\n");
+    assert_eq!(says(&["-l", "a=b"]), "more may follow; go on with --cursor c\n");
+}
+
+#[test]
 fn the_attempts_of_all_jobs_of_a_page_stand_in_one_table() {
     let server = Server::start(|_, request| {
         let id = request.line.trim_start_matches("GET /api/v1/jobs/");

@@ -42,7 +42,7 @@ impl GetAgent<'_> {
 pub struct ListAgents<'a> {
     /// The last agent of the page before.
     pub after: Option<&'a AgentId>,
-    /// How many at most, 1 to 500.
+    /// How many at most, 1 or more.
     pub limit: u32,
 }
 
