@@ -151,7 +151,14 @@ fn the_program_prints_its_document_and_makes_keys() {
     assert!(document["paths"]["/api/v1/jobs"]["post"].is_object());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.pem");
-    assert!(run(&["keygen", "--out", file.to_str().unwrap()]).status.success());
+    let output = run(&["keygen", "--out", file.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&format!("SIGNING_KEY_FILE={}", file.display())) && said.contains("same for every copy"),
+        "{said}"
+    );
+    assert!(!said.contains("PRIVATE KEY"), "{said}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(text.matches("-----BEGIN PRIVATE KEY-----").count(), 2);
     titan_coordinator::KeyRing::from_pem(&text).unwrap();
