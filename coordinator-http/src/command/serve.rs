@@ -28,8 +28,9 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let settings = args.check(|name| env::var(name).ok())?;
     let cleanup_interval = settings.cleanup_interval;
     let state = AppState::new(settings).context(
-        "REDIS_URL cannot be used: it is redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or \
-         redis+cluster://HOST:PORT,HOST:PORT, with rediss in front for TLS",
+        "REDIS_URL is no URL of Redis: write redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or \
+         redis+cluster://HOST:PORT,HOST:PORT, with rediss in front for TLS, and what a password has beside letters and digits as \
+         %XX",
     )?;
     let wanted = SocketAddr::new(args.coordinator_http_bind, args.coordinator_http_port);
     let listener = TcpListener::bind(wanted).await.with_context(|| {

@@ -137,6 +137,55 @@ async fn log_lines_go_into_a_file_for_its_owner_alone_and_what_is_no_file_is_ref
     assert!(!refused.status.success() && message.contains("LOG_FILE /dev/full"), "{message}");
 }
 
+#[tokio::test]
+async fn a_redis_that_is_away_is_named_by_its_address_and_a_wrong_url_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = |url: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--bind", "127.0.0.1", "--port", "0", "--port-file"]).arg(dir.path().join("port"));
+        command.env("REDIS_URL", url).env("ADMIN_TOKEN", ADMIN).env("SIGNING_KEY", signing_keys());
+        command
+    };
+    let (port, other) = (free_port(), free_port());
+    for (url, named) in [
+        (format!("redis://:hunter2@127.0.0.1:{port}"), format!("127.0.0.1:{port}")),
+        (
+            format!("redis+sentinel://:hunter2@127.0.0.1:{port},127.0.0.1:{other}/main?sentinel_password=hunter2"),
+            format!("127.0.0.1:{port},127.0.0.1:{other}"),
+        ),
+        (
+            format!("redis+cluster://u:hunter2@127.0.0.1:{port},127.0.0.1:{other}"),
+            format!("127.0.0.1:{port},127.0.0.1:{other}"),
+        ),
+    ] {
+        let log = dir.path().join("log");
+        let mut running = program(&url).stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        let give_up = Instant::now() + Duration::from_secs(20);
+        let text = loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.contains("requests get 503") || Instant::now() > give_up {
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let warning = text.lines().find(|line| line.contains("requests get 503")).unwrap_or_default();
+        let warning: serde_json::Value = serde_json::from_str(warning).unwrap_or_default();
+        assert_eq!((&warning["level"], &warning["redis"]), (&"WARN".into(), &named.into()), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    for url in
+        ["redis://:hunter2@127.0.0.1:port", "127.0.0.1:6379", "redis+sentinel://:hunter2@a:1", "redis+cluster://"]
+    {
+        let refused = program(url).stdout(Stdio::null()).output().unwrap();
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && message.contains("REDIS_URL is no URL of Redis"), "{url}: {message}");
+        assert!(message.contains("redis://HOST:PORT") && !message.contains("unavailable"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
 #[test]
 fn the_program_refuses_wrong_settings_with_a_message() {
     let refused = run(&[]);
