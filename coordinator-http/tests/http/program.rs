@@ -186,6 +186,31 @@ async fn a_redis_that_is_away_is_named_by_its_address_and_a_wrong_url_ends_the_s
     }
 }
 
+#[tokio::test]
+async fn a_file_with_a_secret_that_others_can_read_is_warned_of_and_taken() {
+    let (redis, dir) = (RedisServer::start().await, tempfile::tempdir().unwrap());
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path
+    };
+    let (admin, keys) = (file("admin", ADMIN, 0o640), file("keys", signing_keys(), 0o600));
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--bind", "127.0.0.1", "--port", "0", "--port-file"]).arg(dir.path().join("port"));
+    command.env("REDIS_URL", redis.url()).env("ADMIN_TOKEN_FILE", &admin).env("SIGNING_KEY_FILE", &keys);
+    let mut running = command.stdout(log).spawn().unwrap();
+    address(dir.path()).await;
+    Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert!(wait(&mut running).success());
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("chmod 600")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    let says = [r#""level":"WARN""#, admin.to_str().unwrap(), "0640", "ADMIN_TOKEN_FILE"];
+    assert!(says.iter().all(|word| warnings[0].contains(word)), "{}", warnings[0]);
+}
+
 #[test]
 fn the_program_refuses_wrong_settings_with_a_message() {
     let refused = run(&[]);
