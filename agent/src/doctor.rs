@@ -71,7 +71,8 @@ fn settings(args: &RunArgs, findings: &mut Findings) -> Option<Config> {
             findings.failed(
                 "settings",
                 format!("{e:#}"),
-                "mend that first: `titan agent run --help` names all of them",
+                "mend that first, the rest is looked at then; give the agent's own options and environment here too, such as \
+                 --config FILE",
             );
             None
         }

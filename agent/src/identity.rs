@@ -18,6 +18,9 @@ pub(crate) use proof::{proof, signed};
 
 use crate::files;
 
+/// The file of the key.
+const KEY: &str = "agent.key";
+
 /// The agent's corner of the state folder. Only one agent at a time has it.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -38,7 +41,7 @@ impl Identity {
         files::make_folder(state_dir, 0o711).with_context(cannot)?;
         files::make_folder(&folder, 0o700).with_context(cannot)?;
         let lock = lock(state_dir)?;
-        let key = Key::read_or_make(&folder.join("agent.key"))?;
+        let key = Key::read_or_make(&folder.join(KEY))?;
         Ok(Self { folder, key, _lock: lock })
     }
 
@@ -70,6 +73,11 @@ impl Identity {
         let path = self.credential_path();
         let text = serde_json::to_vec_pretty(credential)?;
         files::write_private(&path, &text).with_context(|| format!("{} cannot be written", path.display()))
+    }
+
+    /// Where the key is kept.
+    pub(crate) fn key_path(&self) -> PathBuf {
+        self.folder.join(KEY)
     }
 
     /// Where the credential is kept.

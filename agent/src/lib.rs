@@ -76,8 +76,9 @@ pub struct Command {
 enum Verb {
     /// Join the pool and work until told to stop (SIGTERM or Ctrl-C; a second one stops at once).
     Run(Box<RunArgs>),
-    /// Look at everything that this box needs to be an agent, and say what to do. It takes the options of `run`, changes
-    /// nothing, and fails if something is broken.
+    /// Look at everything that this box needs to be an agent, and say what to do. It goes by the settings that it is given, not by
+    /// those of an agent that runs: start it with the same options and environment, as the same account. It changes nothing, and
+    /// fails if something is broken.
     Doctor(Box<RunArgs>),
     /// Watch over one attempt of a job. The agent starts this by itself.
     #[command(hide = true)]

@@ -3,7 +3,8 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use titan_api::agents::Facts;
+use nix::unistd::Uid;
+use titan_api::{agents::Facts, secret_file::exposed};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
@@ -12,7 +13,7 @@ use crate::{
     backends::{self, Backends},
     cgroups::{Cgroups, What},
     claim,
-    config::{Config, RunArgs},
+    config::{Config, JoinToken, RunArgs},
     executor::Executor,
     gateway,
     hardware::{Detected, Devices, Gpus},
@@ -120,6 +121,7 @@ pub(crate) fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> 
         warn!("{url} is not encrypted: whoever is on the way reads tokens and jobs. Use https:// outside of a private network");
     });
     let identity = Identity::open(&config.state_dir)?;
+    warn_of_open_secrets(&config, &identity);
     let link = Link::new(&config.coordinators, config.ca_file.as_deref())?;
     let cgroups = if config.allow_jobs { Cgroups::prepare() } else { Cgroups::default() };
     let facts = Facts { enforces: cgroups.enforces(), ..found.facts(&config) };
@@ -128,6 +130,15 @@ pub(crate) fn assemble(config: Config, reexec: Reexec) -> anyhow::Result<Agent> 
     let executor = Executor::new(&config, reexec, devices, cgroups, roster)?;
     let backends = Backends::new(&config)?;
     Ok(Agent::new(config, identity, facts, link, executor, gpus, backends, supervise))
+}
+
+fn warn_of_open_secrets(config: &Config, identity: &Identity) {
+    let token = match &config.join_token {
+        JoinToken::File(file) => Some(file.clone()),
+        _ => None,
+    };
+    let files = [identity.key_path(), identity.credential_path()].into_iter().chain(token);
+    files.filter_map(|file| exposed(&file, Uid::effective().as_raw())).for_each(|warning| warn!("{warning}"));
 }
 
 /// Says what jobs are not held to, louder where the operator counts on it.
@@ -150,7 +161,7 @@ fn policy(config: &Config) -> String {
     };
     let account = match &config.job_user {
         Some(user) => format!(", as the user {}", user.name),
-        None if nix::unistd::Uid::effective().is_root() => ", as root".to_owned(),
+        None if Uid::effective().is_root() => ", as root".to_owned(),
         None => String::new(),
     };
     match &config.policy {

@@ -100,7 +100,10 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { problem, .. } => problem.status == 429 || problem.status >= 500,
-            Self::Unexpected { status, .. } => status.starts_with('5'),
+            // Proxies say so of a coordinator that is away; a server that knows no such call is another one.
+            Self::Unexpected { status, .. } => {
+                status.starts_with('5') && !["501", "505"].iter().any(|wrong| status.starts_with(wrong))
+            }
             Self::Unreachable { .. } => true,
         }
     }
@@ -266,7 +269,12 @@ fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    ClientError::Unreachable { url: url.to_owned(), cause: cause.to_string(), connected: !error.is_connect() }
+    let cause = cause.to_string();
+    // The library has no other word for it.
+    if cause.starts_with("invalid HTTP") {
+        return ClientError::Unexpected { url: url.to_owned(), status: "what is no HTTP".to_owned() };
+    }
+    ClientError::Unreachable { url: url.to_owned(), cause, connected: !error.is_connect() }
 }
 
 #[cfg(test)]

@@ -134,6 +134,9 @@ pub struct FleetModel {
     /// What the agents say of it; of several, the one with most `parallel`.
     #[serde(flatten)]
     pub model: Model,
+    /// The kinds of all backends that serve it, by name.
+    #[serde(default)]
+    pub backends: Vec<String>,
     /// How many agents serve it and can be given work.
     pub agents: u32,
     /// How many of them have it loaded.

@@ -21,6 +21,7 @@ pub mod problem;
 pub mod pull;
 pub mod scheduler;
 pub mod secret;
+pub mod secret_file;
 pub mod status;
 pub mod time;
 pub mod trace;

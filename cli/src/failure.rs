@@ -69,6 +69,9 @@ pub enum Failure {
     /// Ctrl-C; what there is to say was said.
     #[error("interrupted")]
     Interrupted,
+    /// It failed, and what there is to say was said.
+    #[error("it failed")]
+    Told,
     /// Whoever read the output went away.
     #[error("nobody reads the output any more")]
     ReaderGone,
@@ -96,7 +99,7 @@ impl Failure {
             Self::Unavailable(_) => 7,
             Self::Interrupted => 130,
             Self::ReaderGone => 141,
-            Self::Other(_) => 1,
+            Self::Told | Self::Other(_) => 1,
         }
     }
 
@@ -104,7 +107,7 @@ impl Failure {
     #[must_use]
     pub fn message(&self) -> Option<String> {
         match self {
-            Self::Interrupted | Self::ReaderGone => None,
+            Self::Interrupted | Self::Told | Self::ReaderGone => None,
             Self::Call { error, hint, .. } => Some(self.headline() + &details(error) + &next_step(hint.as_deref())),
             _ => Some(self.headline()),
         }
@@ -138,7 +141,7 @@ fn code_of_call(error: &ClientError) -> u8 {
             408 | 429 | 502..=504 => 7,
             _ => 1,
         },
-        ClientError::Unexpected { status, .. } => u8::from(status.starts_with('5')) * 6 + 1,
+        ClientError::Unexpected { .. } => u8::from(error.is_transient()) * 6 + 1,
         ClientError::Unreachable { .. } => 7,
     }
 }

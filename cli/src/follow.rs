@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     failure::Failure,
-    patience::{Patience, Trouble},
+    patience::{self, Patience, Trouble},
     session::Session,
 };
 
@@ -80,7 +80,8 @@ impl<'a> Follower<'a> {
         };
         let connected_at = Instant::now();
         loop {
-            match events.next().await {
+            let next = patience::next(events.next(), connected_at, &mut self.trouble, self.session);
+            match next.await {
                 Ok(Some(event)) => {
                     self.after.event = event.id.clone().or(self.after.event.take());
                     self.trouble.is_over(self.session);
@@ -90,10 +91,7 @@ impl<'a> Follower<'a> {
                     }
                 }
                 Ok(None) => return Ok(Ok(Ending::Closed)),
-                Err(error) => {
-                    self.trouble.held(connected_at);
-                    return Ok(Err(error));
-                }
+                Err(error) => return Ok(Err(error)),
             }
         }
     }

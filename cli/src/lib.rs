@@ -35,6 +35,7 @@ pub mod route;
 pub mod scheduler;
 pub mod session;
 pub mod settings;
+mod since;
 pub mod status;
 pub mod stop;
 pub mod submit;

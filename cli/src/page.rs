@@ -17,7 +17,16 @@ pub struct Paging {
 
 /// Says how to go on, if more follows; `-o json` has the cursor in what it prints.
 pub fn say_more(session: &Session, next_cursor: Option<&str>) {
+    say(session, next_cursor, "more follow");
+}
+
+/// The same of a list with a filter, of which nobody has looked whether anything that follows passes it.
+pub fn say_more_filtered(session: &Session, next_cursor: Option<&str>) {
+    say(session, next_cursor, "more may follow");
+}
+
+fn say(session: &Session, next_cursor: Option<&str>, what: &str) {
     if let Some(cursor) = next_cursor.filter(|_| session.format != Format::Json) {
-        session.remark(&format!("more follow; go on with --cursor {}", clean(cursor)));
+        session.remark(&format!("{what}; go on with --cursor {}", clean(cursor)));
     }
 }

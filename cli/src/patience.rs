@@ -1,9 +1,9 @@
 //! How long to try again when a coordinator stops answering in the middle of something.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use titan_api::client::ClientError;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{render::clean, session::Session};
 
@@ -51,11 +51,10 @@ impl Trouble {
         }
     }
 
-    /// A connection that held for a while was good, however silent it was: patience begins anew.
-    pub fn held(&mut self, connected_at: Instant) {
-        if connected_at.elapsed() > self.patience.longest_pause {
-            (self.pause, self.since) = (self.patience.first_pause, None);
-        }
+    /// Whether something was wrong until now.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Whether the same call is worth another try.
@@ -79,6 +78,21 @@ impl Trouble {
         sleep(self.pause.max(at_least)).await;
         self.pause = (self.pause * 2).min(self.patience.longest_pause);
     }
+}
+
+/// What comes next on a connection. One that holds for long is good, however silent it is, and that is said meanwhile.
+pub(crate) async fn next<T>(
+    next: impl Future<Output = T>,
+    connected_at: Instant,
+    trouble: &mut Trouble,
+    session: &Session,
+) -> T {
+    let mut next = pin!(next);
+    if let Ok(came) = timeout_at(connected_at + trouble.patience.longest_pause, &mut next).await {
+        return came;
+    }
+    trouble.is_over(session);
+    next.await
 }
 
 /// Asks a coordinator that has answered before until it does again, for as long as one is patient.

@@ -110,7 +110,11 @@ impl<O: Write, E: Write> Printer<O, E> {
             self.offset = offset;
         } else if offset > self.offset {
             let missing = offset - self.offset;
-            writeln!(self.stderr, "[titan: {missing} bytes of the output are missing here; they are kept no more]")?;
+            writeln!(
+                self.stderr,
+                "[titan: {missing} bytes of the output are missing here; its box has all of it for a week, in attempts/ of the \
+                 agent's state folder]"
+            )?;
             self.offset = offset;
         }
         Ok(())

@@ -54,7 +54,7 @@ pub async fn execute(command: Command) -> anyhow::Result<()> {
         Action::Healthcheck(args) => healthcheck::run(&args).await,
         Action::Openapi => print(&openapi::document().to_pretty_json()?),
         Action::Keygen { out } => match out {
-            Some(path) => write_secret(&path, &generate_signing_keys()?),
+            Some(path) => keep_keys(&path),
             None => print(&generate_signing_keys()?),
         },
     }
@@ -65,6 +65,21 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
         _ => Ok(()),
     }
+}
+
+/// Makes keys into a file, and says what to do with it where that is in nobody's way.
+fn keep_keys(path: &Path) -> anyhow::Result<()> {
+    write_secret(path, &generate_signing_keys()?)?;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let said = writeln!(
+        std::io::stderr().lock(),
+        "new signing keys are in {0}, readable by its owner only: set SIGNING_KEY_FILE={0}, the same for every copy of the \
+         coordinator",
+        path.display()
+    );
+    // The keys are there, whether or not that could be said.
+    let _ = said;
+    Ok(())
 }
 
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {

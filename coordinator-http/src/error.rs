@@ -155,7 +155,7 @@ impl ApiError {
                 ProblemType::StoreUnavailable
             }
             Self::Store(StoreError::Full(_)) => ProblemType::StoreFull,
-            Self::Store(StoreError::Corrupt(_)) | Self::Internal(_) => ProblemType::Internal,
+            Self::Store(StoreError::Corrupt(_) | StoreError::Url(_)) | Self::Internal(_) => ProblemType::Internal,
         }
     }
 
@@ -210,7 +210,9 @@ impl ApiError {
             Self::Store(StoreError::NotReplicated { jobs }) if jobs.is_empty() => NOT_REPLICATED,
             Self::Store(StoreError::NotReplicated { .. }) => JOBS_NOT_REPLICATED,
             Self::Store(StoreError::Full(_)) => "nothing was changed; what runs goes on, new work must wait for memory",
-            Self::Store(StoreError::Corrupt(_)) | Self::Internal(_) => "the log has the cause, under the request's id",
+            Self::Store(StoreError::Corrupt(_) | StoreError::Url(_)) | Self::Internal(_) => {
+                "the log has the cause, under the request's id"
+            }
             Self::Invalid(_) => return None,
         };
         Some(text.to_owned())

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
-use titan_api::{headers, limits};
+use titan_api::{headers, limits, output::Since, time::Timestamp};
 use tower::util::option_layer;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -187,6 +187,14 @@ pub(crate) fn read_wait(state: &AppState, asked_ms: u64) -> Result<Duration, Api
         return Err(ApiError::BadRequest(format!("wait_ms must be from 0 to {}", limits::READ_WAIT_MS)));
     }
     Ok(Duration::from_millis(asked_ms.min(state.pace.longest_read_wait_ms())))
+}
+
+/// From when on something is wanted, which is said in one of two ways.
+pub(crate) fn read_since(time: Option<Timestamp>, ms: Option<u64>) -> Result<Option<Since>, ApiError> {
+    match (time, ms) {
+        (Some(_), Some(_)) => Err(ApiError::BadRequest("say since or since_ms, not both".to_owned())),
+        (time, ms) => Ok(time.map(Since::At).or(ms.map(Since::LastMs))),
+    }
 }
 
 /// The body of a call that says all by its path: nothing, or an empty object.

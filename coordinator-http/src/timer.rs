@@ -72,7 +72,12 @@ pub(crate) async fn run(state: AppState, every: Duration) {
     while closing.run_until_cancelled(state.alarm.rings()).await.is_some() {
         state.alarm.set(every);
         if let Err(error) = state.refresh_clock().await {
-            tracing::warn!(component = "timer", error = %error, "Redis does not answer as it should: requests get 503 until it does");
+            tracing::warn!(
+                component = "timer",
+                redis = state.store.address(),
+                error = %error,
+                "Redis does not answer as it should: requests get 503 until it does"
+            );
             continue;
         }
         closing.run_until_cancelled(sweep_all(&state)).await;

@@ -9,6 +9,9 @@ pub enum StoreError {
     /// Redis can't be reached, is loading, busy, read-only or without a quorum.
     #[error("Redis is unavailable: {0}")]
     Unavailable(String),
+    /// The URL of Redis cannot be read. Whatever it holds is not shown, since a password may be in it.
+    #[error("{0}")]
+    Url(String),
     /// The pool's slot is moving between cluster nodes; nothing was changed.
     #[error("the pool is moving between nodes of the Redis cluster: {0}")]
     Moving(String),

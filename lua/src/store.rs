@@ -73,7 +73,7 @@ impl Store {
     /// Tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the URL is malformed.
+    /// [`StoreError::Url`] if the URL is malformed.
     pub fn new(url: &str, settings: PoolSettings) -> Result<Self, StoreError> {
         Self::with(url, settings, StoreOptions::default())
     }
@@ -81,7 +81,7 @@ impl Store {
     /// The same with other options.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the URL is malformed.
+    /// [`StoreError::Url`] if the URL is malformed.
     pub fn with(url: &str, settings: PoolSettings, options: StoreOptions) -> Result<Self, StoreError> {
         // Without a provider rustls panics at the first `rediss://` connection; a second installation is refused.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -98,6 +98,12 @@ impl Store {
             issuings: Together::default(),
             agent_calls: Together::default(),
         })))
+    }
+
+    /// Host and port of each node that the URL names, with commas: what may be shown of it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.connection().target().address()
     }
 
     /// The settings that this process opens pools with.

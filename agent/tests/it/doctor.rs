@@ -67,7 +67,10 @@ async fn what_is_broken_is_said_with_what_to_do_and_the_exit_code_tells_it() {
     assert!(about(&found, "credential")[0].contains("is damaged"), "{found}");
     assert!(about(&found, "gpus")[0].contains("/no/such/lib.so"), "{found}");
     let unset = doctor("ftp://x", home.path(), &[]).await;
-    assert!(about(&text(&unset), "settings")[0].contains("must begin with https://"));
+    let unset = text(&unset);
+    assert!(about(&unset, "settings")[0].contains("must begin with https://"));
+    let plain = unset.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(plain.contains("the rest is looked at then") && plain.contains("options and environment"), "{unset}");
     let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = stranger.local_addr().unwrap().to_string();
     let output = doctor("http://127.0.0.1:1", home.path(), &["-o", "json"]).await;

@@ -47,6 +47,30 @@ async fn a_new_box_joins_once_and_later_needs_no_token() {
 }
 
 #[tokio::test]
+async fn secrets_that_others_on_the_box_can_read_are_warned_of_and_taken() {
+    let coordinator = Coordinator::start().await;
+    let agent = Start::of(&coordinator).spawn();
+    coordinator.next("register").await;
+    assert!(!agent.log().contains("chmod 600"), "{}", agent.log());
+    let home = agent.crash().await;
+    let state = home.path().join("state");
+    let (key, token) = (state.join("identity/agent.key"), home.path().join("token"));
+    std::fs::write(&token, "join-secret").unwrap();
+    for (file, mode) in [(&key, 0o604), (&token, 0o644)] {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let named = ["--join-token-file", token.to_str().unwrap()];
+    let agent = Start::in_home(&coordinator, home).without_env("TITAN_JOIN_TOKEN").args(&named).spawn();
+    coordinator.next("register").await;
+    let log = agent.log();
+    for (file, mode) in [(&key, "0604"), (&token, "0644")] {
+        let told: Vec<_> = log.lines().filter(|line| line.contains(&format!("chmod 600 {}", file.display()))).collect();
+        assert!(told.len() == 1 && told[0].contains("WARN") && told[0].contains(mode), "{log}");
+    }
+    assert_eq!(log.matches("chmod 600").count(), 2, "{log}");
+}
+
+#[tokio::test]
 async fn joining_is_tried_again_while_the_coordinator_is_away_but_not_with_a_bad_token() {
     let coordinator = Coordinator::start().await;
     coordinator.with(|s| {

@@ -22,6 +22,10 @@ pub struct Agent {
     pub breaker: Breaker,
     /// Whether it takes no new work because somebody asked for that, or because it is shutting down.
     pub draining: bool,
+    /// Whether it has said that it stops. Once it holds no attempts it is gone, though its state says so only when it was
+    /// not heard for the whole timeout.
+    #[serde(default)]
+    pub leaving: bool,
     /// Its score for a process job without requirements, with the pool's weights; a degraded agent's is halved.
     pub score: f64,
     /// Attempts that it holds: bound, running, or ending.

@@ -8,6 +8,7 @@ use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, s
 use crate::{
     events::{Event, EventGap, EventList, PublishEvent, PublishedEvent},
     ids::EventTopic,
+    output::Since,
 };
 
 /// Which events to read.
@@ -17,6 +18,8 @@ pub struct EventFilter {
     pub topic: Option<EventTopic>,
     /// The last one that was read, 0 for all that are kept; without it only those from now on.
     pub after: Option<u64>,
+    /// Only those that were published from then on.
+    pub since: Option<Since>,
 }
 
 /// Something that arrived on a stream of events.
@@ -80,7 +83,10 @@ impl Client {
 }
 
 fn path(filter: &EventFilter) -> Path {
-    Path::new("/api/v1/events").with("topic", filter.topic.as_ref()).with("after", filter.after)
+    Path::new("/api/v1/events")
+        .with("topic", filter.topic.as_ref())
+        .with("after", filter.after)
+        .with_since(filter.since)
 }
 
 impl EventStream {

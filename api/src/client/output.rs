@@ -74,7 +74,7 @@ impl Client {
             .with("attempt", from.attempt)
             .with("mark", from.mark)
             .with("offset", Some(from.offset));
-        let path = with_since(path, from.since);
+        let path = path.with_since(from.since);
         let request = self.request(Method::GET, &path.into_text()).timeout(CALL_TIMEOUT);
         read_exact(self.send(request).await?).await
     }
@@ -90,20 +90,12 @@ impl Client {
         last_event_id: Option<&str>,
         since: Option<Since>,
     ) -> Result<OutputEvents, ClientError> {
-        let path = with_since(Path::new(format!("/api/v1/jobs/{id}/output")), since).into_text();
+        let path = Path::new(format!("/api/v1/jobs/{id}/output")).with_since(since).into_text();
         let mut request = self.request(Method::GET, &path).header(header::ACCEPT, "text/event-stream");
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
         }
         Stream::of(self.send(request).await?).map(OutputEvents)
-    }
-}
-
-fn with_since(path: Path, since: Option<Since>) -> Path {
-    match since {
-        None => path,
-        Some(Since::At(time)) => path.with("since", Some(time)),
-        Some(Since::LastMs(ms)) => path.with("since_ms", Some(ms)),
     }
 }
 

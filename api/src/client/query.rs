@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::output::Since;
+
 /// A path to which query parameters are added; those without a value are left out.
 pub(super) struct Path {
     text: String,
@@ -24,6 +26,15 @@ impl Path {
             self.separator = '&';
         }
         self
+    }
+
+    /// The same path for what there was from then on.
+    pub(super) fn with_since(self, since: Option<Since>) -> Self {
+        match since {
+            None => self,
+            Some(Since::At(time)) => self.with("since", Some(time)),
+            Some(Since::LastMs(ms)) => self.with("since_ms", Some(ms)),
+        }
     }
 
     /// The path as text.

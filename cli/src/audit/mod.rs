@@ -61,7 +61,8 @@ fn secret(text: &str) -> Result<Secret, String> {
 /// [`Failure::Broken`] if something does not agree; else if Redis cannot be read, or there is no such pool.
 pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
     let url = redis_url(&options)?;
-    let store = Store::new(url.reveal(), PoolSettings::default()).map_err(|error| Failure::Usage(error.to_string()))?;
+    let store = Store::new(url.reveal(), PoolSettings::default())
+        .map_err(|error| Failure::Usage(format!("REDIS_URL is no URL of Redis: {error}")))?;
     let named = match &global.pool {
         Some(pool) => Some(pool.clone()),
         None => variable("TITAN_POOL")

@@ -75,6 +75,11 @@ impl Fleet {
         self.is_up = true;
     }
 
+    /// Whether there is anything to stop.
+    pub(super) fn runs(&self) -> bool {
+        self.redis.is_some()
+    }
+
     /// Redis, once it runs.
     pub(super) fn redis(&self) -> Option<&Redis> {
         self.redis.as_ref()
@@ -102,12 +107,13 @@ impl Fleet {
         eprintln!("starting {} agents", options.agents);
         let token = admin.join_token(u32::from(options.agents)).await?;
         for number in 1..=options.agents {
-            self.agents.push(servers::agent(&self.folder, &url, number, &token, &backends)?);
+            self.agents.push(servers::agent(&self.folder, &url, number, &token.token, &backends)?);
         }
         let has_model = self.model.is_some();
         let running = Running { api_key: admin.api_key(&self.folder).await?, url, has_model };
         let client = connect(&running.url)?.with_bearer(running.api_key.as_str());
         self.wait_until("all agents are registered", async || all_registered(&client, options.agents).await).await?;
+        admin.remove_join_token(&token).await;
         Ok(running)
     }
 

@@ -85,10 +85,15 @@ pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
         Err(Failure::Interrupted) if fleet.is_up() => Ok(()),
         outcome => outcome,
     };
-    if let Err(failure @ Failure::Other(_)) = &outcome {
-        // Stopping takes seconds in which somebody would wonder; the whole of it is told at the end.
-        eprintln!("{}; all the rest stops now", failure.to_string().lines().next().unwrap_or_default());
-    }
+    let outcome = outcome.map_err(|failure| match failure {
+        // Stopping takes seconds in which somebody would wonder.
+        failure @ Failure::Other(_) if fleet.runs() => {
+            let message = failure.message().unwrap_or_default();
+            eprintln!("{message}all the rest stops now");
+            Failure::Told
+        }
+        other => other,
+    });
     if let Some(file) = context::path() {
         DevContext::remove_own(&file);
     }

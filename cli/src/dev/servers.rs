@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use titan_api::{
     client::{Client, ClientError},
-    credentials::{CreateJoinToken, CreateKey, Scope},
+    credentials::{CreateJoinToken, CreateKey, CreatedJoinToken, Scope},
 };
 use tokio::process::Command;
 
@@ -114,10 +114,16 @@ impl Admin {
     }
 
     /// Makes a token with which that many agents can join.
-    pub(super) async fn join_token(&self, uses: u32) -> anyhow::Result<String> {
+    pub(super) async fn join_token(&self, uses: u32) -> anyhow::Result<CreatedJoinToken> {
         let expires_in_ms = u64::try_from(JOIN_TOKEN_LIFE.as_millis())?;
         let token = self.client.create_join_token(&CreateJoinToken { uses, expires_in_ms }).await;
-        Ok(token.context("no join token can be made")?.token)
+        token.context("no join token can be made")
+    }
+
+    /// Removes it, whether it was used up or the agents had joined before.
+    pub(super) async fn remove_join_token(&self, token: &CreatedJoinToken) {
+        // One that stays expires by itself.
+        let _ = self.client.delete_join_token(&token.record.id).await;
     }
 
     /// The key of the data folder if it is still good, else a new one with all scopes.

@@ -1,20 +1,24 @@
 //! `titan events`: what has happened in the pool, and with `-f` what happens.
 
+use std::collections::VecDeque;
+
 use clap::Args;
 use titan_api::{
-    client::{ClientError, EventFilter, EventNews, EventStream},
-    events::Event,
+    client::{ClientError, EventFilter, EventNews, EventStream, Reply},
+    events::{Event, EventList},
     ids::EventTopic,
+    output::Since,
     problem::ProblemType,
 };
 use tokio::time::Instant;
 
 use crate::{
     failure::Failure,
-    patience::{Patience, Trouble},
+    patience::{self, Patience, Trouble},
     render::{self, events::Rows},
     session::Session,
     settings::Format,
+    since::parse_since,
 };
 
 /// What to read, and for how long.
@@ -28,7 +32,8 @@ publish.
 
 Examples:
   titan events -f --topic job.
-  titan events --topic agent. -o jsonl")]
+  titan events --topic agent. -o jsonl
+  titan events --since 10m --limit 50")]
 pub struct What {
     /// Show what happens from now on, until Ctrl-C. Without it: what is kept of what has happened.
     #[arg(short, long)]
@@ -39,6 +44,13 @@ pub struct What {
     /// Begin after the event of this number; 0 with `-f` shows those that are kept first.
     #[arg(long, value_name = "NUMBER")]
     pub after: Option<u64>,
+    /// Only what has happened from then on: for so long (10m, 2h30m), or since a time (2026-11-21T06:18:45Z); with `-f` also
+    /// what follows.
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Since>,
+    /// Only the latest so many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "follow")]
+    pub limit: Option<u32>,
 }
 
 /// Prints events.
@@ -46,17 +58,45 @@ pub struct What {
 /// # Errors
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, what: What) -> Result<(), Failure> {
-    let What { follow, topic, after } = what;
-    let filter = EventFilter { topic, after };
+    let What { follow, topic, after, since, limit } = what;
+    let kept = (!follow || since.is_some()).then_some(0);
+    let filter = EventFilter { topic, after: after.or(kept), since };
     let mut printer = Printer { session, rows: Rows::new(session.style) };
-    if !follow {
-        return all(session, EventFilter { after: after.or(Some(0)), ..filter }, &mut printer).await;
+    match limit {
+        _ if follow => self::follow(session, filter, &mut printer).await,
+        None => all(session, filter, |page| printer.page(page)).await,
+        Some(limit) => latest(session, filter, limit as usize, &mut printer).await,
     }
-    self::follow(session, filter, &mut printer).await
 }
 
-/// Prints what is kept.
-async fn all(session: &Session, mut filter: EventFilter, printer: &mut Printer<'_>) -> Result<(), Failure> {
+/// Prints the latest of what is kept, which is at most 10,000 events of a day.
+async fn latest(
+    session: &Session,
+    filter: EventFilter,
+    limit: usize,
+    printer: &mut Printer<'_>,
+) -> Result<(), Failure> {
+    let (mut events, mut next_after) = (VecDeque::new(), 0);
+    let keep = |page: &Reply<EventList>| {
+        events.extend(page.events.iter().cloned());
+        events.drain(..events.len().saturating_sub(limit));
+        next_after = page.next_after;
+        Ok(())
+    };
+    all(session, filter, keep).await?;
+    let events = Vec::from(events);
+    if session.format == Format::Json {
+        return session.print_lines(&[EventList { events, next_after, more: false }]);
+    }
+    events.iter().try_for_each(|event| printer.event(event, None))
+}
+
+/// Gives what is kept to `take`, page by page.
+async fn all(
+    session: &Session,
+    mut filter: EventFilter,
+    mut take: impl FnMut(&Reply<EventList>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     loop {
         let page = match session.client.events(&filter, None).await {
             Ok(page) => page,
@@ -66,11 +106,7 @@ async fn all(session: &Session, mut filter: EventFilter, printer: &mut Printer<'
                 continue;
             }
         };
-        if session.format == Format::Json {
-            session.print_json(page.json())?;
-        } else {
-            page.events.iter().try_for_each(|event| printer.event(event, None))?;
-        }
+        take(&page)?;
         if !page.more {
             return Ok(());
         }
@@ -82,16 +118,16 @@ async fn all(session: &Session, mut filter: EventFilter, printer: &mut Printer<'
 async fn follow(session: &Session, mut filter: EventFilter, printer: &mut Printer<'_>) -> Result<(), Failure> {
     let mut trouble = Trouble::new(Patience::default());
     loop {
-        let connected_at = Instant::now();
         let wrong = match session.client.event_stream(&filter).await {
             Ok(mut stream) => {
-                let ended = read(session, &mut stream, printer, &mut trouble).await?;
+                let (ended, has_shown) = read(session, &mut stream, printer, &mut trouble).await?;
                 filter.after = stream.after();
+                // What follows came later; so long before now would be another time by then.
+                filter.since = filter.since.filter(|_| !has_shown);
                 ended.err()
             }
             Err(error) => Some(error),
         };
-        trouble.held(connected_at);
         match wrong {
             Some(error) if !trouble.may_pass(&error) => {
                 filter.after =
@@ -102,22 +138,26 @@ async fn follow(session: &Session, mut filter: EventFilter, printer: &mut Printe
     }
 }
 
-/// Prints what comes on one connection. The outer error is one of printing.
+/// Prints what comes on one connection, and tells how that ended and whether there was an event. The outer error is one of
+/// printing.
 async fn read(
     session: &Session,
     stream: &mut EventStream,
     printer: &mut Printer<'_>,
     trouble: &mut Trouble,
-) -> Result<Result<(), ClientError>, Failure> {
+) -> Result<(Result<(), ClientError>, bool), Failure> {
+    let connected_at = Instant::now();
+    let mut has_shown = false;
     loop {
-        match stream.next().await {
+        match patience::next(stream.next(), connected_at, trouble, session).await {
             Ok(Some(EventNews::Event { event, json })) => {
                 trouble.is_over(session);
                 printer.event(&event, Some(&json))?;
+                has_shown = true;
             }
             Ok(Some(EventNews::Gap(_))) => say_gap(session),
-            Ok(None) => return Ok(Ok(())),
-            Err(error) => return Ok(Err(error)),
+            Ok(None) => return Ok((Ok(()), has_shown)),
+            Err(error) => return Ok((Err(error), has_shown)),
         }
     }
 }
@@ -143,6 +183,13 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
+    fn page(&mut self, page: &Reply<EventList>) -> Result<(), Failure> {
+        if self.session.format == Format::Json {
+            return self.session.print_json(page.json());
+        }
+        page.events.iter().try_for_each(|event| self.event(event, None))
+    }
+
     fn event(&mut self, event: &Event, json: Option<&str>) -> Result<(), Failure> {
         match (self.session.format, json) {
             (Format::Json | Format::Jsonl, Some(json)) => self.session.print_json(json),

@@ -47,15 +47,19 @@ pub async fn job_by(session: &Session, id: &JobId, deadline: Option<Instant>) ->
     })
 }
 
-/// A coordinator that has answered once may be away for a while, so it is first asked for an answer at once.
+/// A coordinator that has answered once may be away for a while, so it is first asked for an answer at once, and so it is when it
+/// is back.
 async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -> Result<Reply<Job>, Failure> {
     let (mut trouble, mut has_answered) = (Trouble::new(Patience::default()), false);
     loop {
         let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
         let began = Instant::now();
-        let wait = if has_answered { left.min(LONGEST_WAIT) } else { Duration::ZERO };
+        let wait = if has_answered && !trouble.is_there() { left.min(LONGEST_WAIT) } else { Duration::ZERO };
         match ask(session, id, wait).await {
-            Ok(job) if job.state.is_ended() => return Ok(job),
+            Ok(job) if job.state.is_ended() => {
+                trouble.is_over(session);
+                return Ok(job);
+            }
             Ok(_) if has_answered => {
                 trouble.is_over(session);
                 // Whatever the coordinator makes of `wait_ms`, it is not asked again at once.

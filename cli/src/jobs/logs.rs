@@ -11,7 +11,6 @@ use titan_api::{
 
 use super::tail;
 use crate::{
-    credential::milliseconds,
     failure::Failure,
     follow::{After, Follower},
     interrupt,
@@ -20,6 +19,7 @@ use crate::{
     printer::Printer,
     progress::Progress,
     session::Session,
+    since::parse_since,
 };
 
 /// Arguments of `titan jobs logs`.
@@ -41,16 +41,6 @@ pub struct Options {
     /// The job's whole id.
     #[arg(value_name = "JOB")]
     pub job: JobId,
-}
-
-/// How long before now, or a time.
-fn parse_since(text: &str) -> Result<Since, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(Since::At(time));
-    }
-    let ago = humantime::parse_duration(text)
-        .map_err(|_| "must be a duration like 10m, or a time like 2026-11-21T06:18:45Z".to_owned())?;
-    Ok(Since::LastMs(milliseconds(ago)))
 }
 
 /// Prints a job's output: its standard output to standard output, its standard error to standard error.

@@ -64,7 +64,8 @@ fn parse_label(text: &str) -> Result<String, String> {
 /// [`Failure`], as for every command.
 pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
     let Options { state, agent, label, attempts, paging: Paging { limit, cursor }, watching } = options;
-    let is_all = state.is_none() && agent.is_none() && label.is_none() && cursor.is_none();
+    let has_filter = state.is_some() || agent.is_some() || label.is_some();
+    let is_all = !has_filter && cursor.is_none();
     let filter = JobFilter { state, agent, label, limit: Some(limit), cursor };
     if let Some(every) = watching.watch {
         let look = async || session.client.jobs(&filter).await.map(|page| table(session, &page));
@@ -76,7 +77,8 @@ pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
     } else {
         print(session, &page, is_all)?;
     }
-    page::say_more(session, page.next_cursor.as_deref());
+    let say_more = if has_filter { page::say_more_filtered } else { page::say_more };
+    say_more(session, page.next_cursor.as_deref());
     Ok(())
 }
 

@@ -74,12 +74,17 @@ pub fn table(list: &FleetModels, style: Style) -> String {
     table.render(style)
 }
 
+/// The kinds of all backends that serve it; an older coordinator tells one.
+fn backends(fleet: &FleetModel) -> String {
+    if fleet.backends.is_empty() { fleet.model.backend.clone() } else { fleet.backends.join(", ") }
+}
+
 fn row(fleet: &FleetModel) -> Vec<Cell> {
     let model = &fleet.model;
     let loaded = if fleet.loaded_on > 0 { Tone::Good } else { Tone::Faint };
     vec![
         (&model.name).into(),
-        (&model.backend).into(),
+        backends(fleet).into(),
         fleet.agents.to_string().into(),
         Cell::toned(&fleet.loaded_on.to_string(), loaded),
         model.parallel.to_string().into(),

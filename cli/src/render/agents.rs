@@ -136,10 +136,23 @@ fn versions(facts: &Facts) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// Whether it is gone after it said that it stops: it holds nothing to wait for, or is not heard any more.
+fn has_left(agent: &Agent) -> bool {
+    agent.leaving && (agent.live_attempts == 0 || agent.state == AgentState::Offline)
+}
+
 /// Why the agent is in its state; nothing if it is well.
 fn because(agent: &Agent, now: Timestamp) -> String {
     let breaker = &agent.breaker;
     let mut parts = Vec::new();
+    match (agent.leaving, has_left(agent)) {
+        (false, _) => {}
+        (true, false) => parts.push("it was told to stop, and takes no new work".to_owned()),
+        (true, true) if agent.live_attempts > 0 => {
+            parts.push("it was told to stop, and may have left jobs running".to_owned());
+        }
+        (true, true) => parts.push("it was told to stop".to_owned()),
+    }
     match breaker.cause {
         Some(Trouble::Lateness) => parts.push("its heartbeats are late".to_owned()),
         Some(Trouble::Silence) if agent.state == AgentState::Offline => parts.push("it is not heard".to_owned()),
@@ -236,6 +249,13 @@ fn or_unknown(name: &str) -> &str {
 }
 
 fn state(agent: &Agent) -> Cell {
+    if agent.leaving {
+        return if has_left(agent) {
+            Cell::toned("stopped", Tone::Faint)
+        } else {
+            Cell::toned("stopping", Tone::Warning)
+        };
+    }
     let tone = match agent.state {
         AgentState::Healthy if agent.draining || !agent.hindered_by.is_empty() => Tone::Warning,
         AgentState::Healthy => Tone::Good,

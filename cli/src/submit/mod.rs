@@ -1,6 +1,7 @@
 //! `titan submit`: submits a job and follows its output, or many jobs from a file.
 
 pub mod batch;
+mod entry;
 pub(crate) mod once;
 mod spec;
 pub(crate) mod values;
@@ -102,7 +103,7 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
     if let Some(file) = &options.batch {
         let batch = batch::read(file)?;
         if options.dry_run {
-            return session.print_lines(&batch.jobs);
+            return session.print_lines(&batch.body.jobs);
         }
         return batch::run(&session, &batch, options.idempotency_key).await;
     }

@@ -1,6 +1,9 @@
 //! `titan submit --batch`: what a file may hold, what is refused before anything is sent, and what is printed.
 
-use titan_api::jobs::{SubmitBatch, SubmitJob};
+use titan_api::{
+    jobs::{SubmitBatch, SubmitJob},
+    problem::{FieldError, Problem, ProblemType},
+};
 
 use crate::support::{Server, Titan, json, ran};
 
@@ -66,7 +69,14 @@ fn a_file_that_is_wrong_is_refused_with_the_place_before_anything_is_sent() {
     let cases = [
         (String::new(), "holds no jobs"),
         ("[]".to_owned(), "holds no jobs"),
-        (format!("{good}\n{{\"kind\":\"process\",\"gpus\":1}}"), "unknown field `gpus`"),
+        (format!("{good}\n{{\"kind\":\"process\",\"gpus\":1}}"), "job 2 (line 2), gpus: unknown field `gpus`"),
+        (
+            format!("{good}\n\n{{\"kind\":\"process\",\n \"process\":{{\"command\":[\"a\",7]}}}}"),
+            "job 2 (line 4), process.command[1]: invalid type: integer `7`, expected a string",
+        ),
+        (format!("[{good},\n{{\"process\":{{\"command\":[\"a\"]}}}}]"), "job 2 (line 2): missing field `kind`"),
+        (format!("{{\"jobs\": [\n{good},\n\"x\"]}}"), "job 2 (line 3): invalid type: string \"x\""),
+        (format!("{{\"jobs\": [{good}],\n\"more\": 1}}"), "unknown field `more`"),
         (format!("{good}\nnonsense"), "line 2 column"),
         (many, "1001 jobs, and a batch takes 1000 at most"),
         (" ".repeat(8 * 1_024 * 1_024 + 1), "longer than 8 MiB"),
@@ -81,4 +91,32 @@ fn a_file_that_is_wrong_is_refused_with_the_place_before_anything_is_sent() {
     assert_eq!(ran(Titan::new().bare(&["submit", "--batch", "/nowhere"]).output().unwrap()).0, 1);
     let both = Titan::new().bare(&["submit", "--batch", "-", "--key-file", "-"]).output().unwrap();
     assert_eq!(ran(both).0, 2);
+}
+
+#[test]
+fn what_the_coordinator_refuses_is_told_by_job_and_line_and_field() {
+    let mut wrong = Problem::new(ProblemType::Invalid);
+    wrong.errors = vec![
+        FieldError::new("/jobs/1/process/command/0", "is empty"),
+        FieldError::new("/jobs/0/ref", "is taken"),
+        FieldError::new("/jobs", "is too long"),
+    ];
+    let mut unserved = Problem::new(ProblemType::Unserved);
+    unserved.detail = Some("the job at /jobs/1: no agent could ever run it".to_owned());
+    let run = |problem: &Problem| {
+        let answer = serde_json::to_string(problem).unwrap();
+        let server = Server::start(move |_, _| json(422, answer.clone()));
+        let titan = Titan::new();
+        let file = titan.home.path().join("jobs");
+        std::fs::write(&file, LINES).unwrap();
+        ran(titan.at(&server, &["submit", "--batch", file.to_str().unwrap()]).output().unwrap()).2
+    };
+    let err = run(&wrong);
+    assert!(
+        err.contains("\n  job 2 (line 4), process.command[0]: is empty\n  job 1 (line 2), ref: is taken\n"),
+        "{err}"
+    );
+    assert!(err.contains("\n  /jobs: is too long\n"), "{err}");
+    let err = run(&unserved);
+    assert!(err.contains("job 2 (line 4): no agent could ever run it"), "{err}");
 }

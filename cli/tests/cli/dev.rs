@@ -81,6 +81,21 @@ fn a_second_titan_dev_on_the_same_folder_is_refused() {
     assert!(err.contains("another `titan dev` (process 4711) uses") && err.contains("--data-dir"), "{err}");
 }
 
+#[test]
+fn a_part_that_fails_is_told_of_once() {
+    let titan = Titan::new();
+    let redis = titan.home.path().join("redis-server");
+    std::fs::write(&redis, "#!/bin/sh\necho no such luck\nexit 9\n").unwrap();
+    std::fs::set_permissions(&redis, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let data = titan.home.path().join("data");
+    let mut command = titan.bare(&["dev", "--data-dir", data.to_str().unwrap()]);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let (code, _, err) = ran(command.env("TITAN_REDIS_BIN", redis).env("PATH", path).output().unwrap());
+    assert_eq!((code, err.matches("redis ended: exit status: 9").count()), (1, 1), "{err}");
+    assert_eq!(err.matches("no such luck").count(), 1, "{err}");
+    assert!(!err.contains("all the rest"), "nothing else was started: {err}");
+}
+
 /// A program under the wrapper; whatever becomes of the test, it does not outlive it.
 struct Wrapped {
     wrapper: Child,

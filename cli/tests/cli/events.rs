@@ -47,6 +47,45 @@ AT                        ID             TOPIC               PAYLOAD
 }
 
 #[test]
+fn events_can_begin_at_a_time_and_be_only_the_latest_few() {
+    let server = Server::start(|_, request| {
+        let page = if request.line.contains("after=0") {
+            json!({"events": [event(1, "a", &json!(1)), event(2, "b", &json!(2))], "next_after": 2, "more": true})
+        } else {
+            json!({"events": [event(3, "c", &json!(3))], "next_after": 3, "more": false})
+        };
+        reply(200, page.to_string())
+    });
+    let of = |more: &[&str]| titan(&server, &[&["events", "-o", "name"], more].concat());
+    assert_eq!(of(&["--since", "10m"]), (0, "1\n2\n3\n".into(), String::new()));
+    assert_eq!(of(&["--since", "2026-11-21T07:18:45+01:00", "--limit", "2"]), (0, "2\n3\n".into(), String::new()));
+    let lines: Vec<_> = server.requests().into_iter().map(|request| request.line).collect();
+    let begins = "GET /api/v1/events?after=";
+    assert_eq!(lines[..2], [format!("{begins}0&since_ms=600000"), format!("{begins}2&since_ms=600000")]);
+    assert_eq!(lines[2], format!("{begins}0&since=2026-11-21T06%3A18%3A45Z"));
+    let (_, out, _) = titan(&server, &["events", "-o", "json", "--limit", "2"]);
+    let list: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((list["events"][0]["id"].as_u64(), list["next_after"].as_u64()), (Some(2), Some(3)), "{out}");
+    let (code, _, err) = of(&["--since", "yesterday"]);
+    assert!(code == 2 && err.contains("a duration like 10m, or a time like 2026-"), "{err}");
+    assert_eq!(of(&["--limit", "5", "-f"]).0, 2, "what comes has no end to count from");
+}
+
+#[test]
+fn who_follows_from_a_time_on_is_shown_what_is_kept_since_then() {
+    let server = Server::start(|number, request| {
+        if number == 0 {
+            assert_eq!(request.line, "GET /api/v1/events?after=0&since_ms=600000");
+            return Answer::Stream(vec![sent(7, "a")], true);
+        }
+        assert_eq!(request.line, "GET /api/v1/events?after=7", "what follows came later");
+        problem(ProblemType::Forbidden, "enough")
+    });
+    let (code, out, _) = titan(&server, &["events", "-f", "--since", "10m", "-o", "name"]);
+    assert_eq!((code, out.as_str()), (4, "7\n"));
+}
+
+#[test]
 fn one_line_of_json_is_one_event() {
     let page = json!({"events": [event(1, "a", &json!(1)), event(2, "b", &json!(2))], "next_after": 2, "more": false});
     let (code, out, _) = titan_with(reply(200, page.to_string()), &["events", "-o", "jsonl"]);

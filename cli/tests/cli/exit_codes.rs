@@ -112,7 +112,10 @@ fn an_audit_needs_to_know_where_redis_is_and_takes_no_password_on_the_command_li
     assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1"]).0, 7);
     assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1", "--pool", "A/B"]).0, 2);
     assert_eq!(run(&["--redis-url-file", "/nowhere"]).0, 1);
-    assert_eq!(run(&["--redis-url", "nonsense"]).0, 2);
+    for wrong in ["nonsense", "redis://127.0.0.1:port"] {
+        let (code, _, err) = run(&["--redis-url", wrong]);
+        assert_eq!((code, err.contains("REDIS_URL is no URL of Redis")), (2, true), "{err}");
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Following output: over broken connections, across gaps and attempts, byte for byte.
 
-use std::io::Read;
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+};
 
 use crate::support::{
     Answer, Request, Server, Titan, event, json, problem, ran,
@@ -25,6 +28,8 @@ use titan_cli::{
     settings::Global,
 };
 
+/// Where the whole of an output is.
+const WHERE: &str = "; its box has all of it for a week, in attempts/ of the agent's state folder]\n";
 const LOGS: [&str; 4] = ["jobs", "logs", "-f", "job-a"];
 
 /// Answers requests for output by `script`, and says that the job has completed.
@@ -50,7 +55,7 @@ fn each_stream_goes_where_it_belongs() {
     });
     assert_eq!(
         follow(&server),
-        (0, "out\nend".into(), "err\n![titan: 1 bytes of the output are missing here; they are kept no more]\n".into())
+        (0, "out\nend".into(), format!("err\n![titan: 1 bytes of the output are missing here{WHERE}"))
     );
 }
 
@@ -85,6 +90,21 @@ fn a_broken_connection_is_resumed_after_the_last_event_and_nothing_comes_twice()
 }
 
 #[test]
+fn who_follows_a_silent_job_through_an_outage_hears_that_it_is_over() {
+    let server = serve(|number, _| match number {
+        0 => Answer::Stream(vec![event("1-3", &output(1, &[(Stdout, 0, "one")], false))], false),
+        // The job says nothing, and the coordinator that the reader came back to says only that it is there.
+        _ => Answer::Silence(vec![b": still here\n\n".to_vec()]),
+    });
+    let mut child = Titan::new().at(&server, &LOGS).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let said: Vec<_> = lines.take(2).collect();
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    assert!(said[0].contains("the connection broke") && said[1] == "[titan: connected again]", "{said:?}");
+}
+
+#[test]
 fn a_stream_that_the_coordinator_ends_in_order_is_resumed_without_a_word() {
     let server = serve(|number, _| match number {
         0 => Answer::Stream(vec![event("1-3", &output(1, &[(Stdout, 0, "one")], false))], true),
@@ -110,11 +130,8 @@ fn a_gap_and_a_new_attempt_are_marked_on_standard_error() {
     });
     let (code, out, err) = follow(&server);
     assert_eq!((code, out.as_str()), (0, "earlylate\nagain\n"));
-    assert_eq!(
-        err,
-        "[titan: 95 bytes of the output are missing here; they are kept no more]\n\
-         [titan: attempt 1 is over; what follows is from attempt 2]\n"
-    );
+    let gap = format!("[titan: 95 bytes of the output are missing here{WHERE}");
+    assert_eq!(err, gap + "[titan: attempt 1 is over; what follows is from attempt 2]\n");
 }
 
 /// Output of the one or the other attempt number 1.

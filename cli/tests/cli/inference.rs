@@ -177,6 +177,14 @@ fn models_are_listed_by_name_with_who_serves_them() {
 }
 
 #[test]
+fn a_model_that_backends_of_several_kinds_serve_is_listed_with_all_of_them() {
+    let list = json!({"models": [{"name": "tiny", "parallel": 4, "backend": "vllm", "loaded": true, "agents": 2,
+        "backends": ["ollama", "vllm"], "loaded_on": 1, "since": "2026-01-01T00:00:00Z"}]});
+    let (code, out, err) = titan_with(reply(200, list.to_string()), &["models", "ls"]);
+    assert_eq!((code, out.contains("  ollama, vllm  ")), (0, true), "{out}{err}");
+}
+
+#[test]
 fn the_whole_name_of_a_model_is_shown_however_narrow_the_terminal() {
     let name = "hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF";
     let list = json!({"models": [{"name": name, "parallel": 4, "backend": "ollama", "loaded": true,

@@ -27,6 +27,20 @@ fn the_list_asks_for_what_the_filters_say() {
 }
 
 #[test]
+fn where_a_filter_leaves_open_whether_more_follow_that_is_said() {
+    let jobs = vec![samples::summary("job-a", JobState::Failed, "false")];
+    let page = serde_json::to_string(&JobList { jobs, next_cursor: Some("c".into()) }).unwrap();
+    let server = Server::start(move |_, _| json(200, page.clone()));
+    let says = |filter: &[&str]| {
+        let arguments = [&["jobs", "ls", "--limit", "1"], filter].concat();
+        ran(Titan::new().at(&server, &arguments).output().unwrap()).2
+    };
+    assert_eq!(says(&[]), "more follow; go on with --cursor c\n");
+    assert_eq!(says(&["--state", "failed"]), "more may follow; go on with --cursor c\n");
+    assert_eq!(says(&["-l", "a=b"]), "more may follow; go on with --cursor c\n");
+}
+
+#[test]
 fn the_attempts_of_all_jobs_of_a_page_stand_in_one_table() {
     let server = Server::start(|_, request| {
         let id = request.line.trim_start_matches("GET /api/v1/jobs/");
@@ -149,6 +163,7 @@ fn whoever_waits_stays_while_the_coordinator_is_away() {
     });
     let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
     assert_eq!((code, err.contains("trying again")), (0, true), "{err}");
+    assert_eq!(err.matches("[titan: connected again]\n").count(), 1, "{err}");
 
     let busy = |live_attempts| {
         json(200, serde_json::to_string(&Agent { live_attempts, draining: true, ..samples::agent("box-1") }).unwrap())
@@ -161,6 +176,22 @@ fn whoever_waits_stays_while_the_coordinator_is_away() {
     });
     let (code, _, err) = ran(Titan::new().at(&server, &["agents", "drain", "box-1", "--wait"]).output().unwrap());
     assert_eq!((code, err.contains("box-1 has no jobs any more")), (0, true), "{err}");
+}
+
+#[test]
+fn whoever_waits_through_an_outage_hears_at_once_that_it_is_over() {
+    let server = Server::start(|number, request| {
+        let state = if number < 4 { JobState::Running } else { JobState::Completed };
+        if number == 3 {
+            assert!(request.line.contains("wait_ms=0"), "the job may go on for long: {}", request.line);
+        }
+        match number {
+            1 | 2 => crate::support::Answer::Hangup,
+            _ => json(200, serde_json::to_string(&samples::job("job-a", state)).unwrap()),
+        }
+    });
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
+    assert_eq!((code, err.matches("[titan: connected again]\n").count()), (0, 1), "{err}");
 }
 
 #[test]

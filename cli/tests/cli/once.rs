@@ -47,6 +47,33 @@ fn a_refusal_is_not_repeated_and_neither_is_a_call_that_nobody_took() {
 }
 
 #[test]
+fn what_is_no_coordinator_is_told_at_once_and_not_asked_again() {
+    let page = |status: &str| {
+        let kind = ("content-type".to_owned(), "text/html".to_owned());
+        Answer::Whole(status.to_owned(), vec![kind], "<html>Unsupported method</html>".to_owned())
+    };
+    for answer in [page("501"), page("405"), page("505"), page("200")] {
+        let server = Server::start(move |_, _| answer.clone());
+        let (code, _, err) = ran(Titan::new().at(&server, &["submit", "--", "x"]).output().unwrap());
+        assert_eq!((code, server.requests().len()), (1, 1), "{err}");
+        assert!(err.contains("no answer of a TitanCompute coordinator") && err.contains("→ check that "), "{err}");
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let mut connections = listener.incoming().map_while(Result::ok);
+        let mut connection = connections.next().unwrap();
+        let _ = std::io::Read::read(&mut connection, &mut [0; 4_096]);
+        std::io::Write::write_all(&mut connection, b"-ERR unknown command 'POST'\r\n").unwrap();
+        // Until the client goes.
+        let _ = std::io::Read::read_to_end(&mut connection, &mut Vec::new());
+    });
+    let (code, _, err) = ran(Titan::new().bare(&["submit", "--url", &url, "--", "x"]).output().unwrap());
+    assert_eq!((code, err.contains("no answer of a TitanCompute coordinator")), (1, true), "{err}");
+    asked.join().unwrap();
+}
+
+#[test]
 fn whoever_never_learns_what_became_of_it_is_told_how_to_find_out() {
     let server = Server::start(|_, _| Answer::Hangup);
     let arguments = ["submit", "--at", "2026-11-21T06:00:00Z", "--idempotency-key", "k", "--", "x"];

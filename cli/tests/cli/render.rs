@@ -2,7 +2,7 @@
 
 use crate::support::samples::{agent, ago, job, now, summary};
 use titan_api::{
-    agents::Hindrance,
+    agents::{Agent, AgentState, Hindrance},
     jobs::{JobKind, JobState, Reason},
 };
 use titan_cli::render::{
@@ -125,6 +125,27 @@ fn an_agent_that_is_hindered_says_what_by() {
     assert!(shown.contains("state:            healthy, hindered\n"), "{shown}");
     assert!(shown.contains("hindered by:      its disk is full; vllm is starting\n"), "{shown}");
     assert!(!agents::whole(&agent("box-1"), now(), Style::PLAIN).contains("hindered"), "{shown}");
+}
+
+#[test]
+fn an_agent_that_has_left_is_told_from_one_that_is_well_or_drained() {
+    let left = |state, live_attempts| Agent { state, live_attempts, draining: true, leaving: true, ..agent("box-1") };
+    let shown = |agent: &Agent| {
+        let list = agents::list(std::slice::from_ref(agent), now(), Style::PLAIN, false);
+        let state = list.lines().nth(1).unwrap().split("  ").nth(1).unwrap().to_owned();
+        let whole = agents::whole(agent, now(), Style::PLAIN);
+        let because = whole.lines().find_map(|line| line.strip_prefix("because:")).unwrap_or_default();
+        (state, because.trim().to_owned())
+    };
+    let of = |state, live_attempts| shown(&left(state, live_attempts));
+    assert_eq!(of(AgentState::Healthy, 2), ("stopping".into(), "it was told to stop, and takes no new work".into()));
+    for state in [AgentState::Healthy, AgentState::Degraded, AgentState::Offline] {
+        assert_eq!(of(state, 0), ("stopped".into(), "it was told to stop".into()), "{state}");
+    }
+    let kept = "it was told to stop, and may have left jobs running";
+    assert_eq!(of(AgentState::Offline, 2), ("stopped".into(), kept.into()));
+    let silent = Agent { leaving: false, ..left(AgentState::Offline, 0) };
+    assert_eq!(shown(&silent).0, "offline, draining", "nobody knows whether it comes back");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::{env, fs, net::SocketAddr, path::Path};
 
 use anyhow::Context;
+use nix::unistd::Uid;
+use titan_api::secret_file::exposed;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -26,10 +28,12 @@ const METRICS_CONNECTIONS: usize = 64;
 pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
     logging::init(args)?;
     let settings = args.check(|name| env::var(name).ok())?;
+    warn_of_open_secrets(args);
     let cleanup_interval = settings.cleanup_interval;
     let state = AppState::new(settings).context(
-        "REDIS_URL cannot be used: it is redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or \
-         redis+cluster://HOST:PORT,HOST:PORT, with rediss in front for TLS",
+        "REDIS_URL is no URL of Redis: write redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or \
+         redis+cluster://HOST:PORT,HOST:PORT, with rediss in front for TLS, and what a password has beside letters and digits as \
+         %XX",
     )?;
     let wanted = SocketAddr::new(args.coordinator_http_bind, args.coordinator_http_port);
     let listener = TcpListener::bind(wanted).await.with_context(|| {
@@ -52,6 +56,20 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
     state.flush_spans().await;
     tracing::info!(component = "coordinator", "stopped");
     Ok(())
+}
+
+fn warn_of_open_secrets(args: &RunArgs) {
+    let files = [
+        ("ADMIN_TOKEN_FILE", &args.admin_token_file),
+        ("SIGNING_KEY_FILE", &args.signing_key_file),
+        ("REDIS_URL_FILE", &args.redis_url_file),
+    ];
+    for (setting, file) in files {
+        let exposed = file.as_deref().and_then(|file| exposed(file, Uid::effective().as_raw()));
+        if let Some(warning) = exposed {
+            tracing::warn!(component = "coordinator", setting, "{warning}");
+        }
+    }
 }
 
 /// Serves the figures of this copy and of all pools where they are wanted, until the coordinator shuts down.

@@ -43,8 +43,22 @@ pub(crate) fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
     Err(ApiError::BadRequest(format!("limit must be from 1 to {}", limits::PAGE)))
 }
 
-/// The cursor behind a full page; a page that is not full is the last one.
-pub(crate) fn next<T, I: AsRef<str>>(list: List, page: &[T], limit: u32, id: impl FnOnce(&T) -> I) -> Option<String> {
-    let full = u32::try_from(page.len()).is_ok_and(|entries| entries >= limit);
-    page.last().filter(|_| full).map(|last| cursor::encode(list, id(last)))
+/// How many entries to read for a page: whether there is one more tells whether another page follows.
+pub(crate) fn to_read(limit: u32) -> u32 {
+    limit + 1
+}
+
+/// The cursor behind a page, if there are more entries than it may have; those are taken off.
+pub(crate) fn next<T, I: AsRef<str>>(
+    list: List,
+    page: &mut Vec<T>,
+    limit: u32,
+    id: impl FnOnce(&T) -> I,
+) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if page.len() <= limit {
+        return None;
+    }
+    page.truncate(limit);
+    page.last().map(|last| cursor::encode(list, id(last)))
 }

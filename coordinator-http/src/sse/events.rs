@@ -45,6 +45,7 @@ pub(crate) async fn follow(
     caller: KeyCaller<EventsRead>,
     prefix: &str,
     after: Option<u64>,
+    from_ms: Option<i64>,
 ) -> Result<Response, ApiError> {
     let seat = state.waiters.reader(&caller.owner)?;
     let pool = caller.pool;
@@ -54,6 +55,7 @@ pub(crate) async fn follow(
         head: state.heads.join(pool.name()),
         pool,
         prefix: prefix.to_owned(),
+        from_ms,
         after: after.unwrap_or(list.next_after),
         is_at_head: false,
         placed: Instant::now(),
@@ -70,6 +72,8 @@ struct EventPages {
     head: Option<Arc<Head>>,
     pool: Pool,
     prefix: String,
+    /// From when on events are wanted, milliseconds since the epoch.
+    from_ms: Option<i64>,
     /// The last event that the reader was told, or that was passed over.
     after: u64,
     /// Whether it had been told everything when it last looked.
@@ -106,7 +110,9 @@ impl EventPages {
     /// Takes what it asked for out of a page, which may be one for all.
     fn take(&mut self, list: &EventList, events: &mut Events) -> Then {
         for event in &list.events {
-            if event.id > self.after && event.topic.as_str().starts_with(&self.prefix) {
+            let is_wanted = event.topic.as_str().starts_with(&self.prefix)
+                && self.from_ms.is_none_or(|from| event.at.as_ms() >= from);
+            if event.id > self.after && is_wanted {
                 self.after = event.id;
                 self.push(Event::default().event("event").json_data(event), events);
             }

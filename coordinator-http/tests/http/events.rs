@@ -71,6 +71,35 @@ async fn what_is_published_and_what_happens_in_the_pool_is_read_in_order_by_topi
 }
 
 #[tokio::test]
+async fn events_can_be_read_from_a_time_on_also_as_a_stream() {
+    let world = World::start().await;
+    publish(&world, "early", json!(1)).await;
+    let at = |list: &Value| list["events"][0]["at"].as_str().unwrap().to_owned();
+    let early = at(&page(&world, "after=0").await.ok(200));
+    let (late, since) = loop {
+        let late = publish(&world, "late", json!(2)).await;
+        let at = at(&page(&world, &format!("after={}", late - 1)).await.ok(200));
+        if at > early {
+            break (late, at);
+        }
+    };
+    let list = page(&world, &format!("after=0&since={since}")).await.ok(200);
+    assert_eq!((topics(&list), &list["next_after"]), (vec!["late"], &json!(late)));
+    let kept = page(&world, &format!("since={since}")).await.ok(200);
+    assert_eq!(topics(&kept), ["late"], "without a number those that are kept are meant");
+    let all = page(&world, "since_ms=3600000").await.ok(200);
+    assert_eq!((topics(&all)[0], &all["next_after"]), ("early", &json!(late)), "all that are kept");
+    assert_eq!(topics(&page(&world, "after=0&since=2100-01-01T00:00:00Z").await.ok(200)), [""; 0]);
+    let both = page(&world, &format!("since={since}&since_ms=5")).await.problem(ProblemType::BadRequest);
+    assert!(both.detail.unwrap().contains("not both"));
+    let mut events = Events::of(&world.router, ADMIN, &format!("{EVENTS}?since={since}"), None).await;
+    assert_eq!(number(&mut events).await, late);
+    let mut resumed =
+        Events::of(&world.router, ADMIN, &format!("{EVENTS}?since=2100-01-01T00:00:00Z"), Some("0")).await;
+    assert_eq!(number(&mut resumed).await, late - 1, "who resumes misses nothing");
+}
+
+#[tokio::test]
 async fn the_topics_of_the_pool_are_closed_to_clients_and_a_payload_has_its_bound() {
     let world = World::start().await;
     let key = world.key("default", &["events:write"]).await;

@@ -159,7 +159,10 @@ async fn agents_are_listed_drained_resumed_and_removed() {
     let first = world.get(ADMIN, "/api/v1/agents?limit=1").await.ok(200);
     assert_eq!(first["agents"][0]["id"], "box-1");
     let next = format!("/api/v1/agents?limit=1&cursor={}", first["next_cursor"].as_str().unwrap());
-    assert_eq!(world.get(ADMIN, &next).await.ok(200)["agents"][0]["id"], "box-2");
+    let last = world.get(ADMIN, &next).await.ok(200);
+    assert_eq!((&last["agents"][0]["id"], &last["next_cursor"]), (&json!("box-2"), &json!(null)), "none follows");
+    let both = world.get(ADMIN, "/api/v1/agents?limit=2").await.ok(200);
+    assert_eq!((both["agents"].as_array().unwrap().len(), &both["next_cursor"]), (2, &json!(null)), "none follows");
     assert_eq!(world.call("POST", ADMIN, &agent.path("drain"), None).await.ok(200)["draining"], true);
     assert_eq!(agent.heartbeat(&world, json!({})).await.ok(200)["draining"], true);
     assert_eq!(world.call("POST", ADMIN, &agent.path("resume"), None).await.ok(200)["draining"], false);

@@ -137,6 +137,80 @@ async fn log_lines_go_into_a_file_for_its_owner_alone_and_what_is_no_file_is_ref
     assert!(!refused.status.success() && message.contains("LOG_FILE /dev/full"), "{message}");
 }
 
+#[tokio::test]
+async fn a_redis_that_is_away_is_named_by_its_address_and_a_wrong_url_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = |url: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--bind", "127.0.0.1", "--port", "0", "--port-file"]).arg(dir.path().join("port"));
+        command.env("REDIS_URL", url).env("ADMIN_TOKEN", ADMIN).env("SIGNING_KEY", signing_keys());
+        command
+    };
+    let (port, other) = (free_port(), free_port());
+    for (url, named) in [
+        (format!("redis://:hunter2@127.0.0.1:{port}"), format!("127.0.0.1:{port}")),
+        (
+            format!("redis+sentinel://:hunter2@127.0.0.1:{port},127.0.0.1:{other}/main?sentinel_password=hunter2"),
+            format!("127.0.0.1:{port},127.0.0.1:{other}"),
+        ),
+        (
+            format!("redis+cluster://u:hunter2@127.0.0.1:{port},127.0.0.1:{other}"),
+            format!("127.0.0.1:{port},127.0.0.1:{other}"),
+        ),
+    ] {
+        let log = dir.path().join("log");
+        let mut running = program(&url).stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        let give_up = Instant::now() + Duration::from_secs(20);
+        let text = loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.contains("requests get 503") || Instant::now() > give_up {
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let warning = text.lines().find(|line| line.contains("requests get 503")).unwrap_or_default();
+        let warning: serde_json::Value = serde_json::from_str(warning).unwrap_or_default();
+        assert_eq!((&warning["level"], &warning["redis"]), (&"WARN".into(), &named.into()), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    for url in
+        ["redis://:hunter2@127.0.0.1:port", "127.0.0.1:6379", "redis+sentinel://:hunter2@a:1", "redis+cluster://"]
+    {
+        let refused = program(url).stdout(Stdio::null()).output().unwrap();
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && message.contains("REDIS_URL is no URL of Redis"), "{url}: {message}");
+        assert!(message.contains("redis://HOST:PORT") && !message.contains("unavailable"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_a_secret_that_others_can_read_is_warned_of_and_taken() {
+    let (redis, dir) = (RedisServer::start().await, tempfile::tempdir().unwrap());
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        path
+    };
+    let (admin, keys) = (file("admin", ADMIN, 0o640), file("keys", signing_keys(), 0o600));
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--bind", "127.0.0.1", "--port", "0", "--port-file"]).arg(dir.path().join("port"));
+    command.env("REDIS_URL", redis.url()).env("ADMIN_TOKEN_FILE", &admin).env("SIGNING_KEY_FILE", &keys);
+    let mut running = command.stdout(log).spawn().unwrap();
+    address(dir.path()).await;
+    Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert!(wait(&mut running).success());
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("chmod 600")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    let says = [r#""level":"WARN""#, admin.to_str().unwrap(), "0640", "ADMIN_TOKEN_FILE"];
+    assert!(says.iter().all(|word| warnings[0].contains(word)), "{}", warnings[0]);
+}
+
 #[test]
 fn the_program_refuses_wrong_settings_with_a_message() {
     let refused = run(&[]);
@@ -151,7 +225,14 @@ fn the_program_prints_its_document_and_makes_keys() {
     assert!(document["paths"]["/api/v1/jobs"]["post"].is_object());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.pem");
-    assert!(run(&["keygen", "--out", file.to_str().unwrap()]).status.success());
+    let output = run(&["keygen", "--out", file.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&format!("SIGNING_KEY_FILE={}", file.display())) && said.contains("same for every copy"),
+        "{said}"
+    );
+    assert!(!said.contains("PRIVATE KEY"), "{said}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(text.matches("-----BEGIN PRIVATE KEY-----").count(), 2);
     titan_coordinator::KeyRing::from_pem(&text).unwrap();

@@ -7,8 +7,8 @@
   ARGV[3]  limit    integer  1..500
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"agents", {id, state, draining, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…}, facts,
-           the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded, models or "",
+  Returns  {"agents", {id, state, draining, leaving, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…},
+           facts, the job that it is held for or "", edge, failures, cause, cool-down's end, trial, guarded, models or "",
            {model, tokens per second or "", ms to the first or "", failures, cool-down's end or ""…},
            {kind of work, what hinders it in that…}}…}
            | {"no_pool"} | {"newer_schema"}
@@ -54,7 +54,7 @@ local function view(a)
   for _, device in ipairs(left.devices) do
     gpus[#gpus + 1], gpus[#gpus + 2] = device.uuid, device.left
   end
-  return { a.id, a.state, (a.draining or a.leaving) and '1' or '0',
+  return { a.id, a.state, (a.draining or a.leaving) and '1' or '0', a.leaving and '1' or '0',
     string.format('%.4f', rank.score(a, ANY_PROCESS)), agent.attempts(a), a.seen_ms,
     a.registered_ms, a.rtt and tostring(a.rtt) or '', left.ram, gpus,
     text(key('facts', a.id)), a.held or '', a.edge or 0, t.fails, t.cause or '', t.until_ms or '',

@@ -1,4 +1,4 @@
---[[ models/list: the models that a slice of the registry serves, each with how many agents do.
+--[[ models/list: the models that a slice of the registry serves, each for every kind of backend with how many agents do.
 
   KEYS[1]  pool     hash     titan:{pool}           always exists; the prefix of all keys built below
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
@@ -24,8 +24,11 @@ local ids = redis.call('ZRANGEBYLEX', key('agents'), from, '+', 'LIMIT', 0, SLIC
 local found, looked, last = {}, 0, nil
 
 local function add(a, name, model)
-  local row = found[name] or { agents = 0, loaded = 0, since = a.registered_ms, model = model }
-  found[name] = row
+  -- What is known by another name has its backend by its own.
+  local backend = (agent.caps(a).models[model.of] or model).backend or ''
+  local kind = name .. ' ' .. backend
+  local row = found[kind] or { name = name, backend = backend, agents = 0, loaded = 0, since = a.registered_ms, model = model }
+  found[kind] = row
   if model.parallel > row.model.parallel then
     row.model = model
   end
@@ -50,9 +53,9 @@ for _, id in ipairs(ids) do
   end
 end
 local rows = {}
-for name, row in pairs(found) do
+for _, row in pairs(found) do
   local m = row.model
-  rows[#rows + 1] = { name, m.vram, m.parallel, m.backend or '', m.size or '', row.agents, row.loaded, row.since }
+  rows[#rows + 1] = { row.name, m.vram, m.parallel, row.backend, m.size or '', row.agents, row.loaded, row.since }
 end
 local is_last = #ids < SLICE and last == ids[#ids]
 return { 'models', is_last and '' or last, rows }

@@ -43,7 +43,7 @@ impl GetAgent<'_> {
 pub struct ListAgents<'a> {
     /// The last agent of the page before.
     pub after: Option<&'a AgentId>,
-    /// How many at most, 1 to 500.
+    /// How many at most, 1 or more.
     pub limit: u32,
 }
 
@@ -80,7 +80,8 @@ async fn read(pool: &Pool, agent: &str, after: &str, limit: u32) -> Result<Vec<A
 fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
     let (id, state): (AgentId, String) = (reply.parse()?, reply.text()?);
     let state = AgentState::from_word(&state).ok_or_else(|| unknown_word("agents/get", &state))?;
-    let (draining, score, live_attempts) = (reply.flag()?, reply.parse()?, reply.parse()?);
+    let (draining, leaving) = (reply.flag()?, reply.flag()?);
+    let (score, live_attempts) = (reply.parse()?, reply.parse()?);
     let (seen_ms, registered_ms, rtt_ms) = (reply.parse()?, reply.parse()?, reply.some()?);
     let (ram_free_mb, mut left) = (reply.parse()?, reply.list()?);
     let facts = serde_json::from_slice(&reply.bytes()?);
@@ -112,6 +113,7 @@ fn view(mut reply: Reply, is_of_page: bool) -> Result<Agent, StoreError> {
         state,
         breaker,
         draining,
+        leaving,
         score,
         live_attempts,
         max_jobs: facts.max_jobs,

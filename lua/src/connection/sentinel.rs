@@ -72,6 +72,11 @@ impl Sentinels {
         })
     }
 
+    /// The sentinels.
+    pub(super) fn nodes(&self) -> &[Client] {
+        &self.nodes
+    }
+
     /// How to connect to the master. Sentinels that say nothing within `patience` are not waited for.
     ///
     /// # Errors

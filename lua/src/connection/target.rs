@@ -36,12 +36,17 @@ impl Target {
     /// Reads `redis://`, `redis+sentinel://[user:password@]host:port[,host:port…]/service[?…]` or
     /// `redis+cluster://[user:password@]host:port[,host:port…]`; with `rediss` in front each is the same with TLS.
     pub(crate) fn parse(url: &str, response_timeout: Duration) -> Result<Self, StoreError> {
-        let malformed = |e: RedisError| StoreError::Unavailable(format!("the Redis URL is malformed: {e}"));
+        let malformed = |e: RedisError| StoreError::Url(e.to_string());
         Ok(Self { place: Place::parse(url).map_err(malformed)?, response_timeout })
     }
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Host and port of each node that the URL names, with commas, and nothing else of it.
+    pub(crate) fn address(&self) -> String {
+        self.place.addresses().join(",")
     }
 
     /// A command that takes longer is given up.
@@ -73,6 +78,17 @@ impl Target {
 }
 
 impl Place {
+    fn addresses(&self) -> Vec<String> {
+        let of = |client: &Client| client.get_connection_info().addr().to_string();
+        match self {
+            Self::Node(client) => vec![of(client)],
+            Self::Sentinel(sentinels) => sentinels.nodes().iter().map(of).collect(),
+            Self::Cluster(nodes) => {
+                nodes.iter().filter_map(|url| Some(connection_info(url).ok()?.addr().to_string())).collect()
+            }
+        }
+    }
+
     fn parse(url: &str) -> Result<Self, RedisError> {
         for (scheme, plus) in [("redis", "redis+"), ("rediss", "rediss+")] {
             let Some(rest) = url.strip_prefix(plus) else { continue };

@@ -54,6 +54,9 @@ fn add(all: &mut BTreeMap<String, FleetModel>, found: FleetModel) {
             known.loaded_on += found.loaded_on;
             known.since = known.since.min(found.since);
             known.model.loaded |= found.model.loaded;
+            known.backends.extend(found.backends);
+            known.backends.sort();
+            known.backends.dedup();
             if found.model.parallel > known.model.parallel {
                 known.model = Model { loaded: known.model.loaded, ..found.model };
             }
@@ -64,6 +67,7 @@ fn add(all: &mut BTreeMap<String, FleetModel>, found: FleetModel) {
 fn row(mut r: Reply) -> Result<FleetModel, StoreError> {
     let (name, vram_mb, parallel, backend, size_mb) = (r.text()?, r.parse()?, r.parse()?, r.text()?, r.some()?);
     let (agents, loaded_on) = (r.parse()?, r.parse()?);
+    let backends = vec![backend.clone()];
     let model = Model { name, vram_mb, parallel, loaded: loaded_on > 0, backend, size_mb };
-    Ok(FleetModel { model, agents, loaded_on, since: Timestamp::from_ms(r.parse()?) })
+    Ok(FleetModel { model, backends, agents, loaded_on, since: Timestamp::from_ms(r.parse()?) })
 }

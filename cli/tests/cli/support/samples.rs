@@ -28,6 +28,7 @@ pub(crate) fn agent(id: &str) -> Agent {
         state: AgentState::Healthy,
         breaker: titan_api::agents::Breaker::default(),
         draining: false,
+        leaving: false,
         score: 0.812_345,
         live_attempts: 1,
         max_jobs: 4,

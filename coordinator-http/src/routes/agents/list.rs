@@ -27,7 +27,7 @@ pub(crate) async fn handler(
     ApiQuery(page): ApiQuery<Page>,
 ) -> Result<Json<AgentList>, ApiError> {
     let (limit, after) = (page.limit()?, page.after(List::Agents)?);
-    let agents = ListAgents { after: after.as_ref(), limit }.run(&caller.pool).await?;
-    let next_cursor = page::next(List::Agents, &agents, limit, |agent| agent.id.clone());
+    let mut agents = ListAgents { after: after.as_ref(), limit: page::to_read(limit) }.run(&caller.pool).await?;
+    let next_cursor = page::next(List::Agents, &mut agents, limit, |agent| agent.id.clone());
     Ok(Json(AgentList { agents, next_cursor }))
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::HeaderMap;
 use serde::Deserialize;
-use titan_api::{events::EventList, ids::EventTopic};
+use titan_api::{events::EventList, ids::EventTopic, output::Since, time::Timestamp};
 use titan_lua::{
     Pool,
     events::{ReadEvents, ReadOutcome},
@@ -22,7 +22,7 @@ use crate::{
     error::ApiError,
     extract::ApiQuery,
     reply::Json,
-    routes::read_wait,
+    routes::{read_since, read_wait},
     sse::{self, events},
     state::AppState,
     waiters::{Holder, Look},
@@ -39,6 +39,21 @@ pub(crate) struct EventsQuery {
     /// How long to wait for an event, milliseconds, at most 20,000; 2,000 where nobody parks. Not for SSE.
     #[serde(default)]
     wait_ms: u64,
+    /// Only what was published from then on, on the clock of Redis; without `after` all of that which is kept.
+    since: Option<Timestamp>,
+    /// The same, so many milliseconds before now.
+    since_ms: Option<u64>,
+}
+
+impl EventsQuery {
+    /// From when on events are wanted, milliseconds since the epoch.
+    fn earliest_ms(&self, state: &AppState) -> Result<Option<i64>, ApiError> {
+        let before = |ms| state.clock.now_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX));
+        Ok(read_since(self.since, self.since_ms)?.map(|since| match since {
+            Since::At(time) => time.as_ms(),
+            Since::LastMs(ms) => before(ms),
+        }))
+    }
 }
 
 /// What happens in the pool: a page as JSON, or all of it as it comes, by SSE.
@@ -63,13 +78,17 @@ pub(crate) async fn handler(
 ) -> Result<Response, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
     let prefix = query.topic.as_ref().map_or("", EventTopic::as_str);
+    let from_ms = query.earliest_ms(&state)?;
+    let after = query.after.or(from_ms.map(|_| 0));
     if sse::is_wanted(&headers) {
-        let after = events::last_event(&headers)?.or(query.after);
-        return events::follow(state, caller, prefix, after).await;
+        // Who resumes misses what came since it was here, whatever it asked for at first.
+        let resumed = events::last_event(&headers)?;
+        let from_ms = from_ms.filter(|_| resumed.is_none());
+        return events::follow(state, caller, prefix, resumed.or(after), from_ms).await;
     }
     let holder = Holder::Key(&caller.owner);
-    let place: Place = Mutex::new((query.after, None));
-    let look = |_| look(&caller.pool, prefix, &place);
+    let place: Place = Mutex::new((after, None));
+    let look = |_| look(&caller.pool, prefix, from_ms, &place);
     let list = state.waiters.until_found(&caller.pool, holder, Topic::Events, wait, look).await?;
     Ok(Json(list).into_response())
 }
@@ -86,12 +105,13 @@ pub(crate) async fn page(pool: &Pool, prefix: &str, after: Option<u64>) -> Resul
 type Place = Mutex<(Option<u64>, Option<Instant>)>;
 
 /// Looks at what has come since the last look.
-async fn look(pool: &Pool, prefix: &str, place: &Place) -> Result<Look<EventList>, ApiError> {
+async fn look(pool: &Pool, prefix: &str, from_ms: Option<i64>, place: &Place) -> Result<Look<EventList>, ApiError> {
     let (after, looked) = *place.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(looked) = looked {
         sleep_until(looked + events::GATHER).await;
     }
-    let list = page(pool, prefix, after).await?;
+    let mut list = page(pool, prefix, after).await?;
+    list.events.retain(|event| from_ms.is_none_or(|from| event.at.as_ms() >= from));
     *place.lock().unwrap_or_else(PoisonError::into_inner) = (Some(list.next_after), Some(Instant::now()));
     // More to look at is for the caller to ask for: this one has cost enough.
     let found = !list.events.is_empty() || list.more;

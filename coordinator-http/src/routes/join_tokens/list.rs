@@ -30,7 +30,8 @@ pub(crate) async fn handler(
     ApiQuery(page): ApiQuery<Page>,
 ) -> Result<Json<JoinTokenList>, ApiError> {
     let (limit, after) = (page.limit()?, page.after(List::JoinTokens)?);
-    let join_tokens = join_tokens::list(&state.store, &caller.pool, after.as_ref(), limit).await?;
-    let next_cursor = page::next(List::JoinTokens, &join_tokens, limit, |token| token.id.clone());
+    let tokens = join_tokens::list(&state.store, &caller.pool, after.as_ref(), page::to_read(limit));
+    let mut join_tokens = tokens.await?;
+    let next_cursor = page::next(List::JoinTokens, &mut join_tokens, limit, |token| token.id.clone());
     Ok(Json(JoinTokenList { join_tokens, next_cursor }))
 }

@@ -30,7 +30,7 @@ pub(crate) async fn handler(
     ApiQuery(page): ApiQuery<Page>,
 ) -> Result<Json<KeyList>, ApiError> {
     let (limit, after) = (page.limit()?, page.after(List::Keys)?);
-    let keys = api_keys::list(&state.store, &caller.pool, after.as_ref(), limit).await?;
-    let next_cursor = page::next(List::Keys, &keys, limit, |key| key.id.clone());
+    let mut keys = api_keys::list(&state.store, &caller.pool, after.as_ref(), page::to_read(limit)).await?;
+    let next_cursor = page::next(List::Keys, &mut keys, limit, |key| key.id.clone());
     Ok(Json(KeyList { keys, next_cursor }))
 }

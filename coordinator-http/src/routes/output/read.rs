@@ -19,7 +19,7 @@ use crate::{
     error::ApiError,
     extract::{ApiPath, ApiQuery},
     reply::Json,
-    routes::{no_such_job, read_wait},
+    routes::{no_such_job, read_since, read_wait},
     sse::{
         self,
         output::{self, Place},
@@ -48,15 +48,6 @@ pub(crate) struct OutputQuery {
     since_ms: Option<u64>,
 }
 
-impl OutputQuery {
-    fn since(&self) -> Result<Option<Since>, ApiError> {
-        match (self.since, self.since_ms) {
-            (Some(_), Some(_)) => Err(ApiError::BadRequest("say since or since_ms, not both".to_owned())),
-            (time, ms) => Ok(time.map(Since::At).or(ms.map(Since::LastMs))),
-        }
-    }
-}
-
 /// What a job writes: a piece as JSON, or all of it as it comes, by SSE.
 #[utoipa::path(
     get,
@@ -80,7 +71,7 @@ pub(crate) async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wait = read_wait(&state, query.wait_ms)?;
-    let since = query.since()?;
+    let since = read_since(query.since, query.since_ms)?;
     let asked = Place { attempt: query.attempt, offset: query.offset, mark: query.mark };
     if sse::is_wanted(&headers) {
         // Who resumes misses what came since it was here, whatever it asked for at first.

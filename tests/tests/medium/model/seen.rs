@@ -144,6 +144,7 @@ impl Model {
         };
         d.compare(|| of("breaker"), &breaker, &real.breaker);
         d.compare(|| of("draining"), &(agent.draining || agent.leaving), &real.draining);
+        d.compare(|| of("leaving"), &agent.leaving, &real.leaving);
         d.compare(|| of("live attempts"), &agent.live.len(), &(real.live_attempts as usize));
         d.compare(|| of("free memory"), &agent.ram_left(), &real.ram_free_mb.cast_signed());
         let gpus: Vec<_> = agent.facts.gpus.iter().map(|g| (g.uuid.clone(), agent.vram_left(&g.uuid))).collect();

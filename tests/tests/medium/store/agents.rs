@@ -160,6 +160,29 @@ async fn a_draining_agent_finishes_what_runs_and_gets_nothing_new() {
 }
 
 #[tokio::test]
+async fn an_agent_that_stops_is_told_from_one_that_was_drained() {
+    let world = World::new().await;
+    let agent = world.register("a", &facts()).await;
+    SetDraining { agent: &agent.id, draining: true }.run(&world.pool()).await.unwrap();
+    let seen = world.agent(&agent).await;
+    assert_eq!((seen.draining, seen.leaving), (true, false));
+    SetDraining { agent: &agent.id, draining: false }.run(&world.pool()).await.unwrap();
+    let farewell = Heartbeat {
+        agent: &agent.id,
+        epoch: agent.epoch,
+        seq: agent.next_beat(),
+        last_claim: 0,
+        measures: &Measures::default(),
+        leases: &[],
+        models: None,
+        leaving: true,
+    };
+    farewell.run(&world.pool()).await.unwrap();
+    let seen = world.agent(&agent).await;
+    assert_eq!((seen.draining, seen.leaving), (true, true), "it takes no new work either way");
+}
+
+#[tokio::test]
 async fn a_removed_agent_is_out_for_good_and_its_jobs_go_elsewhere() {
     let world = World::new().await;
     let agent = world.parked("a", &facts()).await;

@@ -288,10 +288,24 @@ async fn a_conversation_stays_with_its_agent_while_that_is_well_and_not_much_wor
 }
 
 #[tokio::test]
+async fn a_model_that_backends_of_several_kinds_serve_is_listed_with_all_of_them() {
+    let world = World::new().await;
+    let of = |backend: &str, parallel| Model { backend: backend.to_owned(), ..model("tiny", parallel) };
+    for (id, model) in [("a", of("vllm", 4)), ("b", of("ollama", 2)), ("c", of("vllm", 1))] {
+        world.serving(id, &[model]).await;
+    }
+    let listed = m::ListModels.run(&world.pool()).await.unwrap();
+    let [tiny] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((tiny.agents, tiny.model.parallel, tiny.model.backend.as_str()), (3, 4, "vllm"));
+    assert_eq!(tiny.backends, ["ollama", "vllm"]);
+}
+
+#[tokio::test]
 async fn an_alias_finds_agents_that_know_the_model_by_other_names_and_slots_are_counted_once() {
     let world = World::new().await;
-    let agent = world.serving("a", &[model("llama3.1:8b", 2)]).await;
-    world.serving("b", &[model("meta/Llama-3.1-8B", 1)]).await;
+    let of = |backend: &str, model| Model { backend: backend.to_owned(), ..model };
+    let agent = world.serving("a", &[of("vllm", model("llama3.1:8b", 2))]).await;
+    world.serving("b", &[of("ollama", model("meta/Llama-3.1-8B", 1))]).await;
     let names = ["llama3.1:8b", "meta/Llama-3.1-8B"].map(str::to_owned).to_vec();
     let aliases = ModelAliases { aliases: [("chat".to_owned(), names)].into() };
     assert_eq!(m::SetAliases { aliases: &aliases }.run(&world.pool()).await.unwrap(), aliases);
@@ -299,6 +313,7 @@ async fn an_alias_finds_agents_that_know_the_model_by_other_names_and_slots_are_
     let listed = m::ListModels.run(&world.pool()).await.unwrap();
     let chat = listed.iter().find(|listed| listed.model.name == "chat").unwrap();
     assert_eq!((chat.agents, chat.model.parallel), (2, 2));
+    assert_eq!(chat.backends, ["ollama", "vllm"]);
     let chosen = [world.bound(&request("chat")).await.1, world.bound(&request("chat")).await.1];
     assert_ne!(chosen[0], chosen[1]);
     world.bound(&request("llama3.1:8b")).await;
