@@ -22,7 +22,7 @@ impl RedisServer {
         for _ in 0..10 {
             let dir = tempfile::tempdir().unwrap();
             let port = free_port();
-            let mut server = Self { child: spawn(port, &dir), port, dir };
+            let mut server = Self { child: spawn(port, &dir, &[]), port, dir };
             if server.comes_up().await {
                 return server;
             }
@@ -48,7 +48,12 @@ impl RedisServer {
 
     /// Starts it again on the same port and data.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.dir);
+        self.restart_with(&[]).await;
+    }
+
+    /// The same with further options, written as on the command line of `redis-server`.
+    pub(crate) async fn restart_with(&mut self, options: &[&str]) {
+        self.child = spawn(self.port, &self.dir, options);
         assert!(self.comes_up().await, "redis-server does not come back on port {}", self.port);
     }
 
@@ -122,11 +127,12 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, dir: &tempfile::TempDir) -> Child {
+fn spawn(port: u16, dir: &tempfile::TempDir, options: &[&str]) -> Child {
     Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "yes", "--appendfsync", "always"])
         .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
         .arg(dir.path())
+        .args(options)
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
