@@ -9,6 +9,7 @@ mod command;
 mod compress;
 mod config;
 mod cursor;
+mod data_loss;
 mod error;
 mod extract;
 mod fleet;
