@@ -88,7 +88,7 @@ async fn a_page_tells_of_requests_the_store_and_the_fleet() {
     assert_eq!(figures.count("titan_store_up"), 1);
     assert!(figures.get("titan_store_command_duration_seconds_count") > 5.0);
     assert_eq!(figures.count(r#"titan_agents{pool="default",state="healthy"}"#), 1);
-    let jobs: u64 = ["pending", "scheduled", "running", "ended"]
+    let jobs: u64 = ["blocked", "delayed", "pending", "scheduled", "running", "ended"]
         .iter()
         .map(|state| figures.count(&format!("titan_jobs{{pool=\"default\",state=\"{state}\"}}")))
         .sum();
