@@ -10,6 +10,7 @@ mod compress;
 mod config;
 mod cursor;
 mod data_loss;
+mod decisions;
 mod error;
 mod extract;
 mod fleet;

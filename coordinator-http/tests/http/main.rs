@@ -10,6 +10,7 @@ mod bounds;
 mod closing;
 mod compression;
 mod data_lost;
+mod decisions;
 mod events;
 mod flow;
 mod late;
