@@ -55,6 +55,8 @@ pub(crate) enum ApiError {
     },
     #[error("the Idempotency-Key was used with another body")]
     KeyReused,
+    #[error("an Idempotency-Key for a secret that is shown once")]
+    KeyUseless,
     /// Events that were asked for are kept no more; the first that is.
     #[error("events before {first} are kept no more")]
     EventsLost { first: u64 },
@@ -133,7 +135,7 @@ impl ApiError {
             Self::TurnedAway(TurnedAway::Removed) => ProblemType::AgentRemoved,
             Self::TooLarge { .. } => ProblemType::TooLarge,
             Self::MediaType(_) => ProblemType::UnsupportedMediaType,
-            Self::Invalid(_) => ProblemType::Invalid,
+            Self::Invalid(_) | Self::KeyUseless => ProblemType::Invalid,
             Self::Unserved { .. } => ProblemType::Unserved,
             Self::KeyReused => ProblemType::KeyReused,
             Self::EventsLost { .. } => ProblemType::EventsLost,
@@ -200,6 +202,10 @@ impl ApiError {
             Self::Unserved { place: None, .. } => UNSERVED,
             Self::Unserved { place: Some(place), .. } => return Some(format!("the job at {place}: {UNSERVED}")),
             Self::KeyReused => "send a new key for a new body; the same key is for repeating a call unchanged",
+            Self::KeyUseless => {
+                "a secret is shown once, so a repeat could not give the same answer: send this call without `Idempotency-Key`; \
+                 if its answer is lost, list what there is, revoke what was made, and make another"
+            }
             Self::EventsLost { .. } => {
                 "go on with `next_after` as `after`; what happened before is told by lists and jobs"
             }

@@ -47,6 +47,19 @@ impl<S: Sync> FromRequestParts<S> for GivenKey {
     }
 }
 
+/// There is no header, on a route whose repeat could not give the same answer: what it makes is shown once, and only its hash is
+/// kept. A key that was passed over would promise what is not so.
+#[derive(Debug)]
+pub(crate) struct NoKey;
+
+impl<S: Sync> FromRequestParts<S> for NoKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        if parts.headers.contains_key(HEADER) { Err(ApiError::KeyUseless) } else { Ok(Self) }
+    }
+}
+
 /// A key of one owner, and a hash of the body that it was sent with.
 #[derive(Debug)]
 pub(crate) struct KeyOfCall {

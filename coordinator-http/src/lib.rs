@@ -9,6 +9,8 @@ mod command;
 mod compress;
 mod config;
 mod cursor;
+mod data_loss;
+mod decisions;
 mod error;
 mod extract;
 mod fleet;

@@ -23,7 +23,7 @@ pub(crate) use self::{
     fleet::{Fleet, Pools},
     requests::{InFlight, Request, Requests},
 };
-use crate::{load::Load, state::AppState};
+use crate::{data_loss::DataLoss, load::Load, state::AppState};
 
 /// The figures of this copy.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) submitted: Tally<&'static str>,
     /// Reports of agents that came here, by kind and answer.
     pub(crate) reports: Tally<(&'static str, &'static str)>,
+    /// What Redis has lost of what agents run.
+    pub(crate) data_loss: DataLoss,
     /// Requests that were refused since their key had used up a quota, by its name.
     pub(crate) over_quota: Tally<&'static str>,
 }
@@ -105,6 +107,8 @@ fn tallies(metrics: &Metrics, page: &mut Page) {
     for ((kind, answer), count) in metrics.reports.read() {
         page.sample(&[("kind", kind), ("answer", answer)], count);
     }
+    page.family("titan_attempts_lost_total", Counter, "Attempts that agents ran and that Redis had lost.");
+    page.sample(&[], metrics.data_loss.attempts());
     page.family("titan_quota_refusals_total", Counter, "Requests refused since their API key had used up a quota.");
     for (policy, count) in metrics.over_quota.read() {
         page.sample(&[("policy", policy)], count);

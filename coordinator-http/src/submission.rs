@@ -1,10 +1,9 @@
-//! What is the same for one submitted job and for a batch: what the clock forbids, what refusals look like, and the log
-//! lines of decisions.
+//! What is the same for one submitted job and for a batch: what the clock forbids, and what refusals look like.
 
 pub(crate) mod batch;
 
 use titan_api::{
-    jobs::{JobState, SubmitJob, SubmittedJob},
+    jobs::{SubmitJob, SubmittedJob},
     limits,
     problem::FieldError,
     scheduler::Explanation,
@@ -12,9 +11,6 @@ use titan_api::{
 use titan_lua::jobs::{SubmitOutcome, Submitted};
 
 use crate::{error::ApiError, metrics::Tally};
-
-/// Where the log lines of decisions come from; `LOG_LEVEL=info,scheduler=debug` shows every candidate.
-pub(crate) const SCHEDULER: &str = "scheduler";
 
 /// Refuses a job that is to start too far ahead. `place` is where the jobs stand in the body, such as `/jobs`; empty for a
 /// single one.
@@ -68,42 +64,5 @@ pub(crate) fn count(outcome: &SubmitOutcome, tally: &Tally<&'static str>) {
         SubmitOutcome::NoDependency { .. } => tally.count("no_dependency"),
         SubmitOutcome::Reused => tally.count("key_reused"),
         SubmitOutcome::TooManyClasses { .. } => tally.count("too_many_classes"),
-    }
-}
-
-/// One line for each decision; one for each candidate at debug.
-pub(crate) fn log(job: &Submitted, explanation: Option<&Explanation>) {
-    let Some(agent) = &job.agent else {
-        let waits = if job.state == JobState::Pending { "no agent is at hand: the job waits" } else { "the job waits" };
-        tracing::info!(target: SCHEDULER, component = "scheduler", job.id = %job.id, state = %job.state, "{waits}");
-        return;
-    };
-    let parts = explanation.and_then(|e| e.candidates.first()).map(|chosen| chosen.parts);
-    tracing::info!(
-        target: SCHEDULER,
-        component = "scheduler",
-        job.id = %job.id,
-        agent.id = %agent,
-        score = job.score,
-        vram = parts.map(|p| p.vram),
-        load = parts.map(|p| p.load),
-        rtt = parts.map(|p| p.rtt),
-        performance = parts.map(|p| p.performance),
-        "MCDA agent selected"
-    );
-    for candidate in explanation.iter().flat_map(|e| &e.candidates) {
-        tracing::debug!(
-            target: SCHEDULER,
-            component = "scheduler",
-            job.id = %job.id,
-            agent.id = %candidate.agent_id,
-            score = candidate.score,
-            vram = candidate.parts.vram,
-            load = candidate.parts.load,
-            rtt = candidate.parts.rtt,
-            performance = candidate.parts.performance,
-            degraded = candidate.degraded,
-            "agent scoring"
-        );
     }
 }

@@ -1,4 +1,4 @@
-//! What one copy does from time to time: it settles what is overdue, and sets its clock.
+//! What one copy does from time to time: it settles what is overdue, sets its clock, and looks how Redis is set whenever that comes.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,6 +15,8 @@ use crate::state::AppState;
 const SWEEP_FOR: Duration = Duration::from_secs(1);
 /// No copy sweeps more often.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// How soon it looks again for a Redis that does not answer.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// When this copy next settles what is overdue. Others do so too, so an alarm that is lost with its copy is only late.
 #[derive(Debug)]
@@ -69,19 +71,39 @@ impl Alarm {
 /// Runs until the coordinator shuts down: sweeps when something falls due, and every so often in any case.
 pub(crate) async fn run(state: AppState, every: Duration) {
     let closing = state.closing();
+    let mut redis = Redis::NotSeen;
     while closing.run_until_cancelled(state.alarm.rings()).await.is_some() {
         state.alarm.set(every);
         if let Err(error) = state.refresh_clock().await {
-            tracing::warn!(
-                component = "timer",
-                redis = state.store.address(),
-                error = %error,
-                "Redis does not answer as it should: requests get 503 until it does"
-            );
+            state.alarm.within(AWAY);
+            if redis != Redis::Away {
+                tracing::warn!(
+                    component = "timer",
+                    redis = state.store.address(),
+                    error = %error,
+                    "Redis does not answer as it should: requests get 503 until it does"
+                );
+            }
+            redis = Redis::Away;
             continue;
         }
+        if redis == Redis::Away {
+            tracing::info!(component = "timer", "Redis answers");
+        }
+        if redis != Redis::Seen {
+            closing.run_until_cancelled(state.checked.checks(&state.store)).await;
+        }
+        redis = Redis::Seen;
         closing.run_until_cancelled(sweep_all(&state)).await;
     }
+}
+
+/// How Redis was when this copy last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Redis {
+    NotSeen,
+    Away,
+    Seen,
 }
 
 async fn sweep_all(state: &AppState) {

@@ -74,8 +74,8 @@ async fn persistence(on: &Connection) -> Finding {
         return Ok((Verdict::Unknown, "INFO does not tell whether Redis has an append-only file".to_owned()));
     };
     if aof != "1" {
-        let detail =
-            "durability: none. The append-only file is off, so a crash of Redis loses jobs; set appendonly yes";
+        let detail = "durability: none. The append-only file is off, so a crash of Redis or a power cut loses every job since \
+             its last snapshot, or all of them; set appendonly yes";
         return Ok((Verdict::Warning, detail.to_owned()));
     }
     Ok(what_is_lost(setting(on, "appendfsync").await?.as_deref()))

@@ -25,10 +25,10 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Topics of the pool: agent.registered, agent.drained, agent.resumed,
-agent.removed, agent.forgotten; job.completed, job.failed, job.cancelled,
-job.retried; breaker.healthy, breaker.degraded, breaker.half_open,
-breaker.offline, breaker.guarded, breaker.model. Others are what clients
-publish.
+agent.removed, agent.forgotten, agent.attempts_lost; job.completed,
+job.failed, job.cancelled, job.retried; breaker.healthy,
+breaker.degraded, breaker.half_open, breaker.offline, breaker.guarded,
+breaker.model. Others are what clients publish.
 
 Examples:
   titan events -f --topic job.

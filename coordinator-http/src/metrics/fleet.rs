@@ -92,7 +92,14 @@ pub(super) fn write(pools: &[(PoolName, Figures)], page: &mut Page) {
     });
     by_state(page, pools, "titan_jobs", "Jobs by state; `ended` are those that are not forgotten yet.", |f| {
         let j = f.jobs;
-        vec![("pending", j.pending), ("scheduled", j.scheduled), ("running", j.running), ("ended", j.ended)]
+        vec![
+            ("blocked", j.blocked),
+            ("delayed", j.delayed),
+            ("pending", j.pending),
+            ("scheduled", j.scheduled),
+            ("running", j.running),
+            ("ended", j.ended),
+        ]
     });
     single(page, pools, "titan_agents_draining", "Agents that take no new work.", |f| f.agents.draining);
     single(page, pools, "titan_overdue", "Things whose time has come and that are not settled yet.", |f| {

@@ -7,6 +7,7 @@ use titan_api::{
     headers,
     ids::{AgentId, JobId},
     jobs::{JobState, Reason, SubmitJob},
+    scheduler::Explanation,
 };
 use titan_lua::{
     Pool, StoreError,
@@ -19,7 +20,7 @@ use super::{
     following::{Ending, Following, Step, Times},
     presence::Presence,
 };
-use crate::{error::ApiError, ids, load, notes, state::AppState, submission};
+use crate::{decisions, error::ApiError, ids, load, notes, state::AppState, submission};
 
 /// Who answered, in which attempt, and where in line the request was, until when about.
 pub(crate) const AGENT: HeaderName = HeaderName::from_static(headers::AGENT);
@@ -107,7 +108,7 @@ impl Submission<'_> {
             terms: Some(terms),
             trace: notes::trace(),
         }];
-        Submit { jobs: &jobs, owner: self.owner, explain: false }.run(pool).await
+        Submit { jobs: &jobs, owner: self.owner, explain: decisions::wants_parts() }.run(pool).await
     }
 }
 
@@ -141,8 +142,8 @@ impl Relayed {
         guard.hear(&sent);
         let outcome = sent?;
         submission::count(&outcome, &state.metrics.submitted);
-        let job = accepted(outcome, what.spec)?;
-        submission::log(&job, None);
+        let (job, explanation) = accepted(outcome, what.spec)?;
+        decisions::submitted(&job, explanation.as_ref());
         guard.job = job.id.clone();
         let mut following = following?;
         if job.id != id {
@@ -302,12 +303,13 @@ async fn tell_place(state: &AppState, pool: &Pool, job: &JobId) -> Result<(), St
     Ok(())
 }
 
-fn accepted(outcome: SubmitOutcome, spec: &SubmitJob) -> Result<Submitted, ApiError> {
+fn accepted(outcome: SubmitOutcome, spec: &SubmitJob) -> Result<(Submitted, Option<Explanation>), ApiError> {
     match outcome {
         SubmitOutcome::Unserved { .. } => Err(no_such_model(spec)),
         other => {
-            let (mut jobs, _) = submission::accepted(other, "", |index| index)?;
-            jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))
+            let (mut jobs, explanation) = submission::accepted(other, "", |index| index)?;
+            let job = jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))?;
+            Ok((job, explanation))
         }
     }
 }

@@ -381,6 +381,20 @@ async fn a_pool_is_named_by_one_good_header() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_shown_once_is_made_under_no_idempotency_key() {
+    let world = World::start().await;
+    for (path, body) in [("/api/v1/keys", json!({"scopes": ["jobs:read"]})), ("/api/v1/join-tokens", json!({}))] {
+        let mut request = request("POST", ADMIN, path, Some(body));
+        request.headers_mut().insert("idempotency-key", "one".parse().unwrap());
+        let problem = world.send(request).await.problem(ProblemType::Invalid);
+        let detail = problem.detail.unwrap();
+        assert!(detail.contains("without `Idempotency-Key`") && detail.contains("shown once"), "{detail}");
+        let listed = world.get(ADMIN, path).await.ok(200);
+        assert!(listed.as_object().unwrap().values().all(|list| list == &json!([])), "none was made: {listed}");
+    }
+}
+
+#[tokio::test]
 async fn an_idempotency_key_is_one_header_of_bounded_length() {
     let world = World::start().await;
     let with = async |keys: &[&str]| {

@@ -88,7 +88,7 @@ async fn a_page_tells_of_requests_the_store_and_the_fleet() {
     assert_eq!(figures.count("titan_store_up"), 1);
     assert!(figures.get("titan_store_command_duration_seconds_count") > 5.0);
     assert_eq!(figures.count(r#"titan_agents{pool="default",state="healthy"}"#), 1);
-    let jobs: u64 = ["pending", "scheduled", "running", "ended"]
+    let jobs: u64 = ["blocked", "delayed", "pending", "scheduled", "running", "ended"]
         .iter()
         .map(|state| figures.count(&format!("titan_jobs{{pool=\"default\",state=\"{state}\"}}")))
         .sum();
@@ -211,9 +211,9 @@ async fn the_listener_for_figures_serves_nothing_else() {
 #[tokio::test]
 async fn every_figure_that_the_page_on_operations_names_is_there() {
     let page = include_str!("../../../docs/operations.md");
-    let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
+    let is_between = |c: char| !(c.is_ascii_lowercase() || c == '_');
     let named: BTreeSet<_> = page
-        .split(word)
+        .split(is_between)
         .filter(|name| name.starts_with("titan_") && *name != "titan_")
         .map(|name| name.trim_end_matches("_bucket"))
         .collect();

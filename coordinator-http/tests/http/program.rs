@@ -27,6 +27,7 @@ fn start(redis: &RedisServer, dir: &Path, metrics_port: u16) -> Child {
         .env("ADMIN_TOKEN", ADMIN)
         .env("SIGNING_KEY", signing_keys())
         .env("METRICS_LISTEN", format!("127.0.0.1:{metrics_port}"))
+        .env("CLEANUP_INTERVAL", "1s")
         .stdout(log)
         .spawn()
         .unwrap()
@@ -64,6 +65,66 @@ fn wait(child: &mut Child) -> std::process::ExitStatus {
         assert!(Instant::now() < give_up, "the program does not stop");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The lines of the log so far, once there are so many that warn of how Redis is set.
+async fn warnings(dir: &Path, count: usize) -> Vec<serde_json::Value> {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        let log = std::fs::read_to_string(dir.join("log")).unwrap();
+        let lines = log.split_inclusive('\n').filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let of_redis = |line: &serde_json::Value| line["message"] == "Redis answers, but is not set as it should be";
+        let found: Vec<_> = lines.filter(of_redis).collect();
+        if found.len() >= count {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "{count} warnings are missing: {log}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_redis_would_lose_is_warned_of_once_at_start() {
+    let mut redis = RedisServer::start().await;
+    redis.kill();
+    redis.restart_with(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = start(&redis, dir.path(), free_port());
+    let address = address(dir.path()).await;
+    let found = warnings(dir.path(), 2).await;
+    assert!(found.iter().all(|line| line["level"] == "WARN"), "{found:?}");
+    let of = |check: &str| found.iter().find(|line| line["check"] == check).expect(check)["detail"].as_str().unwrap();
+    let lost = of("persistence");
+    assert!(lost.starts_with("durability: none") && lost.contains("set appendonly yes"), "{lost}");
+    assert!(of("eviction_policy").contains("set noeviction"));
+    for _ in 0..3 {
+        let ready = ask(&address, "GET /api/v1/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(ready.contains("durability: none"), "{ready}");
+        // What is found is told again for a second.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
+    assert!(wait(&mut program).success());
+    assert_eq!(warnings(dir.path(), 2).await.len(), 2, "each is told once");
+}
+
+#[tokio::test]
+async fn what_redis_would_lose_is_warned_of_when_it_comes_later_and_when_it_comes_back_otherwise_set() {
+    let mut redis = RedisServer::start().await;
+    redis.kill();
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = start(&redis, dir.path(), free_port());
+    address(dir.path()).await;
+    redis.restart_with(&["--appendonly", "no"]).await;
+    assert_eq!(warnings(dir.path(), 1).await[0]["check"], "persistence");
+    redis.kill();
+    // It is away for long enough to be missed.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    redis.restart_with(&["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"]).await;
+    let found = warnings(dir.path(), 2).await;
+    Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap();
+    assert!(wait(&mut program).success());
+    assert_eq!((found.len(), &found[1]["check"]), (2, &"eviction_policy".into()), "{found:?}");
 }
 
 #[tokio::test]

@@ -48,7 +48,12 @@ impl RedisServer {
 
     /// Starts it again on the same port and data.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.dir, &[]);
+        self.restart_with(&[]).await;
+    }
+
+    /// The same with further options, written as on the command line of `redis-server`.
+    pub(crate) async fn restart_with(&mut self, options: &[&str]) {
+        self.child = spawn(self.port, &self.dir, options);
         assert!(self.comes_up().await, "redis-server does not come back on port {}", self.port);
     }
 
@@ -160,12 +165,12 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, dir: &tempfile::TempDir, more: &[&str]) -> Child {
+fn spawn(port: u16, dir: &tempfile::TempDir, options: &[&str]) -> Child {
     Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--appendonly", "yes", "--appendfsync", "always"])
         .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
         .arg(dir.path())
-        .args(more)
+        .args(options)
         .stdout(Stdio::null())
         .spawn()
         .unwrap()

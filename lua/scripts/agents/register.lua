@@ -10,7 +10,8 @@
   ARGV[6]  running     JSON     list of [job, attempt, lease] that this run has taken over
   ARGV[7]  now_ms      integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"registered", epoch, {job, attempt, lease…}} | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
+  Returns  {"registered", epoch, {job, attempt, lease…}, lost}: what of `running` is to be stopped, and how many of those
+           Redis must have known and has lost | {"superseded"} | {"removed"} | {"taken"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due
   Cost     O(classes + attempts)
 ]]
@@ -45,7 +46,7 @@ if a and string.find(',' .. (a.past or '') .. ',', ',' .. ARGV[3] .. ',', 1, tru
   return { 'superseded' }
 end
 if a and a.instance == ARGV[3] then
-  return due.finish({ 'registered', a.epoch, {} })
+  return due.finish({ 'registered', a.epoch, {}, '0' })
 end
 
 -- The attempts of the run before: what this run has not taken over is gone. Those that would be too much for one script are
@@ -85,7 +86,14 @@ local function put_capabilities(caps)
   agent:put(a, 'caps_packed', cmsgpack.pack(caps))
 end
 
-local epoch, kept, stop = pool.now, {}, {}
+-- Whether Redis must have known of a lease that it does not know: it never forgets who has joined, and attempts are numbered in
+-- order. A job that it does not know may have ended long ago.
+local function is_lost(lease)
+  local j, number = owner and job:load(lease[1]), tonumber(lease[2])
+  return not owner or j and (j.attempt < number or j.attempt == number and j.lease and j.lease ~= lease[3])
+end
+
+local epoch, kept, stop, lost = pool.now, {}, {}, 0
 if a then
   epoch = math.max(epoch, a.epoch + 1)
   members.expel(a)
@@ -99,6 +107,7 @@ for _, lease in ipairs(running) do
     kept[lease[1]] = true
   else
     stop[#stop + 1] = lease
+    lost = lost + (is_lost(lease) and 1 or 0)
   end
 end
 settle_attempts(kept)
@@ -124,4 +133,7 @@ redis.call('ZADD', key('agents'), 0, id)
 members.enrol(a)
 breaker.watch(a)
 event.agent('registered', id)
-return due.finish({ 'registered', epoch, flat(stop) })
+if lost > 0 then
+  event.append('agent.attempts_lost', '{"agent_id":"' .. id .. '","attempts":' .. int(lost) .. '}')
+end
+return due.finish({ 'registered', epoch, flat(stop), int(lost) })

@@ -43,6 +43,8 @@ pub enum RegisterOutcome {
         epoch: i64,
         /// Of `running`, those that are no longer current.
         stop: Vec<HeldLease>,
+        /// How many of those Redis must have known and has lost.
+        lost: u64,
     },
     /// A newer run has superseded this one.
     Superseded,
@@ -68,7 +70,9 @@ impl RegisterAgent<'_> {
             .push(pool.now());
         let (word, mut reply) = pool.call(&SCRIPT, &args).await?;
         match word.as_str() {
-            "registered" => Ok(RegisterOutcome::Registered { epoch: reply.parse()?, stop: reply.leases()? }),
+            "registered" => {
+                Ok(RegisterOutcome::Registered { epoch: reply.parse()?, stop: reply.leases()?, lost: reply.parse()? })
+            }
             "superseded" => Ok(RegisterOutcome::Superseded),
             "removed" => Ok(RegisterOutcome::Removed),
             "taken" => Ok(RegisterOutcome::Taken),

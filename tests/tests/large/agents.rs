@@ -160,3 +160,30 @@ async fn after_redis_lost_everything_agents_register_again_and_take_work() {
     completed(&client, &id).await;
     assert_eq!(read_output(&client, &id).await.text(Stream::Stdout), "here\n");
 }
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_while_a_job_ran_is_told_of_and_the_job_can_be_submitted_again() {
+    let mut fleet = quick().start().await;
+    let (client, folder) = (fleet.client().await, TempDir::new().unwrap());
+    let line =
+        format!("cd {}; echo $$ > pid; until [ -e go ]; do sleep 0.05; done; echo done", folder.path().display());
+    let job = shell(&line);
+    let id = client.submit_job_once(&job, false, "once").await.unwrap().into_value().id;
+    let pid = number_in(&folder.path().join("pid")).await;
+    let number = runner(&fleet, &client, &id).await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut fleet.redis.connection().await).await.unwrap();
+    eventually("the attempt that nobody knows to end", async || (!is_alive(pid)).then_some(())).await;
+    for number in 0..fleet.agents.len() {
+        fleet.agent_becomes(number, AgentState::Healthy).await;
+    }
+    let id = fleet.agents[number].id().to_owned();
+    let log = fleet.coordinators[0].process().log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("Redis has lost data")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("WARN") && lines[0].contains(&id), "{lines:?}");
+
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    let client = fleet.client().await;
+    let again = client.submit_job_once(&job, false, "once").await.unwrap().into_value().id;
+    completed(&client, &again).await;
+    assert_eq!(read_output(&client, &again).await.text(Stream::Stdout), "done\n");
+}

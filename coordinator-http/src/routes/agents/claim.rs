@@ -17,6 +17,7 @@ use titan_lua::{
 
 use crate::{
     auth::callers::AgentCaller,
+    decisions,
     error::ApiError,
     extract::ApiJson,
     pace::Pace,
@@ -90,7 +91,10 @@ pub(super) async fn run(
 ) -> Result<Claimed, ApiError> {
     let claim = ClaimJobs { agent: agent.id(), epoch: agent.epoch(), claim, measures, reachable_ms };
     match claim.run(&agent.pool).await? {
-        ClaimOutcome::Claimed(claimed) => Ok(claimed),
+        ClaimOutcome::Claimed(claimed) => {
+            decisions::handed_out(agent.id(), &claimed.leases);
+            Ok(claimed)
+        }
         ClaimOutcome::TurnedAway(why) => Err(why.into()),
     }
 }

@@ -38,8 +38,8 @@ pub(crate) async fn handler(
         facts: &request.facts,
         running: &request.running,
     };
-    let (epoch, stop) = match register.run(&state.store.pool(&pool)).await? {
-        RegisterOutcome::Registered { epoch, stop } => (epoch, stop),
+    let (epoch, stop, lost) = match register.run(&state.store.pool(&pool)).await? {
+        RegisterOutcome::Registered { epoch, stop, lost } => (epoch, stop, lost),
         RegisterOutcome::Superseded => return Err(TurnedAway::Superseded.into()),
         RegisterOutcome::Removed => return Err(TurnedAway::Removed.into()),
         RegisterOutcome::Taken => {
@@ -52,5 +52,8 @@ pub(crate) async fn handler(
     let public_key = Some(credential.public_key.as_str());
     let token = tokens::issue_agent_token(&state, &agent, &pool, epoch, public_key)?;
     tracing::info!(component = "agents", agent.id = %agent, pool = %pool, epoch, "an agent registered");
+    if lost > 0 {
+        state.metrics.data_loss.tell(&agent, &pool, lost);
+    }
     Ok(Json(RegisterReply { agent_id: agent, pool, token, settings: state.agent_settings(), stop }))
 }

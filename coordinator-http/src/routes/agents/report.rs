@@ -8,6 +8,7 @@ use titan_lua::agents::{NextClaim, ReportBatch, ReportOutcome, Reported};
 
 use crate::{
     auth::{callers::AgentCaller, receipts},
+    decisions,
     error::ApiError,
     extract::ApiJson,
     load::Class,
@@ -93,6 +94,7 @@ async fn take_in(
             for (report, answer) in reports.iter().zip(&reported.answers) {
                 state.metrics.reports.count((kind(&report.event), word(*answer)));
             }
+            decisions::handed_out(agent.id(), &reported.leases);
             if reports.iter().any(|report| matches!(report.event, Happening::Failed { .. })) {
                 // The job may wait a little before its next attempt.
                 state.alarm.within(Duration::ZERO);

@@ -7,6 +7,7 @@ use titan_lua::jobs::{NewJob, Submit, Submitted};
 
 use crate::{
     auth::callers::{JobsWrite, KeyCaller},
+    decisions,
     error::ApiError,
     extract::ApiJson,
     idempotency::GivenKey,
@@ -56,7 +57,7 @@ pub(crate) async fn handler(
     let places: Vec<_> = batch.jobs.iter().map(|(index, _)| *index).collect();
     let (accepted, _) = submission::accepted(outcome, "/jobs", |index| places[index])?;
     for job in &accepted {
-        submission::log(job, None);
+        decisions::submitted(job, None);
     }
     Ok((StatusCode::ACCEPTED, Json(SubmittedBatch { jobs: in_order_of_call(&places, accepted) })))
 }

@@ -12,13 +12,14 @@ use utoipa::IntoParams;
 
 use crate::{
     auth::callers::{JobsWrite, KeyCaller},
+    decisions,
     error::ApiError,
     extract::{ApiJson, ApiQuery},
     idempotency::GivenKey,
     ids, notes,
     reply::Json,
     state::AppState,
-    submission::{self, SCHEDULER},
+    submission,
     validate::Validate,
 };
 
@@ -64,7 +65,7 @@ pub(crate) async fn handler(
         trace: notes::trace(),
     };
     let id = new.id.clone();
-    let explain = query.explain || tracing::enabled!(target: SCHEDULER, tracing::Level::DEBUG);
+    let explain = query.explain || decisions::wants_parts();
     let outcome = Submit { jobs: &[new], owner: &caller.owner, explain }.run(&caller.pool).await;
     let outcome = outcome.map_err(|e| {
         ApiError::unsure(e, || match idempotency {
@@ -76,7 +77,7 @@ pub(crate) async fn handler(
     spec.not_before.iter().for_each(|time| state.alarm.at(*time, now_ms));
     let (mut jobs, explanation) = submission::accepted(outcome, "", |index| index)?;
     let job = jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))?;
-    submission::log(&job, explanation.as_ref());
+    decisions::submitted(&job, explanation.as_ref());
     let explanation =
         explanation.filter(|_| query.explain).map(|e| if caller.sees_agents { e } else { e.without_agents() });
     let location = AppendHeaders([(header::LOCATION, format!("/api/v1/jobs/{}", job.id))]);

@@ -15,12 +15,15 @@ use crate::{
     },
     error::ApiError,
     extract::ApiJson,
+    idempotency::NoKey,
     reply::Json,
     state::AppState,
     validate::Validate,
 };
 
 /// Makes an API key, and shows it this once.
+///
+/// A call with an `Idempotency-Key` is refused: a repeat could not give the same answer.
 #[utoipa::path(
     post,
     path = "/api/v1/keys",
@@ -33,6 +36,7 @@ use crate::{
 pub(crate) async fn handler(
     State(state): State<AppState>,
     caller: AdminCaller,
+    _: NoKey,
     ApiJson(request): ApiJson<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
     request.validate()?;

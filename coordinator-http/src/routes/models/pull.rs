@@ -17,6 +17,7 @@ use titan_lua::jobs::{NewJob, Submit, SubmitOutcome, Terms};
 
 use crate::{
     auth::callers::{AgentsWrite, KeyCaller},
+    decisions,
     error::ApiError,
     extract::ApiJson,
     idempotency::GivenKey,
@@ -73,16 +74,17 @@ pub(crate) async fn handler(
         }),
         trace: notes::trace(),
     };
-    let outcome = Submit { jobs: &[new], owner: &caller.owner, explain: false }.run(&caller.pool).await;
+    let outcome =
+        Submit { jobs: &[new], owner: &caller.owner, explain: decisions::wants_parts() }.run(&caller.pool).await;
     let outcome = outcome
         .map_err(|e| ApiError::unsure(e, || "the model may be pulled: pulling it again is harmless".to_owned()))?;
     submission::count(&outcome, &state.metrics.submitted);
     if let SubmitOutcome::Unserved { .. } = outcome {
         return Err(cannot(&wish));
     }
-    let (mut jobs, _) = submission::accepted(outcome, "", |index| index)?;
+    let (mut jobs, explanation) = submission::accepted(outcome, "", |index| index)?;
     let job = jobs.pop().ok_or_else(|| ApiError::Internal("no job was accepted".to_owned()))?;
-    submission::log(&job, None);
+    decisions::submitted(&job, explanation.as_ref());
     let location = AppendHeaders([(header::LOCATION, format!("/api/v1/jobs/{}", job.id))]);
     Ok((StatusCode::ACCEPTED, location, Json(submission::told(job, None))))
 }

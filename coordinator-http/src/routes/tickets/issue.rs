@@ -21,6 +21,7 @@ use crate::{
         callers::{Inference, KeyCaller},
         tickets::Ticket,
     },
+    decisions,
     error::ApiError,
     extract::{ApiJson, ApiQuery},
     ids, notes,
@@ -72,7 +73,7 @@ pub(crate) async fn handler(
         session: session.as_deref(),
         hold_ms: if state.keys.has_rsa() { HOLD_MS } else { 0 },
         most: UNUSED,
-        explain: query.explain,
+        explain: query.explain || decisions::wants_parts(),
     };
     // Agents are chosen for many tickets together; few are signed at a time.
     let _turn = state.keys.turn().await;
@@ -86,11 +87,13 @@ pub(crate) async fn handler(
             other?
         }
     };
-    let shown =
-        |explanation: Option<Explanation>| explanation.map(|e| if caller.sees_agents { e } else { e.without_agents() });
+    let shown = |explanation: Option<Explanation>| {
+        explanation.filter(|_| query.explain).map(|e| if caller.sees_agents { e } else { e.without_agents() })
+    };
     let issued = match outcome {
         IssueOutcome::Issued(issued) => issued,
         IssueOutcome::Relay { best, explanation } => {
+            decisions::no_ticket(&id, best.as_ref());
             return Ok(Json(relay(&here, id.as_str(), best, shown(explanation))));
         }
         IssueOutcome::Unserved => {
@@ -98,6 +101,7 @@ pub(crate) async fn handler(
         }
         IssueOutcome::TooMany(wait_ms) => return Err(too_many(wait_ms)),
     };
+    decisions::selected(&id, &issued.agent, issued.score, issued.explanation.as_ref());
     notes::note(|notes| notes.request_id = Some(id.to_string()));
     let ticket = Ticket {
         agent: &issued.agent,

@@ -76,7 +76,10 @@ async fn register(pool: &Pool, call: &Call) -> Result<Reply, StoreError> {
     let Call::Register { agent, instance, facts, running } = call else { unreachable!() };
     let register = RegisterAgent { agent, public_key: agent.as_str(), instance_id: instance, facts, running };
     Ok(match register.run(pool).await? {
-        RegisterOutcome::Registered { epoch, stop } => Reply::Registered { epoch, stop },
+        RegisterOutcome::Registered { epoch, stop, lost } => {
+            assert_eq!(lost, 0, "Redis has lost nothing, and says that it has");
+            Reply::Registered { epoch, stop }
+        }
         RegisterOutcome::Superseded => Reply::TurnedAway(TurnedAway::Superseded),
         RegisterOutcome::Removed => Reply::Removed,
         RegisterOutcome::Taken => Reply::Taken,

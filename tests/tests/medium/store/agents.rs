@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use titan_api::{
     agents::{AgentState, Facts, Measures},
-    ids::JobId,
+    ids::{JobId, LeaseId},
     jobs::{JobState, Reason},
     scheduler::{Profile, Strategy},
+    work::{Happening, HeldLease},
 };
 use titan_lua::{
     agents::{
@@ -112,6 +113,60 @@ async fn an_agent_that_redis_has_forgotten_registers_again_and_carries_on() {
     assert!(again.epoch > agent.epoch, "an old token must not pass for the new incarnation");
     assert_eq!(world.claim(&again, 4).await, Vec::new());
     world.bound(&process()).await;
+}
+
+#[tokio::test]
+async fn an_emptied_redis_knows_that_it_has_lost_what_an_agent_runs() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    world.bound(&process()).await;
+    world.bound(&process()).await;
+    let running: Vec<_> = world.claim(&agent, 4).await.iter().map(held).collect();
+    let _: () = redis::cmd("FLUSHALL").query_async(&mut world.redis.connection().await).await.unwrap();
+    world.pass_ms(1);
+    assert_eq!(world.register_and_count_lost("a", "first", &facts(), &running).await.1, 2);
+    let again = world.register_and_count_lost("a", "first", &facts(), &running).await.1;
+    assert_eq!(again, 0, "the same call again is no other loss");
+    assert_eq!(
+        world.register_and_count_lost("b", "first", &facts(), &[]).await.1,
+        0,
+        "an agent without work lost none"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_went_back_in_time_knows_which_attempts_it_has_lost() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    world.bound(&process()).await;
+    let known = held(&world.claim(&agent, 4).await[0]);
+    // As after a failover that lost the attempts that these are.
+    let later = HeldLease { attempt: 2, ..known.clone() };
+    let other = HeldLease { lease_id: LeaseId::new("of-the-lost-one").unwrap(), ..known.clone() };
+    let forgotten = HeldLease { job_id: JobId::new("ended-long-ago").unwrap(), ..known.clone() };
+    assert_eq!(world.register_and_count_lost("a", "2", &facts(), &[later]).await.1, 1);
+    assert_eq!(world.register_and_count_lost("a", "3", &facts(), &[other]).await.1, 1);
+    assert_eq!(world.register_and_count_lost("a", "4", &facts(), &[forgotten]).await.1, 0);
+}
+
+#[tokio::test]
+async fn a_lease_that_went_elsewhere_while_its_agent_was_away_is_no_loss() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (id, _) = world.bound(&process()).await;
+    let lease = held(&world.claim(&agent, 4).await[0]);
+    let lost = async |run: &str| world.register_and_count_lost("a", run, &facts(), std::slice::from_ref(&lease)).await;
+    assert_eq!(lost("taken over").await.1, 0, "it is current");
+    let other = world.register("b", &facts()).await;
+    while world.state(&id).await == JobState::Running {
+        world.pass_with_beats_ms(10_000, &[&other]).await;
+    }
+    assert_eq!(lost("while it waits").await.1, 0);
+    let second = world.claim(&other, 4).await.remove(0);
+    assert_eq!(lost("while another runs it").await.1, 0);
+    let completed = Happening::Completed { result: None, message: None, usage: None };
+    world.report(&other, &second, completed).await;
+    assert_eq!(lost("when it has ended").await.1, 0);
 }
 
 #[tokio::test]

@@ -180,11 +180,22 @@ impl<R> World<R> {
     }
 
     pub(crate) async fn register_run(&self, name: &str, run: &str, facts: &Facts, running: &[HeldLease]) -> Box_ {
+        self.register_and_count_lost(name, run, facts, running).await.0
+    }
+
+    /// The same, and how many attempts Redis has lost.
+    pub(crate) async fn register_and_count_lost(
+        &self,
+        name: &str,
+        run: &str,
+        facts: &Facts,
+        running: &[HeldLease],
+    ) -> (Box_, u64) {
         let id = agent_id(name);
         let call = a::RegisterAgent { agent: &id, public_key: name, instance_id: run, facts, running };
         match call.run(&self.pool()).await.unwrap() {
-            a::RegisterOutcome::Registered { epoch, .. } => {
-                Box_ { id, epoch, claims: std::rc::Rc::default(), beats: std::rc::Rc::default() }
+            a::RegisterOutcome::Registered { epoch, lost, .. } => {
+                (Box_ { id, epoch, claims: std::rc::Rc::default(), beats: std::rc::Rc::default() }, lost)
             }
             other => panic!("{name}: {other:?}"),
         }
