@@ -35,8 +35,8 @@ async fn counted(client: &Client, folder: &Path, id: &JobId) {
     let job = completed(client, id).await;
     assert_eq!((job.attempt, job.failures.len()), (1, 0), "{job:#?}");
     let counted = number_in(&folder.join("at")).await;
-    let lines: String = (0..=counted).map(|number| format!("line {number}\n")).collect();
-    assert_eq!(read_output(client, id).await.text(Stream::Stdout), lines);
+    let lines: Vec<_> = (0..=counted).map(|number| format!("line {number}")).collect();
+    assert_eq!(read_output(client, id).await.text(Stream::Stdout).lines().collect::<Vec<_>>(), lines);
 }
 
 #[tokio::test]
