@@ -60,7 +60,7 @@ pub(crate) struct Agent {
     /// Whether an operator of the pool drains this agent.
     pub draining: watch::Sender<bool>,
     /// Why the disk has no room for jobs, in words; none while it has.
-    pub disk_is_short: watch::Sender<Option<String>>,
+    pub why_disk_is_short: watch::Sender<Option<String>>,
     /// Whether the agent is on its way out.
     pub leaving: watch::Sender<bool>,
     /// Why the agent cannot go on.
@@ -99,7 +99,7 @@ impl Agent {
             meter: Mutex::new(Meter::new()),
             settings: watch::Sender::new(until_told()),
             draining: watch::Sender::new(false),
-            disk_is_short: watch::Sender::new(None),
+            why_disk_is_short: watch::Sender::new(None),
             leaving: watch::Sender::new(false),
             farewell: watch::Sender::new(false),
             fatal: watch::Sender::new(None),

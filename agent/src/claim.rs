@@ -148,7 +148,7 @@ fn wait_ms(agent: &Agent) -> u64 {
 
 /// Waits until the agent could begin a kind of work that it did not ask for.
 async fn until_more(agent: &Agent, asked: Wish) {
-    let (mut count, mut disk) = (agent.attempts.count(), agent.disk_is_short.subscribe());
+    let (mut count, mut disk) = (agent.attempts.count(), agent.why_disk_is_short.subscribe());
     while !agent.wish().has_more_kinds_than(asked) {
         // The senders live as long as the agent, so neither fails.
         tokio::select! {
@@ -162,7 +162,7 @@ async fn until_more(agent: &Agent, asked: Wish) {
 async fn until_wanted(agent: &Agent) {
     let (mut settings, mut draining) = (agent.settings.subscribe(), agent.draining.subscribe());
     let (mut leaving, mut count) = (agent.leaving.subscribe(), agent.attempts.count());
-    let mut disk = agent.disk_is_short.subscribe();
+    let mut disk = agent.why_disk_is_short.subscribe();
     while !(settings.borrow().parking && agent.wish().is_any()) {
         // The senders live as long as the agent, so none of these fails.
         tokio::select! {

@@ -137,7 +137,9 @@ fn warn_of_open_secrets(config: &Config, identity: &Identity) {
         JoinToken::File(file) => Some(file.clone()),
         _ => None,
     };
-    let files = [identity.key_path(), identity.credential_path()].into_iter().chain(token);
+    let of_backends = config.backends.iter().filter_map(|backend| backend.api_key_file.clone());
+    let of_backends = of_backends.chain(config.supervised.hf_token_file.clone());
+    let files = [identity.key_path(), identity.credential_path()].into_iter().chain(token).chain(of_backends);
     files.filter_map(|file| exposed(&file, Uid::effective().as_raw())).for_each(|warning| warn!("{warning}"));
 }
 

@@ -26,13 +26,14 @@ pub(crate) async fn look(agent: &Arc<Agent>) {
     let floor_mb = agent.config.min_free_disk_mb;
     // Better a job that fails than a box that idles because its disk cannot be asked.
     let short = free.as_ref().ok().filter(|(free_mb, _)| *free_mb < u128::from(floor_mb));
+    // Without the figure, which the log has, so that it seldom changes.
     let why = short.map(|(_, folder)| {
         let folder = folder.display();
         format!(
             "the disk of {folder} has less than {floor_mb} MiB left (--min-free-disk-mb), so no process jobs are taken"
         )
     });
-    let changed = agent.disk_is_short.send_if_modified(|was| {
+    let changed = agent.why_disk_is_short.send_if_modified(|was| {
         let changed = was.is_some() != why.is_some();
         *was = why;
         changed
@@ -42,8 +43,8 @@ pub(crate) async fn look(agent: &Arc<Agent>) {
     }
     if let Some((free_mb, folder)) = short {
         warn!(
-            "the disk of {} has {free_mb} MiB left: no jobs are taken below {floor_mb} MiB (--min-free-disk-mb). What \
-             runs goes on",
+            "the disk of {} has {free_mb} MiB left: no process jobs are taken below {floor_mb} MiB (--min-free-disk-mb). \
+             What runs goes on",
             folder.display()
         );
     } else {

@@ -9,8 +9,8 @@ use std::{
 
 /// What to warn of if others than the owner may read a file that holds a secret. `uid` is the account of this process.
 ///
-/// Only what this account can mend is told, and must not stop anything: secrets that a container is given belong to root with
-/// 0644, or are on a file system that is read only, and nobody but the container's programs sees them.
+/// Only what this account can mend is told, and nothing is refused for it: secrets that a container is given often belong to root
+/// with mode 0644, or lie on a file system that is read only, and nobody but the container's programs sees them.
 #[must_use]
 pub fn exposed(path: &Path, uid: u32) -> Option<String> {
     let about = metadata(path).ok().filter(|about| about.is_file() && about.uid() == uid)?;

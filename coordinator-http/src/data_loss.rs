@@ -17,9 +17,8 @@ const WITHIN: Duration = Duration::from_mins(1);
 
 const ADVICE: &str = "the agent ends them. Jobs that Redis still knows run again by themselves; the others are gone, so submit \
                       them again, with the same Idempotency-Key";
-const LAST_ADVICE: &str = "the agent ends them. Jobs that Redis still knows run again by themselves; the others are gone, so \
-                           submit them again, with the same Idempotency-Key. Further agents of this minute are not named here: \
-                           titan_attempts_lost_total counts them";
+/// Behind that in the last line.
+const NO_MORE: &str = ". Further agents of this minute are not named here: titan_attempts_lost_total counts them";
 
 /// What was lost, as far as this copy has heard.
 #[derive(Debug, Default)]
@@ -48,7 +47,7 @@ impl DataLoss {
             agent.id = %agent,
             pool = %pool,
             attempts,
-            advice = if line < LINES { ADVICE } else { LAST_ADVICE },
+            advice = format_args!("{ADVICE}{}", if line < LINES { "" } else { NO_MORE }),
             "an agent runs attempts that Redis does not know: Redis has lost data"
         );
     }

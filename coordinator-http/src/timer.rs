@@ -1,4 +1,4 @@
-//! What one copy does from time to time: it settles what is overdue, sets its clock, and looks how Redis is set whenever that comes.
+//! What one copy does from time to time: it settles what is overdue, sets its clock, and checks Redis whenever that is there anew.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -15,9 +15,9 @@ impl Agent {
     }
 
     fn hindrances_in_jobs(&self, silent_gpus: &[String]) -> Vec<String> {
-        let mut all: Vec<_> = self.disk_is_short.borrow().iter().cloned().collect();
+        let mut all: Vec<_> = self.why_disk_is_short.borrow().iter().cloned().collect();
         if self.attempts.free_slots(&[]) == 0 {
-            all.extend(take_slots(self.attempts.disowned_jobs()));
+            all.extend(of_disowned(self.attempts.disowned_jobs()));
         }
         all.extend(
             silent_gpus.iter().map(|uuid| format!("the GPU {uuid} does not answer, so nothing is placed on it")),
@@ -26,8 +26,8 @@ impl Agent {
     }
 }
 
-/// The pool counts these as ended.
-fn take_slots(disowned: usize) -> Option<String> {
+/// So many attempts have ended as far as the pool knows, and take slots here all the same.
+fn of_disowned(disowned: usize) -> Option<String> {
     match disowned {
         0 => None,
         1 => Some("an attempt that is no longer this agent's takes a slot until its processes are gone".to_owned()),

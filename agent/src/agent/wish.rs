@@ -32,7 +32,7 @@ impl Agent {
 
     /// Whether the disk has room for jobs.
     pub(crate) fn has_room(&self) -> bool {
-        self.disk_is_short.borrow().is_none()
+        self.why_disk_is_short.borrow().is_none()
     }
 
     /// How much work the agent should ask for.

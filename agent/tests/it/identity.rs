@@ -55,19 +55,21 @@ async fn secrets_that_others_on_the_box_can_read_are_warned_of_and_taken() {
     let home = agent.crash().await;
     let state = home.path().join("state");
     let (key, token) = (state.join("identity/agent.key"), home.path().join("token"));
+    let of_hub = home.path().join("hf");
     std::fs::write(&token, "join-secret").unwrap();
-    for (file, mode) in [(&key, 0o604), (&token, 0o644)] {
+    std::fs::write(&of_hub, "hf-secret").unwrap();
+    for (file, mode) in [(&key, 0o604), (&token, 0o644), (&of_hub, 0o640)] {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    let named = ["--join-token-file", token.to_str().unwrap()];
+    let named = ["--join-token-file", token.to_str().unwrap(), "--hf-token-file", of_hub.to_str().unwrap()];
     let agent = Start::in_home(&coordinator, home).without_env("TITAN_JOIN_TOKEN").args(&named).spawn();
     coordinator.next("register").await;
     let log = agent.log();
-    for (file, mode) in [(&key, "0604"), (&token, "0644")] {
+    for (file, mode) in [(&key, "0604"), (&token, "0644"), (&of_hub, "0640")] {
         let told: Vec<_> = log.lines().filter(|line| line.contains(&format!("chmod 600 {}", file.display()))).collect();
         assert!(told.len() == 1 && told[0].contains("WARN") && told[0].contains(mode), "{log}");
     }
-    assert_eq!(log.matches("chmod 600").count(), 2, "{log}");
+    assert_eq!(log.matches("chmod 600").count(), 3, "{log}");
 }
 
 #[tokio::test]

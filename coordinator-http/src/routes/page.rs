@@ -48,8 +48,8 @@ pub(crate) fn to_read(limit: u32) -> u32 {
     limit + 1
 }
 
-/// The cursor behind a page, if there are more entries than it may have; those are taken off.
-pub(crate) fn next<T, I: AsRef<str>>(
+/// Takes off what was read beyond a page, and gives the cursor to that.
+pub(crate) fn cut<T, I: AsRef<str>>(
     list: List,
     page: &mut Vec<T>,
     limit: u32,

@@ -1,5 +1,7 @@
 //! The log of decisions: one line for each, with the parts of the score at debug.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -7,7 +9,7 @@ use crate::{
     log::Log,
     relay::serving,
     tickets::{reachable, wish},
-    world::{ADMIN, World},
+    world::{ADMIN, PATIENCE, World},
 };
 
 const SELECTED: &str = "MCDA agent selected";
@@ -65,7 +67,9 @@ async fn a_request_through_the_relay_has_its_parts_at_debug() {
     let log = Log::at("info,scheduler=debug");
     let asked = json!({"model": "llama", "messages": [{"role": "user", "content": "hi"}]});
     let chosen = async {
+        let give_up = Instant::now() + PATIENCE;
         while log.of(SELECTED).is_empty() {
+            assert!(Instant::now() < give_up, "no line of it");
             tokio::task::yield_now().await;
         }
     };

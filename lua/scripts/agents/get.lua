@@ -4,7 +4,7 @@
   KEYS[2]  absent   none     titan:{pool}:absent    never exists; makes a moving slot answer TRYAGAIN
   ARGV[1]  agent    string   the agent, or "" for a page
   ARGV[2]  after    string   the last agent of the page before, or ""
-  ARGV[3]  limit    integer  1..500
+  ARGV[3]  limit    integer  how many at most
   ARGV[4]  now_ms   integer, or "" for Redis TIME (tests pass their own)
 
   Returns  {"agents", {id, state, draining, leaving, score, live, seen_ms, registered_ms, rtt, ram_left, {uuid, left…},

@@ -36,6 +36,11 @@ impl Target {
     /// Reads `redis://`, `redis+sentinel://[user:password@]host:port[,host:port…]/service[?…]` or
     /// `redis+cluster://[user:password@]host:port[,host:port…]`; with `rediss` in front each is the same with TLS.
     pub(crate) fn parse(url: &str, response_timeout: Duration) -> Result<Self, StoreError> {
+        // What stands in a password as it is ends the host, and a part of it would pass for that.
+        let behind_host = url.split_once("://").and_then(|(_, rest)| rest.split_once(['/', '?', '#']));
+        if url.contains('#') || behind_host.is_some_and(|(_, behind)| behind.contains('@')) {
+            return Err(StoreError::Url("a `/`, `?` or `#` in its password is not written as %XX".to_owned()));
+        }
         let malformed = |e: RedisError| StoreError::Url(e.to_string());
         Ok(Self { place: Place::parse(url).map_err(malformed)?, response_timeout })
     }

@@ -1,5 +1,5 @@
-//! A hunt for secrets: whatever the programs write, tell or keep in the course of some work is searched for those that were used
-//! in it.
+//! A hunt for secrets: what coordinator and agents log and tell, their command lines and Redis are searched for those that were used
+//! in some work.
 
 use reqwest::Method;
 use serde_json::json;
@@ -13,9 +13,10 @@ use crate::helpers::{completed, quick, read_output, shell, submit};
 
 const OF_A_JOB: &str = "canary-of-a-job-5ad1f3";
 
-/// What a path tells, be it a refusal.
+/// What a path tells whoever may see it.
 async fn told(client: &Client, path: &str) -> String {
     let reply = client.request(Method::GET, path).send().await.unwrap();
+    assert_eq!(reply.status(), 200, "{path}");
     format!("{:?} {}", reply.headers().clone(), reply.text().await.unwrap())
 }
 

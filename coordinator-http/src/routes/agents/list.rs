@@ -28,6 +28,6 @@ pub(crate) async fn handler(
 ) -> Result<Json<AgentList>, ApiError> {
     let (limit, after) = (page.limit()?, page.after(List::Agents)?);
     let mut agents = ListAgents { after: after.as_ref(), limit: page::to_read(limit) }.run(&caller.pool).await?;
-    let next_cursor = page::next(List::Agents, &mut agents, limit, |agent| agent.id.clone());
+    let next_cursor = page::cut(List::Agents, &mut agents, limit, |agent| agent.id.clone());
     Ok(Json(AgentList { agents, next_cursor }))
 }

@@ -81,7 +81,7 @@ pub(crate) async fn handler(
     let from_ms = query.earliest_ms(&state)?;
     let after = query.after.or(from_ms.map(|_| 0));
     if sse::is_wanted(&headers) {
-        // Who resumes misses what came since it was here, whatever it asked for at first.
+        // A reader that resumes has had what came before, whatever it asked for at first.
         let resumed = events::last_event(&headers)?;
         let from_ms = from_ms.filter(|_| resumed.is_none());
         return events::follow(state, caller, prefix, resumed.or(after), from_ms).await;

@@ -32,6 +32,6 @@ pub(crate) async fn handler(
     let (limit, after) = (page.limit()?, page.after(List::JoinTokens)?);
     let tokens = join_tokens::list(&state.store, &caller.pool, after.as_ref(), page::to_read(limit));
     let mut join_tokens = tokens.await?;
-    let next_cursor = page::next(List::JoinTokens, &mut join_tokens, limit, |token| token.id.clone());
+    let next_cursor = page::cut(List::JoinTokens, &mut join_tokens, limit, |token| token.id.clone());
     Ok(Json(JoinTokenList { join_tokens, next_cursor }))
 }

@@ -31,6 +31,6 @@ pub(crate) async fn handler(
 ) -> Result<Json<KeyList>, ApiError> {
     let (limit, after) = (page.limit()?, page.after(List::Keys)?);
     let mut keys = api_keys::list(&state.store, &caller.pool, after.as_ref(), page::to_read(limit)).await?;
-    let next_cursor = page::next(List::Keys, &mut keys, limit, |key| key.id.clone());
+    let next_cursor = page::cut(List::Keys, &mut keys, limit, |key| key.id.clone());
     Ok(Json(KeyList { keys, next_cursor }))
 }

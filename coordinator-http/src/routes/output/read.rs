@@ -74,7 +74,7 @@ pub(crate) async fn handler(
     let since = read_since(query.since, query.since_ms)?;
     let asked = Place { attempt: query.attempt, offset: query.offset, mark: query.mark };
     if sse::is_wanted(&headers) {
-        // Who resumes misses what came since it was here, whatever it asked for at first.
+        // A reader that resumes has had what came before, whatever it asked for at first.
         let resumed = Place::from_last_event(&headers)?;
         let (place, since) = resumed.map_or((asked, since), |place| (place, None));
         return output::follow(state, caller, id, place, since).await;
