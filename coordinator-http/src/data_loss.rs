@@ -2,16 +2,14 @@
 //! a few lines and the figures count all.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use titan_api::ids::{AgentId, PoolName};
 
-/// So many lines are logged within such a time.
+/// So many lines of a pool are logged within such a time.
 const LINES: u32 = 10;
 const WITHIN: Duration = Duration::from_mins(1);
 
@@ -20,25 +18,25 @@ const ADVICE: &str = "the agent ends them. Jobs that Redis still knows run again
 /// Behind that in the last line.
 const NO_MORE: &str = ". Further agents of this minute are not named here: titan_attempts_lost_total counts them";
 
-/// What was lost, as far as this copy has heard.
+/// What was lost of each pool, as far as this copy has heard.
 #[derive(Debug, Default)]
-pub(crate) struct DataLoss {
-    attempts: AtomicU64,
-    lines: Mutex<Lines>,
-}
+pub(crate) struct DataLoss(Mutex<BTreeMap<PoolName, Lost>>);
 
-/// The lines since a moment.
+/// What one pool has lost, and how many lines were logged of that since a moment.
 #[derive(Debug, Default)]
-struct Lines {
+struct Lost {
+    attempts: u64,
     since: Option<Instant>,
-    count: u32,
+    lines: u32,
 }
 
 impl DataLoss {
-    /// Says that Redis has lost so many attempts of an agent.
+    /// Says that Redis has lost so many attempts of an agent, if any.
     pub(crate) fn tell(&self, agent: &AgentId, pool: &PoolName, attempts: u64) {
-        self.attempts.fetch_add(attempts, Ordering::Relaxed);
-        let line = self.next_line();
+        if attempts == 0 {
+            return;
+        }
+        let line = self.lock().entry(pool.clone()).or_default().add(attempts);
         if line > LINES {
             return;
         }
@@ -54,16 +52,22 @@ impl DataLoss {
 
     /// How many attempts were lost since this copy began.
     pub(crate) fn attempts(&self) -> u64 {
-        self.attempts.load(Ordering::Relaxed)
+        self.lock().values().map(|lost| lost.attempts).sum()
     }
 
-    /// The number of the line that would be next, from 1.
-    fn next_line(&self) -> u32 {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.since.is_none_or(|since| since.elapsed() >= WITHIN) {
-            *lines = Lines { since: Some(Instant::now()), count: 0 };
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PoolName, Lost>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lost {
+    /// Counts them; gives the number of the line that would tell of it, from 1.
+    fn add(&mut self, attempts: u64) -> u32 {
+        self.attempts = self.attempts.saturating_add(attempts);
+        if self.since.is_none_or(|since| since.elapsed() >= WITHIN) {
+            (self.since, self.lines) = (Some(Instant::now()), 0);
         }
-        lines.count = lines.count.saturating_add(1);
-        lines.count
+        self.lines = self.lines.saturating_add(1);
+        self.lines
     }
 }

@@ -101,7 +101,11 @@ impl Http {
                 return Err(unwell(path, status));
             }
             let body = body(response, LIST_BYTES).await?;
-            serde_json::from_slice(&body).map_err(|e| NoAnswer::Wrong(format!("the answer of {path} is not JSON: {e}")))
+            // Not in the parser's words, which quote what the backend has said.
+            serde_json::from_slice(&body).map_err(|e| {
+                let (line, column) = (e.line(), e.column());
+                NoAnswer::Wrong(format!("the answer of {path} is not as it should be at line {line}, column {column}"))
+            })
         };
         tokio::time::timeout(LIST_TIMEOUT, call).await.unwrap_or(Err(NoAnswer::Slow))
     }

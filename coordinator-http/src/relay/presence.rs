@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use titan_api::ids::JobId;
-use titan_lua::{Pool, output::ReadOutput};
+use titan_lua::{Pool, PoolSettings, output::ReadOutput};
 use tokio::{task::AbortHandle, time::sleep};
 
-/// How often in the time of a lease, for which the store takes him to wait.
+/// How often in the time of a lease, for which the store takes him to wait,
 const TIMES_A_LEASE: u64 = 4;
+/// and in that of an amnesty after an outage of everybody.
+const TIMES_A_TIMEOUT: u64 = 3;
 /// An offset that no answer reaches: nothing is to be read.
 const BEHIND_ALL: u64 = u64::MAX;
 
@@ -17,8 +19,9 @@ const BEHIND_ALL: u64 = u64::MAX;
 pub(crate) struct Presence(AbortHandle);
 
 impl Presence {
-    pub(crate) fn begin(pool: Pool, job: JobId, lease_ttl_ms: u64) -> Self {
-        let every = Duration::from_millis(lease_ttl_ms / TIMES_A_LEASE);
+    pub(crate) fn begin(pool: Pool, job: JobId, settings: &PoolSettings) -> Self {
+        let (lease_ms, timeout_ms) = (settings.lease_ttl_ms, settings.heartbeat_timeout_ms);
+        let every = Duration::from_millis((lease_ms / TIMES_A_LEASE).min(timeout_ms / TIMES_A_TIMEOUT));
         let telling = tokio::spawn(async move {
             loop {
                 sleep(every).await;

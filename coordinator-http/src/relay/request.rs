@@ -156,8 +156,8 @@ impl Relayed {
             let _ = tell_place(state, pool, &job.id).await;
         }
         let within = Duration::from_millis(what.deadline_ms);
-        let lease_ttl_ms = state.agent_settings().lease_ttl_ms;
-        let presence = what.is_awaited().then(|| Presence::begin(pool.clone(), job.id.clone(), lease_ttl_ms));
+        let settings = state.store.settings();
+        let presence = what.is_awaited().then(|| Presence::begin(pool.clone(), job.id.clone(), settings));
         Ok(Self {
             following,
             guard,

@@ -73,7 +73,7 @@ async fn what_is_published_and_what_happens_in_the_pool_is_read_in_order_by_topi
 #[tokio::test]
 async fn events_can_be_read_from_a_time_on_also_as_a_stream() {
     let world = World::start().await;
-    publish(&world, "early", json!(1)).await;
+    let first = publish(&world, "early", json!(1)).await;
     let at = |list: &Value| list["events"][0]["at"].as_str().unwrap().to_owned();
     let early = at(&page(&world, "after=0").await.ok(200));
     let (late, since) = loop {
@@ -96,7 +96,7 @@ async fn events_can_be_read_from_a_time_on_also_as_a_stream() {
     assert_eq!(number(&mut events).await, late);
     let mut resumed =
         Events::of(&world.router, ADMIN, &format!("{EVENTS}?since=2100-01-01T00:00:00Z"), Some("0")).await;
-    assert_eq!(number(&mut resumed).await, late - 1, "who resumes misses nothing");
+    assert_eq!(number(&mut resumed).await, first, "who resumes misses nothing");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@
   ARGV[9]  told        JSON     the same as clients see it, or ""
   ARGV[10] now_ms      integer, or "" for Redis TIME (tests pass their own)
 
-  Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched} | {"unknown_agent"} | {"superseded"}
+  Returns  {"heard", {job, attempt, lease…}, {cancelled job…}, draining, watched, lost}: how many of its leases Redis must have
+           known and has lost, once | {"unknown_agent"} | {"superseded"}
            | {"removed"} | {"no_pool"} | {"newer_schema"}
   Uses     lib/calls lib/key lib/int lib/later lib/clock lib/pool lib/behind lib/event lib/record lib/sets lib/segment lib/job lib/retention lib/ending lib/avoid lib/terms lib/agent lib/room lib/rank lib/fit lib/capable lib/held lib/session lib/place lib/binding lib/attempt lib/class lib/fair lib/line lib/queue lib/dependencies lib/hold lib/catalog lib/members lib/breaker lib/serving lib/settle lib/due lib/caller lib/measure
   Cost     O(attempts + classes); O(128) more if its models changed
@@ -32,7 +33,8 @@ if not a then
   return turned_away
 end
 local last_claim = tonumber(ARGV[4])
-local stop = {}
+-- `lost`: leases that are not current, and of which Redis must have known.
+local stop, lost, seen_ms = {}, 0, a.seen_ms
 
 local function is_current(lease)
   return attempt.is_current(a, lease[1], tonumber(lease[2]), lease[3])
@@ -58,6 +60,7 @@ local function renew(leases)
       end
     else
       stop[#stop + 1], stop[#stop + 2], stop[#stop + 3] = job_id, lease[2], lease[3]
+      lost = lost + (attempt.is_lost(lease, seen_ms) and 1 or 0)
     end
   end
   return listed
@@ -113,7 +116,7 @@ local function free_unbound()
 end
 
 local function reply()
-  return { 'heard', stop, caller.cancelled(a), a.draining and '1' or '0', caller.watched(a) }
+  return { 'heard', stop, caller.cancelled(a), a.draining and '1' or '0', caller.watched(a), int(attempt.tell_lost(a, lost)) }
 end
 
 if tonumber(ARGV[3]) <= a.seq then

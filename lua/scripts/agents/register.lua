@@ -86,11 +86,10 @@ local function put_capabilities(caps)
   agent:put(a, 'caps_packed', cmsgpack.pack(caps))
 end
 
--- Whether Redis must have known of a lease that it does not know: it never forgets who has joined, and attempts are numbered in
--- order. A job that it does not know may have ended long ago.
+-- Redis never forgets who has joined.
+local seen_ms = a and a.seen_ms or math.huge
 local function is_lost(lease)
-  local j, number = owner and job:load(lease[1]), tonumber(lease[2])
-  return not owner or j and (j.attempt < number or j.attempt == number and j.lease and j.lease ~= lease[3])
+  return not owner or attempt.is_lost(lease, seen_ms)
 end
 
 local epoch, kept, stop, lost = pool.now, {}, {}, 0
@@ -133,7 +132,4 @@ redis.call('ZADD', key('agents'), 0, id)
 members.enrol(a)
 breaker.watch(a)
 event.agent('registered', id)
-if lost > 0 then
-  event.append('agent.attempts_lost', '{"agent_id":"' .. id .. '","attempts":' .. int(lost) .. '}')
-end
-return due.finish({ 'registered', epoch, flat(stop), int(lost) })
+return due.finish({ 'registered', epoch, flat(stop), int(attempt.tell_lost(a, lost)) })

@@ -3,7 +3,8 @@
 -- Parts of the record are packed once more, since most scripts need few of them: `caps` is what it registered with,
 -- `labels` the labels of that, `measured` its last measurement, `places` and `standing` say where it stands in the ranks, `trouble` is
 -- what the breaker keeps, `kept` what it keeps for the job that holds it. `edge` counts the breaker's moves, `asks` is the kind of work that its last claim
--- asked for, `brought` whether that brought anything (nil if that was not noted yet), `served_packed` how its models have served, `tally_packed` how much it holds.
+-- asked for, `brought` whether that brought anything (nil if that was not noted yet), `served_packed` how its models have served, `tally_packed` how much it holds, `loss_ms` when it was
+-- told that Redis has lost what it was running.
 local REMEMBERED = 128
 local SHARED, SHARED_BYTES = 256, 4096
 
@@ -32,7 +33,7 @@ function agent.unpack(id, packed)
   local state, epoch, instance, seq, claim, next_ms, seen_ms, registered_ms, reach_ms, used_seq, draining, leaving, rtt,
     read_ms, on_time, offline_ms, caps_packed, labels_packed, measured_packed, places_packed, standing_packed,
     past, held, edge, trouble_packed, asks, served_packed, tally_packed,
-    kept_packed, brought = cmsgpack.unpack(packed)
+    kept_packed, brought, loss_ms = cmsgpack.unpack(packed)
   -- What its parts are unpacked to needs room, too (see lib/job).
   return {
     changed = false, caps = nil,
@@ -42,7 +43,7 @@ function agent.unpack(id, packed)
     caps_packed = caps_packed, labels_packed = labels_packed, measured_packed = measured_packed,
     places_packed = places_packed, standing_packed = standing_packed, past = past, held = held, edge = edge,
     trouble_packed = trouble_packed, asks = asks, served_packed = served_packed, tally_packed = tally_packed,
-    kept_packed = kept_packed, brought = brought,
+    kept_packed = kept_packed, brought = brought, loss_ms = loss_ms,
   }
 end
 
@@ -81,7 +82,7 @@ function agent.pack(a)
     a.state, a.epoch, a.instance, a.seq, a.claim, a.next_ms, a.seen_ms, a.registered_ms, a.reach_ms, a.used_seq,
     a.draining, a.leaving, a.rtt, a.read_ms, a.on_time, a.offline_ms, a.caps_packed, a.labels_packed,
     a.measured_packed, a.places_packed, a.standing_packed, a.past, a.held, a.edge, a.trouble_packed, a.asks,
-    a.served_packed, a.tally_packed, a.kept_packed, a.brought
+    a.served_packed, a.tally_packed, a.kept_packed, a.brought, a.loss_ms
   )
 end
 

@@ -1,6 +1,8 @@
 -- attempt: a job under a lease: claimed, and ended by its agent.
 local attempt = {}
 
+local CLOCKS_DIFFER_MS = 1000
+
 -- The number of an attempt that came with no claim, but with a ticket: no heartbeat says by that that it should be listed.
 attempt.WITH_NO_CLAIM = 9007199254740991
 
@@ -39,6 +41,34 @@ end
 function attempt.is_current(a, job_id, number, lease)
   local entry = agent.entry(a, job_id)
   return entry ~= nil and entry.state ~= 'bound' and entry.number == number and entry.lease == lease
+end
+
+-- When a job was made, as its id says it; nil if that says nothing.
+local function made_ms(job_id)
+  local high, low = string.match(job_id, '^(%x%x%x%x%x%x%x%x)%-(%x%x%x%x)%-7')
+  return high and tonumber(high .. low, 16)
+end
+
+-- Whether Redis must have known of a lease that it does not know. Attempts are numbered in order; and a job that was made after its
+-- agent was heard at `seen_ms` cannot have ended and be forgotten by now, as one from before that may.
+function attempt.is_lost(lease, seen_ms)
+  local j, number = job:load(lease[1]), tonumber(lease[2])
+  if j then
+    return j.attempt < number or (j.attempt == number and j.lease ~= nil and j.lease ~= lease[3])
+  end
+  local made = made_ms(lease[1])
+  return made ~= nil and made > seen_ms + CLOCKS_DIFFER_MS
+end
+
+-- Tells that Redis has lost so many attempts which an agent was running; returns how many are told. Heartbeats name them until their
+-- processes are gone, so no more of this agent are told for a while.
+function attempt.tell_lost(a, count)
+  if count == 0 or (a.loss_ms and pool.now < a.loss_ms + pool.lease) then
+    return 0
+  end
+  agent:put(a, 'loss_ms', pool.now)
+  event.append('agent.attempts_lost', '{"agent_id":"' .. a.id .. '","attempts":' .. int(count) .. '}')
+  return count
 end
 
 -- Whether the agent has this from a run before, which its present run has not taken over.

@@ -23,6 +23,7 @@ local TRIAL_LASTS_MS = 30000
 local SUSPECTS = 8
 local UNITS_A_BOUND_JOB = 0.125
 local EPHEMERAL_MS = 3600000
+local LOOK_AGAIN_MS = 60000
 
 local function keep_member(set, id, belongs)
   redis.call(belongs and 'SADD' or 'SREM', key('agents', set), id)
@@ -45,6 +46,9 @@ function breaker.watch(a)
   local at
   if a.state == 'offline' then
     at = forgotten_at(a)
+    if at <= pool.now then
+      at = pool.now + LOOK_AGAIN_MS
+    end
   elseif a.state == 'healthy' then
     at = a.next_ms + pool.timeout / 2
   else
@@ -264,7 +268,8 @@ end
 -- Looks at an agent's silence. Returns whether the agent is to be forgotten.
 function breaker.look(a)
   if a.state == 'offline' then
-    if pool.now >= forgotten_at(a) then
+    -- What it may be running still comes back with it, or ends by itself.
+    if pool.now >= forgotten_at(a) and agent.attempts(a) == 0 then
       return true
     end
   elseif pool.now >= a.next_ms + pool.timeout then

@@ -62,6 +62,8 @@ pub struct Heard {
     pub draining: bool,
     /// Whether somebody reads the output of one of its jobs.
     pub watched: bool,
+    /// How many of its leases Redis must have known and has lost; told once.
+    pub lost: u64,
 }
 
 impl Heartbeat<'_> {
@@ -91,6 +93,7 @@ impl Heartbeat<'_> {
                 cancel: reply.jobs()?,
                 draining: reply.flag()?,
                 watched: reply.flag()?,
+                lost: reply.parse()?,
             })),
             other => Err(unknown_word("agents/heartbeat", other)),
         }

@@ -57,7 +57,8 @@ fn add(all: &mut BTreeMap<String, FleetModel>, found: FleetModel) {
             known.backends.extend(found.backends);
             known.backends.sort();
             known.backends.dedup();
-            if found.model.parallel > known.model.parallel {
+            let of = |model: &Model| (model.parallel, std::cmp::Reverse(model.backend.clone()));
+            if of(&found.model) > of(&known.model) {
                 known.model = Model { loaded: known.model.loaded, ..found.model };
             }
         }

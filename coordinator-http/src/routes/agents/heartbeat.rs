@@ -43,6 +43,7 @@ pub(crate) async fn handler(
     let next_heartbeat_ms = state.pace.next_heartbeat_ms(agent.pool_name(), !request.leases.is_empty());
     let reported = report(&state, &agent, &request).await?;
     let heard = heartbeat(&agent, &request).await?;
+    state.metrics.data_loss.tell(agent.id(), agent.pool_name(), heard.lost);
     let claimed = claim(&agent, &request, state.pace.parking(), next_heartbeat_ms).await?;
     let begins = !claimed.leases.is_empty();
     let next_heartbeat_ms =

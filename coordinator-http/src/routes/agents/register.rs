@@ -52,8 +52,6 @@ pub(crate) async fn handler(
     let public_key = Some(credential.public_key.as_str());
     let token = tokens::issue_agent_token(&state, &agent, &pool, epoch, public_key)?;
     tracing::info!(component = "agents", agent.id = %agent, pool = %pool, epoch, "an agent registered");
-    if lost > 0 {
-        state.metrics.data_loss.tell(&agent, &pool, lost);
-    }
+    state.metrics.data_loss.tell(&agent, &pool, lost);
     Ok(Json(RegisterReply { agent_id: agent, pool, token, settings: state.agent_settings(), stop }))
 }

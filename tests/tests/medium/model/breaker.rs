@@ -252,7 +252,7 @@ impl Model {
     pub(super) fn has_been_away_for_long(&self, name: &str) -> bool {
         let agent = &self.agents[name];
         let since = agent.offline_ms.max(agent.seen_ms);
-        self.now() >= since + Self::ms(self.settings.agent_retention_ms)
+        self.now() >= since + Self::ms(self.settings.agent_retention_ms) && agent.live.is_empty()
     }
 
     pub(super) fn tell_of_job(&mut self, what: &str, id: &str) {
@@ -271,7 +271,10 @@ impl Model {
     pub(super) fn watch(&mut self, name: &str) {
         let (agent, timeout) = (&self.agents[name], Self::ms(self.settings.heartbeat_timeout_ms));
         let at = match agent.state {
-            AgentState::Offline => agent.offline_ms.max(agent.seen_ms) + Self::ms(self.settings.agent_retention_ms),
+            AgentState::Offline => {
+                let at = agent.offline_ms.max(agent.seen_ms) + Self::ms(self.settings.agent_retention_ms);
+                if at <= self.now() { self.now() + 60_000 } else { at }
+            }
             AgentState::Healthy => agent.next_ms + timeout / 2,
             _ => agent.next_ms + timeout,
         };

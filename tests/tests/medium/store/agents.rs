@@ -150,6 +150,39 @@ async fn a_redis_that_went_back_in_time_knows_which_attempts_it_has_lost() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_with_attempts_that_redis_has_lost_is_told_once_and_what_may_have_ended_is_no_loss() {
+    let world = World::new().await;
+    let agent = world.parked("a", &facts()).await;
+    let (_, known) = (world.bound(&process()).await, held(&world.claim(&agent, 4).await[0]));
+    let heard = async |leases: &[&HeldLease]| {
+        let leases: Vec<_> = leases.iter().map(|lease| (*lease).clone()).collect();
+        world.beat(&agent, &leases).await
+    };
+    let made_at = |ms: i64| {
+        let digits = format!("{ms:012x}");
+        let id = format!("{}-{}-7000-8000-000000000001", &digits[..8], &digits[8..]);
+        HeldLease { job_id: JobId::new(id).unwrap(), ..known.clone() }
+    };
+    assert_eq!(heard(&[&known]).await.lost, 0);
+    let before = made_at(world.now_ms.get() - 60_000);
+    // As after a failover that lost the job and its attempt.
+    world.pass_ms(5_000);
+    let gone = made_at(world.now_ms.get());
+    world.pass_ms(5_000);
+    let told = heard(&[&known, &before, &gone]).await;
+    assert_eq!((told.lost, told.stop), (1, vec![before.clone(), gone.clone()]));
+    // Or the attempt alone.
+    let later = HeldLease { attempt: 2, ..known.clone() };
+    assert_eq!(heard(&[&gone, &later]).await.lost, 0, "it goes on for as long as its processes take");
+    world.pass_with_beats_ms(60_000, &[&agent]).await;
+    assert_eq!(heard(&[&before, &later]).await.lost, 1);
+    let read = titan_lua::events::ReadEvents { after: Some(0), prefix: "agent.attempts_lost" };
+    let titan_lua::events::ReadOutcome::Events(list) = read.run(&world.pool()).await.unwrap() else { panic!("lost") };
+    assert_eq!(list.events.len(), 2);
+    assert_eq!(list.events[0].payload, serde_json::json!({"agent_id": "a", "attempts": 1}));
+}
+
+#[tokio::test]
 async fn a_lease_that_went_elsewhere_while_its_agent_was_away_is_no_loss() {
     let world = World::new().await;
     let agent = world.parked("a", &facts()).await;

@@ -17,7 +17,7 @@ use titan_lua::{
     },
 };
 
-use super::world::{World, facts, only, process};
+use super::world::{World, facts, held, only, process};
 
 fn id(name: &str) -> JobId {
     JobId::new(name).unwrap()
@@ -332,6 +332,29 @@ async fn an_attempt_that_is_kept_outlives_its_lease_by_its_grace() {
     assert_eq!(world.state(&id).await, JobState::Running);
     world.report(&agent, &lease, Happening::Completed { result: None, message: None, usage: None }).await;
     assert_eq!(world.state(&id).await, JobState::Completed);
+}
+
+#[tokio::test]
+async fn an_agent_is_not_forgotten_as_long_as_what_it_has_may_go_on() {
+    let settings = PoolSettings { agent_retention_ms: 60_000, ..PoolSettings::default() };
+    let kept = SubmitJob { on_disconnect: OnDisconnect::Keep, disconnect_grace_ms: 600_000, ..process() };
+    for comes_back in [true, false] {
+        let world = World::with(settings.clone()).await;
+        let agent = world.parked("a", &facts()).await;
+        let (id, _) = world.bound(&kept).await;
+        let lease = held(&world.claim(&agent, 1).await[0]);
+        let other = world.register("other", &facts()).await;
+        world.pass_with_beats_ms(500_000, &[&other]).await;
+        if comes_back {
+            let again = world.register_run("a", "again", &facts(), &[lease]).await;
+            assert_eq!((world.agent(&again).await.live_attempts, world.job(&id).await.attempt), (1, 1));
+            continue;
+        }
+        world.pass_with_beats_ms(400_000, &[&other]).await;
+        assert_eq!(world.state(&id).await, JobState::Pending, "it goes elsewhere when its time is over");
+        let found = titan_lua::agents::GetAgent { agent: &agent.id }.run(&world.pool()).await.unwrap();
+        assert!(found.is_none(), "and then the agent is forgotten");
+    }
 }
 
 #[tokio::test]
