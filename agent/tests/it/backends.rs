@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     agent::{Agent, Start, until},
@@ -94,6 +95,27 @@ async fn a_backend_that_serves_nothing_hinders_the_agent_until_it_does() {
     drop(backend);
     let by = hindrances(&coordinator, "it is told that nobody answers", |by| !by.is_empty()).await;
     assert!(by.len() == 1 && by[0].starts_with(&format!("{begins}nobody answers: ")), "{by:?}");
+}
+
+#[tokio::test]
+async fn what_a_backend_says_is_not_told_to_the_pool() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let said = r#"{"data": "canary-of-a-backend"}"#;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{said}", said.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let coordinator = Coordinator::start().await;
+    let agent = agent(&coordinator, &[("openai", &url)]);
+    let by = hindrances(&coordinator, "it is told that it serves nothing", |by| !by.is_empty()).await;
+    assert!(by[0].contains("the answer of /v1/models is not as it should be at line 1, column 30"), "{by:?}");
+    assert!(!by[0].contains("canary") && !agent.log().contains("canary"), "{by:?}");
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ for field, value in pairs(fresh) do
   agent:put(a, field, value)
 end
 agent:put(a, 'leaving', nil)
+agent:put(a, 'loss_ms', nil)
 agent:put(a, 'measured_packed', nil)
 a.left = nil
 put_capabilities(cjson.decode(ARGV[4]))
