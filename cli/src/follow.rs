@@ -80,8 +80,8 @@ impl<'a> Follower<'a> {
         };
         let connected_at = Instant::now();
         loop {
-            let next = patience::next(events.next(), connected_at, &mut self.trouble, self.session);
-            match next.await {
+            let coming = patience::wait_for(events.next(), connected_at, &mut self.trouble, self.session);
+            match coming.await {
                 Ok(Some(event)) => {
                     self.after.event = event.id.clone().or(self.after.event.take());
                     self.trouble.is_over(self.session);
