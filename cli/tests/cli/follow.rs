@@ -29,7 +29,7 @@ use titan_cli::{
 };
 
 /// Where the whole of an output is.
-const WHERE: &str = "; its box has all of it for a week, in attempts/ of the agent's state folder]\n";
+const WHERE: &str = "; its box may still have all of it: docs/agent.md says where]\n";
 const LOGS: [&str; 4] = ["jobs", "logs", "-f", "job-a"];
 
 /// Answers requests for output by `script`, and says that the job has completed.
