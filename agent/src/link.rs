@@ -149,7 +149,7 @@ impl From<ClientError> for CallError {
                 let hint = "if the coordinator has a certificate of your own making, name its authority with --ca-file";
                 Self::NoAnswer { cause: format!("{error}; {hint}") }
             }
-            ClientError::Unexpected { .. } | ClientError::Unreachable { .. } => {
+            ClientError::Unexpected { .. } | ClientError::NotHttp { .. } | ClientError::Unreachable { .. } => {
                 Self::NoAnswer { cause: error.to_string() }
             }
         }

@@ -40,6 +40,8 @@ use crate::{
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// No answer makes a caller wait longer than this, whatever its `Retry-After` says.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+/// How the HTTP library, which tells it in words alone, begins to say that an answer is no HTTP, or came before it was asked.
+const NOT_HTTP: [&str; 2] = ["invalid HTTP", "received unexpected message"];
 /// How long a call of a client or an administrator may take beside the time that it asks the coordinator to wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -61,6 +63,12 @@ pub enum ClientError {
         url: String,
         /// The status and what came with it.
         status: String,
+    },
+    /// Something answered, and not in HTTP.
+    #[error("what answers at {url} does not speak HTTP")]
+    NotHttp {
+        /// The URL that was called.
+        url: String,
     },
     /// Nobody answered.
     #[error("{url} cannot be reached: {cause}")]
@@ -91,6 +99,7 @@ impl ClientError {
         match self {
             Self::Refused { problem, .. } => problem.problem_type() == Some(ProblemType::StoreUnavailable),
             Self::Unexpected { status, .. } => !status.starts_with('4'),
+            Self::NotHttp { .. } => false,
             Self::Unreachable { connected, .. } => *connected,
         }
     }
@@ -104,6 +113,7 @@ impl ClientError {
             Self::Unexpected { status, .. } => {
                 status.starts_with('5') && !["501", "505"].iter().any(|wrong| status.starts_with(wrong))
             }
+            Self::NotHttp { .. } => false,
             Self::Unreachable { .. } => true,
         }
     }
@@ -270,9 +280,8 @@ fn unreachable_error(url: &str, error: &reqwest::Error) -> ClientError {
         cause = inner;
     }
     let cause = cause.to_string();
-    // The library has no other word for it.
-    if cause.starts_with("invalid HTTP") {
-        return ClientError::Unexpected { url: url.to_owned(), status: "what is no HTTP".to_owned() };
+    if NOT_HTTP.iter().any(|words| cause.starts_with(words)) {
+        return ClientError::NotHttp { url: url.to_owned() };
     }
     ClientError::Unreachable { url: url.to_owned(), cause, connected: !error.is_connect() }
 }

@@ -23,7 +23,7 @@ pub struct Problem {
     /// The id under which the coordinator logged the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Every wrong field, if fields were wrong.
+    /// Every wrong field, if fields were wrong; for `unserved`, which job of a batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// For `unserved`: how many agents each requirement rules out.

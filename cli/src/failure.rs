@@ -142,6 +142,7 @@ fn code_of_call(error: &ClientError) -> u8 {
             _ => 1,
         },
         ClientError::Unexpected { .. } => u8::from(error.is_transient()) * 6 + 1,
+        ClientError::NotHttp { .. } => 1,
         ClientError::Unreachable { .. } => 7,
     }
 }

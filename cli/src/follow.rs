@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     failure::Failure,
+    jobs::ended,
     patience::{self, Patience, Trouble},
     session::Session,
 };
@@ -20,6 +21,8 @@ pub struct Follower<'a> {
     job: &'a JobId,
     after: After,
     trouble: Trouble,
+    /// Whether the job was there at the last connection, and had not ended.
+    has_seen: bool,
 }
 
 /// Where to begin.
@@ -41,7 +44,7 @@ impl<'a> Follower<'a> {
     /// A follower at the start of the job's output.
     #[must_use]
     pub fn new(session: &'a Session, job: &'a JobId, patience: Patience) -> Self {
-        Self { session, job, after: After::default(), trouble: Trouble::new(patience) }
+        Self { session, job, after: After::default(), trouble: Trouble::new(patience), has_seen: false }
     }
 
     /// The same follower, which begins there.
@@ -60,6 +63,7 @@ impl<'a> Follower<'a> {
                 Ok(Ending::Complete) => return Ok(()),
                 // A coordinator may end a long stream at any time, and the reader comes back.
                 Ok(Ending::Closed) => self.trouble.rest(self.session, None).await,
+                Err(error) if self.has_seen && ended::is_missing(&error) => return Err(ended::gone(self.job)),
                 Err(error) if self.trouble.may_pass(&error) => {
                     self.trouble.rest(self.session, Some(&error)).await;
                 }
@@ -78,10 +82,11 @@ impl<'a> Follower<'a> {
             Ok(events) => events,
             Err(error) => return Ok(Err(error)),
         };
+        self.has_seen = true;
         let connected_at = Instant::now();
         loop {
-            let next = patience::next(events.next(), connected_at, &mut self.trouble, self.session);
-            match next.await {
+            let coming = patience::wait_for(events.next(), connected_at, &mut self.trouble, self.session);
+            match coming.await {
                 Ok(Some(event)) => {
                     self.after.event = event.id.clone().or(self.after.event.take());
                     self.trouble.is_over(self.session);

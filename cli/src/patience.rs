@@ -80,19 +80,19 @@ impl Trouble {
     }
 }
 
-/// What comes next on a connection. One that holds for long is good, however silent it is, and that is said meanwhile.
-pub(crate) async fn next<T>(
-    next: impl Future<Output = T>,
+/// Waits for what comes next on a connection. One that holds for long is good, however silent it is, and that is said meanwhile.
+pub(crate) async fn wait_for<T>(
+    coming: impl Future<Output = T>,
     connected_at: Instant,
     trouble: &mut Trouble,
     session: &Session,
 ) -> T {
-    let mut next = pin!(next);
-    if let Ok(came) = timeout_at(connected_at + trouble.patience.longest_pause, &mut next).await {
+    let mut coming = pin!(coming);
+    if let Ok(came) = timeout_at(connected_at + trouble.patience.longest_pause, &mut coming).await {
         return came;
     }
     trouble.is_over(session);
-    next.await
+    coming.await
 }
 
 /// Asks a coordinator that has answered before until it does again, for as long as one is patient.

@@ -112,8 +112,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             let missing = offset - self.offset;
             writeln!(
                 self.stderr,
-                "[titan: {missing} bytes of the output are missing here; its box has all of it for a week, in attempts/ of the \
-                 agent's state folder]"
+                "[titan: {missing} bytes of the output are missing here; its box may still have all of it: docs/agent.md says where]"
             )?;
             self.offset = offset;
         }

@@ -165,7 +165,7 @@ impl Session {
                 }
                 problem => self.hint_refused(problem),
             },
-            ClientError::Unexpected { .. } => Some(format!(
+            ClientError::Unexpected { .. } | ClientError::NotHttp { .. } => Some(format!(
                 "check that {} is the URL of a coordinator, without a path, and that no proxy answers in its place",
                 self.client.base()
             )),

@@ -199,8 +199,7 @@ impl ApiError {
             Self::TooLarge { most: Some(most) } => {
                 return Some(format!("the body of this call may have {}; send less in one request", in_units(*most)));
             }
-            Self::Unserved { place: None, .. } => UNSERVED,
-            Self::Unserved { place: Some(place), .. } => return Some(format!("the job at {place}: {UNSERVED}")),
+            Self::Unserved { .. } => UNSERVED,
             Self::KeyReused => "send a new key for a new body; the same key is for repeating a call unchanged",
             Self::KeyUseless => {
                 "a secret is shown once, so a repeat could not give the same answer: send this call without `Idempotency-Key`; \
@@ -230,7 +229,10 @@ impl ApiError {
         problem.detail = self.detail();
         match self {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
-            Self::Unserved { ruled_out, .. } => problem.ruled_out.clone_from(ruled_out),
+            Self::Unserved { place, ruled_out } => {
+                problem.errors.extend(place.as_ref().map(|place| FieldError::new(place, "no agent could ever run it")));
+                problem.ruled_out.clone_from(ruled_out);
+            }
             Self::Store(StoreError::NotReplicated { jobs }) => problem.job_ids.clone_from(jobs),
             Self::TooMany(exhausted) => problem.violated_policies = vec![exhausted.policy.to_owned()],
             Self::TooManyClasses { .. } => problem.violated_policies = vec!["new-classes".to_owned()],

@@ -3,6 +3,10 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use titan_api::ids::JobId;
 
+/// How a URL of Redis may look.
+const URL_FORMS: &str = "redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT, \
+                         with rediss in front for TLS, and what a password has beside letters and digits as %XX";
+
 /// An operation that did not run, or whose outcome is unknown. Every operation may be repeated with the same arguments.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -10,7 +14,7 @@ pub enum StoreError {
     #[error("Redis is unavailable: {0}")]
     Unavailable(String),
     /// The URL of Redis cannot be read. Whatever it holds is not shown, since a password may be in it.
-    #[error("{0}")]
+    #[error("{}; write {URL_FORMS}", without_kind(.0))]
     Url(String),
     /// The pool's slot is moving between cluster nodes; nothing was changed.
     #[error("the pool is moving between nodes of the Redis cluster: {0}")]
@@ -53,6 +57,11 @@ impl StoreError {
              room for more"
         ))
     }
+}
+
+/// What the library says of a URL, without its own name for that kind of error.
+fn without_kind(why: &str) -> &str {
+    why.split(" - InvalidClientConfig").next().unwrap_or(why)
 }
 
 impl From<RedisError> for StoreError {

@@ -140,7 +140,7 @@ fn status(error: &ClientError) -> Option<u16> {
     match error {
         ClientError::Refused { problem, .. } => Some(problem.status),
         ClientError::Unexpected { status, .. } => status.get(..3)?.parse().ok(),
-        ClientError::Unreachable { .. } => None,
+        ClientError::NotHttp { .. } | ClientError::Unreachable { .. } => None,
     }
 }
 

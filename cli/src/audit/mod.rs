@@ -43,7 +43,7 @@ pub struct Options {
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
     pub redis_url: Option<Secret>,
     /// A file with the URL of Redis.
-    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
     pub redis_url_file: Option<PathBuf>,
     /// Leave out the search for keys that belong to nothing, which goes through all keys of the database.
     #[arg(long)]
@@ -60,9 +60,9 @@ fn secret(text: &str) -> Result<Secret, String> {
 /// # Errors
 /// [`Failure::Broken`] if something does not agree; else if Redis cannot be read, or there is no such pool.
 pub async fn run(options: Options, global: Global) -> Result<(), Failure> {
-    let url = redis_url(&options)?;
+    let (url, what) = redis_url(&options)?;
     let store = Store::new(url.reveal(), PoolSettings::default())
-        .map_err(|error| Failure::Usage(format!("REDIS_URL is no URL of Redis: {error}")))?;
+        .map_err(|error| Failure::Usage(format!("{what} is no URL of Redis: {error}")))?;
     let named = match &global.pool {
         Some(pool) => Some(pool.clone()),
         None => variable("TITAN_POOL")
@@ -133,26 +133,32 @@ fn print(report: &Report, global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// Where Redis is: what was set, else that of a running `titan dev`.
-fn redis_url(options: &Options) -> Result<Secret, Failure> {
-    if let Some(file) = &options.redis_url_file {
-        return of_file(file);
-    }
-    if let Some(url) = &options.redis_url {
-        let is_flag = variable("REDIS_URL").as_deref() != Some(url.reveal());
-        if is_flag && has_password(url) {
-            let why = "--redis-url holds a password, which every user of this machine can read there: set REDIS_URL in the \
-                       environment, or give --redis-url-file";
-            return Err(Failure::Usage(why.to_owned()));
+/// Where Redis is, and what says so: what was set, else a running `titan dev`.
+fn redis_url(options: &Options) -> Result<(Secret, String), Failure> {
+    let given = options.redis_url.as_ref().filter(|url| !url.reveal().trim().is_empty());
+    match (given, &options.redis_url_file) {
+        (Some(_), Some(_)) => {
+            Err(Failure::Usage("say where Redis is by its URL or by a file with it, not by both".into()))
         }
-        return Ok(url.clone());
+        (None, Some(file)) => Ok((of_file(file)?, format!("what {} holds", file.display()))),
+        (Some(url), None) => {
+            let is_flag = variable("REDIS_URL").as_deref() != Some(url.reveal());
+            if is_flag && has_password(url) {
+                let why = "--redis-url holds a password, which every user of this machine can read there: set REDIS_URL in the \
+                           environment, or give --redis-url-file";
+                return Err(Failure::Usage(why.to_owned()));
+            }
+            Ok((url.clone(), if is_flag { "--redis-url" } else { "REDIS_URL" }.to_owned()))
+        }
+        (None, None) => {
+            let dev = dev::path().map(|path| DevContext::read(&path)).transpose()?.flatten();
+            let url = dev.and_then(|dev| dev.redis_url).ok_or_else(|| {
+                let how = "say where Redis is, as the coordinator knows it: REDIS_URL, --redis-url or --redis-url-file";
+                Failure::Usage(how.into())
+            })?;
+            Ok((url, "what `titan dev` has written".to_owned()))
+        }
     }
-    let dev = dev::path().map(|path| DevContext::read(&path)).transpose()?.flatten();
-    dev.and_then(|dev| dev.redis_url).ok_or_else(|| {
-        Failure::Usage(
-            "say where Redis is, as the coordinator knows it: REDIS_URL, --redis-url or --redis-url-file".into(),
-        )
-    })
 }
 
 fn of_file(file: &Path) -> Result<Secret, Failure> {

@@ -122,7 +122,7 @@ async fn follow(session: &Session, mut filter: EventFilter, printer: &mut Printe
             Ok(mut stream) => {
                 let (ended, has_shown) = read(session, &mut stream, printer, &mut trouble).await?;
                 filter.after = stream.after();
-                // What follows came later; so long before now would be another time by then.
+                // Whatever follows an event is as late as `--since` asks; asked again, `10m` would begin at another time.
                 filter.since = filter.since.filter(|_| !has_shown);
                 ended.err()
             }
@@ -149,7 +149,7 @@ async fn read(
     let connected_at = Instant::now();
     let mut has_shown = false;
     loop {
-        match patience::next(stream.next(), connected_at, trouble, session).await {
+        match patience::wait_for(stream.next(), connected_at, trouble, session).await {
             Ok(Some(EventNews::Event { event, json })) => {
                 trouble.is_over(session);
                 printer.event(&event, Some(&json))?;

@@ -7,6 +7,7 @@ use titan_api::{
     client::{ClientError, Reply},
     ids::JobId,
     jobs::{Job, JobState, Reason},
+    problem::ProblemType,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -66,6 +67,7 @@ async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -
                 tokio::time::sleep(PAUSE.saturating_sub(began.elapsed()).min(left)).await;
             }
             Ok(_) => has_answered = true,
+            Err(error) if has_answered && is_missing(&error) => return Err(gone(id)),
             Err(error) if has_answered && trouble.may_pass(&error) => trouble.rest(session, Some(&error)).await,
             Err(error) => return Err(session.failed(format!("wait for job {id}"))(error)),
         }
@@ -73,6 +75,19 @@ async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -
             return Err(Failure::TimedOut(format!("job {id} has not ended in that time; it goes on")));
         }
     }
+}
+
+/// Whether the coordinator says that there is no such job.
+pub(crate) fn is_missing(error: &ClientError) -> bool {
+    error.problem().is_some_and(|problem| problem.problem_type() == Some(ProblemType::NotFound))
+}
+
+/// That a job is not there any more, which had not ended when it was seen last; the coordinator cannot know that it was.
+pub(crate) fn gone(id: &JobId) -> Failure {
+    Failure::Missing(format!(
+        "job {id} is gone, and had not ended when it was seen last: Redis has probably lost data, of which `titan events --topic \
+         agent.attempts_lost` may tell; submit the job again"
+    ))
 }
 
 async fn ask(session: &Session, id: &JobId, wait: Duration) -> Result<Reply<Job>, ClientError> {

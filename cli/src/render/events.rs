@@ -7,8 +7,8 @@ use super::{
     style::{Style, Tone},
 };
 
-/// How wide topics are, usually.
-const TOPIC_WIDTH: usize = 18;
+/// How wide the pool's own topics are at most.
+const TOPIC_WIDTH: usize = 19;
 
 /// The rows, of which the first has headings above it.
 #[derive(Debug, Clone, Copy)]
@@ -35,5 +35,23 @@ impl Rows {
         let (at, topic) = (event.at.to_string(), event.topic.as_str());
         let row = format!("{at:<24}  {:<13}  {topic:<TOPIC_WIDTH$}  {payload}", event.id);
         heading.unwrap_or_default() + row.trim_end() + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+
+    #[test]
+    fn every_topic_of_the_pool_fits_its_column() {
+        let help =
+            crate::events::read::What::augment_args(clap::Command::default()).get_after_help().unwrap().to_string();
+        let (topics, _) = help.split_once(". Others").unwrap();
+        let topics: Vec<_> = topics.split([' ', ',', ';', '\n']).filter(|word| word.contains('.')).collect();
+        assert!(topics.contains(&"agent.attempts_lost") && topics.contains(&"breaker.model"), "{topics:?}");
+        let widest = topics.iter().map(|topic| topic.len()).max();
+        assert_eq!(widest, Some(TOPIC_WIDTH), "{topics:?}");
     }
 }

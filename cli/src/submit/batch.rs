@@ -3,10 +3,6 @@
 use std::{io::Read, path::Path};
 
 use anyhow::Context as _;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
 use titan_api::{
     client::Reply,
     jobs::{SubmitBatch, SubmitJob, SubmittedBatch},
@@ -16,6 +12,7 @@ use titan_api::{
 use super::{
     entry::{self, Entry},
     once::{self, Call},
+    pieces::{Piece, Wrong, pieces, words},
 };
 use crate::{
     failure::Failure,
@@ -33,7 +30,7 @@ use crate::{
 pub struct Batch {
     /// The jobs.
     pub body: SubmitBatch,
-    /// The line on which each begins, where they stand one after the other; else nothing.
+    /// The line on which each begins.
     lines: Vec<usize>,
 }
 
@@ -45,8 +42,13 @@ pub struct Batch {
 pub fn read(file: &Path) -> Result<Batch, Failure> {
     let name = if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() };
     let text = text(file, &name)?;
-    let batch = parse(&text).map_err(|why| {
-        Failure::Usage(format!("{name} does not hold jobs: {why}; `titan submit --dry-run …` prints one"))
+    let batch = parse(&text).map_err(|wrong| match wrong {
+        Wrong::Json(why) => {
+            Failure::Usage(format!("{name} is not JSON: {why}; `titan submit --dry-run …` prints a job"))
+        }
+        Wrong::Shape(why) => {
+            Failure::Usage(format!("{name} does not hold jobs: {why}; `titan submit --dry-run …` prints one"))
+        }
     })?;
     match batch.body.jobs.len() {
         0 => Err(Failure::Usage(format!("{name} holds no jobs"))),
@@ -80,63 +82,51 @@ fn text(file: &Path, name: &str) -> Result<String, Failure> {
 }
 
 /// The jobs, or what is wrong and where.
-fn parse(text: &str) -> Result<Batch, String> {
-    if text.trim_start().starts_with('[') {
-        let jobs = list(text)?;
-        return Ok(Batch { body: SubmitBatch { jobs }, lines: Vec::new() });
-    }
-    // The body of the interface's own call will do too.
-    if serde_json::from_str::<HasJobs>(text).is_ok() {
-        return Ok(Batch { body: list(text)?, lines: Vec::new() });
-    }
-    let jobs = one_by_one(text)?;
-    Ok(Batch { body: SubmitBatch { jobs }, lines: lines(text) })
+fn parse(text: &str) -> Result<Batch, Wrong> {
+    let pieces = pieces(text)?;
+    let jobs = pieces.iter().enumerate().map(|(index, piece)| job(piece, index + 1)).collect::<Result<_, _>>()?;
+    Ok(Batch { body: SubmitBatch { jobs }, lines: pieces.iter().map(|piece| piece.line).collect() })
 }
 
-/// What tells the body of the interface's own call from a job.
-#[derive(Deserialize)]
-struct HasJobs {
-    #[serde(rename = "jobs")]
-    _jobs: IgnoredAny,
-}
-
-fn list<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(&error, None))?;
-    json.end().map_err(|error| error.to_string()).map(|()| read)
-}
-
-fn one_by_one(text: &str) -> Result<Vec<SubmitJob>, String> {
-    let (mut json, mut jobs) = (serde_json::Deserializer::from_str(text), Vec::new());
-    while json.end().is_err() {
-        let job = serde_path_to_error::deserialize(&mut json);
-        jobs.push(job.map_err(|error| wrong(&error, Some(jobs.len() + 1)))?);
+fn job(piece: &Piece<'_>, number: usize) -> Result<SubmitJob, Wrong> {
+    let entry = Entry::new(number, piece.line);
+    // A list would be taken for the fields in their order.
+    if !piece.text.starts_with('{') {
+        return Err(Wrong::Shape(format!("{entry}: a job is an object, as in {{\"kind\": …}}")));
     }
-    Ok(jobs)
+    let mut json = serde_json::Deserializer::from_str(piece.text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| Wrong::Shape(unread(entry, &error)))
 }
 
-fn wrong(error: &serde_path_to_error::Error<serde_json::Error>, number: Option<usize>) -> String {
-    let (inner, text) = (error.inner(), error.inner().to_string());
-    // What is no JSON has a line and a column, and no field.
-    if !inner.is_data() {
-        return text;
-    }
-    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-    format!("{}: {what}", Entry::of_path(error.path(), number, inner.line()))
+/// Where a job cannot be read, and why.
+fn unread(entry: Entry, error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let what = words(error.inner());
+    let within = error.inner().line().saturating_sub(1);
+    let line = if within == 0 { String::new() } else { format!(" on line {}", entry.line() + within) };
+    // The words say which field is unknown, so the path to it need not.
+    let place = entry.enter_path(error.path(), !what.starts_with("unknown field"));
+    format!("{place}{line}: {}", in_plain_words(&what))
 }
 
-/// The lines on which values that stand one after the other begin.
-fn lines(text: &str) -> Vec<usize> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    let (mut lines, mut line, mut at) = (Vec::new(), 1, 0);
-    loop {
-        let end = values.byte_offset();
-        let Some(Ok(_)) = values.next() else { return lines };
-        let begin = end + text[end..].len() - text[end..].trim_start().len();
-        line += text[at..begin].matches('\n').count();
-        at = begin;
-        lines.push(line);
-    }
+/// The same words, without the names that Rust has for types.
+fn in_plain_words(what: &str) -> String {
+    let Some((found, wanted)) = what.rsplit_once(", expected ") else { return what.to_owned() };
+    let whole = |least: i64, most: u64| format!("a whole number from {least} to {most}");
+    let wanted = match wanted {
+        "u8" => whole(0, u8::MAX.into()),
+        "u16" => whole(0, u16::MAX.into()),
+        "u32" => whole(0, u32::MAX.into()),
+        "u64" | "usize" => "a whole number from 0 on".to_owned(),
+        "i32" => whole(i32::MIN.into(), i32::MAX.unsigned_abs().into()),
+        "i64" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        wanted if wanted.starts_with("struct ") => "an object".to_owned(),
+        wanted => wanted.to_owned(),
+    };
+    format!("{found}, expected {wanted}")
 }
 
 /// Submits the jobs and prints their ids. It does not wait for them.

@@ -8,40 +8,45 @@ use titan_api::{client::ClientError, problem::Problem};
 use crate::failure::Failure;
 
 /// A place in a file of jobs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The number of the job, from 1 on; none of what is in no job.
-    job: Option<usize>,
-    /// The line, if it is known.
-    line: Option<usize>,
+    /// The number of the job, from 1 on.
+    job: usize,
+    /// The line on which the job begins.
+    line: usize,
     /// What in the job, such as `process.command[0]`; empty for all of it.
     field: String,
 }
 
 impl Entry {
-    /// Of a value that cannot be read. Of jobs that stand one after the other, `number` says which it is in.
-    pub(super) fn of_path(path: &Path, number: Option<usize>, line: usize) -> Self {
-        let mut entry = Self { job: number, line: Some(line), ..Self::default() };
-        for segment in path {
+    /// A whole job.
+    pub(super) fn new(job: usize, line: usize) -> Self {
+        Self { job, line, field: String::new() }
+    }
+
+    /// The line on which the job begins.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// What a path within the job leads to, or with `whole` false what holds that.
+    pub(super) fn enter_path(mut self, path: &Path, whole: bool) -> Self {
+        for segment in path.iter().take(path.iter().len().saturating_sub(usize::from(!whole))) {
             match segment {
-                // In a list of jobs the first index is that of the job, whatever the list is called.
-                Segment::Seq { index } if entry.job.is_none() => {
-                    (entry.job, entry.field) = (Some(index + 1), String::new());
-                }
-                Segment::Seq { index } => entry.enter_index(*index),
-                Segment::Map { key } => entry.enter(key),
+                Segment::Seq { index } => self.enter_index(*index),
+                Segment::Map { key } => self.enter(key),
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }
-        entry
+        self
     }
 
     /// Of what the interface's pointer into the body of a batch names; none if that is in no job. `lines` are those on which the
-    /// jobs begin, as far as is known.
+    /// jobs begin.
     fn of_pointer(pointer: &str, lines: &[usize]) -> Option<Self> {
         let mut segments = pointer.strip_prefix("/jobs/")?.split('/');
         let index: usize = segments.next()?.parse().ok()?;
-        let mut entry = Self { job: Some(index + 1), line: lines.get(index).copied(), ..Self::default() };
+        let mut entry = Self::new(index + 1, *lines.get(index)?);
         for segment in segments {
             match segment.parse() {
                 Ok(index) => entry.enter_index(index),
@@ -66,11 +71,7 @@ impl Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.job, self.line) {
-            (Some(job), Some(line)) => write!(f, "job {job} (line {line})")?,
-            (Some(job), None) => write!(f, "job {job}")?,
-            (None, line) => write!(f, "line {}", line.unwrap_or(1))?,
-        }
+        write!(f, "job {} (line {})", self.job, self.line)?;
         if self.field.is_empty() { Ok(()) } else { write!(f, ", {}", self.field) }
     }
 }
@@ -97,10 +98,5 @@ fn named(mut problem: Problem, lines: &[usize]) -> Problem {
             error.pointer = entry.to_string();
         }
     }
-    let detail = problem.detail.as_deref().and_then(|detail| {
-        let (pointer, rest) = detail.strip_prefix("the job at ")?.split_once(": ")?;
-        Some(format!("{}: {rest}", Entry::of_pointer(pointer, lines)?))
-    });
-    problem.detail = detail.or(problem.detail);
     problem
 }

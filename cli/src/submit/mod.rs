@@ -3,6 +3,7 @@
 pub mod batch;
 mod entry;
 pub(crate) mod once;
+mod pieces;
 mod spec;
 pub(crate) mod values;
 

@@ -69,15 +69,31 @@ fn a_file_that_is_wrong_is_refused_with_the_place_before_anything_is_sent() {
     let cases = [
         (String::new(), "holds no jobs"),
         ("[]".to_owned(), "holds no jobs"),
-        (format!("{good}\n{{\"kind\":\"process\",\"gpus\":1}}"), "job 2 (line 2), gpus: unknown field `gpus`"),
+        (format!("{good}\n{{\"kind\":\"process\",\"gpus\":1}}"), "job 2 (line 2): unknown field `gpus`"),
         (
             format!("{good}\n\n{{\"kind\":\"process\",\n \"process\":{{\"command\":[\"a\",7]}}}}"),
-            "job 2 (line 4), process.command[1]: invalid type: integer `7`, expected a string",
+            "job 2 (line 3), process.command[1] on line 4: invalid type: integer `7`, expected a string",
         ),
         (format!("[{good},\n{{\"process\":{{\"command\":[\"a\"]}}}}]"), "job 2 (line 2): missing field `kind`"),
-        (format!("{{\"jobs\": [\n{good},\n\"x\"]}}"), "job 2 (line 3): invalid type: string \"x\""),
-        (format!("{{\"jobs\": [{good}],\n\"more\": 1}}"), "unknown field `more`"),
-        (format!("{good}\nnonsense"), "line 2 column"),
+        (format!("{{\"jobs\": [\n{good},\n\"x\"]}}"), "job 2 (line 3): a job is an object"),
+        (format!("{{\"jobs\": [{good}],\n\"more\": 1}}"), "line 1: nothing may follow the list `jobs`"),
+        (format!("{good}\nnonsense"), "is not JSON: job 2, line 2, column 2: expected ident"),
+        ("- kind: process\n  process: {command: [true]}\n".to_owned(), "is not JSON: job 1, line 1, column 2: "),
+        (format!("{{\"jobs\":[{good},\n {good},}}]}}"), "is not JSON: job 3, line 2, column 52: expected value"),
+        (format!("[{good},\n{{\"kind\":"), "is not JSON: job 2, line 2: the file ends in the middle of it"),
+        (format!("{good}\n[\"process\"]"), "job 2 (line 2): a job is an object"),
+        (
+            r#"{"kind":"process","process":{"comand":["a"]}}"#.to_owned(),
+            "job 1 (line 1), process: unknown field `comand`, expected one of `command`",
+        ),
+        (
+            r#"{"kind":"process","priority":9000000000}"#.to_owned(),
+            "priority: invalid value: integer `9000000000`, expected a whole number from -2147483648 to 2147483647",
+        ),
+        (
+            r#"{"kind":"process","process":7}"#.to_owned(),
+            "job 1 (line 1), process: invalid type: integer `7`, expected an object",
+        ),
         (many, "1001 jobs, and a batch takes 1000 at most"),
         (" ".repeat(8 * 1_024 * 1_024 + 1), "longer than 8 MiB"),
     ];
@@ -102,21 +118,26 @@ fn what_the_coordinator_refuses_is_told_by_job_and_line_and_field() {
         FieldError::new("/jobs", "is too long"),
     ];
     let mut unserved = Problem::new(ProblemType::Unserved);
-    unserved.detail = Some("the job at /jobs/1: no agent could ever run it".to_owned());
-    let run = |problem: &Problem| {
+    unserved.errors = vec![FieldError::new("/jobs/1", "no agent could ever run it")];
+    let run = |text: &str, problem: &Problem| {
         let answer = serde_json::to_string(problem).unwrap();
         let server = Server::start(move |_, _| json(422, answer.clone()));
         let titan = Titan::new();
         let file = titan.home.path().join("jobs");
-        std::fs::write(&file, LINES).unwrap();
+        std::fs::write(&file, text).unwrap();
         ran(titan.at(&server, &["submit", "--batch", file.to_str().unwrap()]).output().unwrap()).2
     };
-    let err = run(&wrong);
+    let err = run(LINES, &wrong);
     assert!(
         err.contains("\n  job 2 (line 4), process.command[0]: is empty\n  job 1 (line 2), ref: is taken\n"),
         "{err}"
     );
     assert!(err.contains("\n  /jobs: is too long\n"), "{err}");
-    let err = run(&unserved);
-    assert!(err.contains("job 2 (line 4): no agent could ever run it"), "{err}");
+    let err = run(LINES, &unserved);
+    assert!(err.contains("\n  job 2 (line 4): no agent could ever run it\n"), "{err}");
+    let (first, second) = LINES.trim().split_once("\n\n").unwrap();
+    for text in [format!("[\n{first},\n\n{second}]"), format!("{{\"jobs\":[\n{first},\n\n{second}\n]}}")] {
+        let err = run(&text, &wrong);
+        assert!(err.contains("\n  job 2 (line 4), process.command[0]: is empty\n"), "{err}");
+    }
 }

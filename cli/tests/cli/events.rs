@@ -39,8 +39,8 @@ fn all_pages_of_what_is_kept_are_shown_with_nothing_that_steers_a_terminal() {
         reply(200, page.to_string())
     });
     let shown = "\
-AT                        ID             TOPIC               PAYLOAD
-2026-01-02T03:04:05Z      7              a.x                 \"\\u001b[31m\"
+AT                        ID             TOPIC                PAYLOAD
+2026-01-02T03:04:05Z      7              a.x                  \"\\u001b[31m\"
 2026-01-02T03:04:05Z      12             a.yy
 ";
     assert_eq!(titan(&server, &["events", "--topic", "a."]), (0, shown.into(), String::new()));

@@ -112,10 +112,27 @@ fn an_audit_needs_to_know_where_redis_is_and_takes_no_password_on_the_command_li
     assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1"]).0, 7);
     assert_eq!(run(&["--redis-url", "redis://127.0.0.1:1", "--pool", "A/B"]).0, 2);
     assert_eq!(run(&["--redis-url-file", "/nowhere"]).0, 1);
-    for wrong in ["nonsense", "redis://127.0.0.1:port"] {
-        let (code, _, err) = run(&["--redis-url", wrong]);
-        assert_eq!((code, err.contains("REDIS_URL is no URL of Redis")), (2, true), "{err}");
+    let set = |arguments: &[&str], url: &str| {
+        ran(titan.bare(&[&["audit"], arguments].concat()).env("REDIS_URL", url).output().unwrap())
+    };
+    let file = titan.home.path().join("url");
+    let in_file = ["--redis-url-file", file.to_str().unwrap()];
+    for wrong in ["nonsense", "localhost:6379", "redis://127.0.0.1:port", "redis+sentinel://127.0.0.1:1"] {
+        std::fs::write(&file, wrong).unwrap();
+        for ((code, _, err), what) in [
+            (run(&["--redis-url", wrong]), "--redis-url is"),
+            (set(&[], wrong), "REDIS_URL is"),
+            (run(&in_file), "url holds is"),
+        ] {
+            assert_eq!((code, err.contains(&format!("{what} no URL of Redis: "))), (2, true), "{err}");
+            assert_eq!((err.contains("redis://HOST:PORT"), err.contains("InvalidClient")), (true, false), "{err}");
+        }
     }
+    let (code, _, err) = set(&[], "");
+    assert_eq!((code, err.contains("say where Redis is")), (2, true), "what is set to nothing is not set: {err}");
+    std::fs::write(&file, "redis://127.0.0.1:1").unwrap();
+    assert_eq!(set(&in_file, "").0, 7);
+    assert_eq!(set(&in_file, "redis://127.0.0.1:1").0, 2);
 }
 
 #[test]

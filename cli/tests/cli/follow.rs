@@ -29,7 +29,7 @@ use titan_cli::{
 };
 
 /// Where the whole of an output is.
-const WHERE: &str = "; its box has all of it for a week, in attempts/ of the agent's state folder]\n";
+const WHERE: &str = "; its box may still have all of it: docs/agent.md says where]\n";
 const LOGS: [&str; 4] = ["jobs", "logs", "-f", "job-a"];
 
 /// Answers requests for output by `script`, and says that the job has completed.
@@ -202,6 +202,25 @@ fn a_refusal_ends_the_following_at_once() {
     let (code, _, err) = follow(&server);
     assert_eq!((code, server.requests().len()), (5, 1), "{err}");
     assert!(err.starts_with("error: cannot follow the output of job job-a: "), "{err}");
+}
+
+#[test]
+fn a_job_that_is_gone_while_it_is_followed_was_lost_and_not_forgotten() {
+    let missing = || problem(ProblemType::NotFound, "there is no job job-a; ended jobs are forgotten after a while");
+    let server = serve(move |number, _| match number {
+        0 => Answer::Stream(vec![event("1-3", &output(1, &[(Stdout, 0, "one")], false))], true),
+        _ => missing(),
+    });
+    let says = "error: job job-a is gone, and had not ended when it was seen last: Redis has probably lost data";
+    let (code, out, err) = follow(&server);
+    assert_eq!((code, out.as_str(), err.contains("forgotten")), (5, "one", false), "{err}");
+    assert!(err.contains(says) && err.contains("--topic agent.attempts_lost") && err.contains("submit"), "{err}");
+    let server = Server::start(move |number, _| match number {
+        0 => json(200, serde_json::to_string(&samples::job("job-a", JobState::Running)).unwrap()),
+        _ => missing(),
+    });
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
+    assert_eq!((code, err.contains(says)), (5, true), "{err}");
 }
 
 #[test]

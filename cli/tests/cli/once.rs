@@ -1,5 +1,10 @@
 //! A submission whose answer is lost is repeated with the same key, and nothing else is.
 
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
+
 use titan_api::problem::ProblemType;
 
 use crate::support::{Answer, Server, Titan, json, problem, ran};
@@ -58,19 +63,38 @@ fn what_is_no_coordinator_is_told_at_once_and_not_asked_again() {
         assert_eq!((code, server.requests().len()), (1, 1), "{err}");
         assert!(err.contains("no answer of a TitanCompute coordinator") && err.contains("→ check that "), "{err}");
     }
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+}
+
+/// Runs `titan submit` against a server that is no web server, which greets whoever connects or says something once it was spoken
+/// to.
+fn submit_to(speaks_first: bool, words: &'static str) -> (i32, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = std::thread::spawn(move || {
-        let mut connections = listener.incoming().map_while(Result::ok);
-        let mut connection = connections.next().unwrap();
-        let _ = std::io::Read::read(&mut connection, &mut [0; 4_096]);
-        std::io::Write::write_all(&mut connection, b"-ERR unknown command 'POST'\r\n").unwrap();
-        // Until the client goes.
-        let _ = std::io::Read::read_to_end(&mut connection, &mut Vec::new());
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            if !speaks_first {
+                let _ = connection.read(&mut [0; 4_096]);
+            }
+            connection.write_all(words.as_bytes()).unwrap();
+            // Until the client goes.
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
     });
     let (code, _, err) = ran(Titan::new().bare(&["submit", "--url", &url, "--", "x"]).output().unwrap());
-    assert_eq!((code, err.contains("no answer of a TitanCompute coordinator")), (1, true), "{err}");
-    asked.join().unwrap();
+    (code, err)
+}
+
+#[test]
+fn what_speaks_no_http_is_told_at_once() {
+    for (speaks_first, words) in [
+        (true, "SSH-2.0-OpenSSH_9.6\r\n"),
+        (true, "220 mail.example.org ESMTP Postfix\r\n"),
+        (false, "SSH-2.0-OpenSSH_9.6\r\n"),
+        (false, "502 5.5.2 Error: command not recognized\r\n"),
+    ] {
+        let (code, err) = submit_to(speaks_first, words);
+        assert_eq!((code, err.contains(" does not speak HTTP\n  → check that ")), (1, true), "{words}: {err}");
+    }
 }
 
 #[test]

@@ -30,11 +30,7 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let settings = args.check(|name| env::var(name).ok())?;
     warn_of_open_secrets(args);
     let cleanup_interval = settings.cleanup_interval;
-    let state = AppState::new(settings).context(
-        "REDIS_URL is no URL of Redis: write redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or \
-         redis+cluster://HOST:PORT,HOST:PORT, with rediss in front for TLS, and what a password has beside letters and digits as \
-         %XX",
-    )?;
+    let state = AppState::new(settings).context("REDIS_URL is no URL of Redis")?;
     let wanted = SocketAddr::new(args.coordinator_http_bind, args.coordinator_http_port);
     let listener = TcpListener::bind(wanted).await.with_context(|| {
         format!("cannot listen on {wanted}: set COORDINATOR_HTTP_PORT or COORDINATOR_HTTP_BIND to what is free")

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use titan_api::problem::ProblemType;
+use titan_api::problem::{FieldError, ProblemType};
 
 use crate::{
     agent::{TestAgent, held, output, report},
@@ -104,8 +104,12 @@ async fn a_job_that_nobody_could_run_is_refused_with_the_reasons() {
     let mut body = job(&["true"]);
     body["allow_unserved"] = json!(false);
     body["requirements"] = json!({"gpus": 1});
-    let problem = world.post(ADMIN, "/api/v1/jobs", body).await.problem(ProblemType::Unserved);
+    let problem = world.post(ADMIN, "/api/v1/jobs", body.clone()).await.problem(ProblemType::Unserved);
     assert_eq!((problem.ruled_out[0].reason.as_str(), problem.ruled_out[0].agents), ("gpus", 1));
+    let batch = json!({"jobs": [job(&["true"]), body]});
+    let of_batch = world.post(ADMIN, "/api/v1/jobs/batch", batch).await.problem(ProblemType::Unserved);
+    assert_eq!(of_batch.errors, [FieldError::new("/jobs/1", "no agent could ever run it")]);
+    assert_eq!((problem.errors.len(), of_batch.detail), (0, problem.detail), "it is the place alone that differs");
 }
 
 #[tokio::test]

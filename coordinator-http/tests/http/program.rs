@@ -252,6 +252,7 @@ async fn a_redis_that_is_away_is_named_by_its_address_and_a_wrong_url_ends_the_s
         let message = String::from_utf8(refused.stderr).unwrap();
         assert!(!refused.status.success() && message.contains("REDIS_URL is no URL of Redis"), "{url}: {message}");
         assert!(message.contains("redis://HOST:PORT") && !message.contains("unavailable"), "{message}");
+        assert!(!message.contains("InvalidClient"), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
     }
 }
