@@ -339,7 +339,7 @@ async fn an_agent_is_not_forgotten_as_long_as_what_it_has_may_go_on() {
     let settings = PoolSettings { agent_retention_ms: 60_000, ..PoolSettings::default() };
     let kept = SubmitJob { on_disconnect: OnDisconnect::Keep, disconnect_grace_ms: 600_000, ..process() };
     for comes_back in [true, false] {
-        let world = World::with(settings.clone()).await;
+        let world = World::with(settings).await;
         let agent = world.parked("a", &facts()).await;
         let (id, _) = world.bound(&kept).await;
         let lease = held(&world.claim(&agent, 1).await[0]);
