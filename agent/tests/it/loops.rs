@@ -307,7 +307,7 @@ async fn no_job_is_claimed_while_the_disk_has_too_little_room() {
             assert_eq!(beat.body.get("claim").filter(|claim| !claim.is_null()), None);
         }
         assert_eq!(coordinator.with(|s| s.calls_of("claim").len()), 0);
-        assert!(agent.log().contains("no jobs are taken below"), "{}", agent.log());
+        assert!(agent.log().contains("no process jobs are taken below"), "{}", agent.log());
         let told = hindrances(&coordinator, "it is told why", |told| !told.is_empty()).await;
         let full = "has less than 18446744073709551615 MiB left (--min-free-disk-mb), so no process jobs are taken";
         assert_eq!(told.len(), 1, "{told:?}");
