@@ -5,10 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
-use crate::{
-    jobs::{JobState, Reason},
-    time::Timestamp,
-};
+use crate::jobs::{JobState, Reason};
 
 /// Which stream a chunk was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -18,15 +15,6 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// From when on output is wanted, by when it was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// From that time on.
-    At(Timestamp),
-    /// So many milliseconds before now, both on the clock of Redis.
-    LastMs(u64),
 }
 
 /// How `data` holds its bytes.

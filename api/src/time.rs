@@ -42,3 +42,12 @@ impl std::fmt::Display for Timestamp {
         self.0.fmt(f)
     }
 }
+
+/// From when on something is wanted, by when it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// From that time on.
+    At(Timestamp),
+    /// So many milliseconds before now, both on the clock of Redis.
+    LastMs(u64),
+}

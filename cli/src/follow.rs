@@ -3,7 +3,7 @@
 use titan_api::{
     client::{ClientError, OutputEvent, OutputNews},
     ids::JobId,
-    output::Since,
+    time::Since,
 };
 use tokio::time::Instant;
 

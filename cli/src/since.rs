@@ -1,6 +1,6 @@
 //! From when on something is wanted, as people write it.
 
-use titan_api::output::Since;
+use titan_api::time::Since;
 
 use crate::credential::milliseconds;
 

@@ -20,7 +20,10 @@ use std::time::Duration;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, routing::get};
 use http::{HeaderName, Method, header};
-use titan_api::{headers, limits, output::Since, time::Timestamp};
+use titan_api::{
+    headers, limits,
+    time::{Since, Timestamp},
+};
 use tower::util::option_layer;
 use tower_http::{
     catch_panic::CatchPanicLayer,

@@ -8,7 +8,7 @@ use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, s
 use crate::{
     events::{Event, EventGap, EventList, PublishEvent, PublishedEvent},
     ids::EventTopic,
-    output::Since,
+    time::Since,
 };
 
 /// Which events to read.

@@ -5,7 +5,8 @@ use reqwest::{Method, header};
 use super::{CALL_TIMEOUT, Client, ClientError, Reply, query::Path, read_exact, sse::Event, stream::Stream};
 use crate::{
     ids::JobId,
-    output::{Mark, Output, OutputAttempt, OutputEnd, OutputGap, Since},
+    output::{Mark, Output, OutputAttempt, OutputEnd, OutputGap},
+    time::Since,
 };
 
 /// Where to read from.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::output::Since;
+use crate::time::Since;
 
 /// A path to which query parameters are added; those without a value are left out.
 pub(super) struct Path {

@@ -7,8 +7,8 @@ use titan_api::{
     client::{ClientError, EventFilter, EventNews, EventStream, Reply},
     events::{Event, EventList},
     ids::EventTopic,
-    output::Since,
     problem::ProblemType,
+    time::Since,
 };
 use tokio::time::Instant;
 

@@ -6,7 +6,8 @@ use clap::Args;
 use titan_api::{
     client::{OutputFrom, OutputNews, Reply},
     ids::JobId,
-    output::{Output, Since},
+    output::Output,
+    time::Since,
 };
 
 use super::tail;

@@ -5,7 +5,8 @@ use std::io::{Write, stderr, stdout};
 use titan_api::{
     client::OutputFrom,
     ids::JobId,
-    output::{Mark, Output, Since, Stream},
+    output::{Mark, Output, Stream},
+    time::Since,
 };
 
 use super::logs;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use titan_api::{
     ids::{JobId, LeaseId},
     jobs::JobKind,
-    output::{Chunk, Encoding, Mark, Output, OutputAttempt, OutputEnd, OutputGap, Since},
+    output::{Chunk, Encoding, Mark, Output, OutputAttempt, OutputEnd, OutputGap},
+    time::Since,
 };
 use titan_lua::{
     Pool, StoreError,

@@ -4,7 +4,8 @@ use titan_api::{
     ids::{AgentId, JobId, LeaseId},
     inference::Usage,
     jobs::{JobKind, JobState, Reason},
-    output::{Since, Stream},
+    output::Stream,
+    time::Since,
 };
 
 use super::segment::Segment;

@@ -8,7 +8,11 @@ use axum::{
 };
 use http::HeaderMap;
 use serde::Deserialize;
-use titan_api::{events::EventList, ids::EventTopic, output::Since, time::Timestamp};
+use titan_api::{
+    events::EventList,
+    ids::EventTopic,
+    time::{Since, Timestamp},
+};
 use titan_lua::{
     Pool,
     events::{ReadEvents, ReadOutcome},

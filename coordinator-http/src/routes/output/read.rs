@@ -8,8 +8,8 @@ use http::HeaderMap;
 use serde::Deserialize;
 use titan_api::{
     ids::JobId,
-    output::{Mark, Output, Since},
-    time::Timestamp,
+    output::{Mark, Output},
+    time::{Since, Timestamp},
 };
 use titan_lua::watch::Topic;
 use utoipa::IntoParams;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use titan_api::{
     jobs::JobState,
-    output::{Encoding, Since, Stream},
-    time::Timestamp,
+    output::{Encoding, Stream},
+    time::{Since, Timestamp},
     work::{Answer, Happening, Lease, Report},
 };
 use titan_lua::{
