@@ -189,12 +189,22 @@ pub fn cores() -> Vec<usize> {
     (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap()).collect()
 }
 
-/// Holds every thread of a process to these cores, and what it starts from then on.
-pub fn hold_to(cores: &[usize], pid: u32) {
+fn set_of(cores: &[usize]) -> CpuSet {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core).unwrap();
     }
+    set
+}
+
+/// Holds the thread that calls this to a core.
+pub fn hold_this_thread_to(core: usize) {
+    sched_setaffinity(Pid::from_raw(0), &set_of(&[core])).unwrap();
+}
+
+/// Holds every thread of a process to these cores, and what it starts from then on.
+pub fn hold_to(cores: &[usize], pid: u32) {
+    let set = set_of(cores);
     for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let id = thread.unwrap().file_name().to_string_lossy().parse().unwrap();
         sched_setaffinity(Pid::from_raw(id), &set).unwrap();

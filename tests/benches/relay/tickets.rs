@@ -4,6 +4,9 @@
 //! Those that are issued alone are so as in a pool that has been at work for a while: the same keys ask on the same connections,
 //! round after round, and what they were given is ended after each round, out of the time. What the first round takes, in which
 //! nothing is known of any key, is said beside.
+//!
+//! The speed of a machine that is shared with others moves from second to second, so signing and issuing are measured by turns, and
+//! of the rounds the one in the middle is told.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -11,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::{rand::SystemRandom, rsa, signature::RSA_PKCS1_SHA256};
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa::{KeyPair, KeySize},
+    signature::RSA_PKCS1_SHA256,
+};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use titan_api::{
@@ -19,7 +26,7 @@ use titan_api::{
     work::{Happening, HeldLease},
 };
 use titan_tests::{
-    bench::{cores, cpu_seconds, hold_to},
+    bench::{cores, cpu_seconds, hold_this_thread_to, hold_to},
     coordinator::Coordinator,
     protocol_agent::ProtocolAgent,
     relaying_agent::facts,
@@ -34,7 +41,7 @@ const WHOLE: usize = 2_000;
 /// Calls under way at once, on a connection each and with a key each: as many as keep every core at work.
 const CALLS: usize = 64;
 /// Rounds in which each of them is given as many tickets as its key may have.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 9;
 /// Tickets that are issued one after the other, which says how long one takes.
 const SINGLY: usize = 160;
 /// Calls on each connection that ask for nothing.
@@ -43,7 +50,7 @@ const IDLE: usize = 250;
 const OF_A_KEY: usize = 16;
 /// Each has 256 places, and a place is kept for every ticket that is not used.
 const AGENTS: usize = 20;
-const SIGNING_FOR: Duration = Duration::from_secs(2);
+const SIGNING_FOR: Duration = Duration::from_millis(400);
 
 /// Agents that nobody calls, and the tasks in which they wait for work.
 struct Crowd {
@@ -117,15 +124,15 @@ async fn each(bench: &Bench, coordinator: &Coordinator, before: [f64; 3], calls:
 
 /// Issued with all on the same cores.
 async fn together(bench: &Bench) {
-    let ((signatures, signing), idle) = (signatures(cores().len()), idle_call_us(bench).await);
-    let [first, Issued { rate, cpu: [redis, coordinator, own], of_a_run }] = alone(bench, &bench.coordinator).await;
+    let idle = idle_call_us(bench).await;
+    let [first, Issued { rate, share, cpu: [redis, coordinator, own], signature, of_a_run }] =
+        alone(bench, &bench.coordinator, &cores()).await;
     println!(
-        "tickets issued while Redis and this program work on the same cores: {rate:.0}/s, which is {:.2} of the \
-         {signatures:.0} RSA-2048 signatures a second of these cores (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis \
-         {redis:.0}, this program {own:.0}; a signature takes {signing:.0}, which is {:.2} of all; a call that does nothing \
-         takes {idle:.0}; {of_a_run:.1} tickets to a run of a script\n  the first of each key: {:.0}/s; coordinator {:.0}, Redis {:.0}",
-        rate / signatures,
-        signing / (redis + coordinator + own),
+        "tickets issued while Redis and this program work on the same cores: {rate:.0}/s, which is {share:.2} of the RSA-2048 \
+         signatures of these cores (to be at least 0.8)\n  CPU of each, us: coordinator {coordinator:.0}, Redis {redis:.0}, this program {own:.0}; a \
+         signature takes {signature:.0}, which is {:.2} of all; a call that does nothing takes {idle:.0}; {of_a_run:.1} tickets \
+         to a run of a script\n  the first of each key: {:.0}/s; coordinator {:.0}, Redis {:.0}",
+        signature / (redis + coordinator + own),
         first.rate,
         first.cpu[1],
         first.cpu[0],
@@ -144,55 +151,65 @@ async fn apart(bench: &mut Bench) {
     let own = std::process::id();
     let beside = [own, bench.redis.pid(), bench.coordinator.pid(), bench.agent.process().pid()];
     hold_to(core, own);
-    let (signatures, signing) = signatures(1);
     let coordinator = coordinator("alone", bench.folder.path(), &bench.redis).await;
     for pid in beside {
         hold_to(others, pid);
     }
-    let [_, Issued { rate, cpu: [_, each, _], .. }] = alone(bench, &coordinator).await;
+    let [_, Issued { rate, share, cpu: [_, each, _], signature, .. }] = alone(bench, &coordinator, core).await;
     println!(
-        "tickets issued by a coordinator on a core of its own, Redis and this program on others: {rate:.0}/s, which is {:.2} of \
-         the {signatures:.0} RSA-2048 signatures a second of that core\n  CPU of each, us: coordinator \
-         {each:.0}; a signature takes {signing:.0}, which is {:.2} of it",
-        rate / signatures,
-        signing / each
+        "tickets issued by a coordinator on a core of its own, Redis and this program on others: {rate:.0}/s, which is \
+         {share:.2} of the RSA-2048 signatures of that core\n  CPU of each, us: coordinator {each:.0}; a signature takes \
+         {signature:.0}, which is {:.2} of it",
+        signature / each
     );
     for pid in beside {
         hold_to(&all, pid);
     }
 }
 
-/// What came of issuing tickets: how many in a second, microseconds of CPU for each, and tickets to a run of a script.
+/// What came of issuing tickets: how many in a second, their share of the signatures that the coordinator's cores make alone,
+/// microseconds of CPU for each and for a signature, and tickets to a run of a script.
 struct Issued {
     rate: f64,
+    share: f64,
     cpu: [f64; 3],
+    signature: f64,
     of_a_run: f64,
 }
 
-/// Issues tickets, and ends them when the time is over; what came of the first round, and of those behind it.
-async fn alone(bench: &Bench, coordinator: &Coordinator) -> [Issued; 2] {
+/// Issues tickets by a coordinator that has these cores, and ends them when the time is over; what came of the first round, and of
+/// the one in the middle of those behind it.
+async fn alone(bench: &Bench, coordinator: &Coordinator, cores: &[usize]) -> [Issued; 2] {
     let keys = join_all((0..CALLS).map(|_| coordinator.api_key())).await;
     let address = coordinator.address();
     let mut wires = join_all(keys.iter().map(|key| Wire::connect(&address, key))).await;
-    let first = rounds(bench, coordinator, &mut wires, 1).await;
-    [first, rounds(bench, coordinator, &mut wires, ROUNDS).await]
+    let first = round(bench, coordinator, &mut wires, cores).await;
+    let mut others = Vec::new();
+    for _ in 0..ROUNDS {
+        others.push(round(bench, coordinator, &mut wires, cores).await);
+    }
+    others.sort_by(|one, other| one.share.total_cmp(&other.share));
+    [first, others.swap_remove(ROUNDS / 2)]
 }
 
-async fn rounds(bench: &Bench, coordinator: &Coordinator, wires: &mut [Wire], count: usize) -> Issued {
-    let (mut seconds, mut cpu, mut runs) = (0.0, [0.0; 3], 0);
-    for _ in 0..count {
-        let (then, scripts, began) =
-            (cpu_us(bench, coordinator).await, bench.redis.command_counts().await, Instant::now());
-        let issued = join_all(wires.iter_mut().map(all_of_a_key)).await;
-        seconds += began.elapsed().as_secs_f64();
-        for (sum, now) in cpu.iter_mut().zip(each(bench, coordinator, then, CALLS * OF_A_KEY * count).await) {
-            *sum += now;
-        }
-        runs += bench.redis.command_counts().await.since(&scripts).scripts().calls;
-        join_all(wires.iter_mut().zip(&issued).map(|(wire, ids)| end(wire, ids))).await;
+/// Signs for a while before and behind.
+async fn round(bench: &Bench, coordinator: &Coordinator, wires: &mut [Wire], cores: &[usize]) -> Issued {
+    let before = signatures(cores);
+    let (cpu, scripts, began) = (cpu_us(bench, coordinator).await, bench.redis.command_counts().await, Instant::now());
+    let ids = join_all(wires.iter_mut().map(all_of_a_key)).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = each(bench, coordinator, cpu, CALLS * OF_A_KEY).await;
+    let runs = bench.redis.command_counts().await.since(&scripts).scripts().calls;
+    let behind = signatures(cores);
+    join_all(wires.iter_mut().zip(&ids).map(|(wire, ids)| end(wire, ids))).await;
+    let issued = (CALLS * OF_A_KEY) as f64;
+    Issued {
+        rate: issued / seconds,
+        share: issued / seconds / f64::midpoint(before.0, behind.0),
+        cpu,
+        signature: f64::midpoint(before.1, behind.1),
+        of_a_run: issued / runs as f64,
     }
-    let issued = (CALLS * OF_A_KEY * count) as f64;
-    Issued { rate: issued / seconds, cpu, of_a_run: issued / runs as f64 }
 }
 
 /// As many as a key may have, one after the other.
@@ -250,10 +267,12 @@ async fn issue(wire: &mut Wire) -> (String, String) {
     (text("request_id"), text("agent_id"))
 }
 
-/// Signatures a second of so many threads, by the library that the coordinator signs with, and microseconds of CPU that one takes.
-fn signatures(threads: usize) -> (f64, f64) {
-    let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
-    let sign = || {
+/// Signatures a second that these cores make with the library that the coordinator signs with, a thread on each, and microseconds of
+/// CPU that one takes.
+fn signatures(cores: &[usize]) -> (f64, f64) {
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let sign = |core| {
+        hold_this_thread_to(core);
         let (random, began, mut made) = (SystemRandom::new(), Instant::now(), 0);
         let mut signature = vec![0; key.public_modulus_len()];
         while began.elapsed() < SIGNING_FOR {
@@ -265,7 +284,7 @@ fn signatures(threads: usize) -> (f64, f64) {
     let cpu = || cpu_seconds(std::process::id()).unwrap_or_default() * 1e6;
     let before = cpu();
     let made: f64 = thread::scope(|scope| {
-        let signing: Vec<_> = (0..threads).map(|_| scope.spawn(sign)).collect();
+        let signing: Vec<_> = cores.iter().map(|core| scope.spawn(|| sign(*core))).collect();
         signing.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     (made / SIGNING_FOR.as_secs_f64(), (cpu() - before) / made)
