@@ -221,7 +221,10 @@ impl Session {
                 "ask for less, add an agent that has it, or submit with --allow-unserved (in a file: `allow_unserved`) to wait for \
                  one"
             }
-            ProblemType::ModelNotFound => "`titan models ls` shows those that there are",
+            ProblemType::ModelNotFound => {
+                "`titan models ls` shows those that there are; a backend that is away or loading offers none, and `titan agents ls` \
+                 calls its agent hindered"
+            }
             ProblemType::DeadlinePassed => "`titan agents ls` shows who is busy or away; or try again later",
             ProblemType::StoreFull => "submit again when jobs have ended or the store has more memory",
             ProblemType::StoreUnavailable => {

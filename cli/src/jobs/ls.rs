@@ -1,8 +1,10 @@
 //! `titan jobs ls`: the jobs of the pool, newest first.
 
+use std::slice;
+
 use clap::Args;
 use titan_api::{
-    client::{JobFilter, Reply},
+    client::{ClientError, JobFilter},
     ids::AgentId,
     jobs::{JobList, JobState},
 };
@@ -17,6 +19,9 @@ use crate::{
     submit::values::parse_pair,
     watch::{self, Watching},
 };
+
+/// Calls at most until there are as many jobs as are wanted; each looks at 500.
+const CALLS: usize = 20;
 
 /// Arguments of `titan jobs ls`.
 #[derive(Debug, Clone, Args)]
@@ -68,23 +73,46 @@ pub async fn run(session: &Session, options: Options) -> Result<(), Failure> {
     let is_all = !has_filter && cursor.is_none();
     let filter = JobFilter { state, agent, label, limit: Some(limit), cursor };
     if let Some(every) = watching.watch {
-        let look = async || session.client.jobs(&filter).await.map(|page| table(session, &page));
+        let look = async || page(session, &filter).await.map(|(page, _)| table(session, &page));
         return watch::show(session, every, "list jobs", look).await;
     }
-    let page = session.client.jobs(&filter).await.map_err(session.failed("list jobs"))?;
+    let (page, json) = page(session, &filter).await.map_err(session.failed("list jobs"))?;
     if attempts {
         attempts::print(session, &page).await?;
     } else {
-        print(session, &page, is_all)?;
+        print(session, &page, json.as_deref(), is_all)?;
     }
     let say_more = if has_filter { page::say_more_filtered } else { page::say_more };
     say_more(session, page.next_cursor.as_deref());
     Ok(())
 }
 
-fn print(session: &Session, page: &Reply<JobList>, is_all: bool) -> Result<(), Failure> {
+/// As many jobs as are wanted, and the JSON that they came in if one call brought all. With a filter a call may bring fewer and say
+/// that more may follow, since it looks at so many jobs and no more.
+async fn page(session: &Session, filter: &JobFilter) -> Result<(JobList, Option<String>), ClientError> {
+    let first = session.client.jobs(filter).await?;
+    let mut json = Some(first.json().to_owned());
+    let mut page = first.into_value();
+    for _ in 1..CALLS {
+        let missing =
+            filter.limit.unwrap_or_default().saturating_sub(u32::try_from(page.jobs.len()).unwrap_or(u32::MAX));
+        if missing == 0 || page.next_cursor.is_none() {
+            break;
+        }
+        let rest = JobFilter { limit: Some(missing), cursor: page.next_cursor, ..filter.clone() };
+        let next = session.client.jobs(&rest).await?.into_value();
+        page.jobs.extend(next.jobs);
+        (page.next_cursor, json) = (next.next_cursor, None);
+    }
+    Ok((page, json))
+}
+
+fn print(session: &Session, page: &JobList, json: Option<&str>, is_all: bool) -> Result<(), Failure> {
     match session.format {
-        Format::Json => session.print_json(page.json()),
+        Format::Json => match json {
+            Some(json) => session.print_json(json),
+            None => session.print_lines(slice::from_ref(page)),
+        },
         Format::Jsonl => session.print_lines(&page.jobs),
         Format::Name => session.print(&render::lines(page.jobs.iter().map(|job| &job.id))),
         Format::Table | Format::Wide if page.jobs.is_empty() && page.next_cursor.is_none() => {

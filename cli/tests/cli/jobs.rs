@@ -41,6 +41,40 @@ fn where_a_filter_leaves_open_whether_more_follow_that_is_said() {
 }
 
 #[test]
+fn a_list_with_a_filter_goes_on_until_it_has_what_is_wanted() {
+    let server = Server::start(|_, request| {
+        let (ids, next_cursor): (&[&str], _) = match request.line.split("cursor=").nth(1) {
+            None => (&["job-a"], Some("c1".to_owned())),
+            Some("c1") => (&[], Some("c2".to_owned())),
+            Some("c2") => (&["job-b", "job-c"], Some("c3".to_owned())),
+            Some(cursor) => panic!("nothing is wanted from {cursor} on"),
+        };
+        let jobs = ids.iter().map(|id| samples::summary(id, JobState::Failed, "false")).collect();
+        json(200, serde_json::to_string(&JobList { jobs, next_cursor }).unwrap())
+    });
+    let run = |format| {
+        let arguments = ["jobs", "ls", "--state", "failed", "--limit", "3", "-o", format];
+        ran(Titan::new().at(&server, &arguments).output().unwrap())
+    };
+    let remark = "more may follow; go on with --cursor c3\n";
+    assert_eq!(run("name"), (0, "job-a\njob-b\njob-c\n".to_owned(), remark.to_owned()));
+    let limits: Vec<_> = server.requests().iter().map(|request| request.line.contains("limit=3")).collect();
+    assert_eq!(limits, [true, false, false], "as many as are missing: {:?}", server.requests());
+    let (_, out, _) = run("json");
+    let list: JobList = serde_json::from_str(&out).unwrap();
+    assert_eq!((list.jobs.len(), list.next_cursor.as_deref()), (3, Some("c3")));
+}
+
+#[test]
+fn a_list_with_a_filter_that_nothing_passes_ends_and_says_where() {
+    let server = Server::start(|_, _| {
+        json(200, serde_json::to_string(&JobList { jobs: vec![], next_cursor: Some("c".into()) }).unwrap())
+    });
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "ls", "--state", "failed"]).output().unwrap());
+    assert_eq!((code, err.as_str(), server.requests().len()), (0, "more may follow; go on with --cursor c\n", 20));
+}
+
+#[test]
 fn the_attempts_of_all_jobs_of_a_page_stand_in_one_table() {
     let server = Server::start(|_, request| {
         let id = request.line.trim_start_matches("GET /api/v1/jobs/");
