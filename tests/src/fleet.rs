@@ -204,7 +204,7 @@ impl Fleet {
         let ports = self.plan.hidden.as_ref()?;
         let namespace = Namespace::new().unwrap();
         for port in self.coordinators.iter().map(Coordinator::port).chain(ports.iter().copied()) {
-            namespace.forward(port).await;
+            namespace.forward(port);
         }
         Some(Arc::new(namespace))
     }

@@ -1,30 +1,28 @@
-//! A network of its own for a program: what is named it reaches, as if it were outside, and nothing reaches it.
+//! A network of its own for a program: what is named it reaches, as if it were outside, and of what is inside only that is
+//! reached which is named, too. The two can be parted.
 //!
 //! The network belongs to a thread and to what that starts. The kernel takes it away with the last of them, so that nothing is
 //! left of it whatever becomes of a test.
 
 use std::{
-    fmt,
-    net::{Ipv4Addr, TcpListener},
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
     process::Command,
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     thread,
 };
 
-use tokio::{
-    io::copy_bidirectional,
-    net::{self, TcpStream},
-    sync::Mutex,
-    task::JoinSet,
-};
+use tokio::{net, runtime::Runtime};
+
+use crate::{ports::free_port, proxy::Proxy};
 
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A network with a loopback and nothing else.
 pub struct Namespace {
     work: mpsc::Sender<Work>,
-    /// The ways out.
-    forwards: Mutex<JoinSet<()>>,
+    /// The ways out and in.
+    ways: Mutex<Vec<Proxy>>,
 }
 
 impl Namespace {
@@ -44,37 +42,77 @@ impl Namespace {
                 work();
             }
         });
-        opened.recv().unwrap().map(|()| Self { work, forwards: Mutex::default() })
+        opened.recv().unwrap().map(|()| Self { work, ways: Mutex::default() })
     }
 
     /// Does something inside; what it starts or listens on is inside, too.
     pub fn run<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
-        let (done, result) = mpsc::channel();
-        let work = move || done.send(what()).unwrap();
-        self.work.send(Box::new(work)).unwrap();
-        result.recv().unwrap()
+        run(&self.work, what)
+    }
+
+    /// A runtime whose tasks are inside, and what they connect to.
+    ///
+    /// # Panics
+    /// If the machine has no thread for it.
+    #[must_use]
+    pub fn runtime(&self) -> Runtime {
+        self.run(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
     }
 
     /// What listens on that port of 127.0.0.1 outside is reached on the same port inside.
-    pub async fn forward(&self, port: u16) {
-        let listener = self.run(move || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
-        listener.set_nonblocking(true).unwrap();
-        let listener = net::TcpListener::from_std(listener).unwrap();
-        self.forwards.lock().await.spawn(async move {
-            // Its connections end with it.
-            let mut connections = JoinSet::new();
-            loop {
-                let (mut inside, _) = listener.accept().await.unwrap();
-                connections.spawn(async move {
-                    // Whoever calls while nobody listens outside is hung up on.
-                    let Ok(mut outside) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
-                    let _ = (inside.set_nodelay(true), outside.set_nodelay(true));
-                    let _ = copy_bidirectional(&mut inside, &mut outside).await;
-                });
-                while connections.try_join_next().is_some() {}
-            }
-        });
+    pub fn forward(&self, port: u16) {
+        let listener = self.run(move || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
+        self.ways().push(Proxy::between(listening(listener), move || net::TcpStream::connect(at(port))));
     }
+
+    /// A port of 127.0.0.1: what listens on it inside is reached on the same port outside.
+    pub fn port_of_both(&self) -> u16 {
+        let port = free_port();
+        let listener = std::net::TcpListener::bind(at(port)).unwrap();
+        let work = self.work.clone();
+        self.ways().push(Proxy::between(listening(listener), move || {
+            let connected = run(&work, move || connect(port));
+            async { net::TcpStream::from_std(connected?) }
+        }));
+        port
+    }
+
+    /// Parts inside and outside, as when a network drops all packets: connections stay, and nothing comes through.
+    pub fn part(&self) {
+        self.ways().iter().for_each(Proxy::freeze);
+    }
+
+    /// Joins them again; what was on its way comes through late.
+    pub fn join(&self) {
+        self.ways().iter().for_each(Proxy::thaw);
+    }
+
+    fn ways(&self) -> std::sync::MutexGuard<'_, Vec<Proxy>> {
+        self.ways.lock().unwrap()
+    }
+}
+
+fn run<T: Send + 'static>(inside: &mpsc::Sender<Work>, what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    let work = move || done.send(what()).unwrap();
+    inside.send(Box::new(work)).unwrap();
+    result.recv().unwrap()
+}
+
+fn at(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn listening(listener: std::net::TcpListener) -> net::TcpListener {
+    listener.set_nonblocking(true).unwrap();
+    net::TcpListener::from_std(listener).unwrap()
+}
+
+/// Connects on loopback, where that takes no time.
+fn connect(port: u16) -> io::Result<std::net::TcpStream> {
+    let stream = std::net::TcpStream::connect(at(port))?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
 impl fmt::Debug for Namespace {

@@ -2,7 +2,9 @@
 //! request got through.
 
 use std::{
+    io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,6 +25,9 @@ use tokio::{
 
 /// Decides by its bytes whether a request is meant.
 type Matcher = Box<dyn Fn(&[u8]) -> bool + Send>;
+
+/// Connects to what is behind a proxy.
+type Connect = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>> + Send + Sync>;
 
 /// A proxy to one address. It begins without faults. Dropping it cuts everything.
 #[derive(Debug)]
@@ -62,9 +67,17 @@ impl Proxy {
     pub async fn to(upstream: &str) -> Self {
         let upstream: SocketAddr = upstream.parse().expect("an address and a port");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let faults = Arc::new(Faults::default());
-        let accepting = tokio::spawn(accept(listener, upstream, faults.clone()));
+        Self::between(listener, move || TcpStream::connect(upstream))
+    }
+
+    /// A proxy from what listens to what it connects to, which may be elsewhere.
+    pub(crate) fn between<F>(listener: TcpListener, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = io::Result<TcpStream>> + Send + 'static,
+    {
+        let (address, faults) = (listener.local_addr().unwrap(), Arc::new(Faults::default()));
+        let connect: Connect = Arc::new(move || Box::pin(connect()));
+        let accepting = tokio::spawn(accept(listener, connect, faults.clone()));
         Self { address, faults, accepting }
     }
 
@@ -130,20 +143,21 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, faults: Arc<Faults>) {
+async fn accept(listener: TcpListener, connect: Connect, faults: Arc<Faults>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         if !faults.refusing.load(Ordering::Relaxed) {
-            connections.spawn(relay(client, upstream, faults.clone()));
+            connections.spawn(relay(client, connect.clone(), faults.clone()));
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn relay(client: TcpStream, upstream: SocketAddr, faults: Arc<Faults>) {
+async fn relay(client: TcpStream, connect: Connect, faults: Arc<Faults>) {
     let mut cuts = faults.cuts.subscribe();
     let stuck = faults.stuck.subscribe();
-    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    // Whoever calls while nobody listens behind it is hung up on.
+    let Ok(server) = connect().await else { return };
     // Without this the operating system would gather small pieces and add a delay of its own.
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
         return;

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use titan_lua::{PoolSettings, Store, StoreOptions};
 
 use crate::{
-    binaries::workspace, commands::CommandCounts, ports::free_port, process::Process, snapshot::Snapshot,
-    wait::eventually,
+    binaries::workspace, commands::CommandCounts, namespace::Namespace, ports::free_port, process::Process,
+    snapshot::Snapshot, wait::eventually,
 };
 
 /// The locale of a server that has one, and where that lies in its folder.
@@ -70,6 +70,17 @@ impl RedisServer {
     /// Starts one with further options, written as on the command line of `redis-server`.
     pub async fn start_with(options: &[&str]) -> Self {
         Self::start_in(TempDir::with_prefix("titan-redis-").unwrap(), options, Manner::Plain).await
+    }
+
+    /// Starts one in a network of its own, whence others reach it on the same port until they are parted.
+    pub async fn start_inside(namespace: Arc<Namespace>, options: &[&str]) -> Self {
+        let (port, folder) = (namespace.port_of_both(), TempDir::with_prefix("titan-redis-").unwrap());
+        let options: Vec<_> = options.iter().map(|&o| o.to_owned()).collect();
+        let (path, given) = (folder.path().to_owned(), options.clone());
+        let process = namespace.run(move || spawn(port, &path, &given, Manner::Plain));
+        let mut server = Self { port, options, manner: Manner::Plain, process, folder };
+        assert!(server.becomes_ready().await, "redis-server ended by itself:\n{}", server.process.log());
+        server
     }
 
     /// Whether the server was built with TLS.
@@ -179,6 +190,12 @@ impl RedisServer {
     /// How many commands it has run.
     pub async fn command_counts(&self) -> CommandCounts {
         CommandCounts::read(&mut self.connection().await).await
+    }
+
+    /// What it says of its replicas or its master; none while it gives no answer.
+    pub(crate) async fn about_replication(&self) -> Option<String> {
+        let mut connection = connect(&self.url()).await.ok()?;
+        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.ok()
     }
 
     /// Seconds of CPU time that it has used, its own and the kernel's for it.

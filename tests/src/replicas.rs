@@ -1,12 +1,13 @@
-//! A Redis with a replica, watched by three sentinels, on loopback: for failovers that are planned, and those that are not.
+//! A Redis with replicas, watched by three sentinels, on loopback: for failovers that are planned, and those that are not.
 
-use std::{collections::HashMap, path::Path, process::Command, time::Duration};
+use std::{collections::HashMap, path::Path, process::Command, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 
 use crate::{
+    namespace::Namespace,
     ports::free_port,
     process::Process,
     redis::{RedisServer, SERVER},
@@ -16,12 +17,14 @@ use crate::{
 /// What the sentinels call it.
 const SERVICE: &str = "main";
 const SENTINELS: usize = 3;
+/// Seconds that its replicas may be behind before a master takes no more writes.
+const LAG: &str = "3";
 /// How long a master may be silent before a sentinel takes it for down: more than a busy machine is.
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 /// For asking sentinels, which a busy machine may hold up.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A master and its replica. A master without a replica takes no writes.
+/// A master and its replicas. A master without a replica takes no writes.
 #[derive(Debug)]
 pub struct Replicas {
     nodes: Vec<RedisServer>,
@@ -43,27 +46,48 @@ impl Replicas {
     }
 
     async fn start_with_lag(seconds: &str) -> Self {
-        let lag = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", seconds];
-        // A master that comes back empty before the sentinels have moved on would be taken for a pool without keys.
-        let kept = ["--appendonly", "yes", "--repl-diskless-sync-delay", "0"];
-        let options = [lag, kept].concat();
-        let master = RedisServer::start_with(&options).await;
+        let master = RedisServer::start_with(&options(seconds)).await;
+        Self::of(master, 1, seconds).await
+    }
+
+    /// Starts the replicas of a master.
+    async fn of(master: RedisServer, replicas: usize, seconds: &str) -> Self {
         let of = format!("127.0.0.1 {}", master.port());
-        let replica = RedisServer::start_with(&[&options[..], &["--replicaof", &of]].concat()).await;
-        let replicas = Self { nodes: vec![master, replica], sentinels: Vec::new() };
-        replicas.in_step(0).await;
-        replicas
+        let mut nodes = vec![master];
+        for _ in 0..replicas {
+            nodes.push(RedisServer::start_with(&[&options(seconds)[..], &["--replicaof", &of]].concat()).await);
+        }
+        let all = Self { nodes, sentinels: Vec::new() };
+        all.in_step(0).await;
+        all
     }
 
     /// Starts the two with their sentinels; returns when all of them know each other. The master takes no writes if its
     /// replica is more than 3 s behind.
     pub async fn with_sentinels() -> Self {
-        let mut replicas = Self::start_with_lag("3").await;
-        let master = replicas.nodes[0].port();
-        replicas.sentinels = (0..SENTINELS).map(|_| Sentinel::start(master)).collect();
-        let known = replicas.sentinels.iter_mut().map(Sentinel::knows_all);
-        join_all(known).await;
+        Self::start_with_lag(LAG).await.watched().await
+    }
+
+    /// The same with two replicas, and a master that can be parted from all others: it is inside that network, where the others
+    /// are reached, too.
+    pub async fn with_the_master_in(namespace: &Arc<Namespace>) -> Self {
+        let master = RedisServer::start_inside(Arc::clone(namespace), &options(LAG)).await;
+        let replicas = Self::of(master, 2, LAG).await.watched().await;
+        for port in replicas.nodes[1..].iter().map(RedisServer::port) {
+            namespace.forward(port);
+        }
+        for sentinel in &replicas.sentinels {
+            namespace.forward(sentinel.port);
+        }
         replicas
+    }
+
+    async fn watched(mut self) -> Self {
+        let (master, replicas) = (self.nodes[0].port(), self.nodes.len() - 1);
+        self.sentinels = (0..SENTINELS).map(|_| Sentinel::start(master)).collect();
+        let known = self.sentinels.iter_mut().map(|sentinel| sentinel.knows_all(replicas));
+        join_all(known).await;
+        self
     }
 
     /// Its URL, `redis+sentinel://host:port,host:port,host:port/main`.
@@ -73,7 +97,7 @@ impl Replicas {
         format!("redis+sentinel://{}/{SERVICE}", addresses.join(","))
     }
 
-    /// The node with that number, 0 or 1.
+    /// The node with that number; the first master is 0.
     #[must_use]
     pub fn node(&self, number: usize) -> &RedisServer {
         &self.nodes[number]
@@ -96,27 +120,52 @@ impl Replicas {
 
     /// Waits until all sentinels call this node the master.
     pub async fn becomes_master(&self, number: usize) {
-        let port = self.nodes[number].port();
-        for sentinel in &self.sentinels {
-            eventually(format!("sentinel {} to name node {number}", sentinel.port), async || {
-                let address: (String, u16) = sentinel.ask("GET-MASTER-ADDR-BY-NAME").await.ok()?;
-                (address.1 == port).then_some(())
-            })
-            .await;
-        }
+        assert_eq!(self.another_master().await, number);
     }
 
-    /// Waits until the other node is a replica of this one, and keeps up with it.
+    /// Waits until all sentinels call the same node the master, which is not the first; gives its number.
+    pub async fn another_master(&self) -> usize {
+        eventually("the sentinels to agree on another master", async || {
+            let mut named = None;
+            for sentinel in &self.sentinels {
+                let (_, port): (String, u16) = sentinel.ask("GET-MASTER-ADDR-BY-NAME").await.ok()?;
+                let number = self.nodes.iter().position(|node| node.port() == port)?;
+                (number > 0 && named.is_none_or(|named| named == number)).then_some(())?;
+                named = Some(number);
+            }
+            named
+        })
+        .await
+    }
+
+    /// Waits until another node is a replica of this one, and keeps up with it.
     pub async fn in_step(&self, master: usize) {
         eventually(format!("node {master} to have a replica that keeps up"), async || {
-            let mut info = redis::cmd("INFO");
-            let text: String =
-                info.arg("replication").query_async(&mut self.nodes[master].connection().await).await.ok()?;
+            let text = self.nodes[master].about_replication().await?;
             let has = |line: &str| text.lines().any(|told| told.trim() == line);
-            (has("role:master") && has("min_slaves_good_slaves:1") && text.contains("state=online")).then_some(())
+            let keeping_up = (1..self.nodes.len()).any(|n| has(&format!("min_slaves_good_slaves:{n}")));
+            (has("role:master") && keeping_up && text.contains("state=online")).then_some(())
         })
         .await;
     }
+
+    /// Waits until this node has become a replica that is in step.
+    pub async fn becomes_replica(&self, number: usize) {
+        eventually(format!("node {number} to be a replica"), async || {
+            let text = self.nodes[number].about_replication().await?;
+            (text.contains("role:slave") && text.contains("master_link_status:up")).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What both kinds of nodes are started with; a master takes no writes whose replicas are all so far behind.
+fn options(lag: &str) -> Vec<&str> {
+    // A master that comes back empty before the sentinels have moved on would be taken for a pool without keys.
+    let kept = ["--appendonly", "yes"];
+    let at_once = ["--repl-diskless-sync-delay", "0"];
+    let few = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", lag];
+    [&few[..], &kept, &at_once].concat()
 }
 
 impl Sentinel {
@@ -130,13 +179,13 @@ impl Sentinel {
         Self { port, process, _folder: folder }
     }
 
-    /// Waits until it knows the replica and the other sentinels.
-    async fn knows_all(&mut self) {
+    /// Waits until it knows the replicas and the other sentinels.
+    async fn knows_all(&mut self, replicas: usize) {
         eventually(format!("sentinel {} to know all others", self.port), async || {
             assert!(self.process.is_running(), "it ended by itself:\n{}", self.process.log());
             let about: HashMap<String, String> = self.ask("MASTER").await.ok()?;
             let is = |name: &str, value: usize| about.get(name).is_some_and(|told| *told == value.to_string());
-            (is("num-slaves", 1) && is("num-other-sentinels", SENTINELS - 1)).then_some(())
+            (is("num-slaves", replicas) && is("num-other-sentinels", SENTINELS - 1)).then_some(())
         })
         .await;
     }

@@ -68,7 +68,7 @@ async fn in_a_network_of_its_own_an_agent_reaches_what_is_named_and_nothing_reac
     let (named, other) = (Backend::start().await, Backend::start().await);
     let port = |backend: &Backend| backend.url().rsplit(':').next().unwrap().parse::<u16>().unwrap();
     let (to_named, to_other, inside) = (port(&named), port(&other), free_port());
-    namespace.forward(to_named).await;
+    namespace.forward(to_named);
     let listener = namespace.run(move || std::net::TcpListener::bind(("127.0.0.1", inside)).unwrap());
     let from_inside = namespace.run(move || [to_named, to_other, inside].map(is_reached));
     assert_eq!(from_inside, [true, false, true]);

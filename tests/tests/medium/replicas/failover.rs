@@ -74,7 +74,7 @@ impl Told {
     }
 }
 
-fn waiting() -> SubmitJob {
+pub(super) fn waiting() -> SubmitJob {
     SubmitJob { allow_unserved: true, ..process() }
 }
 

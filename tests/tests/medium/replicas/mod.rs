@@ -3,6 +3,7 @@
 mod cluster;
 mod durability;
 mod failover;
+mod parted;
 
 use std::time::Duration;
 
