@@ -1,18 +1,12 @@
 //! Ten thousand agents on one real coordinator, over real sockets: what their heartbeats cost, what each costs that waits
-//! for work, and how soon a job reaches one of them.
+//! for work, how soon a job reaches one of them, and how soon all are back after a crash of the coordinator.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     reason = "a bench fails by panicking, and its figures are rounded anyway"
 )]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use titan_api::{client::Client, ids::JobId, jobs::SubmittedJob};
@@ -24,6 +18,7 @@ use titan_tests::{
 };
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{interval, sleep, timeout},
 };
 
@@ -59,13 +54,14 @@ async fn main() {
     if count < AGENTS {
         println!("  fewer than {AGENTS}, since so few open files are allowed here (ulimit -Hn)");
     }
-    let bench = start().await;
+    let mut bench = start().await;
     bench.make_classes().await;
     let begun = Instant::now();
     let agents = bench.enter(count).await;
     println!("{:<56} {:>8.0} a second", "agents that join and register", count as f64 / begun.elapsed().as_secs_f64());
     let agents = bench.heartbeats(agents).await;
-    bench.parked(agents).await;
+    let mut crowd = bench.parked(agents).await;
+    bench.comes_back(&mut crowd).await;
 }
 
 async fn start() -> Bench {
@@ -80,6 +76,12 @@ async fn start() -> Bench {
     let coordinator = Coordinator::start("coordinator", folder.path(), options).await;
     let (pid, client) = (coordinator.pid(), coordinator.client().await);
     Bench { redis, coordinator, pid, client, _folder: folder }
+}
+
+/// Agents that work, each in a task.
+struct Crowd {
+    count: usize,
+    tasks: JoinSet<()>,
 }
 
 /// What makes agents members of a class.
@@ -151,19 +153,18 @@ impl Bench {
     }
 
     /// All agents wait for work, and jobs come.
-    async fn parked(&self, agents: Vec<ProtocolAgent>) {
+    async fn parked(&self, agents: Vec<ProtocolAgent>) -> Crowd {
         let (count, before) = (agents.len(), resident_bytes(self.pid));
         let (arrived, mut arrivals) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let mut tasks = Vec::new();
+        let mut crowd = Crowd { count, tasks: JoinSet::new() };
         // They begin to wait one after the other over the time of a wait, as agents do that did not all start at once.
         let mut tick = interval(Duration::from_millis(WAIT_MS) / u32::try_from(count).unwrap());
         for agent in agents {
             tick.tick().await;
-            tasks.push(tokio::spawn(wait(agent, arrived.clone(), Arc::clone(&waiting))));
-        }
-        while waiting.load(Ordering::Relaxed) < count {
-            sleep(Duration::from_millis(50)).await;
+            let arrived = arrived.clone();
+            crowd.tasks.spawn(agent.work(WAIT_MS, move || {
+                let _ = arrived.send(Instant::now());
+            }));
         }
         sleep(SETTLING).await;
         let grown = resident_bytes(self.pid).unwrap_or_default().saturating_sub(before.unwrap_or_default());
@@ -185,20 +186,36 @@ impl Bench {
             "{:<56} {half:>8.2} ms p50 (to be at most 5), {most:.2} ms p99",
             format!("submit to the lease of one of {count} parked agents")
         );
-        for task in tasks {
-            task.abort();
-        }
+        crowd
     }
-}
 
-/// Waits for work again and again, and says when some came.
-async fn wait(mut agent: ProtocolAgent, arrived: mpsc::UnboundedSender<Instant>, waiting: Arc<AtomicUsize>) {
-    waiting.fetch_add(1, Ordering::Relaxed);
-    loop {
-        let leases = agent.claim(1, WAIT_MS).await;
-        if !leases.is_empty() {
-            let _ = arrived.send(Instant::now());
-            agent.complete(&leases).await;
+    /// The coordinator crashes and is started again, and all agents come back.
+    async fn comes_back(&mut self, crowd: &mut Crowd) {
+        let begun = Instant::now();
+        self.coordinator.kill();
+        self.coordinator.restart().await;
+        let started = begun.elapsed();
+        let (mut times_ms, mut refused) = (Vec::new(), 0);
+        // A few have just been answered, and are about to ask again.
+        while self.coordinator.waiting().await.unwrap_or_default() < crowd.count * 99 / 100 {
+            let called = Instant::now();
+            match self.client.post::<_, SubmittedJob>("/api/v1/jobs", &job(&label(0))).await {
+                Ok(_) => times_ms.push(called.elapsed().as_secs_f64() * 1e3),
+                Err(error) if error.is_transient() => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            sleep(APART).await;
         }
+        assert!(crowd.tasks.try_join_next().is_none(), "an agent has given up");
+        let calls = times_ms.len();
+        println!(
+            "{:<56} {:>8.2} s, {:.2} of it until it answered\n  meanwhile: {calls} jobs submitted, {:.0} ms p50, {:.0} ms the \
+             longest; {refused} refused",
+            format!("until all {} wait again after a crash of the coordinator", crowd.count),
+            begun.elapsed().as_secs_f64(),
+            started.as_secs_f64(),
+            percentile(&mut times_ms, 50.0),
+            percentile(&mut times_ms, 100.0),
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use reqwest::Method;
 use titan_api::{
     client::Client,
     credentials::{CreateJoinToken, CreateKey, CreatedJoinToken, CreatedKey, Scope},
@@ -125,6 +126,13 @@ impl Coordinator {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// How many calls wait for something to happen, as its figures say; none while it gives no answer.
+    pub async fn waiting(&self) -> Option<usize> {
+        let admin = self.admin();
+        let page = admin.send(admin.request(Method::GET, "/metrics")).await.ok()?.text().await.ok()?;
+        page.lines().find_map(|line| line.strip_prefix("titan_http_requests_waiting "))?.parse().ok()
     }
 
     /// The process, to freeze it or look at its log.

@@ -1,6 +1,10 @@
 //! An agent that only speaks the protocol: it joins, registers, claims and reports, and runs nothing.
 
-use std::time::Duration;
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -11,13 +15,14 @@ use serde_json::json;
 use titan_api::{
     PROTOCOL,
     agents::{Facts, JoinReply, JoinRequest, RegisterReply, RegisterRequest},
-    client::Client,
+    client::{Client, ClientError},
     ids::AgentId,
     work::{
         Claim, ClaimReply, ClaimRequest, Happening, HeartbeatReply, HeartbeatRequest, HeldLease, Lease, Report,
         ReportReply, ReportRequest,
     },
 };
+use tokio::time::sleep;
 
 /// What came of a call that does all.
 #[derive(Debug)]
@@ -75,11 +80,49 @@ impl ProtocolAgent {
     }
 
     async fn claim_any(&mut self, free_slots: u32, free_requests: u32, wait_ms: u64) -> Vec<Lease> {
-        self.claims += 1;
-        let claim = Claim { claim: self.claims, free_slots, free_requests };
+        self.try_claim(free_slots, free_requests, wait_ms).await.unwrap()
+    }
+
+    async fn try_claim(
+        &mut self,
+        free_slots: u32,
+        free_requests: u32,
+        wait_ms: u64,
+    ) -> Result<Vec<Lease>, ClientError> {
+        let claim = Claim { claim: self.claims + 1, free_slots, free_requests };
         let request = ClaimRequest { protocol: PROTOCOL, claim, measures: None, wait_ms };
-        let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await.unwrap();
-        reply.leases
+        let reply: ClaimReply = self.client.post(&format!("/api/v1/agents/{}/claim", self.id), &request).await?;
+        self.claims += 1;
+        Ok(reply.leases)
+    }
+
+    /// Works for as long as its task lives: waits for jobs, says so when there are some, and completes them at once. Where the
+    /// coordinator does not answer, it comes back as agents do: later each time, at random, never before it was asked to, and with
+    /// a sign of life.
+    pub async fn work(mut self, wait_ms: u64, told: impl Fn()) {
+        let mut failures = 0;
+        loop {
+            match self.turn(wait_ms, failures > 0, &told).await {
+                Ok(()) => failures = 0,
+                Err(error) => pause(&error, &mut failures).await,
+            }
+        }
+    }
+
+    async fn turn(&mut self, wait_ms: u64, was_away: bool, told: &impl Fn()) -> Result<(), ClientError> {
+        if was_away {
+            self.try_beat().await?;
+        }
+        let leases = self.try_claim(1, 0, wait_ms).await?;
+        if leases.is_empty() {
+            return Ok(());
+        }
+        told();
+        let mut failures = 0;
+        while let Err(error) = self.try_complete(&leases).await {
+            pause(&error, &mut failures).await;
+        }
+        Ok(())
     }
 
     /// What it calls the coordinator with.
@@ -96,12 +139,17 @@ impl ProtocolAgent {
 
     /// Reports all of these as completed, in one call.
     pub async fn complete(&self, leases: &[Lease]) {
+        self.try_complete(leases).await.unwrap();
+    }
+
+    async fn try_complete(&self, leases: &[Lease]) -> Result<(), ClientError> {
         let request = ReportRequest {
             protocol: PROTOCOL,
             reports: leases.iter().map(completed).collect(),
             ..ReportRequest::default()
         };
-        let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await.unwrap();
+        let _: ReportReply = self.client.post(&format!("/api/v1/agents/{}/report", self.id), &request).await?;
+        Ok(())
     }
 
     /// One call that does all, as where nobody parks: reports what `done` holds as completed, lives, and claims.
@@ -122,6 +170,10 @@ impl ProtocolAgent {
 
     /// A heartbeat of an agent that holds nothing.
     pub async fn beat(&mut self) {
+        self.try_beat().await.unwrap();
+    }
+
+    async fn try_beat(&mut self) -> Result<(), ClientError> {
         self.beats += 1;
         let request = HeartbeatRequest {
             protocol: PROTOCOL,
@@ -129,8 +181,8 @@ impl ProtocolAgent {
             last_claim: self.claims,
             ..HeartbeatRequest::default()
         };
-        let _: HeartbeatReply =
-            self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await.unwrap();
+        let _: HeartbeatReply = self.client.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &request).await?;
+        Ok(())
     }
 }
 
@@ -166,6 +218,19 @@ impl Speaker {
 pub fn completed(l: &Lease) -> Report {
     let lease = l.held();
     Report::new(lease, Happening::Completed { result: None, message: None, usage: None })
+}
+
+/// Waits up to 200 ms after the first failure, twice as long after each further one, and up to 15 s.
+async fn pause(error: &ClientError, failures: &mut u32) {
+    assert!(error.is_transient(), "{error}");
+    let asked_for = match error {
+        ClientError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    let most = Duration::from_millis(200 << *failures).min(Duration::from_secs(15));
+    *failures = (*failures + 1).min(10);
+    let random = RandomState::new().build_hasher().finish() % 1_024;
+    sleep(asked_for + most * u32::try_from(random).unwrap_or(0) / 1_024).await;
 }
 
 fn proof(pair: &Ed25519KeyPair, joined: &JoinReply) -> String {

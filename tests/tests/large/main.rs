@@ -4,6 +4,7 @@
 mod agents;
 mod clients;
 mod crashes;
+mod crowd;
 mod direct;
 mod docs_page;
 mod encrypted;
