@@ -194,13 +194,13 @@ impl Fleet {
             join_token: self.coordinators[0].join_token().await,
             settings: self.plan.agent_settings.clone().into_iter().chain(settings).collect(),
         };
-        let namespace = self.namespace().await;
+        let namespace = self.namespace();
         self.agents.push(Agent::start_in(namespace, self.folder.path(), options));
         self.agents.last_mut().expect("it was just added")
     }
 
     /// A network for an agent, if the plan wants one.
-    async fn namespace(&self) -> Option<Arc<Namespace>> {
+    fn namespace(&self) -> Option<Arc<Namespace>> {
         let ports = self.plan.hidden.as_ref()?;
         let namespace = Namespace::new().unwrap();
         for port in self.coordinators.iter().map(Coordinator::port).chain(ports.iter().copied()) {
