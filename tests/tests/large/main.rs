@@ -15,6 +15,7 @@ mod ollama;
 mod outages;
 mod output;
 mod parted;
+mod private_ca;
 mod replicas;
 mod secrets;
 mod sharing;
