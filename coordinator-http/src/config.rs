@@ -104,9 +104,10 @@ pub struct RunArgs {
     #[arg(long, env = "DURABILITY", default_value = "local")]
     pub durability: DurabilityWord,
 
-    /// Whether agents hold a request open until there is work (`off` where a held request costs money)
-    #[arg(long, env = "PARKING", default_value = "on")]
-    pub parking: Parking,
+    /// Whether agents hold a request open until there is work: `on` by default, and `off` on Cloud Run, where a held request costs
+    /// money and keeps a copy alive
+    #[arg(long, env = "PARKING")]
+    pub parking: Option<Parking>,
 
     /// With `PARKING=off`: the longest that an agent of an idle pool waits between two calls, milliseconds
     #[arg(long, env = "IDLE_POLL_MS", default_value_t = 30_000, value_parser = count(1_000..=3_600_000))]

@@ -14,6 +14,8 @@ use crate::auth::{
 
 /// Where bound jobs that nobody claimed go elsewhere, while agents park.
 const CLAIM_TIMEOUT_MS: u64 = 5_000;
+/// What Cloud Run sets, to the name of the service.
+const CLOUD_RUN: &str = "K_SERVICE";
 /// Where Redis is if nobody says.
 const USUAL_REDIS: &str = "redis://127.0.0.1:6379";
 /// Shortest duration that any setting may have.
@@ -109,7 +111,8 @@ pub enum ConfigError {
 }
 
 impl RunArgs {
-    /// Checks the settings as a whole. `environment` looks up `ADMIN_TOKEN`, `SIGNING_KEY` and `REDIS_URL`.
+    /// Checks the settings as a whole. `environment` looks up `ADMIN_TOKEN`, `SIGNING_KEY` and `REDIS_URL`, and what Cloud Run
+    /// sets.
     ///
     /// # Errors
     /// [`ConfigError`] says what is wrong and what to do.
@@ -120,12 +123,14 @@ impl RunArgs {
         let admin = admin_token(&admin)?;
         let keys = read_secret("SIGNING_KEY", &environment, self.signing_key_file.as_deref())?
             .ok_or(ConfigError::NoSigningKey)?;
+        let is_on_cloud_run = environment(CLOUD_RUN).is_some();
+        let parking = self.parking.unwrap_or(if is_on_cloud_run { Parking::Off } else { Parking::On });
         Ok(Settings {
             redis_url: self.redis_url(&environment)?,
             store: StoreOptions { response_timeout: self.redis_timeout, durability: self.durability.into() },
-            pool: self.pool_settings(),
+            pool: self.pool_settings(parking),
             heartbeat_interval_ms: ms(self.heartbeat_interval),
-            parking: self.parking == Parking::On,
+            parking: parking == Parking::On,
             idle_poll_ms: self.idle_poll_ms,
             cleanup_interval: self.cleanup_interval,
             admin,
@@ -198,9 +203,9 @@ impl RunArgs {
     }
 
     /// Where nobody parks, an agent of an idle pool is heard every `IDLE_POLL_MS` only, and may claim that late.
-    fn pool_settings(&self) -> PoolSettings {
+    fn pool_settings(&self, parking: Parking) -> PoolSettings {
         let interval_ms = ms(self.heartbeat_interval);
-        let (heartbeat_interval_ms, claim_timeout_ms) = match self.parking {
+        let (heartbeat_interval_ms, claim_timeout_ms) = match parking {
             Parking::On => (interval_ms, CLAIM_TIMEOUT_MS),
             Parking::Off => (interval_ms.max(self.idle_poll_ms), interval_ms.max(self.idle_poll_ms)),
         };

@@ -3,12 +3,11 @@
 use clap::Parser;
 use titan_coordinator::ConfigError;
 
-use crate::world::{ADMIN, Flags, signing_keys};
+use crate::world::{ADMIN, Flags, secret, signing_keys};
 
 fn check(flags: &[&str], admin: Option<&str>, keys: Option<&str>) -> Result<(), ConfigError> {
     let args = Flags::parse_from(["test"].iter().chain(flags)).run;
-    let secret = |name: &str| if name == "ADMIN_TOKEN" { admin } else { keys }.map(str::to_owned);
-    args.check(secret).map(drop)
+    args.check(|name| secret(name, admin, keys)).map(drop)
 }
 
 #[test]
@@ -82,6 +81,23 @@ fn what_cannot_be_read_is_answered_with_what_can() {
 }
 
 #[test]
+fn agents_park_but_on_cloud_run_unless_that_is_said() {
+    for (flags, service, parks) in [
+        (&[][..], None, true),
+        (&[], Some("coordinator"), false),
+        (&["--parking", "on"], Some("coordinator"), true),
+        (&["--parking", "off"], None, false),
+    ] {
+        let args = Flags::parse_from(["test"].iter().chain(flags)).run;
+        let environment = |name: &str| match name {
+            "K_SERVICE" => service.map(str::to_owned),
+            _ => secret(name, Some(ADMIN), Some(signing_keys())),
+        };
+        assert_eq!(args.check(environment).unwrap().parking, parks, "{flags:?} {service:?}");
+    }
+}
+
+#[test]
 fn budgets_may_be_written_with_a_unit() {
     let args = Flags::parse_from(["test", "--prompt-budget", "1GiB", "--output-budget", "1073741824"]).run;
     assert_eq!(args.prompt_budget, args.output_budget);
@@ -93,8 +109,7 @@ fn secrets_are_not_shown_when_settings_are() {
     let file = dir.path().join("redis-url");
     std::fs::write(&file, "redis://:hunter2@127.0.0.1\n").unwrap();
     let args = Flags::parse_from(["test", "--redis-url-file", file.to_str().unwrap()]).run;
-    let settings =
-        args.check(|name| Some(if name == "ADMIN_TOKEN" { ADMIN } else { signing_keys() }.to_owned())).unwrap();
+    let settings = args.check(|name| secret(name, Some(ADMIN), Some(signing_keys()))).unwrap();
     assert_eq!(settings.redis_url.reveal(), "redis://:hunter2@127.0.0.1");
     let shown = format!("{args:?} {settings:?}");
     assert!(!shown.contains("hunter2") && !shown.contains(ADMIN) && !shown.contains("PRIVATE"), "{shown}");

@@ -12,7 +12,7 @@ use titan_coordinator::{AppState, router};
 use crate::{
     agent::{TestAgent, facts},
     relay::serving,
-    world::{ADMIN, Flags, World, request, send, signing_keys},
+    world::{ADMIN, Flags, World, request, secret, send, signing_keys},
 };
 
 const REQUEST: &str = "/api/v1/inference/request";
@@ -105,8 +105,8 @@ async fn where_no_ticket_can_be_signed_no_place_is_kept() {
     let agent = reachable(&world, "box", 2).await;
     let ed25519 = signing_keys().split_inclusive("-----END PRIVATE KEY-----\n").next().unwrap();
     let args = Flags::parse_from(["test", "--redis-url", &world.redis.url()]).run;
-    let secret = |name: &str| Some(if name == "ADMIN_TOKEN" { ADMIN } else { ed25519 }.to_owned());
-    let copy = router(AppState::new(args.check(secret).unwrap()).unwrap());
+    let copy = args.check(|name| secret(name, Some(ADMIN), Some(ed25519))).unwrap();
+    let copy = router(AppState::new(copy).unwrap());
     for _ in 0..32 {
         let routed = send(&copy, request("POST", ADMIN, REQUEST, Some(wish()))).await.ok(200);
         assert_eq!((&routed["mode"], &routed["agent_id"]), (&json!("relay"), &json!("box")));
