@@ -1,5 +1,7 @@
 //! What is asked of a model besides the words: the same flags for a conversation and for one question.
 
+use std::num::NonZeroU32;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 use titan_api::client::ChatWish;
@@ -13,8 +15,8 @@ pub struct Wish {
     #[arg(short, long, value_name = "TEXT")]
     pub system: Option<String>,
     /// The longest answer, in tokens; as long as the model likes by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_tokens: Option<u32>,
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<NonZeroU32>,
     /// How much is left to chance, 0 to 2; as the model's server likes by default.
     #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
@@ -65,7 +67,7 @@ mod tests {
     fn what_nobody_asked_for_is_not_in_the_body() {
         let body = Wish::default().body("m", &[Message::user("hi")], false);
         assert_eq!(body, json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]}));
-        let wish = Wish { max_tokens: Some(5), temperature: Some(0.0), ..Wish::default() };
+        let wish = Wish { max_tokens: NonZeroU32::new(5), temperature: Some(0.0), ..Wish::default() };
         let body = wish.body("m", &[], true);
         assert_eq!(body, json!({"model": "m", "messages": [], "stream": true, "max_tokens": 5, "temperature": 0.0}));
         assert!(temperature("2.1").is_err() && temperature("NaN").is_err() && temperature("hot").is_err());

@@ -1,6 +1,6 @@
 //! `titan events`: what has happened in the pool, and with `-f` what happens.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, num::NonZeroUsize};
 
 use clap::Args;
 use titan_api::{
@@ -49,8 +49,8 @@ pub struct What {
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Since>,
     /// Only the latest so many.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "follow")]
-    pub limit: Option<u32>,
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    pub limit: Option<NonZeroUsize>,
 }
 
 /// Prints events.
@@ -65,7 +65,7 @@ pub async fn run(session: &Session, what: What) -> Result<(), Failure> {
     match limit {
         _ if follow => self::follow(session, filter, &mut printer).await,
         None => all(session, filter, |page| printer.page(page)).await,
-        Some(limit) => latest(session, filter, limit as usize, &mut printer).await,
+        Some(limit) => latest(session, filter, limit.get(), &mut printer).await,
     }
 }
 

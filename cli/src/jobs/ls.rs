@@ -115,8 +115,12 @@ fn print(session: &Session, page: &JobList, json: Option<&str>, is_all: bool) ->
         },
         Format::Jsonl => session.print_lines(&page.jobs),
         Format::Name => session.print(&render::lines(page.jobs.iter().map(|job| &job.id))),
-        Format::Table | Format::Wide if page.jobs.is_empty() && page.next_cursor.is_none() => {
-            session.remark(if is_all { "no jobs; `titan submit -- echo hi` makes one" } else { "no such jobs" });
+        Format::Table | Format::Wide if page.jobs.is_empty() => {
+            session.remark(match page.next_cursor {
+                Some(_) => "no such jobs so far",
+                None if is_all => "no jobs; `titan submit -- echo hi` makes one",
+                None => "no such jobs",
+            });
             Ok(())
         }
         Format::Table | Format::Wide => session.print(&table(session, page)),

@@ -70,8 +70,9 @@ fn a_list_with_a_filter_that_nothing_passes_ends_and_says_where() {
     let server = Server::start(|_, _| {
         json(200, serde_json::to_string(&JobList { jobs: vec![], next_cursor: Some("c".into()) }).unwrap())
     });
-    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "ls", "--state", "failed"]).output().unwrap());
-    assert_eq!((code, err.as_str(), server.requests().len()), (0, "more may follow; go on with --cursor c\n", 20));
+    let (code, out, err) = ran(Titan::new().at(&server, &["jobs", "ls", "--state", "failed"]).output().unwrap());
+    let says = "no such jobs so far\nmore may follow; go on with --cursor c\n";
+    assert_eq!((code, out.as_str(), err.as_str(), server.requests().len()), (0, "", says, 20));
 }
 
 #[test]
