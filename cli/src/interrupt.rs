@@ -60,6 +60,21 @@ pub fn say_on_ctrl_c(message: String) -> Result<Guard, Failure> {
     ))
 }
 
+/// From now on Ctrl-C leaves the jobs to themselves, and says how to come back to them.
+///
+/// # Errors
+/// As [`say_on_ctrl_c`].
+pub fn leave_on_ctrl_c(jobs: &[JobId]) -> Result<Guard, Failure> {
+    if let [job] = jobs {
+        return detach_on_ctrl_c(job);
+    }
+    let all: Vec<_> = jobs.iter().map(JobId::as_str).collect();
+    let all = all.join(" ");
+    say_on_ctrl_c(format!(
+        "\nDetached; the jobs go on.\n  come back:   titan jobs wait {all}\n  cancel them: titan jobs cancel {all}"
+    ))
+}
+
 /// From now on Ctrl-C leaves the job to itself, and says how to come back to it.
 ///
 /// # Errors

@@ -19,6 +19,9 @@ const MOST_BYTES: u64 = 4_096;
 /// [`Failure::Usage`] if that is not what it is.
 pub fn checked(text: &str, source: &str) -> Result<Secret, Failure> {
     let text = text.trim();
+    if text.lines().count() > 1 {
+        return Err(Failure::Usage(format!("{source} holds several lines: a key is a single line")));
+    }
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
         let why = format!("{source} holds no key: it must be one line of visible ASCII characters");
         return Err(Failure::Usage(why));

@@ -21,8 +21,9 @@ const JOIN_TOKEN: &str = "titan-join_";
 /// Arguments of `titan login`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-The key comes from --key-file, else from TITAN_API_KEY, else it is asked for
-on the terminal, else it is the first line of standard input. It is kept in
+The key comes from --key-file, else from TITAN_API_KEY or the file that
+TITAN_API_KEY_FILE names, else it is asked for on the terminal, else it is the
+first line of standard input. It is kept in
 $XDG_CONFIG_HOME/titan/contexts.json (or ~/.config/titan/contexts.json), which
 only you can read, and goes to this URL alone.
 

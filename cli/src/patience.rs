@@ -74,7 +74,12 @@ impl Trouble {
             session.remark(&format!("[titan: {what} ({why}); trying again]"));
             self.since = Some(Instant::now());
         }
-        let at_least = wrong.and_then(retry_after).unwrap_or_default().min(self.patience.longest_pause);
+        // A key that calls too often may not for longer than another trouble would last.
+        let longest = match wrong.and_then(ClientError::problem) {
+            Some(problem) if problem.status == 429 => self.patience.give_up_after,
+            _ => self.patience.longest_pause,
+        };
+        let at_least = wrong.and_then(retry_after).unwrap_or_default().min(longest);
         sleep(self.pause.max(at_least)).await;
         self.pause = (self.pause * 2).min(self.patience.longest_pause);
     }

@@ -15,7 +15,7 @@ use crate::{
     progress,
     render::style::Style,
     settings::{Format, Global},
-    target::{KeyOrigin, Origin, Target},
+    target::{KeyOrigin, Origin, Target, proxy_variable},
     trace,
 };
 
@@ -173,6 +173,12 @@ impl Session {
     }
 
     fn hint_unreachable(&self) -> String {
+        let proxy = proxy_variable(self.client.base());
+        let first = proxy.map(|name| format!("look at the proxy that {name} names first; ")).unwrap_or_default();
+        first + &self.hint_of_origin()
+    }
+
+    fn hint_of_origin(&self) -> String {
         match &self.origin {
             Origin::Flag => format!("check --url, and that the coordinator runs{LOOKS_CLOSER}"),
             Origin::Argument => "check the URL, and that the coordinator runs; --no-check keeps it unseen".to_owned(),

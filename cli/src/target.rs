@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use titan_api::{ids::PoolName, secret::Secret};
+use titan_api::{ids::PoolName, loopback, secret::Secret};
 
 use crate::{
     failure::Failure,
@@ -197,6 +197,14 @@ fn pool_of_environment() -> Result<Option<PoolName>, Failure> {
 
 fn path_of_environment() -> Option<PathBuf> {
     variable("TITAN_CA_FILE").map(PathBuf::from)
+}
+
+/// The variable that names the proxy by which this URL is called, unless `NO_PROXY` names its host.
+#[must_use]
+pub fn proxy_variable(url: &str) -> Option<&'static str> {
+    let names = if url.starts_with("https://") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let set = names.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| variable(name).is_some());
+    set.filter(|_| !loopback::is_url(url))
 }
 
 /// A variable of the environment that is not empty.

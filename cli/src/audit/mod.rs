@@ -100,7 +100,7 @@ async fn look(pool: &Pool, name: &PoolName, options: &Options, global: &Global) 
             Step::Done => break,
             Step::NoPool => {
                 return Err(Failure::Missing(format!(
-                    "there is no pool {name} in this Redis; the pools are those of `titan audit`"
+                    "there is no pool {name} in this Redis; `titan audit` without --pool names those that there are"
                 )));
             }
             Step::Looked(slice) => {

@@ -104,7 +104,7 @@ impl Fleet {
         self.wait_until("the coordinator is ready", async || Ok(admin.client.ready().await.is_ok_and(|r| r.ready)))
             .await?;
         let backends = self.backends(options).await;
-        eprintln!("starting {} agents", options.agents);
+        eprintln!("starting {} {}", options.agents, if options.agents == 1 { "agent" } else { "agents" });
         let token = admin.join_token(u32::from(options.agents)).await?;
         for number in 1..=options.agents {
             self.agents.push(servers::agent(&self.folder, &url, number, &token.token, &backends)?);

@@ -44,7 +44,7 @@ pub struct Options {
     /// Submit a few jobs, show what they write and where they ran, and chat with a small real model, if it was fetched.
     #[arg(long)]
     pub demo: bool,
-    /// End after the demonstration; the exit code says whether each agent ran jobs, every byte came back, and the model
+    /// With --demo: end after it; the exit code says whether each agent ran jobs, every byte came back, and the model
     /// answered.
     #[arg(long, requires = "demo")]
     pub once: bool,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     session::Session,
-    target::{Origin, Target},
+    target::{Origin, Target, proxy_variable},
 };
 
 /// A round trip that is worth a word.
@@ -75,7 +75,9 @@ fn broken_connection(session: &Session, target: &Target, error: ClientError) -> 
     };
     let failure = session.failed("reach the coordinator")(error);
     let code = failure.code();
-    match advice.map(str::to_owned).or_else(|| finding::advice(&failure)) {
+    let by_proxy = proxy_variable(&target.url).map(|name| format!("look at the proxy that {name} names first; "));
+    let advice = advice.map(|advice| format!("{}{advice}", by_proxy.unwrap_or_default()));
+    match advice.or_else(|| finding::advice(&failure)) {
         Some(advice) => failed("connection", detail, advice, code),
         None => of_failure("connection", &failure),
     }

@@ -3,7 +3,7 @@
 use titan_agent::{Finding, Findings};
 use titan_api::loopback;
 
-use crate::target::{KeyOrigin, Origin, Target, exposed_contexts};
+use crate::target::{KeyOrigin, Origin, Target, exposed_contexts, proxy_variable};
 
 /// Looks at where URL and key come from, and who else could read them.
 pub(super) fn look(target: &Target, findings: &mut Findings) {
@@ -37,11 +37,7 @@ pub(super) fn look(target: &Target, findings: &mut Findings) {
 
 /// A proxy explains much of what goes wrong on the way.
 fn proxy(target: &Target, findings: &mut Findings) {
-    let names =
-        if target.url.starts_with("https://") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    let names = names.into_iter().chain(["ALL_PROXY", "all_proxy"]);
-    let set = names.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    if let Some(name) = set.filter(|_| !loopback::is_url(&target.url)) {
+    if let Some(name) = proxy_variable(&target.url) {
         findings
             .add(Finding::ok("proxy", format!("{name} is set, so calls go that way unless NO_PROXY names the host")));
     }

@@ -41,6 +41,8 @@ impl Name {
         let port = port.map(|port| format!("-{port}")).unwrap_or_default();
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         let text: String = host.trim_matches(['[', ']']).chars().map(plain).take(LONGEST_NAME - port.len()).collect();
+        // A command line would take it for a flag.
+        let text = text.trim_start_matches('-').to_owned();
         let text = if text == DEV { "dev-host".to_owned() } else { text };
         Self(text + &port)
     }

@@ -1,7 +1,11 @@
 //! `titan jobs cancel`: asks for the end of jobs.
 
 use clap::Args;
-use titan_api::{client::Reply, ids::JobId, jobs::CancelledJob};
+use titan_api::{
+    client::Reply,
+    ids::JobId,
+    jobs::{CancelledJob, JobState},
+};
 
 use crate::{failure::Failure, jobs::one_by_one, session::Session, settings::Format};
 
@@ -31,6 +35,9 @@ fn print(session: &Session, job: &Reply<CancelledJob>) -> Result<(), Failure> {
         Format::Name => session.print(&format!("{}\n", job.id)),
         Format::Table | Format::Wide if job.cancelling => {
             session.print(&format!("{} is being cancelled by its agent\n", job.id))
+        }
+        Format::Table | Format::Wide if matches!(job.state, JobState::Completed | JobState::Failed) => {
+            session.print(&format!("{} had ended before: it is {}\n", job.id, job.state))
         }
         Format::Table | Format::Wide => session.print(&format!("{} {}\n", job.id, job.state)),
     }

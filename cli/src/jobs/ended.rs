@@ -27,7 +27,7 @@ const ANSWER_SPARE: Duration = Duration::from_secs(1);
 /// Between two calls of a coordinator that does not wait.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits until a job has ended.
+/// Waits until a job has ended, and its processes with it.
 ///
 /// # Errors
 /// [`Failure`], as for every command.
@@ -51,28 +51,38 @@ pub async fn job_by(session: &Session, id: &JobId, deadline: Option<Instant>) ->
 /// A coordinator that has answered once may be away for a while, so it is first asked for an answer at once, and so it is when it
 /// is back.
 async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -> Result<Reply<Job>, Failure> {
-    let (mut trouble, mut has_answered) = (Trouble::new(Patience::default()), false);
+    let (mut trouble, mut has_answered, mut ends_late) = (Trouble::new(Patience::default()), false, false);
     loop {
         let left = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
         let began = Instant::now();
         let wait = if has_answered && !trouble.is_there() { left.min(LONGEST_WAIT) } else { Duration::ZERO };
         match ask(session, id, wait).await {
-            Ok(job) if job.state.is_ended() => {
+            Ok(job) if job.state.is_ended() && !job.cancelling => {
                 trouble.is_over(session);
                 return Ok(job);
             }
-            Ok(_) if has_answered => {
+            Ok(job) if has_answered || job.cancelling => {
+                if job.cancelling && !std::mem::replace(&mut ends_late, true) {
+                    session.remark(&format!("[titan: job {id} is {}, and its processes are being ended]", job.state));
+                }
+                has_answered = true;
                 trouble.is_over(session);
                 // Whatever the coordinator makes of `wait_ms`, it is not asked again at once.
                 tokio::time::sleep(PAUSE.saturating_sub(began.elapsed()).min(left)).await;
             }
             Ok(_) => has_answered = true,
             Err(error) if has_answered && is_missing(&error) => return Err(gone(id)),
-            Err(error) if has_answered && trouble.may_pass(&error) => trouble.rest(session, Some(&error)).await,
+            Err(error) if (has_answered || is_too_often(&error)) && trouble.may_pass(&error) => {
+                trouble.rest(session, Some(&error)).await;
+            }
             Err(error) => return Err(session.failed(format!("wait for job {id}"))(error)),
         }
         if left.is_zero() {
-            return Err(Failure::TimedOut(format!("job {id} has not ended in that time; it goes on")));
+            return Err(Failure::TimedOut(if ends_late {
+                format!("job {id} was cancelled, and its processes have not ended in that time")
+            } else {
+                format!("job {id} has not ended in that time; it goes on")
+            }));
         }
     }
 }
@@ -80,6 +90,11 @@ async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -
 /// Whether the coordinator says that there is no such job.
 pub(crate) fn is_missing(error: &ClientError) -> bool {
     error.problem().is_some_and(|problem| problem.problem_type() == Some(ProblemType::NotFound))
+}
+
+/// Whether the coordinator only says that this key calls too often, and when it may again.
+fn is_too_often(error: &ClientError) -> bool {
+    error.problem().is_some_and(|problem| problem.status == 429)
 }
 
 /// That a job is not there any more, which had not ended when it was seen last; the coordinator cannot know that it was.

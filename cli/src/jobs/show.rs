@@ -1,7 +1,12 @@
 //! `titan jobs show`: one job, whole.
 
 use clap::Args;
-use titan_api::{client::Reply, ids::JobId, jobs::Job};
+use titan_api::{
+    agents::AgentState,
+    client::Reply,
+    ids::JobId,
+    jobs::{Job, JobState},
+};
 
 use crate::{
     failure::Failure,
@@ -25,7 +30,25 @@ pub struct Options {
 pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
     let doing = format!("show job {}", options.job);
     let job = session.client.job(&options.job, None).await.map_err(session.failed(doing))?;
-    print(session, &job)
+    print(session, &job)?;
+    tell_of_agent(session, &job).await;
+    Ok(())
+}
+
+/// What nothing is heard of stays as it was last heard of, so it is told if the agent of a running job is not well. Not every key
+/// may see agents.
+async fn tell_of_agent(session: &Session, job: &Job) {
+    let Some(id) = job.agent_id.as_ref().filter(|_| session.format.is_table() && job.state == JobState::Running) else {
+        return;
+    };
+    if let Ok(agent) = session.client.agent(id).await
+        && agent.state == AgentState::Offline
+    {
+        let silent = units::age(agent.last_seen_at, units::now());
+        session.remark(&format!(
+            "note: {id} is offline, and was last heard of {silent} ago: how the job is now is not known"
+        ));
+    }
 }
 
 /// Prints a job the way that was asked for.

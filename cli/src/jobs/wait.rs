@@ -36,8 +36,8 @@ pub struct Options {
 pub async fn run(session: &Session, options: &Options) -> Result<(), Failure> {
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     let mut verdict = Ok(());
-    for id in &options.jobs {
-        let _guard = interrupt::detach_on_ctrl_c(id)?;
+    for (n, id) in options.jobs.iter().enumerate() {
+        let _guard = interrupt::leave_on_ctrl_c(&options.jobs[n..])?;
         let job = {
             let _progress = Progress::of_job(session, id);
             ended::job_by(session, id, deadline).await?

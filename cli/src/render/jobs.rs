@@ -72,7 +72,7 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
         ("id", job.id.as_str().into()),
         ("state", Cell::toned(&format!("{}{cancelling}", job.state), tone)),
         ("agent", job.agent_id.as_ref().map_or("", |id| id.as_str()).into()),
-        ("attempt", format!("{} of at most {}", job.attempt, job.max_attempts).into()),
+        ("attempt", number(job).into()),
         (if job.state.is_ended() { "ended with" } else { "last ended with" }, ended_with(job).into()),
         ("message", job.message.as_deref().unwrap_or_default().into()),
         ("waits for", waits_for(job, now).into()),
@@ -104,6 +104,15 @@ pub fn whole(job: &Job, now: Timestamp, style: Style) -> String {
         text += &failures(&job.failures, now, style);
     }
     text
+}
+
+/// Refusals and what was before `retry` have numbers, too, but do not count.
+fn number(job: &Job) -> String {
+    let (attempt, most) = (job.attempt, job.max_attempts);
+    if attempt <= most {
+        return format!("{attempt} of at most {most}");
+    }
+    format!("{attempt} (at most {most}, refusals and those before a retry aside)")
 }
 
 /// What an answer took.

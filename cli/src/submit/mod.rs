@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use clap::Args;
 use titan_api::{
     client::Reply,
-    jobs::{JobState, SubmittedJob},
+    ids::JobId,
+    jobs::{Job, JobState, SubmittedJob},
     scheduler::Explanation,
 };
 
@@ -142,11 +143,13 @@ async fn follow(
         session.remark(&announce(submitted));
     }
     let mut progress = Progress::of_job(session, id);
-    if session.format.is_table() {
-        logs::follow(session, id, After::default(), &mut progress).await?;
-    }
-    let job = ended::job(session, id).await?;
+    let followed = to_its_end(session, id, &mut progress).await;
     progress.stop();
+    if followed.as_ref().is_err_and(|failure| !matches!(failure, Failure::Missing(_))) {
+        // What failed is to look at it.
+        session.remark(&format!("[titan: job {id} itself goes on; `titan jobs logs -f {id}` comes back to it]"));
+    }
+    let job = followed?;
     if !session.format.is_table() {
         show::print(session, &job)?;
     }
@@ -155,6 +158,13 @@ async fn follow(
         session.remark(&format!("[titan: {}]", ended::sentence(&job)));
     }
     guard.outcome().and(verdict)
+}
+
+async fn to_its_end(session: &Session, id: &JobId, progress: &mut Progress) -> Result<Reply<Job>, Failure> {
+    if session.format.is_table() {
+        logs::follow(session, id, After::default(), progress).await?;
+    }
+    ended::job(session, id).await
 }
 
 fn print(session: &Session, submitted: &Reply<SubmittedJob>) -> Result<(), Failure> {

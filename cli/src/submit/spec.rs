@@ -52,8 +52,8 @@ pub struct JobOptions {
     /// A variable of the job's environment; without `=VALUE` the value that it has here. May be repeated.
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     pub env: Vec<(String, String)>,
-    /// A file with variables, one `NAME=VALUE` a line; empty lines and those that begin with `#` are passed over. What
-    /// --env says goes before. May be repeated.
+    /// A file with variables, one `NAME=VALUE` a line, each value as it stands, quotes and all; empty lines and those that
+    /// begin with `#` are passed over, and so is `export`. What --env says goes before. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
     /// A variable whose value nobody is shown again; it is the one that NAME has here. May be repeated.
@@ -81,7 +81,7 @@ pub struct JobOptions {
     /// Let an attempt go on for so long after its agent was last in touch, instead of ending it and starting another.
     #[arg(long, value_name = "DURATION", value_parser = at_most(limits::DISCONNECT_GRACE_MS), help_heading = "Attempts")]
     pub keep_on_disconnect: Option<Duration>,
-    /// Start it when this job has ended. May be repeated.
+    /// Start it when this job has ended; the processes of one that was cancelled may still be ending then. May be repeated.
     #[arg(long, value_name = "JOB", help_heading = "When")]
     pub after: Vec<JobId>,
     /// What to do if one of those does not end well.
@@ -91,7 +91,7 @@ pub struct JobOptions {
     #[arg(long, value_name = "TIME", help_heading = "When")]
     pub at: Option<Timestamp>,
     /// Start it no sooner than after this time, by the clock of this machine.
-    #[arg(long = "in", value_name = "DURATION", value_parser = at_most(limits::DELAY_MS.unsigned_abs()), conflicts_with = "at", help_heading = "When")]
+    #[arg(long = "in", value_name = "DURATION", allow_hyphen_values = true, value_parser = at_most(limits::DELAY_MS.unsigned_abs()), conflicts_with = "at", help_heading = "When")]
     pub after_time: Option<Duration>,
     /// Where the program runs on the agent's box; an empty folder of its own by default.
     #[arg(long, value_name = "FOLDER")]
@@ -167,8 +167,11 @@ fn variables(files: &[PathBuf], named: Vec<(String, String)>) -> Result<BTreeMap
                 continue;
             }
             // The line itself is not repeated: it may hold a secret.
-            let pair = parse_pair(line.strip_prefix("export ").unwrap_or(line))
-                .map_err(|why| Failure::Usage(format!("--env-file {name}, line {number}: {why}")))?;
+            let pair = parse_pair(line.strip_prefix("export ").unwrap_or(line)).and_then(|pair| match &pair.0 {
+                name if name.contains(char::is_whitespace) => Err("no blank may stand before the `=`".to_owned()),
+                _ => Ok(pair),
+            });
+            let pair = pair.map_err(|why| Failure::Usage(format!("--env-file {name}, line {number}: {why}")))?;
             all.extend([pair]);
         }
     }

@@ -225,3 +225,24 @@ fn a_coordinator_that_answers_otherwise_is_not_logged_in_to() {
     let (code, _, err) = typed(&titan, &["login", &server.url], "good\n");
     assert_eq!((code, err.contains("no answer of a TitanCompute coordinator")), (1, true), "{err}");
 }
+
+#[test]
+fn a_context_of_an_address_has_a_name_that_is_no_flag() {
+    let titan = Titan::new();
+    let (code, _, err) = typed(&titan, &["login", "http://[::1]:18181", "--no-check"], "good\n");
+    assert_eq!((code, err.contains("is context 1-18181, and")), (0, true), "{err}");
+    assert_eq!(run(&titan, &["context", "use", "1-18181"], &[]).0, 0);
+}
+
+#[test]
+fn a_proxy_that_cannot_be_reached_is_looked_at_first() {
+    let titan = Titan::new();
+    let proxy = [("HTTP_PROXY", "http://127.0.0.1:9"), ("TITAN_API_KEY", "good")];
+    for arguments in [["--url", "http://192.0.2.2:1", "status"], ["--url", "http://192.0.2.2:1", "doctor"]] {
+        let (code, out, err) = run(&titan, &arguments, &proxy);
+        assert_ne!(code, 0);
+        assert!((out + &err).contains("look at the proxy that HTTP_PROXY names first"), "{arguments:?}: {err}");
+    }
+    let (_, _, err) = run(&titan, &["--url", "http://127.0.0.1:9", "status"], &proxy);
+    assert!(!err.contains("proxy"), "{err}");
+}

@@ -1,8 +1,8 @@
 //! `titan jobs`: filters, retries, and why attempts failed or a job waits.
 
 use titan_api::{
-    agents::Agent,
-    jobs::{HinderedAgent, JobList, JobState, Waiting},
+    agents::{Agent, AgentState},
+    jobs::{HinderedAgent, Job, JobList, JobState, Waiting},
     scheduler::RuledOut,
 };
 use titan_cli::render::{jobs::whole, style::Style};
@@ -294,4 +294,57 @@ fn a_job_that_waits_says_for_what() {
     assert_eq!(says(job.clone()).unwrap(), expected);
     job.state = JobState::Running;
     assert_eq!(says(job), None);
+}
+
+#[test]
+fn whoever_waits_for_a_job_that_is_cancelled_stays_until_its_processes_are_gone() {
+    let server = Server::start(|number, _| {
+        let job = Job { cancelling: number < 2, ..samples::job("job-a", JobState::Cancelled) };
+        json(200, serde_json::to_string(&job).unwrap())
+    });
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
+    let says =
+        "[titan: job job-a is cancelled, and its processes are being ended]\nerror: job job-a was cancelled on box-1\n";
+    assert_eq!((code, err.as_str(), server.requests().len()), (3, says, 3));
+
+    let server = Server::start(|_, _| {
+        let job = Job { cancelling: true, ..samples::job("job-a", JobState::Cancelled) };
+        json(200, serde_json::to_string(&job).unwrap())
+    });
+    let arguments = ["jobs", "wait", "job-a", "--timeout", "1s"];
+    let (code, _, err) = ran(Titan::new().at(&server, &arguments).output().unwrap());
+    assert_eq!((code, err.contains("its processes have not ended in that time")), (8, true), "{err}");
+}
+
+#[test]
+fn whoever_waits_for_a_job_with_a_key_that_calls_too_often_waits_for_that_too() {
+    let server = Server::start(|number, _| match number {
+        0 => {
+            let mut refusal = titan_api::problem::Problem::new(titan_api::problem::ProblemType::TooManyRequests);
+            refusal.detail = Some("2 in 60 s".to_owned());
+            let headers = vec![("retry-after".to_owned(), "7".to_owned())];
+            crate::support::Answer::Whole("429".into(), headers, serde_json::to_string(&refusal).unwrap())
+        }
+        _ => json(200, serde_json::to_string(&samples::job("job-a", JobState::Completed)).unwrap()),
+    });
+    let began = std::time::Instant::now();
+    let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "wait", "job-a"]).output().unwrap());
+    assert_eq!((code, err.contains("2 in 60 s")), (0, true), "{err}");
+    assert!(began.elapsed().as_secs() >= 7, "{err}");
+}
+
+#[test]
+fn a_running_job_whose_agent_is_offline_is_shown_with_that() {
+    for (state, tells) in [(AgentState::Offline, true), (AgentState::Healthy, false)] {
+        let server = Server::start(move |_, request| {
+            let told = if request.line.contains("/jobs/") {
+                serde_json::to_string(&samples::job("job-a", JobState::Running))
+            } else {
+                serde_json::to_string(&Agent { state, ..samples::agent("box-1") })
+            };
+            json(200, told.unwrap())
+        });
+        let (code, _, err) = ran(Titan::new().at(&server, &["jobs", "show", "job-a"]).output().unwrap());
+        assert_eq!((code, err.contains("box-1 is offline, and was last heard of")), (0, tells), "{err}");
+    }
 }
