@@ -1,10 +1,10 @@
 //! Points in time as the interface shows them: RFC 3339, UTC, milliseconds.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
 
 /// A point in time on the clock of Redis, shown as RFC 3339 in UTC, for example `2026-11-21T06:18:45.123Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[schema(value_type = String, format = DateTime)]
 #[serde(transparent)]
 pub struct Timestamp(jiff::Timestamp);
@@ -34,6 +34,13 @@ impl std::str::FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, NotATime> {
         text.parse().map(Self).map_err(|_| NotATime)
+    }
+}
+
+/// With our words for a text that is none.
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

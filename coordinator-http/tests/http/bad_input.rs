@@ -438,6 +438,10 @@ async fn of_a_batch_that_is_half_wrong_nothing_is_taken_and_each_error_has_its_i
     assert_eq!(pointers(&single), ["/ref"]);
     let single = world.post(ADMIN, "/api/v1/jobs", with(json!({"depends_on": ["nobody"]}))).await;
     assert_eq!(pointers(&single), ["/depends_on"]);
-    send(vec![with(json!({"not_before": "2026-13-01T00:00:00Z"}))]).await.problem(ProblemType::Invalid);
+    for wrong in ["2026-13-01T00:00:00Z", "2026", ""] {
+        let refused = send(vec![with(json!({"not_before": wrong}))]).await.problem(ProblemType::Invalid);
+        let says = refused.errors.iter().any(|error| error.detail.contains("for example 2026-11-21T06:18:45Z"));
+        assert!(says, "{refused:?}");
+    }
     assert_eq!(world.get(ADMIN, "/api/v1/jobs").await.ok(200)["jobs"], json!([]));
 }
