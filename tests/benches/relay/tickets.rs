@@ -9,6 +9,7 @@
 //! of the rounds the one in the middle is told.
 
 use std::{
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -137,6 +138,13 @@ async fn together(bench: &Bench) {
         first.cpu[1],
         first.cpu[0],
     );
+    match times_openssl(&cores()) {
+        Some(times) => println!(
+            "  the library signs {times:.2} times as fast as `openssl speed rsa2048`, of which that is {:.2}",
+            share * times
+        ),
+        None => println!("  beside `openssl speed rsa2048`: not measured, since there is no openssl"),
+    }
 }
 
 /// Issued by a coordinator that has a core to itself, and no other. One that is started so makes as few threads as it has cores.
@@ -265,6 +273,24 @@ async fn issue(wire: &mut Wire) -> (String, String) {
     assert_eq!(routed["mode"], "direct", "{routed}");
     let text = |name: &str| routed[name].as_str().unwrap().to_owned();
     (text("request_id"), text("agent_id"))
+}
+
+/// How many times as fast as `openssl speed` the library signs on these cores, of three turns the one in the middle.
+fn times_openssl(cores: &[usize]) -> Option<f64> {
+    let turn = |_| Some(signatures(cores).0 / openssl(cores.len())?);
+    let mut times = (0..3).map(turn).collect::<Option<Vec<_>>>()?;
+    times.sort_by(f64::total_cmp);
+    times.get(1).copied()
+}
+
+/// Signatures a second that so many processes of `openssl speed` make.
+fn openssl(processes: usize) -> Option<f64> {
+    let (speed, processes) = (["speed", "-seconds", "1", "-multi"], processes.to_string());
+    let told = Command::new("openssl").args(speed).args([&processes, "rsa2048"]).output().ok()?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    // "rsa 2048 bits", seconds for each kind of work, of which signing is the first, and then how many of each a second.
+    let figures: Vec<_> = told.lines().last()?.split("bits").nth(1)?.split_whitespace().collect();
+    figures.get(figures.len() / 2)?.parse().ok()
 }
 
 /// Signatures a second that these cores make with the library that the coordinator signs with, a thread on each, and microseconds of
