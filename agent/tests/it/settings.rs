@@ -66,3 +66,14 @@ fn a_join_token_is_not_taken_as_an_argument() {
     let output = agent(&["--join-token", "secret"], &[]);
     assert!(!output.status.success() && !text(&output).contains("panicked"));
 }
+
+#[test]
+fn what_a_variable_may_hold_is_told() {
+    let with = |name, value| text_of(&["--state-dir", "/tmp/titan-none"], &[(name, value)]);
+    for value in ["", "perhaps"] {
+        let said = with("TITAN_ALLOW_JOBS", value);
+        assert!(said.contains("write true or false (yes, no, on and off will do, too)"), "{said}");
+    }
+    let said = with("TITAN_DRAIN_GRACE", "abc");
+    assert!(said.contains("write a number and a unit, for example 30s or 2h"), "{said}");
+}
