@@ -270,10 +270,10 @@ impl Attempts {
         self.lock().held.values().for_each(|held| held.order(stop));
     }
 
-    /// Ends all attempts without any grace.
+    /// Ends all attempts without any grace, to be handed back.
     pub(crate) fn kill_all(&self) {
         for held in self.lock().held.values() {
-            held.order(Stop::Revoke);
+            held.order(Stop::Release);
             held.orders.send_modify(|orders| orders.at_once = true);
         }
     }

@@ -10,11 +10,11 @@ mod labels;
 mod merge;
 mod supervise;
 mod token;
+mod truth;
 pub(crate) mod values;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
 pub(crate) use accounts::{Accounts, JobUser};
@@ -24,6 +24,7 @@ pub(crate) use file::read as read_file;
 pub(crate) use keys::Keys;
 pub(crate) use supervise::{Supervised, Wanted};
 pub(crate) use token::JoinToken;
+use truth::Truth;
 
 pub use crate::{backends::Kind, hardware::Accelerator, logging::LogFormat};
 pub use backends::BackendArg;
@@ -87,7 +88,8 @@ pub struct RunArgs {
 
     /// Look for backends at their usual ports of this box (Ollama 11434, vLLM 8000, llama.cpp 8080) and serve what is
     /// there. On by default.
-    #[arg(long, env = "TITAN_PROBE_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "TITAN_PROBE_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "truth::in_file")]
     pub probe_backends: Option<bool>,
 
     /// Ollama, if the agent is to start it.
@@ -104,11 +106,12 @@ pub struct RunArgs {
 
     /// Leave the backends that the agent has started running when it stops: its next start takes them over. Off by
     /// default.
-    #[arg(long, env = "TITAN_KEEP_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "TITAN_KEEP_BACKENDS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "truth::in_file")]
     pub keep_backends: Option<bool>,
 
     /// How long a backend that the agent starts may take until it answers, fetching its model included; 30m by default.
-    #[arg(long, env = "TITAN_BACKEND_START_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TITAN_BACKEND_START_TIMEOUT", value_name = "DURATION", value_parser = values::parse_duration)]
     #[serde(deserialize_with = "values::duration")]
     pub backend_start_timeout: Option<Duration>,
 
@@ -135,11 +138,13 @@ pub struct RunArgs {
 
     /// This box is there for a while only: the pool forgets its agent an hour after it was heard last, not after days. Off by
     /// default.
-    #[arg(long, env = "TITAN_EPHEMERAL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "TITAN_EPHEMERAL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "truth::in_file")]
     pub ephemeral: Option<bool>,
 
     /// Take process jobs: run the programs that the pool's clients submit. Off by default; with --policy on.
-    #[arg(long, env = "TITAN_ALLOW_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "TITAN_ALLOW_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "truth::in_file")]
     pub allow_jobs: Option<bool>,
 
     /// A file that says which programs jobs may run here, as whom, and for how long: TOML, YAML or JSON. With it process
@@ -153,7 +158,8 @@ pub struct RunArgs {
 
     /// Run jobs as root where the agent runs as root and no --job-user is named: whoever may submit a job then owns
     /// the box. Meant for throw-away machines and demonstrations.
-    #[arg(long, env = "TITAN_ALLOW_ROOT_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "TITAN_ALLOW_ROOT_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "truth::in_file")]
     pub allow_root_jobs: Option<bool>,
 
     /// MiB of main memory that a job is held to if it asks for none; by default it is held to --max-ram-mb, if to anything.
@@ -206,13 +212,13 @@ pub struct RunArgs {
     pub ca_file: Option<PathBuf>,
 
     /// Send heartbeats at least this often, for example 5s; the coordinator may want them more often.
-    #[arg(long, env = "TITAN_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TITAN_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = values::parse_duration)]
     #[serde(deserialize_with = "values::duration")]
     pub heartbeat_interval: Option<Duration>,
 
     /// How long running jobs may go on after the agent was told to stop, before they are ended and handed back; 30s by
     /// default.
-    #[arg(long, env = "TITAN_DRAIN_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TITAN_DRAIN_GRACE", value_name = "DURATION", value_parser = values::parse_duration)]
     #[serde(deserialize_with = "values::duration")]
     pub drain_grace: Option<Duration>,
 

@@ -1,7 +1,8 @@
 //! The program `titan-agent`.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
+use anyhow::Context;
 use clap::Parser;
 
 /// Takes jobs from a TitanCompute coordinator and runs them on this box. It only ever calls out.
@@ -27,11 +28,19 @@ enum Output {
 const AFTER_HELP: &str = "The join token is read from the environment variable TITAN_JOIN_TOKEN or from \
     --join-token-file, never from an argument, since arguments can be seen by everyone on the box.";
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     let program = Program::parse();
-    titan_agent::execute(
-        program.command,
-        vec![std::env::current_exe()?.into_os_string()],
-        program.output == Output::Json,
-    )
+    match run(program) {
+        Ok(code) => code,
+        Err(error) => {
+            // In a line: what people set wrong is no matter of a backtrace, even where the environment asks for one.
+            let _ = writeln!(std::io::stderr(), "titan-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(program: Program) -> anyhow::Result<ExitCode> {
+    let this = std::env::current_exe().context("the path of this program is unknown")?;
+    titan_agent::execute(program.command, vec![this.into_os_string()], program.output == Output::Json)
 }

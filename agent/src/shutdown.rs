@@ -1,5 +1,5 @@
 //! Leaving: on the first signal running jobs get time to end and the rest is handed back, or they are left to the agent's
-//! next start; on the second signal everything ends at once.
+//! next start; on the second signal everything ends at once, and is handed back if the coordinator answers at once too.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,6 +15,8 @@ use crate::{agent::Agent, attempts::Stop, config::OnStop};
 const FLUSH: Duration = Duration::from_secs(10);
 /// How long a coordinator may take to hear that the agent leaves.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// How long it may take to hear what has ended, where nobody wants to wait.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// How long processes that were killed may take to be gone.
 const KILL: Duration = Duration::from_secs(2);
 
@@ -100,10 +102,13 @@ async fn finish_requests(agent: &Arc<Agent>) {
     let _ = timeout(FLUSH, agent.outbox.until_requests_are_told()).await;
 }
 
-/// Ends everything without grace.
+/// Ends everything without grace. What was running would seem to go on until its leases end, so it is handed back.
 pub(crate) async fn kill(agent: &Arc<Agent>) {
     agent.attempts.kill_all();
     let _ = timeout(KILL, until_none_runs(agent)).await;
+    if timeout(LAST_WORD, until_none_is_held(agent)).await.is_err() {
+        warn!("the coordinator could not be told what has ended; this agent's next start tells it");
+    }
 }
 
 /// Ends everything with the usual grace and reports nothing: the attempts are not this agent's any more.

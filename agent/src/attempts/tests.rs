@@ -111,7 +111,7 @@ fn the_stronger_order_stays() {
     attempts.stop_all(Stop::Release);
     assert_eq!(orders.borrow().stop, Some(Stop::Cancel));
     attempts.kill_all();
-    assert_eq!(*orders.borrow(), Orders { deadline_ms: Some(1_500), stop: Some(Stop::Revoke), at_once: true });
+    assert_eq!(*orders.borrow(), Orders { deadline_ms: Some(1_500), stop: Some(Stop::Cancel), at_once: true });
 }
 
 #[test]

@@ -22,8 +22,25 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, keys: &Keys) -> anyhow::Res
     keys.check(&value, "").with_context(|| format!("{name} holds something unknown"))?;
     serde_path_to_error::deserialize(value).map_err(|e| {
         let place = e.path().to_string();
-        anyhow!("{}", e.into_inner()).context(format!("{name}: the value of `{place}` cannot be used"))
+        anyhow!(in_words(&e.into_inner().to_string())).context(format!("{name}: the value of `{place}` cannot be used"))
     })
+}
+
+/// What serde says of a value, without the names of Rust's types.
+fn in_words(why: &str) -> String {
+    let number = if why.starts_with("invalid type: string") { "number without quotes" } else { "number" };
+    let Some((what, expected)) = why.rsplit_once("expected ") else { return why.to_owned() };
+    let expected = match expected {
+        "u16" | "u32" | "u64" if !why.starts_with("invalid type") => match expected {
+            "u16" => format!("a whole number from 0 to {}", u16::MAX),
+            "u32" => format!("a whole number from 0 to {}", u32::MAX),
+            _ => "a whole number, not less than 0".to_owned(),
+        },
+        "u16" | "u32" | "u64" => format!("a whole {number}"),
+        "f64" => format!("a {number}"),
+        other => other.to_owned(),
+    };
+    format!("{what}expected {expected}")
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
@@ -114,6 +131,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_takes_the_words_for_yes_and_no_that_the_flag_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let allows = |text: &str| read_it(&file(&folder, "a.yaml", &format!("allow_jobs: {text}"))).unwrap().allow_jobs;
+        assert_eq!(["yes", "on", "true", "'1'"].map(allows), [Some(true); 4]);
+        assert_eq!(["no", "Off", "false"].map(allows), [Some(false); 3]);
+        assert_eq!(allows("null"), None);
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_told_with_its_place() {
         assert!(complaint("a.toml", "max_jobs = 1\nmax_jobs = ").contains("line 2"), "{}", complaint("a.toml", "a = "));
         assert!(complaint("a.yaml", "a: [").contains("line"), "{}", complaint("a.yaml", "a: ["));
@@ -122,6 +148,18 @@ mod tests {
         assert!(complaint("a.json", "[]").contains("a table of settings"));
         assert!(complaint("a.toml", "max_jobs = 'many'").contains("`max_jobs` cannot be used"));
         assert!(complaint("a.toml", "drain_grace = '5 parsecs'").contains("`drain_grace` cannot be used"));
+        for (text, why) in [
+            ("max_jobs = 'many'", "expected a whole number without quotes"),
+            ("max_jobs = 1.5", "expected a whole number"),
+            ("max_jobs = -1", "expected a whole number from 0 to 4294967295"),
+            ("max_ram_mb = -1", "expected a whole number, not less than 0"),
+            ("max_cpus = 'all'", "expected a number without quotes"),
+            ("allow_jobs = 'perhaps'", "`perhaps`: write true or false (yes, no, on and off will do, too)"),
+            ("allow_jobs = 1.5", "write true or false (yes, no, on and off will do, too)"),
+            ("drain_grace = 'abc'", "`abc`: expected number at 0; write a number and a unit, for example 30s or 2h"),
+        ] {
+            assert!(complaint("a.toml", text).ends_with(why), "{}", complaint("a.toml", text));
+        }
         let inside = complaint("a.toml", "[[accelerator]]\nid = 'x'\nmemory_mb = -1");
         assert!(inside.contains("`accelerator[0].memory_mb` cannot be used"), "{inside}");
         assert!(complaint("a.toml", "max_job = 1").contains("did you mean `max_jobs`?"));

@@ -27,8 +27,15 @@ pub(super) fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, 
 /// A duration with its unit, such as `30s` or `2h 30m`.
 pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
-    text.map(|text| humantime::parse_duration(&text).map_err(|e| de::Error::custom(format!("`{text}`: {e}"))))
-        .transpose()
+    text.map(|text| parse_duration(&text).map_err(|why| de::Error::custom(format!("`{text}`: {why}")))).transpose()
+}
+
+/// The same where it is given as a flag or a variable.
+///
+/// # Errors
+/// Says what to write instead.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write a number and a unit, for example 30s or 2h"))
 }
 
 /// A value that people write without quotes, too.

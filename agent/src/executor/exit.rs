@@ -82,6 +82,13 @@ impl Exit {
         self
     }
 
+    /// Says this too, after what there is to say of its end.
+    pub(super) fn with_note(mut self, more: Option<String>) -> Self {
+        let notes: Vec<_> = self.note.take().into_iter().chain(more).collect();
+        self.note = (!notes.is_empty()).then(|| notes.join("; "));
+        self
+    }
+
     /// Keeps the result of a program that ended well where its own files are removed.
     pub(super) fn with_result(mut self, folder: &Folder, spec: &Spec) -> Self {
         if (self.ended_by, self.code) == (EndedBy::Itself, Some(0)) {

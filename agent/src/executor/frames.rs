@@ -175,7 +175,11 @@ impl Log {
             return Ok(None);
         }
         let mut head = [0; 5];
-        self.file.read_exact_at(&mut head, at)?;
+        match self.file.read_exact_at(&mut head, at) {
+            // A frame for which there was no room on the disk was taken back.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
         let length = u64::from(u32::from_le_bytes([head[1], head[2], head[3], head[4]]));
         let stream = match head[0] {
             1 => Stream::Stdout,

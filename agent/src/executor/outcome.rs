@@ -101,7 +101,8 @@ fn ended(exit: Exit, stop: Option<Stop>) -> Option<Happening> {
         (EndedBy::Agent | EndedBy::Signal, _) => Some(Happening::Released {}),
         (EndedBy::Timeout, _) => failed(Reason::Timeout, note),
         (EndedBy::Itself, Some(0)) => {
-            Some(Happening::Completed { result: exit.result, message: exit.no_result.map(cut), usage: None })
+            let message = [exit.no_result, note].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+            Some(Happening::Completed { result: exit.result, message: message.map(cut), usage: None })
         }
         (EndedBy::Itself, _) if exit.hit == Some(Hit::Ram) => failed(Reason::MemoryLimit, note),
         (EndedBy::Itself, Some(_)) => failed(Reason::ExitCode, note),

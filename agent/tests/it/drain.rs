@@ -1,11 +1,13 @@
 //! Stopping: in peace, in time, or at once.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    agent::{Agent, Start, lives, sh},
-    coordinator::Coordinator,
+    agent::{Agent, Start, lives, sh, until},
+    coordinator::{Coordinator, Misbehave},
 };
 
 #[tokio::test]
@@ -54,22 +56,51 @@ async fn a_job_that_takes_longer_is_ended_and_handed_back() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_everything_at_once() {
+async fn a_second_signal_ends_everything_at_once_and_what_it_ends_is_handed_back() {
+    for (on_stop, parking) in [("drain", false), ("keep", true)] {
+        let coordinator = Coordinator::start().await;
+        coordinator.set("parking", parking);
+        let mut agent = Start::of(&coordinator).args(&["--on-stop", on_stop]).spawn();
+        let ids = [0; 3].map(|_| coordinator.give(sh("trap '' TERM; echo $$; while :; do sleep 600; done")));
+        let mut pids = Vec::new();
+        for id in &ids {
+            pids.push(String::from_utf8(coordinator.wrote(id, "\n").await.stdout).unwrap().trim().parse().unwrap());
+        }
+        if on_stop == "keep" {
+            // Its farewell would be the last thing that it waits for.
+            coordinator.with(|s| (0..100).for_each(|_| s.misbehave("heartbeat", Misbehave::Hang)));
+        }
+        agent.signal(Signal::SIGINT);
+        until("it leaves", || agent.log().contains("stopping: ")).await;
+        agent.signal(Signal::SIGINT);
+        assert_eq!(agent.exit().await.code(), Some(130));
+        assert!(!pids.into_iter().any(lives));
+        for id in ids {
+            assert_eq!(coordinator.with(|s| s.attempt(&id).end.unwrap())["type"], "released");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_waits_for_no_coordinator_that_is_away() {
     let coordinator = Coordinator::start().await;
     let mut agent = Agent::start(&coordinator);
     let id = coordinator.give(sh("trap '' TERM; echo $$; while :; do sleep 600; done"));
     let pid = String::from_utf8(coordinator.wrote(&id, "\n").await.stdout).unwrap();
-    agent.signal(Signal::SIGINT);
-    coordinator.until("it drains", |s| (s.last("heartbeat")?.body["leaving"] == json!(true)).then_some(())).await;
-    agent.signal(Signal::SIGINT);
+    agent.signal(Signal::SIGTERM);
+    coordinator.until("it leaves", |s| (s.last("heartbeat")?.body["leaving"] == json!(true)).then_some(())).await;
+    coordinator.with(|s| (0..100).for_each(|_| s.misbehave("report", Misbehave::Hang)));
+    let signalled = Instant::now();
+    agent.signal(Signal::SIGTERM);
     assert_eq!(agent.exit().await.code(), Some(130));
+    assert!(signalled.elapsed() < Duration::from_secs(5), "{:?}", signalled.elapsed());
     assert!(!lives(pid.trim().parse().unwrap()));
 }
 
 #[tokio::test]
 async fn an_agent_that_cannot_reach_anybody_stops_when_told() {
     let coordinator = Coordinator::start().await;
-    coordinator.with(|s| (0..100).for_each(|_| s.misbehave("join", crate::coordinator::Misbehave::HangUp)));
+    coordinator.with(|s| (0..100).for_each(|_| s.misbehave("join", Misbehave::HangUp)));
     let mut agent = Agent::start(&coordinator);
     coordinator.next("join").await;
     agent.signal(Signal::SIGTERM);

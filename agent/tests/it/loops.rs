@@ -1,11 +1,6 @@
 //! The loops against a coordinator that loses replies, answers late, or wants something else.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-    time::Instant,
-};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -312,66 +307,6 @@ async fn no_job_is_claimed_while_the_disk_has_too_little_room() {
         let full = "has less than 18446744073709551615 MiB left (--min-free-disk-mb), so no process jobs are taken";
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("process: the disk of /") && told[0].ends_with(full), "{told:?}");
-    }
-}
-
-#[tokio::test]
-async fn logs_of_jobs_that_have_ended_make_room_for_jobs_that_wait() {
-    let coordinator = Coordinator::start().await;
-    let home = Arc::new(tempfile::tempdir().unwrap());
-    let state = home.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    let Some(_disk) = SmallDisk::at(&state) else {
-        eprintln!("skipped: this account cannot make a small disk");
-        return;
-    };
-    let agent = Start::in_home(&coordinator, Arc::clone(&home)).args(&["--min-free-disk-mb", "2"]).spawn();
-    let first = coordinator.give(sh("head -c 4500000 /dev/zero"));
-    assert_eq!(coordinator.ended(&first).await.output.len(), 4_500_000);
-    until("its log is let go of", || agent.log().contains("the logs of 1 old attempts were removed")).await;
-    let second = coordinator.give(sh("head -c 4500000 /dev/zero"));
-    assert_eq!(coordinator.ended(&second).await.output.len(), 4_500_000);
-}
-
-#[tokio::test]
-async fn how_a_job_ended_is_told_though_it_has_filled_the_disk() {
-    let coordinator = Coordinator::start().await;
-    let home = Arc::new(tempfile::tempdir().unwrap());
-    let state = home.path().join("state");
-    std::fs::create_dir(&state).unwrap();
-    let Some(_disk) = SmallDisk::at(&state) else {
-        eprintln!("skipped: this account cannot make a small disk");
-        return;
-    };
-    let agent = Start::in_home(&coordinator, Arc::clone(&home)).args(&["--min-free-disk-mb", "0"]).spawn();
-    let go = home.path().join("go");
-    let id =
-        coordinator.give(sh(&format!("cat /dev/zero & until [ -e {} ]; do sleep 0.02; done; exit 7", go.display())));
-    let full = || nix::sys::statvfs::statvfs(&state).unwrap().blocks_available() == 0;
-    until("the disk is full", full).await;
-    let refused = coordinator.give(sh("echo never"));
-    let end = coordinator.ended(&refused).await.end.unwrap();
-    assert!(end["message"].as_str().unwrap().contains("No space left on device"), "{end}");
-    std::fs::write(go, "").unwrap();
-    let end = coordinator.ended(&id).await.end.unwrap();
-    assert_eq!((&end["reason"], &end["exit_code"]), (&json!("exit_code"), &json!(7)), "{end}");
-    assert!(agent.folder(&id).join("exit.json").exists());
-}
-
-/// A disk of 6 MiB in memory, until it is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(folder: &Path) -> Option<Self> {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=6m,mode=711", "none"]).arg(folder);
-        mount.status().is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod drain;
 mod ends;
 mod fencing;
+mod full_disk;
 mod gateway;
 mod gpus;
 mod identity;

@@ -66,3 +66,23 @@ fn a_join_token_is_not_taken_as_an_argument() {
     let output = agent(&["--join-token", "secret"], &[]);
     assert!(!output.status.success() && !text(&output).contains("panicked"));
 }
+
+#[test]
+fn what_a_variable_may_hold_is_told() {
+    let with = |name, value| text_of(&["--state-dir", "/tmp/titan-none"], &[(name, value)]);
+    for value in ["", "perhaps"] {
+        let said = with("TITAN_ALLOW_JOBS", value);
+        assert!(said.contains("write true or false (yes, no, on and off will do, too)"), "{said}");
+    }
+    let said = with("TITAN_DRAIN_GRACE", "abc");
+    assert!(said.contains("write a number and a unit, for example 30s or 2h"), "{said}");
+}
+
+#[test]
+fn what_is_set_wrong_is_told_in_a_line_without_a_backtrace() {
+    let said = text_of(
+        &["--state-dir", "/tmp/titan-none"],
+        &[("TITAN_COORDINATOR", "ftp://x"), ("RUST_BACKTRACE", "1"), ("RUST_LIB_BACKTRACE", "1")],
+    );
+    assert!(said.starts_with("titan-agent: ") && said.lines().count() == 1, "{said}");
+}

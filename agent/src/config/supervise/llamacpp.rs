@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
 use super::{Common, RunnerWish};
+use crate::config::truth::Truth;
 
 /// Settings for the server of llama.cpp. In the file they stand in the table `llamacpp`, without the kind's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LlamaCppArgs {
     /// Start the server of llama.cpp, serve its models, and look after it. Off by default.
-    #[arg(id = "enable_llamacpp", long = "enable-llamacpp", env = "TITAN_ENABLE_LLAMACPP", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(id = "enable_llamacpp", long = "enable-llamacpp", env = "TITAN_ENABLE_LLAMACPP", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "crate::config::truth::in_file")]
     pub enable: Option<bool>,
 
     /// The model that llama.cpp serves: a file (GGUF), or USER/REPOSITORY or USER/REPOSITORY:QUANT at Hugging Face. It has no default.

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
 use super::{Common, RunnerWish};
+use crate::config::truth::Truth;
 
 /// Settings for vLLM. In the file they stand in the table `vllm`, without the kind's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VllmArgs {
     /// Start vLLM, serve its models, and look after it. Off by default.
-    #[arg(id = "enable_vllm", long = "enable-vllm", env = "TITAN_ENABLE_VLLM", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(id = "enable_vllm", long = "enable-vllm", env = "TITAN_ENABLE_VLLM", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = Truth)]
+    #[serde(deserialize_with = "crate::config::truth::in_file")]
     pub enable: Option<bool>,
 
     /// The model that vLLM serves; mistralai/Mistral-7B-Instruct-v0.1 by default.

@@ -24,8 +24,8 @@ use crate::executor::{
 use crate::reexec::Reexec;
 use state::State;
 
-/// Seconds for which the last output waits for room on a full disk.
-const LAST_TRIES: u32 = 5;
+/// Seconds for which the last output waits for room on a full disk: less than the agent waits for the end of a shim.
+const LAST_TRIES: u32 = 2;
 
 /// Runs the program and gives how it ended, once nothing of it runs any more.
 pub(super) async fn watch(folder: &Folder, spec: &Spec, mut journal: Journal, reexec: &Reexec) -> anyhow::Result<Exit> {
@@ -98,6 +98,7 @@ impl Watch {
                 () = stderr.readable(), if reads && stderr.is_open() => { self.read(Output::read_into); }
             }
             self.log.retry();
+            self.tell_growth();
             self.state.heed_clocks();
         }
     }
@@ -124,16 +125,38 @@ impl Watch {
 
     /// Takes what both streams hold; tells whether that was anything.
     fn read(&mut self, how: impl Fn(&mut Output, &mut Log, &mut [u8]) -> Read) -> bool {
-        let (mut some, was_full) = (false, self.log.is_full());
+        let mut some = false;
         for output in [&mut self.program.stdout, &mut self.program.stderr] {
             if self.log.has_room() && how(output, &mut self.log, &mut self.buffer) == Read::Some {
                 some = true;
             }
         }
-        if some && !was_full {
+        self.tell_growth();
+        some
+    }
+
+    fn tell_growth(&mut self) {
+        if self.log.has_grown() {
             self.signs.give(b'o');
         }
-        some
+    }
+
+    /// Takes what nobody adds to any more. Whoever ended the program waits for it, not for room on the disk.
+    fn read_last(&mut self) {
+        let tries = if self.state.exit().ended_by == EndedBy::Itself { LAST_TRIES } else { 0 };
+        for _ in 0..tries {
+            while self.read(Output::read_last_into) {}
+            if self.log.has_room() {
+                return;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            self.log.retry();
+        }
+        while self.read(Output::read_last_into) {}
+        if !self.log.has_room() {
+            self.log.give_up();
+            while self.read(Output::read_last_into) {}
+        }
     }
 
     /// Nobody can write any more: takes what is left, and gives how it ended.
@@ -144,16 +167,11 @@ impl Watch {
             self.start_error.extend_from_slice(&self.buffer[..said]);
             self.heard_of_start(said > 0);
         }
-        for _ in 0..LAST_TRIES {
-            while self.read(Output::read_last_into) {}
-            if self.log.retry() {
-                break;
-            }
-            std::thread::sleep(Duration::from_secs(1));
-        }
+        self.read_last();
         let exit = self.state.exit();
+        let not_kept = self.log.close();
         if self.start_error.is_empty() {
-            exit.explained(spec)
+            exit.explained(spec).with_note(not_kept)
         } else {
             Exit::not_started(String::from_utf8_lossy(&self.start_error).into_owned())
         }
