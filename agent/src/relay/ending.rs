@@ -1,5 +1,7 @@
 //! Ways in which an answer ends badly, and what the coordinator is told of each.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use titan_api::{jobs::Reason, work::Happening};
 
@@ -12,13 +14,18 @@ use crate::{
 /// What servers write into their logs as the status of an answer that nobody waited for.
 const CLIENT_GONE: i32 = 499;
 
+/// HTTP's word for a client that waits no longer: what a client allowed was too short to tell of the backend.
+const TOO_IMPATIENT: i32 = 408;
+/// A healthy backend may be silent for so long.
+const MAY_BE_SILENT: Duration = Duration::from_secs(10);
+
 /// Why there is no whole answer.
 #[derive(Debug)]
 pub(super) enum Broken {
     /// The backend failed; another may do better.
     Backend(String),
-    /// It was silent for too long.
-    Silent(String),
+    /// It was silent for longer than this.
+    Silent(String, Duration),
     /// It did not load the model in time.
     NotLoaded,
     /// A client that called directly went away: nobody is to try again, and nobody has failed.
@@ -33,7 +40,12 @@ impl Broken {
     pub(super) fn told(self) -> Happening {
         match self {
             Self::Backend(why) => failed(Reason::BackendFailed, why),
-            Self::Silent(why) => failed(Reason::Stalled, why),
+            Self::Silent(why, limit) => Happening::Failed {
+                reason: Reason::Stalled,
+                exit_code: (limit < MAY_BE_SILENT).then_some(TOO_IMPATIENT),
+                signal: None,
+                message: Some(why),
+            },
             Self::NotLoaded => failed(Reason::LoadTimeout, "the model was not loaded in time"),
             Self::NotPulled(why) => failed(Reason::BackendRejected, why),
             Self::ClientGone => Happening::Failed {

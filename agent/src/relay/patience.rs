@@ -59,13 +59,13 @@ impl<'a> Patience<'a> {
         let limit = Duration::from_millis(self.request.first_token_timeout_ms);
         sleep_until(loaded + limit).await;
         let what = if self.request.stream { "first token" } else { "answer" };
-        Broken::Silent(format!("the backend gave no {what} within {limit:?}"))
+        Broken::Silent(format!("the backend gave no {what} within {limit:?}"), limit)
     }
 
     /// What `next` gives, if the backend is not silent for too long.
     pub(super) async fn for_next<T>(&self, next: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
         let limit = Duration::from_millis(self.request.token_timeout_ms);
-        let silent = || Broken::Silent(format!("the backend gave no more for {limit:?}"));
+        let silent = || Broken::Silent(format!("the backend gave no more for {limit:?}"), limit);
         timeout(limit, next).await.unwrap_or_else(|_| Err(silent()))
     }
 

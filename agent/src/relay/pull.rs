@@ -69,7 +69,7 @@ fn model(body: &str) -> Result<String, Broken> {
 }
 
 fn silent(limit: Duration) -> Broken {
-    Broken::Silent(format!("the backend said nothing of its progress for {limit:?}"))
+    Broken::Silent(format!("the backend said nothing of its progress for {limit:?}"), limit)
 }
 
 /// A status other than 2xx: what is wrong with the model is final, the rest may pass.

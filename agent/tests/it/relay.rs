@@ -182,6 +182,8 @@ async fn silence_ends_a_request_in_its_time() {
         let id = coordinator.give(lease);
         let attempt = coordinator.ended(&id).await;
         assert_eq!(end(&attempt)["reason"], "stalled", "{manner:?}");
+        // So little says nothing of the backend.
+        assert_eq!(end(&attempt)["exit_code"], 408, "{manner:?}");
         assert!(end(&attempt)["message"].as_str().unwrap().contains(words), "{manner:?}: {}", end(&attempt));
         assert!(begun.elapsed() >= Duration::from_millis(300), "{manner:?}");
     }

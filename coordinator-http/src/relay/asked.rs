@@ -211,7 +211,11 @@ fn goes_on(headers: &HeaderMap, route: InferenceRoute, body: &Body) -> Result<bo
 fn header(headers: &HeaderMap, name: &str) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| text.len() <= limits::TEXT_BYTES && values.next().is_none());
+    if value.len() > limits::TEXT_BYTES {
+        let most = limits::TEXT_BYTES;
+        return Err(ApiError::BadRequest(format!("the header {name} is longer than {most} characters")));
+    }
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
     text.map(|text| Some(text.to_owned()))
         .ok_or_else(|| ApiError::BadRequest(format!("the header {name} must be there once, in printable ASCII")))
 }

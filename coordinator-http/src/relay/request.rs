@@ -265,7 +265,7 @@ impl Relayed {
             return Ok(());
         }
         self.guard.is_armed = true;
-        Err(too_late())
+        Err(too_late(self.following.attempt()))
     }
 
     fn has_begun(&self) -> bool {
@@ -321,18 +321,23 @@ fn no_such_model(spec: &SubmitJob) -> ApiError {
     ))
 }
 
-fn too_late() -> ApiError {
-    ApiError::DeadlinePassed(
-        "no agent that has the model was free in time; try again, or allow more time with X-Titan-Deadline-Ms"
-            .to_owned(),
-    )
+/// After so many attempts.
+fn too_late(attempts: u32) -> ApiError {
+    let why = match attempts {
+        0 => "no agent that has the model was free in time",
+        _ => {
+            "a try failed, as `titan jobs show` has under the id of the request, and no agent that has the model was free for another \
+             one in time"
+        }
+    };
+    ApiError::DeadlinePassed(format!("{why}; try again, or allow more time with X-Titan-Deadline-Ms"))
 }
 
 /// Why a request did not get an answer, or not all of it.
 pub(crate) fn refusal(ending: &Ending) -> ApiError {
     match (ending.state, ending.reason) {
         (JobState::Cancelled, _) => ApiError::Conflict("the request was cancelled".to_owned()),
-        (_, Some(Reason::DeadlinePassed)) => too_late(),
+        (_, Some(Reason::DeadlinePassed)) => too_late(0),
         (_, Some(Reason::LoadTimeout)) => {
             ApiError::BackendStalled("the model was not loaded in time; the request can be repeated".to_owned())
         }

@@ -56,6 +56,10 @@ local function answered(j, usage)
   job:put(j, 'usage', usage ~= '' and usage or nil)
 end
 
+-- The exit code of an answer whose client, which had brought its ticket there itself, has gone.
+local CLIENT_GONE = 499
+-- The exit code of a silence of which the client allowed too little for it to say anything about the model.
+local TOO_IMPATIENT = 408
 -- What says something about the model on this agent, and what another agent would say, too.
 local OF_BACKEND = { backend_failed = 'failure', stalled = 'failure', backend_rejected = 'final', load_timeout = 'final' }
 
@@ -104,7 +108,20 @@ events.completed = closing(function(j, result, usage, message, receipt)
   ending.finish(j, 'completed')
 end)
 
+-- Nobody has failed, and nobody waits.
+local function abandoned(j, message)
+  job:put(j, 'reason', 'cancelled')
+  job:put(j, 'message', message ~= '' and message or nil)
+  agent.release(a, j.id)
+  job:put(j, 'lease_until', nil)
+  ending.finish(j, 'cancelled')
+end
+
 events.failed = closing(function(j, reason, exit, signal, message)
+  if j.ticket and tonumber(exit) == CLIENT_GONE then
+    abandoned(j, message)
+    return
+  end
   local refusal, of_backend = reason == 'refused', OF_BACKEND[reason]
   if refusal then
     avoid.add_refusal(j, a.id)
@@ -113,7 +130,7 @@ events.failed = closing(function(j, reason, exit, signal, message)
     if j.probe and reason == 'backend_rejected' then
       breaker.completed(j, a)
     end
-    if of_backend == 'failure' and j.kind ~= 'process' then
+    if of_backend == 'failure' and j.kind ~= 'process' and tonumber(exit) ~= TOO_IMPATIENT then
       serving.failed(a, j.id, avoid.is_avoided(j, a.id))
     end
     avoid.add(j, a.id)

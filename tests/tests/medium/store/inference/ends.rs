@@ -1,6 +1,9 @@
 //! What the ends of requests mean, and what is kept of them.
 
-use titan_api::jobs::{JobState, Reason, SubmitJob};
+use titan_api::{
+    jobs::{JobState, Reason, SubmitJob},
+    work::Happening,
+};
 use titan_lua::{jobs as j, output as o, pool::Sweep};
 use titan_tests::audit::findings;
 
@@ -64,6 +67,24 @@ async fn three_failures_in_a_row_rest_the_model_on_that_agent_alone_and_then_one
     world.report(&agent, trial, answered(10, 100)).await;
     world.claim_both(&agent, 0, 8).await;
     assert_eq!(world.state(&behind).await, JobState::Running);
+}
+
+#[tokio::test]
+async fn a_silence_of_which_the_client_allowed_too_little_says_nothing_of_the_model() {
+    let world = World::new().await;
+    let agent = world.serving("a", &[model("llama", 4)]).await;
+    let once = SubmitJob { max_attempts: 1, ..request("llama") };
+    let silent = |exit_code| Happening::Failed { reason: Reason::Stalled, exit_code, signal: None, message: None };
+    for _ in 0..4 {
+        world.bound(&once).await;
+        let id = world.end_one(&agent, silent(Some(408))).await;
+        assert_eq!(world.job(&id).await.reason, Some(Reason::Stalled));
+    }
+    for _ in 0..3 {
+        world.bound(&once).await;
+        world.end_one(&agent, silent(None)).await;
+    }
+    world.pending(&once).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use titan_api::{
     inference::ModelAliases,
     jobs::{JobState, Reason},
     scheduler::{Profile, Strategy},
-    work::HeldLease,
+    work::{Answer, Happening, HeldLease},
 };
 use titan_lua::{Pool, models::SetAliases, pool::SetScheduler, tickets as t};
 use titan_tests::audit::findings;
@@ -48,6 +48,25 @@ async fn a_ticket_that_is_brought_sixty_four_times_at_once_is_one_attempt() {
     assert!(matches!(outcomes[0], t::UseOutcome::Leased(_)), "{:?}", outcomes[0]);
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
     assert_eq!(world.agent(&agent).await.live_attempts, 1);
+    assert_eq!(findings(&world.pool()).await, []);
+}
+
+#[tokio::test]
+async fn a_request_whose_client_leaves_in_direct_mode_is_cancelled_and_nobody_has_failed() {
+    let world = World::new().await;
+    let (agent, id, _) = ticket(&world, 4).await;
+    let t::UseOutcome::Leased(lease) = bring(&world, &agent, &id).await else { panic!("it has no lease") };
+    let gone = Happening::Failed {
+        reason: Reason::BackendRejected,
+        exit_code: Some(499),
+        signal: None,
+        message: Some("the client went away".to_owned()),
+    };
+    let held = HeldLease { job_id: id.clone(), attempt: lease.attempt, lease_id: lease.lease_id };
+    assert_eq!(world.report_held(&agent, held, gone).await, Answer::Accepted {});
+    let job = world.job(&id).await;
+    assert_eq!((job.state, job.reason, job.failures), (JobState::Cancelled, Some(Reason::Cancelled), vec![]));
+    assert_eq!(world.agent(&agent).await.live_attempts, 0);
     assert_eq!(findings(&world.pool()).await, []);
 }
 
