@@ -1,6 +1,11 @@
 //! How the command line explains itself: commands in groups, and what somebody may have meant.
 
-use std::{error::Error, ffi::OsString, net::AddrParseError, num::ParseIntError};
+use std::{
+    error::Error,
+    ffi::OsString,
+    net::AddrParseError,
+    num::{IntErrorKind, ParseIntError},
+};
 
 use clap::{
     Arg, CommandFactory, FromArgMatches,
@@ -199,7 +204,9 @@ fn without_a_long_list(error: clap::Error) -> clap::Error {
 
 /// What is no number is called an invalid digit otherwise, and likewise for addresses.
 fn with_what_can_be_read(error: clap::Error) -> clap::Error {
+    let number = error.source().and_then(|source| source.downcast_ref::<ParseIntError>());
     let form = match error.source() {
+        _ if number.is_some_and(|number| *number.kind() == IntErrorKind::Zero) => "write 1 or more",
         Some(source) if source.is::<ParseIntError>() => "write a whole number, in digits alone",
         Some(source) if source.is::<AddrParseError>() => "write numbers, not names: 0.0.0.0:7071, or [::1]:7071",
         _ => return error,

@@ -34,7 +34,7 @@ fn every_command_stands_in_one_group_of_the_help() {
 
 #[test]
 fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["agent", "ls"], "`titan agents ls` does that"),
         (&["agent", "describe", "box-1"], "`titan agents show` does that"),
         (&["ps"], "`titan jobs ls` does that"),
@@ -50,6 +50,7 @@ fn a_word_that_is_no_command_is_answered_with_the_one_that_is_meant() {
         (&["submit", "--nonsense", "--", "x"], "found\n\n  tip: `titan submit --help` shows"),
         (&["submit", "--batch", "x", "--", "y"], "cannot be said beside it\n\nUsage: titan submit "),
         (&["submit", "--retries", "many", "--", "x"], "tip: write a whole number"),
+        (&["events", "--limit", "0"], "tip: write 1 or more"),
         (&["agent", "run", "--gateway-listen", "7071"], "tip: write numbers, not names: 0.0.0.0:7071"),
         (&["results"], "`titan jobs show` does that"),
         (&["jobs", "result", "job-a"], "`titan jobs show` does that"),
