@@ -61,11 +61,19 @@ struct Crowd {
 pub(crate) async fn run(bench: &mut Bench) {
     let crowd = Crowd::enter(&bench.coordinator).await;
     singly(bench).await;
-    together(bench).await;
+    let share = together(bench).await;
     apart(bench).await;
     crowd.whole(&bench.coordinator).await;
     for (_, waiting) in crowd.agents {
         waiting.abort();
+    }
+    // It takes so long that the agents would be missed.
+    match times_openssl(&cores()) {
+        Some(times) => println!(
+            "the library signs {times:.2} times as fast as `openssl speed rsa2048`: of that the tickets on the same cores are {:.2}",
+            share * times
+        ),
+        None => println!("tickets beside `openssl speed rsa2048`: not measured, since there is no openssl"),
     }
 }
 
@@ -123,8 +131,8 @@ async fn each(bench: &Bench, coordinator: &Coordinator, before: [f64; 3], calls:
     std::array::from_fn(|i| (now[i] - before[i]) / calls as f64)
 }
 
-/// Issued with all on the same cores.
-async fn together(bench: &Bench) {
+/// Issued with all on the same cores; their share of the signatures.
+async fn together(bench: &Bench) -> f64 {
     let idle = idle_call_us(bench).await;
     let [first, Issued { rate, share, cpu: [redis, coordinator, own], signature, of_a_run }] =
         alone(bench, &bench.coordinator, &cores()).await;
@@ -138,13 +146,7 @@ async fn together(bench: &Bench) {
         first.cpu[1],
         first.cpu[0],
     );
-    match times_openssl(&cores()) {
-        Some(times) => println!(
-            "  the library signs {times:.2} times as fast as `openssl speed rsa2048`, of which that is {:.2}",
-            share * times
-        ),
-        None => println!("  beside `openssl speed rsa2048`: not measured, since there is no openssl"),
-    }
+    share
 }
 
 /// Issued by a coordinator that has a core to itself, and no other. One that is started so makes as few threads as it has cores.
