@@ -75,10 +75,8 @@ impl Trouble {
             self.since = Some(Instant::now());
         }
         // A key that calls too often may not for longer than another trouble would last.
-        let longest = match wrong.and_then(ClientError::problem) {
-            Some(problem) if problem.status == 429 => self.patience.give_up_after,
-            _ => self.patience.longest_pause,
-        };
+        let is_too_often = wrong.is_some_and(is_too_often);
+        let longest = if is_too_often { self.patience.give_up_after } else { self.patience.longest_pause };
         let at_least = wrong.and_then(retry_after).unwrap_or_default().min(longest);
         sleep(self.pause.max(at_least)).await;
         self.pause = (self.pause * 2).min(self.patience.longest_pause);
@@ -118,6 +116,11 @@ pub(crate) async fn answer<T>(
             }
         }
     }
+}
+
+/// Whether the coordinator only says that this key calls too often, and when it may again.
+pub(crate) fn is_too_often(error: &ClientError) -> bool {
+    error.problem().is_some_and(|problem| problem.status == 429)
 }
 
 fn retry_after(error: &ClientError) -> Option<Duration> {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::Failure,
-    patience::{Patience, Trouble},
+    patience::{Patience, Trouble, is_too_often},
     render::jobs::ended_with,
     session::Session,
 };
@@ -90,11 +90,6 @@ async fn until_ended(session: &Session, id: &JobId, deadline: Option<Instant>) -
 /// Whether the coordinator says that there is no such job.
 pub(crate) fn is_missing(error: &ClientError) -> bool {
     error.problem().is_some_and(|problem| problem.problem_type() == Some(ProblemType::NotFound))
-}
-
-/// Whether the coordinator only says that this key calls too often, and when it may again.
-fn is_too_often(error: &ClientError) -> bool {
-    error.problem().is_some_and(|problem| problem.status == 429)
 }
 
 /// That a job is not there any more, which had not ended when it was seen last; the coordinator cannot know that it was.
